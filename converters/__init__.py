@@ -1,0 +1,1 @@
+"""Checkpoint in, artifact out. Knows no runtime and no report."""

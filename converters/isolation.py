@@ -1,0 +1,280 @@
+"""Run a step in a worker process with time and memory limits, so that a crash is a row and not the end.
+
+The parent and the worker speak JSON lines over two pipes; what frameworks print goes to a log file. A worker is a fresh
+interpreter in a session of its own: it dies with its parent (PR_SET_PDEATHSIG), and it is killed with its whole group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, error_from_json
+
+Message = dict[str, Any]
+EventHandler = Callable[[Message], None]
+
+_GRACE_S = 3.0
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a worker may use. None is no limit."""
+
+    timeout_s: float | None = None
+    memory_bytes: int | None = None
+
+
+def worker_environment(*, gpu: bool = False, threads: int | None = None) -> dict[str, str]:
+    """The environment a worker starts in: the user's, less what would change what is built (design: Processes).
+
+    Args:
+        gpu: let TensorFlow see the GPUs.
+        threads: caps OpenMP and BLAS pools; None leaves them alone.
+    """
+    env = {k: v for k, v in os.environ.items() if k not in {"TF_USE_LEGACY_KERAS", "KERAS_HOME", "TF_CONFIG"}}
+    env.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="2", PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
+    if not gpu:
+        env["CUDA_VISIBLE_DEVICES"] = "-1"
+    if threads is not None:
+        env.update({name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    return env
+
+
+class Channel:
+    """One end of the conversation: JSON documents, one a line."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._buffer = b""
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Writes one document. Raises BrokenPipeError when the other end is gone."""
+        data = memoryview(json.dumps(message).encode() + b"\n")
+        while data:
+            data = data[os.write(self._write_fd, data) :]
+
+    def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next document; None when the other end has closed. Raises TimeoutError."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while b"\n" not in self._buffer:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([self._read_fd], [], [], left)
+            if not ready:
+                raise TimeoutError
+            chunk = os.read(self._read_fd, 1 << 20)
+            if not chunk:
+                return None
+            self._buffer += chunk
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        document = json.loads(line)
+        if not isinstance(document, dict):
+            raise ValueError("a message must be a JSON object")
+        return document
+
+    def event(self, **fields: Any) -> None:
+        """Tells the parent of progress: `run_step` hands it to `on_event`."""
+        self.send({"event": fields})
+
+    def close(self) -> None:
+        for fd in (self._read_fd, self._write_fd):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+class Worker:
+    """A running worker process. Use it as a context manager: leaving the block ends the process and its group.
+
+    Args:
+        target: `module:function`, called in the worker as `function(request, channel) -> dict | None`.
+        request: the JSON document that the function is given.
+        step: the name of the step, for messages.
+        log: file that stdout and stderr are appended to; None discards them.
+    """
+
+    def __init__(
+        self, target: str, request: Mapping[str, Any], *, step: str, limits: Limits = Limits(),
+        log: Path | None = None, env: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.step = step
+        self.peak_rss_bytes = 0
+        self._limits = limits
+        self._started = time.monotonic()
+        self._over_memory = False
+        self._scratch = tempfile.mkdtemp(prefix="edgeport-")
+        child_read, parent_write = os.pipe()
+        parent_read, child_write = os.pipe()
+        try:
+            self._process = self._spawn(target, (child_read, child_write), log, dict(env or worker_environment()))
+        finally:
+            os.close(child_read)
+            os.close(child_write)
+        self._channel = Channel(parent_read, parent_write)
+        if limits.memory_bytes is not None:
+            threading.Thread(target=self._watch_memory, daemon=True).start()
+        with contextlib.suppress(BrokenPipeError):
+            self._channel.send(request)
+
+    def _spawn(
+        self, target: str, fds: tuple[int, int], log: Path | None, env: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
+        env["KERAS_HOME"] = str(Path(self._scratch) / "keras")
+        command = [sys.executable, "-I", "-m", "converters._worker", target, str(fds[0]), str(fds[1]), str(os.getpid())]
+        with contextlib.ExitStack() as stack:
+            out: Any = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._scratch,
+                pass_fds=fds, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._channel.send(message)
+        except BrokenPipeError:
+            raise self._death() from None
+
+    def receive(self, timeout_s: float | None = None) -> Message:
+        """The worker's next message.
+
+        Raises:
+            StepTimeoutError: nothing came within `timeout_s` or the worker's own limit.
+            CrashError, ResourceError: the worker is gone.
+            EdgeportError: what the worker reported as an error.
+        """
+        limit = self._limits.timeout_s
+        left = None if limit is None else limit - (time.monotonic() - self._started)
+        waits = [t for t in (left, timeout_s) if t is not None]
+        try:
+            message = self._channel.receive(max(0.0, min(waits)) if waits else None)
+        except TimeoutError:
+            seconds = limit if limit is not None and left is not None and left <= min(waits) else timeout_s
+            self.close()
+            raise StepTimeoutError(
+                f"The {self.step} step was stopped: it ran past its limit of {seconds:.0f} s.",
+                next_step="Give it more time with --timeout SECONDS, or a smaller model or input.", step=self.step,
+            ) from None  # fmt: skip
+        except (ValueError, UnicodeDecodeError) as cause:
+            self.close()
+            raise CrashError(
+                f"The {self.step} step's worker sent a message that is not JSON.",
+                next_step="Run again with --debug and read the log.", step=self.step,
+            ) from cause  # fmt: skip
+        if message is None:
+            raise self._death()
+        if "error" in message:
+            error = error_from_json(message["error"])
+            error.step = error.step or self.step
+            raise error
+        return message
+
+    def _death(self) -> EdgeportError:
+        """Why the worker is gone, as the error that fits."""
+        try:
+            code = self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            code = 0
+        self.close()
+        if self._over_memory:
+            limit = (self._limits.memory_bytes or 0) / 2**20
+            return ResourceError(
+                f"The {self.step} step was stopped at {self.peak_rss_bytes / 2**20:.0f} MiB of memory, "
+                f"over its limit of {limit:.0f} MiB.",
+                next_step="Raise --memory-limit, or use a smaller batch or model.", step=self.step,
+            )  # fmt: skip
+        if code == -signal.SIGKILL:
+            return ResourceError(
+                f"The {self.step} step's worker was killed, most likely because the machine ran out of memory.",
+                next_step="Free memory or use a larger machine, then run again.", step=self.step,
+            )  # fmt: skip
+        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        return CrashError(
+            f"The {self.step} step's worker crashed ({how}).",
+            next_step="Read edgeport.log or run again with --debug; the model or its file may be damaged.",
+            step=self.step,
+        )
+
+    def _watch_memory(self) -> None:
+        import psutil
+
+        limit = self._limits.memory_bytes or 0
+        while self._process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                root = psutil.Process(self._process.pid)
+                used = sum(p.memory_info().rss for p in [root, *root.children(recursive=True)])
+                self.peak_rss_bytes = max(self.peak_rss_bytes, used)
+                if used > limit:
+                    self._over_memory = True
+                    self._signal(signal.SIGKILL)
+            time.sleep(_POLL_S)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def close(self) -> None:
+        """Ends the worker and everything it started; safe to call twice."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+            try:
+                self._process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                pass
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._channel.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def run_step(
+    target: str, request: Mapping[str, Any], *, step: str, limits: Limits = Limits(),
+    log: Path | None = None, env: Mapping[str, str] | None = None, on_event: EventHandler | None = None,
+) -> Message:  # fmt: skip
+    """Runs `module:function` in a worker and returns its result document.
+
+    Events that the function sends with `channel.event(...)` go to `on_event` as they come.
+
+    Raises:
+        EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when the worker died.
+    """
+    with Worker(target, request, step=step, limits=limits, log=log, env=env) as worker:
+        while True:
+            message = worker.receive()
+            if "event" in message:
+                if on_event:
+                    on_event(message["event"])
+            elif "result" in message:
+                result: Message = message["result"] or {}
+                return result
+
+
+def resolve(target: str) -> Callable[[Message, Channel], Message | None]:
+    """The function that `module:function` names."""
+    module, _, name = target.partition(":")
+    function: Callable[[Message, Channel], Message | None] = getattr(importlib.import_module(module), name)
+    return function

@@ -1,0 +1,89 @@
+"""What goes into a model and what comes out: names, shapes, dtypes, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+BATCH = "batch"
+"""The symbol of the batch dimension in every format."""
+
+Dimension = int | str
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output.
+
+    Attributes:
+        name: the InputLayer's name, or the output's name.
+        shape: integers, `"batch"` for the batch dimension, `"<input>_dim<k>"` for other unknown dimensions.
+        dtype: NumPy's name of the element type (`float32`, `int64`, `bool`, ...).
+    """
+
+    name: str
+    shape: tuple[Dimension, ...]
+    dtype: str
+
+    @property
+    def is_dynamic(self) -> bool:
+        """True when some dimension other than the batch is unknown."""
+        return any(isinstance(d, str) and d != BATCH for d in self.shape)
+
+    def concrete(self, batch: int, unknown: int = 32) -> tuple[int, ...]:
+        """The shape with the batch and every unknown dimension filled in."""
+        return tuple(batch if d == BATCH else unknown if isinstance(d, str) else d for d in self.shape)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> TensorSpec:
+        return cls(str(document["name"]), tuple(document["shape"]), str(document["dtype"]))
+
+
+@dataclass(frozen=True)
+class Signature:
+    """All inputs and outputs of a model, in the Keras model's order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"inputs": [s.to_json() for s in self.inputs], "outputs": [s.to_json() for s in self.outputs]}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Signature:
+        return cls(
+            tuple(TensorSpec.from_json(s) for s in document["inputs"]),
+            tuple(TensorSpec.from_json(s) for s in document["outputs"]),
+        )
+
+
+def unique_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in order, duplicates given `_1`, `_2` (design: One signature).
+
+    >>> unique_names(["a", "a", "b", "a"])
+    ('a', 'a_1', 'b', 'a_2')
+    """
+    wanted = list(names)
+    taken = set(wanted)
+    seen: set[str] = set()
+    result: list[str] = []
+    for name in wanted:
+        candidate, k = name, 0
+        while candidate in seen or (candidate != name and candidate in taken):
+            k += 1
+            candidate = f"{name}_{k}"
+        seen.add(candidate)
+        result.append(candidate)
+    return tuple(result)

@@ -1,0 +1,1 @@
+"""The application: builds models, runs the pipeline, writes bundles and reports."""
