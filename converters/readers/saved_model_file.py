@@ -1,0 +1,170 @@
+"""What a SavedModel folder holds, read from its protobufs without TensorFlow.
+
+Field numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto of TensorFlow 2.21.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from converters.errors import RefusedError
+from converters.readers.facts import MalformedError, TensorFact, WeightFact, mapped, refusing
+from converters.readers.protobuf import Message
+from converters.readers.tensor_bundle import missing_data, read_bundle
+
+DTYPES: dict[int, str] = {
+    1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 8: "complex64", 9: "int64",
+    10: "bool", 11: "qint8", 12: "quint8", 13: "qint32", 14: "bfloat16", 15: "qint16", 16: "quint16", 17: "uint16",
+    18: "complex128", 19: "float16", 20: "resource", 21: "variant", 22: "uint32", 23: "uint64", 24: "float8_e5m2",
+    25: "float8_e4m3fn", 26: "float8_e4m3fnuz", 27: "float8_e4m3b11fnuz", 28: "float8_e5m2fnuz", 29: "int4",
+    30: "uint4", 31: "int2", 32: "uint2",
+}  # fmt: skip
+"""tensorflow.DataType; +100 is the reference type of the same."""
+
+VARIABLE_OPS = frozenset({"VarHandleOp", "VariableV2", "Variable"})
+HOST_OPS = frozenset({
+    "ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "WholeFileReaderV2", "TextLineReader",
+    "TextLineReaderV2", "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "TFRecordReader", "TFRecordReaderV2",
+    "LMDBReader", "PyFunc", "PyFuncStateless", "EagerPyFunc", "Save", "SaveSlices", "SaveDataset", "SaveDatasetV2",
+    "LoadDataset", "TextLineDataset", "TFRecordDataset", "TFRecordDatasetV2", "FixedLengthRecordDataset",
+    "FixedLengthRecordDatasetV2", "SqlDataset", "EncodeProto", "DecodeProtoV2",
+})  # fmt: skip
+"""Operations that reach the host's files or Python while the model runs. (RestoreV2 and SaveV2 are every SavedModel's
+own plumbing and are not among them.)"""
+
+_INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+
+
+@dataclass(frozen=True)
+class Signature:
+    key: str
+    inputs: tuple[TensorFact, ...]
+    outputs: tuple[TensorFact, ...]
+
+
+@dataclass
+class SavedModelFacts:
+    """A SavedModel.
+
+    Attributes:
+        tags: of each meta graph.
+        signatures: those of the meta graph tagged `serve`, or of the only one. Protobuf maps have no order: by name.
+        ops: how often each operation occurs, function bodies included.
+        host_ops: those of HOST_OPS, with the node's name.
+        variables: what the checkpoint stores, less optimizer and bookkeeping.
+    """
+
+    tags: list[tuple[str, ...]] = field(default_factory=list)
+    tensorflow_version: str = ""
+    signatures: list[Signature] = field(default_factory=list)
+    ops: Counter[str] = field(default_factory=Counter)
+    host_ops: list[tuple[str, str]] = field(default_factory=list)
+    variables: list[WeightFact] = field(default_factory=list)
+
+    def signature(self, key: str = "serving_default") -> Signature | None:
+        """The signature of that key; where it is missing and there is but one, that one."""
+        named = next((s for s in self.signatures if s.key == key), None)
+        return named or (self.signatures[0] if len(self.signatures) == 1 else None)
+
+
+def read_saved_model(folder: Path) -> SavedModelFacts:
+    """Reads the facts of a SavedModel folder, and checks that its variables are all there.
+
+    Raises:
+        RefusedError: a part is missing or damaged; the message names it.
+        UsageError: a file cannot be read.
+    """
+    graph = folder / "saved_model.pb"
+    if not graph.is_file():
+        raise _incomplete(folder, "it has no saved_model.pb")
+    facts = SavedModelFacts()
+    with refusing(graph, "SavedModel graph"), mapped(graph) as data:
+        if not data:
+            raise MalformedError("it is empty")
+        _read_graph(facts, Message(data))
+    index = folder / "variables" / "variables.index"
+    if index.is_file():
+        _read_variables(facts, index, folder)
+    elif VARIABLE_OPS & facts.ops.keys():
+        raise _incomplete(folder, "it has no variables/variables.index, where its weights are listed")
+    return facts
+
+
+def _incomplete(folder: Path, reason: str) -> RefusedError:
+    return RefusedError(
+        f"{folder} is not a whole SavedModel: {reason}.",
+        next_step="Copy the whole folder again, or save the model again.", file=folder,
+    )  # fmt: skip
+
+
+def _read_variables(facts: SavedModelFacts, index: Path, folder: Path) -> None:
+    with refusing(index, "checkpoint index"):
+        bundle = read_bundle(index)
+        problem = missing_data(index.with_suffix(""), bundle)
+    if problem:
+        raise _incomplete(folder, f"in variables/, {problem}")
+    facts.variables = [
+        WeightFact(entry.name, entry.shape, DTYPES.get(entry.dtype, "unknown"))
+        for entry in bundle.entries
+        if _is_weight(entry.name) and DTYPES.get(entry.dtype) != "string"
+    ]
+
+
+def _is_weight(key: str) -> bool:
+    parts = key.lower().split("/")
+    bookkeeping = {"save_counter", "optimizer", "_optimizer", ".optimizer_slot", "seed_generator", "keras_api"}
+    return not any(part in bookkeeping or part.startswith("seed_generator") for part in parts)
+
+
+def _read_graph(facts: SavedModelFacts, model: Message) -> None:
+    chosen: Message | None = None
+    for meta in model.messages(2):
+        info = meta.message(1)
+        tags = tuple(info.texts(4)) if info is not None else ()
+        facts.tags.append(tags)
+        if chosen is None or "serve" in tags:
+            chosen = meta
+            facts.tensorflow_version = info.text(5) if info is not None else ""
+        _count(facts, meta)
+    if chosen is None:
+        raise MalformedError("it has no graph in it")
+    entries = sorted(chosen.map(5), key=lambda entry: entry[0])
+    facts.signatures = [_signature(key, s) for key, s in entries if key not in _INTERNAL_SIGNATURES]
+
+
+def _count(facts: SavedModelFacts, meta: Message) -> None:
+    graph = meta.message(2)
+    if graph is None:
+        return
+    library = graph.message(2)
+    bodies: list[Iterator[Message]] = [graph.messages(1)]
+    if library is not None:
+        bodies += [function.messages(3) for function in library.messages(1)]
+    for nodes in bodies:
+        for node in nodes:
+            op = node.text(2)
+            facts.ops[op] += 1
+            if op in HOST_OPS:
+                facts.host_ops.append((op, node.text(1)))
+
+
+def _signature(key: str, message: Message) -> Signature:
+    def side(number: int) -> tuple[TensorFact, ...]:
+        return tuple(_tensor(name, info) for name, info in sorted(message.map(number), key=lambda entry: entry[0]))
+
+    return Signature(key, side(1), side(2))
+
+
+def _tensor(name: str, info: Message) -> TensorFact:
+    code = info.integer(2)
+    dtype = DTYPES.get(code % 100 if code > 100 else code)
+    if dtype is None:
+        raise MalformedError(f"the signature's tensor {name!r} has the unknown element type {code}")
+    shape = info.message(3)
+    if shape is None or shape.integer(3):
+        return TensorFact(name, None, dtype)
+    dims = (dim.integer(1) for dim in shape.messages(2))
+    return TensorFact(name, tuple(d if d >= 0 else None for d in dims), dtype)

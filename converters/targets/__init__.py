@@ -1,0 +1,1 @@
+"""Writers: a traced function in, a file on disk out. One module a format."""

@@ -1,0 +1,102 @@
+"""TFLite: converted from the SavedModel by TensorFlow's converter, then checked to hold its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from converters.errors import StepError
+from converters.signature import Signature
+from converters.targets.savedmodel import SIGNATURE_KEY
+from converters.targets.tflite_order import order_signature
+from converters.targets.weights import reached_variables
+from converters.tracing import Traced
+
+_VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
+
+
+def write_tflite(traced: Traced, saved_model: Path, path: Path, *, allow_flex: bool = False) -> None:
+    """Writes `path` in float32 from the SavedModel that `traced` was saved as.
+
+    Raises:
+        StepError: an operation that TFLite lacks (named, with its layer), or a file that came out without its weights.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE_KEY])
+    sets = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter.target_spec.supported_ops = [*sets, tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else sets
+    try:
+        content = bytearray(converter.convert())
+    except Exception as cause:  # the converter raises a bare Exception subclass of its own, RuntimeError and ValueError
+        raise _convert_error(cause) from cause
+    order_signature(content, traced.signature)
+    _check_weights(content, traced)
+    path.write_bytes(content)
+
+
+def _convert_error(cause: BaseException) -> StepError:
+    """What the converter could not do, by operation and Keras layer."""
+    problems: dict[str, None] = {}
+    for error in getattr(cause, "errors", None) or ():
+        name = str(error.operator.name).removeprefix("tf.")
+        if name:
+            problems[f"{name}{_layer_of(error)}"] = None
+    if problems:
+        listed = ", ".join(problems)
+        return StepError(
+            f"TFLite has no built-in operation for: {listed}.",
+            next_step="Replace the layer, leave tflite out with -f, or accept TensorFlow's Flex operations with --allow-flex.",
+            step="convert",
+        )  # fmt: skip
+    text = " ".join(str(cause).split())[:300]
+    return StepError(f"The TFLite converter failed ({type(cause).__name__}: {text}).",
+                     next_step="Leave tflite out with -f, or read edgeport.log.", step="convert")  # fmt: skip
+
+
+def _layer_of(error: Any) -> str:
+    for call in getattr(getattr(error, "location", None), "call", ()) or ():
+        name = str(getattr(getattr(call, "source", None), "name", "") or getattr(call, "name", ""))
+        parts = [p for p in name.split("@")[0].split("/") if p]
+        if len(parts) >= 2:
+            return f" (layer {parts[-2]})"
+    return ""
+
+
+def _check_weights(content: bytearray, traced: Traced) -> None:
+    """No variable op, and at least as many constant bytes as the distinct weights that the outputs depend on.
+
+    `TFLiteConverter.from_concrete_functions` on an unfrozen function silently writes a file without weights (design).
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
+    held = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
+    distinct: dict[bytes, int] = {}
+    for variable in reached_variables(traced.concrete).values():
+        value = variable.numpy()
+        if value.ndim >= 2:
+            distinct[hashlib.sha256(value.tobytes()).digest()] = value.nbytes
+    needed = sum(distinct.values())
+    if codes & _VARIABLE_OPS or held < needed:
+        raise StepError(
+            f"The TFLite file came out without its weights ({held} bytes of constants for {needed} bytes of weights).",
+            next_step="Report this model's architecture; leave tflite out with -f meanwhile.", step="convert",
+        )  # fmt: skip
+
+
+def flex_operations(content: bytes | bytearray) -> tuple[str, ...]:
+    """The TensorFlow operations that the file takes from the Flex delegate."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    names = (model.OperatorCodes(k).CustomCode() for k in range(model.OperatorCodesLength()))
+    return tuple(sorted(n.decode() for n in names if n and n.startswith(b"Flex")))
+
+
+def single_batch(signature: Signature) -> bool:
+    """True when every input has a fixed batch of one."""
+    return all(spec.shape[:1] == (1,) for spec in signature.inputs)

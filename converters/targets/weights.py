@@ -1,0 +1,158 @@
+"""Which of a traced function's variables its outputs depend on, and the same graph with them as inputs or constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+@dataclass(frozen=True)
+class WeightlessGraph:
+    """A GraphDef whose large weights are placeholders.
+
+    Attributes:
+        definition: the GraphDef; vectors and scalars are constants in it, so that TensorFlow can fold batch norms.
+        inputs: tensor names of the model's inputs, in signature order.
+        outputs: tensor names of the model's outputs, in signature order.
+        weights: what stands behind each placeholder.
+    """
+
+    definition: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weights: dict[str, Array]
+
+
+def reached_variables(concrete: Any) -> dict[str, Any]:
+    """The variables that the outputs depend on, by the name of the placeholder that captures them."""
+    captured = captured_variables(concrete)
+    producers = {node.name: node for node in concrete.graph.as_graph_def().node}
+    pending = [t.op.name for t in concrete.outputs]
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        pending.extend(_producer(i) for i in producers[name].input)
+    return {name: variable for name, variable in captured.items() if name in seen}
+
+
+def captured_variables(concrete: Any) -> dict[str, Any]:
+    """Every variable that the function captures, by the name of its placeholder in the graph."""
+    by_handle = {id(v.handle): v for v in concrete.graph.variables}
+    return {
+        inner.op.name: by_handle[id(outer)]
+        for outer, inner in concrete.graph.captures
+        if id(outer) in by_handle
+    }  # fmt: skip
+
+
+def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | None:
+    """The function's graph without its large weights; None where variables are used in ways that cannot be rewritten.
+
+    A variable of rank 2 and more becomes a placeholder; smaller ones become constants. The converter that follows then
+    handles a graph of some hundred kilobytes instead of deep-copying every weight (design: Measured, to build on).
+    """
+    from tensorflow.core.framework import graph_pb2
+
+    variables = reached_variables(concrete)
+    source = concrete.graph.as_graph_def()
+    needed = _needed(source, [t.op.name for t in concrete.outputs])
+    definition = graph_pb2.GraphDef(versions=source.versions, library=source.library)
+    weights: dict[str, Array] = {}
+    for node in source.node:
+        if node.name in variables:
+            _add_weight(definition, node.name, variables[node.name].numpy(), weights)
+        elif node.name in needed:
+            rewritten = _without_resources(node, set(variables))
+            if rewritten is None:
+                return None
+            definition.node.extend(rewritten)
+    captured = {inner.op.name for _, inner in concrete.graph.captures}
+    data_inputs = tuple(t.name for t in concrete.inputs if t.op.name not in captured)
+    _keep_inputs(source, definition, data_inputs)
+    outputs = tuple(t.name for t in ordered_outputs(concrete, output_names))
+    return WeightlessGraph(definition, data_inputs, outputs, weights)
+
+
+def _producer(reference: str) -> str:
+    return reference.lstrip("^").split(":")[0]
+
+
+def _needed(source: Any, outputs: Iterable[str]) -> set[str]:
+    producers = {node.name: node for node in source.node}
+    pending, seen = list(outputs), set[str]()
+    while pending:
+        name = pending.pop()
+        if name not in seen:
+            seen.add(name)
+            pending.extend(_producer(i) for i in producers[name].input if not i.startswith("^"))
+    return seen
+
+
+def _keep_inputs(source: Any, definition: Any, names: Iterable[str]) -> None:
+    """An input that no output depends on still belongs to the signature."""
+    there = {node.name for node in definition.node}
+    wanted = {_producer(name) for name in names} - there
+    definition.node.extend(node for node in source.node if node.name in wanted)
+
+
+def ordered_outputs(concrete: Any, names: Sequence[str]) -> list[Any]:
+    """The function's output tensors in the order of `names`; TensorFlow itself sorts them by name."""
+    import tensorflow as tf
+
+    by_name = dict(zip(tf.nest.flatten({name: name for name in names}), concrete.outputs, strict=True))
+    return [by_name[name] for name in names]
+
+
+def _add_weight(definition: Any, name: str, value: Array, weights: dict[str, Array]) -> None:
+    import tensorflow as tf
+
+    dtype = tf.dtypes.as_dtype(value.dtype).as_datatype_enum
+    if value.ndim <= 1:
+        node = definition.node.add(op="Const", name=name)
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+    else:
+        node = definition.node.add(op="Placeholder", name=name)
+        node.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
+        weights[name] = value
+    node.attr["dtype"].type = dtype
+
+
+def _without_resources(node: Any, variables: set[str]) -> list[Any] | None:
+    """The node with variable reads turned into plain ops; None when it takes a variable in another way."""
+    from tensorflow.core.framework import node_def_pb2
+
+    data = [i for i in node.input if not i.startswith("^")]
+    if not any(_producer(i) in variables for i in data):
+        same = node_def_pb2.NodeDef()
+        same.CopyFrom(node)
+        del same.input[:]
+        same.input.extend(data)
+        return [same]
+    if node.op == "ReadVariableOp":
+        read = node_def_pb2.NodeDef(name=node.name, op="Identity", input=data)
+        read.attr["T"].type = node.attr["dtype"].type
+        return [read]
+    if node.op == "ResourceGather" and not node.attr["batch_dims"].i:
+        return _gather(node, data)
+    return None
+
+
+def _gather(node: Any, data: list[str]) -> list[Any]:
+    import tensorflow as tf
+    from tensorflow.core.framework import node_def_pb2
+
+    axis = node_def_pb2.NodeDef(name=f"{node.name}/axis", op="Const")
+    axis.attr["dtype"].type = tf.int32.as_datatype_enum
+    axis.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(0, tf.int32))
+    gather = node_def_pb2.NodeDef(name=node.name, op="GatherV2", input=[*data, axis.name])
+    gather.attr["Tparams"].type = node.attr["dtype"].type
+    gather.attr["Tindices"].type = node.attr["Tindices"].type
+    gather.attr["Taxis"].type = tf.int32.as_datatype_enum
+    return [axis, gather]
