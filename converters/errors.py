@@ -4,6 +4,7 @@
     ├── UsageError        2  the command line asks for what cannot be
     ├── RefusedError      3  the input is damaged, unsafe or unsupported
     ├── StepError         4  a step failed cleanly
+    │   └── UnsupportedError  the format cannot hold this model
     ├── CrashError        5  a worker process died
     ├── StepTimeoutError       6  a worker process ran past its time
     ├── ResourceError     7  out of memory or disk
@@ -61,6 +62,10 @@ class RefusedError(EdgeportError):
 
 class StepError(EdgeportError):
     exit_code = 4
+
+
+class UnsupportedError(StepError):
+    """The format or the converter cannot hold this model: trying again will not help."""
 
 
 class CrashError(EdgeportError):

@@ -25,8 +25,8 @@ class Loaded:
     Attributes:
         model: the Keras model; None for a SavedModel.
         signature: names, shapes and dtypes, the contract of every artifact.
-        function: input tensors in signature order -> output tensors in signature order, in inference mode; `tf.function`
-            can trace it.
+        function: input tensors in signature order -> output tensors in signature order, in inference mode;
+            `tf.function` can trace it.
         variables: every variable that the model owns, in a stable order.
         notes: what was rewritten to make it convertible, in sentences.
         keepalive: objects that must outlive `function` (TensorFlow drops what nobody holds).
@@ -61,8 +61,9 @@ def load(checkpoint: Checkpoint) -> Loaded:
     loaded = _load_saved_model(checkpoint) if checkpoint.kind is SourceKind.SAVEDMODEL else _load_keras(checkpoint)
     for spec in (*loaded.signature.inputs, *loaded.signature.outputs):
         if spec.dtype in _REFUSED_DTYPES:
+            what = _REFUSED_DTYPES[spec.dtype]
             raise RefusedError(
-                f"{checkpoint.path}: `{spec.name}` carries {_REFUSED_DTYPES[spec.dtype]}, which edge runtimes do not take.",
+                f"{checkpoint.path}: `{spec.name}` carries {what}, which edge runtimes do not take.",
                 next_step="Do the look-up outside the model and give it numbers instead.",
                 file=checkpoint.path, step="load",
             )  # fmt: skip

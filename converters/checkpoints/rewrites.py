@@ -57,8 +57,8 @@ def _rebuilt_in_float32(model: Any) -> Any:
     plain = keras.saving.deserialize_keras_object(_in_float32(keras.saving.serialize_keras_object(model)))
     pairs = zip(plain._flatten_layers(), model._flatten_layers(), strict=True)
     for new, old in pairs:
-        own = [v for v in (*new._trainable_variables, *new._non_trainable_variables)]
-        if not own or (list(new._layers) and not own):
+        own = (*new._trainable_variables, *new._non_trainable_variables)
+        if not own:
             continue
         if getattr(old, "quantization_mode", None):
             _restore_quantized(new, old)

@@ -122,19 +122,19 @@ class _Scan:
         custom = isinstance(registered, str) and registered not in ("", class_name)
         known = keras_api.legacy_names() if "module" not in item else _names_of(module)
         if custom or class_name not in known:
-            self._refuse_unknown(registered if custom else class_name, module, where)
+            raise self._unknown_class(registered if custom else class_name, module, where)
 
-    def _refuse_unknown(self, name: Any, module: Any, where: str) -> None:
+    def _unknown_class(self, name: Any, module: Any, where: str) -> RefusedError:
         origin = f" of `{module}`" if isinstance(module, str) and module else ""
         if origin and module.startswith(("keras.src.engine", "keras.engine", "tf_keras")):
-            raise self._refuse(
+            return self._refuse(
                 f"was saved by Keras 2 (it needs `{name}`{origin})",
                 "Load it with Keras 2 and save it as .h5, which Keras 3 reads.",
             )
-        raise self._refuse(
-            f"needs the class `{name}`{origin}{where}, which is not one of Keras' own",
-            "Build the model from Keras' own layers, or save it with model.export() as a SavedModel where that class "
-            "is defined.",
+        return self._refuse(
+            f"needs the class `{name}`{origin}{where}, which is not one that Keras loads by itself",
+            "Build the model from Keras' own layers, or save it where that class is known with model.export() as a "
+            "SavedModel.",
         )
 
     def _hub(self, package: str, class_name: str, where: str) -> None:

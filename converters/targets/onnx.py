@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.errors import StepError, UsageError
+from converters.errors import StepError, UnsupportedError, UsageError
 from converters.signature import Signature
 from converters.targets.onnx_fuse import fuse_affine
 from converters.targets.onnx_graph import canonical_model, fold_constants
@@ -38,7 +38,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
 
     Raises:
         UsageError: an opset that cannot be written.
-        StepError: an operation that ONNX cannot express (named with its Keras layer), or a graph that fails the checker.
+        StepError: an operation that ONNX cannot express (named, with its layer), or a graph that fails the checker.
     """
     opset = opset or DEFAULT_OPSET
     if opset not in OPSETS:
@@ -57,9 +57,10 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
         weights, road = {}, FROZEN
     constants = fold_constants(model, weights)
     fuse_affine(model, constants)
-    renames = dict(zip([*inputs, *outputs], [*traced.signature.input_names, *traced.signature.output_names], strict=True))
+    signature = traced.signature
+    renames = dict(zip([*inputs, *outputs], [*signature.input_names, *signature.output_names], strict=True))
     finished = canonical_model(model, constants, renames, outputs)
-    _declare(finished, traced.signature)
+    _declare(finished, signature)
     _check(finished)
     path.write_bytes(finished.SerializeToString(deterministic=True))
     return OnnxFile(road, opset)
@@ -93,8 +94,9 @@ def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], ops
             converted = optimizer.optimize_graph(converted, catch_errors=False)
             return converted.make_model("edgeport")
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
-            raise StepError(
-                f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {str(cause).splitlines()[0:1]}).",
+            reason = " ".join(str(cause).split())[:300]
+            raise UnsupportedError(
+                f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {reason}).",
                 next_step="Leave onnx out with -f, or replace the layer that it names.", step="convert",
             ) from cause  # fmt: skip
 
@@ -139,7 +141,7 @@ def _check(model: Any) -> None:
 
     foreign = sorted({f"{n.domain or 'ai.onnx'}::{n.op_type}" for n in model.graph.node if not _is_standard(n, model)})
     if foreign:
-        raise StepError(f"The model needs operations that ONNX does not have: {', '.join(foreign)}.",
+        raise UnsupportedError(f"The model needs operations that ONNX does not have: {', '.join(foreign)}.",
                         next_step="Leave onnx out with -f, or replace the layer that uses them.",
                         step="convert")  # fmt: skip
     try:

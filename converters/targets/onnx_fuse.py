@@ -65,7 +65,9 @@ def _copies(nodes: list[Any]) -> list[Any]:
 
 def _fuse_chain(graph: _Graph, node: Any) -> list[Any]:
     """Absorbs what follows `node`; returns the nodes that are no longer needed."""
-    scale, shift, absorbed, last = np.float64(1), np.float64(0), [], node
+    scale, shift = np.array(1.0), np.array(0.0)
+    absorbed: list[Any] = []
+    last = node
     while True:
         follower = graph.sole_reader(last.output[0])
         factors = _per_channel(graph, node, follower, last.output[0]) if follower is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from converters.targets.weights import Array
 
 _NEVER_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
-_ROLES = {(op, k): role for op in ("Conv", "ConvTranspose", "MatMul", "Gemm") for k, role in ((1, "weight"), (2, "bias"))}
+_WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_ROLES = {(op, k): role for op in _WEIGHTED for k, role in ((1, "weight"), (2, "bias"))}
 _GENERATED = re.compile(r"((__\d+)|(:\d+))+$")
 
 
@@ -77,14 +78,15 @@ class _Folder:
 def _evaluate(node: Any, inputs: Mapping[str, Array], model: Any) -> dict[str, Array]:
     from onnx.reference import ReferenceEvaluator
 
-    quick = _QUICK.get(node.op_type)
+    quick: Callable[[Any, list[Array]], Array] | None = _QUICK.get(node.op_type)
     if quick is not None and len(node.output) == 1:
         return {node.output[0]: quick(node, [inputs[i] for i in node.input])}
     from onnx import helper
 
+    dtypes = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in inputs.items()}
     graph = helper.make_graph(
         [node], "folded",
-        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inputs.items()],
+        [helper.make_tensor_value_info(name, dtypes[name], value.shape) for name, value in inputs.items()],
         [helper.make_empty_tensor_value_info(o) for o in node.output if o],
     )  # fmt: skip
     alone = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
@@ -97,7 +99,7 @@ def _transpose(node: Any, inputs: list[Array]) -> Array:
     return np.transpose(inputs[0], axes)
 
 
-_QUICK = {
+_QUICK: dict[str, Callable[[Any, list[Array]], Array]] = {
     "Transpose": _transpose,
     "Mul": lambda _, x: np.multiply(*x),
     "Add": lambda _, x: np.add(*x),
@@ -111,8 +113,8 @@ def canonical_model(
 ) -> Any:
     """A new model: nodes in the order in which the outputs reach them, names by structure, nothing unused.
 
-    tf2onnx walks Python sets, so its names and orders differ from process to process (research: pitfall 7). The depth-first
-    order from the outputs depends on the graph alone.
+    tf2onnx walks Python sets, so its names and orders differ from process to process. The depth-first order from the
+    outputs depends on the graph alone.
 
     Args:
         renames: the graph's input and output names -> the signature's names.

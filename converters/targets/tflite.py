@@ -6,8 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from converters.errors import StepError
-from converters.signature import Signature
+from converters.errors import StepError, UnsupportedError
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_order import order_signature
 from converters.targets.weights import reached_variables
@@ -45,9 +44,9 @@ def _convert_error(cause: BaseException) -> StepError:
             problems[f"{name}{_layer_of(error)}"] = None
     if problems:
         listed = ", ".join(problems)
-        return StepError(
+        return UnsupportedError(
             f"TFLite has no built-in operation for: {listed}.",
-            next_step="Replace the layer, leave tflite out with -f, or accept TensorFlow's Flex operations with --allow-flex.",
+            next_step="Replace the layer, leave tflite out, or accept TensorFlow's Flex operations with --allow-flex.",
             step="convert",
         )  # fmt: skip
     text = " ".join(str(cause).split())[:300]
@@ -86,17 +85,3 @@ def _check_weights(content: bytearray, traced: Traced) -> None:
             f"The TFLite file came out without its weights ({held} bytes of constants for {needed} bytes of weights).",
             next_step="Report this model's architecture; leave tflite out with -f meanwhile.", step="convert",
         )  # fmt: skip
-
-
-def flex_operations(content: bytes | bytearray) -> tuple[str, ...]:
-    """The TensorFlow operations that the file takes from the Flex delegate."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content, 0)
-    names = (model.OperatorCodes(k).CustomCode() for k in range(model.OperatorCodesLength()))
-    return tuple(sorted(n.decode() for n in names if n and n.startswith(b"Flex")))
-
-
-def single_batch(signature: Signature) -> bool:
-    """True when every input has a fixed batch of one."""
-    return all(spec.shape[:1] == (1,) for spec in signature.inputs)

@@ -1,0 +1,233 @@
+"""The support matrix as one table, and `convert`, which takes its roads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.artifact import Artifact
+from converters.checkpoints.checkpoint import Checkpoint
+from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError, UsageError
+from converters.formats import Format, Precision, artifact_name
+from converters.isolation import Limits, Message, Worker, worker_environment
+from converters.signature import Signature
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One artifact to make."""
+
+    format: Format
+    precision: Precision
+
+    def __str__(self) -> str:
+        return f"{self.format.value} {self.precision.value}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a target is made: from what, and its share of a conversion's time (for progress)."""
+
+    target: Target
+    made_from: str
+    cost: float
+
+
+ROUTES: tuple[Route, ...] = (
+    #     format             precision                made from            cost
+    Route(Target(Format.SAVEDMODEL, Precision.FLOAT32), "traced function", 0.25),
+    Route(Target(Format.TFLITE, Precision.FLOAT32), "SavedModel", 0.50),
+    Route(Target(Format.ONNX, Precision.FLOAT32), "traced function", 0.25),
+)
+"""Every pair of format and precision that can be made, in the order in which they are made."""
+
+_LOAD_SHARE = 0.3
+_STATUS = {CrashError: "crashed", StepTimeoutError: "timeout", ResourceError: "oom", UnsupportedError: "unsupported"}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What to make and within which limits.
+
+    Attributes:
+        batch: the fixed batch size; None keeps the batch dynamic.
+        opset: ONNX opset; None takes the default.
+        allow_flex: TFLite may use TensorFlow's Flex operations.
+        log: file for what the frameworks say.
+    """
+
+    targets: tuple[Target, ...]
+    batch: int | None = None
+    opset: int | None = None
+    allow_flex: bool = False
+    limits: Limits = field(default_factory=Limits)
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A target that was not made; the manifest's row."""
+
+    target: Target
+    step: str
+    status: str
+    reason: str
+    next_step: str
+    exit_code: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": self.target.format.value, "precision": self.target.precision.value, "step": self.step,
+            "status": self.status, "reason": self.reason, "next": self.next_step, "exit_code": self.exit_code,
+        }  # fmt: skip
+
+    @classmethod
+    def of(cls, target: Target, error: EdgeportError) -> Failure:
+        status = next((word for kind, word in _STATUS.items() if isinstance(error, kind)), "failed")
+        return cls(target, error.step or "convert", status, error.message, error.next_step, error.exit_code)
+
+
+@dataclass
+class Conversion:
+    """What came out: artifacts that exist on disk, and a row for each target that does not."""
+
+    artifacts: list[Artifact] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    signature: Signature | None = None
+    parameters: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Target, ...]:
+    """The targets that the words ask for, in the table's order.
+
+    Raises:
+        UsageError: an unknown word, or a pair that cannot be made, with the pairs that can.
+    """
+    known = {route.target for route in ROUTES}
+    wanted = {
+        Target(_word(Format, f, "format"), _word(Precision, p, "precision")) for f in formats for p in precisions
+    }  # fmt: skip
+    impossible = sorted(str(t) for t in wanted - known)
+    if impossible:
+        raise UsageError(f"These cannot be made: {', '.join(impossible)}.",
+                         next_step=f"Choose from: {', '.join(sorted(str(t) for t in known))}.")  # fmt: skip
+    return tuple(route.target for route in ROUTES if route.target in wanted)
+
+
+def _word(kind: type[Format] | type[Precision], given: str, what: str) -> Any:
+    from difflib import get_close_matches
+
+    words = [member.value for member in kind]
+    if given in words:
+        return kind(given)
+    near = get_close_matches(given, words, n=1)
+    hint = f"Did you mean `{near[0]}`? " if near else ""
+    raise UsageError(f"There is no {what} `{given}`.", next_step=f"{hint}Choose from: {', '.join(words)}.")
+
+
+def convert(
+    checkpoint: Checkpoint, folder: Path, options: ConvertOptions, on_progress: Progress | None = None
+) -> Conversion:
+    """Makes the targets in `folder`, in one worker that loads and traces once.
+
+    If the worker dies, the target in hand becomes a failure and a fresh worker goes on with the rest.
+
+    Raises:
+        EdgeportError: the source could not be loaded or traced: nothing can be made of it.
+    """
+    conversion = Conversion()
+    left = list(options.targets)
+    while left:
+        in_hand: Target | None = None
+        request = _request(checkpoint, folder, options, left)
+        progress = _Progress(options.targets, left, on_progress)
+        with Worker(
+            "converters.conversion:convert_in_worker", request, step="convert", limits=options.limits,
+            log=options.log, env=worker_environment(),
+        ) as worker:  # fmt: skip
+            try:
+                while (message := worker.receive()).get("event"):
+                    in_hand = _take(message["event"], conversion, left, in_hand, checkpoint, folder)
+                    progress.show(message["event"])
+                break
+            except EdgeportError as error:
+                if in_hand is None:
+                    raise
+                conversion.failures.append(Failure.of(in_hand, error))
+                left.remove(in_hand)
+    return conversion
+
+
+def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left: Sequence[Target]) -> Message:
+    return {
+        "checkpoint": {
+            "path": str(checkpoint.path), "kind": checkpoint.kind.value,
+            "name": checkpoint.name, "sha256": checkpoint.sha256,
+        },
+        "folder": str(folder),
+        "targets": [[t.format.value, t.precision.value] for t in left],
+        "batch": options.batch,
+        "opset": options.opset,
+        "allow_flex": options.allow_flex,
+    }  # fmt: skip
+
+
+def _take(
+    event: Message, conversion: Conversion, left: list[Target], in_hand: Target | None,
+    checkpoint: Checkpoint, folder: Path,
+) -> Target | None:  # fmt: skip
+    """Files one event of the worker; returns the target now in hand."""
+    if "loaded" in event:
+        loaded = event["loaded"]
+        conversion.signature = Signature.from_json(loaded["signature"])
+        conversion.parameters = int(loaded["parameters"])
+        conversion.notes = tuple(loaded["notes"])
+        return None
+    target = Target(Format(event["format"]), Precision(event["precision"]))
+    if "started" in event:
+        return target
+    left.remove(target)
+    if "failure" in event:
+        document = event["failure"]
+        conversion.failures.append(Failure(
+            target, document["step"] or "convert", document["status"], document["message"], document["next"],
+            int(document["code"]),
+        ))  # fmt: skip
+        return None
+    path = folder / artifact_name(checkpoint.name, target.precision, target.format)
+    conversion.artifacts.append(Artifact.on_disk(
+        path, target.format, target.precision, Signature.from_json(event["signature"]),
+        road=event["road"], notes=tuple(event["notes"]),
+    ))  # fmt: skip
+    return None
+
+
+class _Progress:
+    """Shares of the time: loading, then each target's cost in the table."""
+
+    def __init__(self, targets: Sequence[Target], left: Sequence[Target], on_progress: Progress | None) -> None:
+        costs = {route.target: route.cost for route in ROUTES}
+        self._whole = sum(costs[t] for t in targets)
+        self._costs = costs
+        self._done = self._whole - sum(costs[t] for t in left)
+        self._on_progress = on_progress
+        self._tell("loading the checkpoint", 0.0)
+
+    def _tell(self, label: str, share: float) -> None:
+        if self._on_progress:
+            self._on_progress(label, share)
+
+    def show(self, event: Message) -> None:
+        if "loaded" in event:
+            self._tell("tracing", _LOAD_SHARE)
+            return
+        target = Target(Format(event["format"]), Precision(event["precision"]))
+        if "started" not in event:
+            self._done += self._costs[target]
+        share = _LOAD_SHARE + (1 - _LOAD_SHARE) * self._done / self._whole
+        self._tell(f"converting to {target}", min(share, 1.0))
