@@ -120,14 +120,16 @@ def _lean_shapes() -> Iterator[None]:
     Keras asks for `(shape(x)[0], 1, 1, C)` in Reshape and for a tensordot in Dense on images; both cost every format a
     chain of SHAPE, GATHER and PACK, and -1 in a constant says the same.
     """
+    from keras.src.backend.tensorflow import nn
     from keras.src.backend.tensorflow import numpy as backend
 
-    originals = backend.reshape, backend.matmul
+    originals = backend.reshape, backend.matmul, nn.conv
     backend.reshape, backend.matmul = _lean_reshape(backend.reshape), _lean_matmul(backend.matmul)
+    nn.conv = _plain_grouped(nn.conv)
     try:
         yield
     finally:
-        backend.reshape, backend.matmul = originals
+        backend.reshape, backend.matmul, nn.conv = originals
 
 
 def _lean_reshape(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,6 +143,20 @@ def _lean_reshape(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(x, newshape)
 
     return reshape
+
+
+def _plain_grouped(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Keras wraps grouped convolutions in an XLA function that no format can look into; TensorFlow runs them plain."""
+    import tensorflow as tf
+
+    def conv(inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None,
+             dilation_rate: Any = 1) -> Any:  # fmt: skip
+        grouped = data_format == "channels_last" and inputs.shape[-1] != kernel.shape[-2]
+        if grouped and len(inputs.shape) < 5:  # the three-dimensional kernel does need XLA
+            return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
+        return original(inputs, kernel, strides, padding, data_format, dilation_rate)
+
+    return conv
 
 
 def _lean_matmul(original: Callable[..., Any]) -> Callable[..., Any]:

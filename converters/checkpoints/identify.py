@@ -100,7 +100,11 @@ def _no_checkpoint(path: Path, found: FileKind) -> RefusedError:
 
 def _explain_prefix(path: Path) -> None:
     """A TensorFlow checkpoint is named by a prefix, at which itself nothing lies."""
-    if path.with_name(path.name + ".index").is_file():
+    try:
+        is_prefix = path.with_name(path.name + ".index").is_file()
+    except (OSError, ValueError):  # no name that the file system takes
+        return
+    if is_prefix:
         raise _refused_prefix(path)
 
 

@@ -31,14 +31,14 @@ def make_plain(model: Any) -> tuple[Any, tuple[str, ...]]:
     if quantized or reduced:
         model = _rebuilt_in_float32(model)
         if quantized:
-            notes.append(f"{len(quantized)} Keras-quantized layers were rebuilt in float32 from their stored integers.")
+            notes.append(f"{len(quantized)} Keras-quantized layer(s) were rebuilt in float32 from their integers.")
         else:
-            notes.append(f"The {layers[0].dtype_policy.name} policy was rebuilt as float32 with the same weights.")
+            notes.append(f"The {reduced[0].dtype_policy.name} policy was rebuilt as float32 with the same weights.")
     elif adapted:
         for layer in adapted:
             _merge_lora(layer)
     if adapted:
-        notes.append(f"LoRA pairs of {len(adapted)} layers were merged into their kernels.")
+        notes.append(f"The LoRA pairs of {len(adapted)} layer(s) were merged into their kernels.")
     if any(getattr(layer, "data_format", None) == "channels_first" for layer in layers):
         notes.append("channels_first layers are computed channels-last; inputs and outputs keep their order.")
     return model, tuple(notes)

@@ -12,7 +12,7 @@ import numpy as np
 from converters.errors import StepError, UnsupportedError, UsageError
 from converters.signature import Signature
 from converters.targets.onnx_fuse import fuse_affine
-from converters.targets.onnx_graph import canonical_model, fold_constants
+from converters.targets.onnx_graph import canonical_model, fold_constants, settle_loops
 from converters.targets.weights import ordered_outputs, weightless
 from converters.tracing import Traced
 
@@ -56,6 +56,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
         model = _tf2onnx(definition, inputs, outputs, opset)
         weights, road = {}, FROZEN
     constants = fold_constants(model, weights)
+    settle_loops(model, constants)
     fuse_affine(model, constants)
     signature = traced.signature
     renames = dict(zip([*inputs, *outputs], [*signature.input_names, *signature.output_names], strict=True))

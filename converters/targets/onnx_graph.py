@@ -46,6 +46,15 @@ def fold_constants(model: Any, weights: Mapping[str, Array]) -> dict[str, Array]
     return {name: folder.value(name) for name in _used_names(model.graph) if name in constants or name in pending}
 
 
+def settle_loops(model: Any, constants: dict[str, Array]) -> None:
+    """tf2onnx gives Loop a condition of shape [1]; the standard's shape inference wants a scalar."""
+    for node in model.graph.node:
+        if node.op_type == "Loop" and node.input[1] in constants:
+            name = f"{node.name}/condition"
+            constants[name] = constants[node.input[1]].reshape(())
+            node.input[1] = name
+
+
 class _Folder:
     """Computes folded values on demand; a value that two nodes share is computed once."""
 

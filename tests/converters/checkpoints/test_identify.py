@@ -1,0 +1,141 @@
+"""Sources are known by their bytes; honest ones pass the scan, and what is no source says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "attacks"))
+
+from reader_samples import facts, samples  # noqa: F401
+
+from converters.checkpoints.checkpoint import SourceKind
+from converters.checkpoints.identify import identify
+from converters.checkpoints.scan import scan_config
+from converters.errors import RefusedError, UsageError
+
+HONEST = {
+    "picture.keras": SourceKind.KERAS,
+    "text.keras": SourceKind.KERAS,
+    "mixed.keras": SourceKind.KERAS,
+    "quantized.keras": SourceKind.KERAS,
+    "pair.keras": SourceKind.KERAS,
+    "picture.h5": SourceKind.H5,
+    "picture.weights.h5": SourceKind.WEIGHTS_H5,
+    "picture.savedmodel": SourceKind.SAVEDMODEL,
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_sources_pass(name: str, samples: Path) -> None:  # noqa: F811
+    checkpoint = identify(samples / name)
+    assert checkpoint.kind is HONEST[name]
+    assert checkpoint.path.is_absolute()
+    assert checkpoint.name == name.split(".")[0]
+    assert len(checkpoint.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    "name", ["MobileNetV3Small", "EfficientNetB0", "ResNet50V2", "DenseNet121", "ConvNeXtTiny", "InceptionV3"]
+)
+def test_applications_pass_the_scan(name: str, samples: Path) -> None:  # noqa: F811
+    config = json.loads((samples / f"{name}.json").read_text())
+    report = scan_config(config, Path(name), stored_elements=0)
+    assert report.layers == sum(report.classes.values()) > 20
+
+
+def test_a_config_without_modules_passes(samples: Path) -> None:  # noqa: F811
+    """Keras 1 and 2 name classes only, Keras 1 as a bare list of layers."""
+    dense = {"class_name": "Dense", "config": {"name": "d", "units": 3, "batch_input_shape": [None, 4]}}
+    scale = {"class_name": "GlorotUniform", "config": {"seed": None}}
+    dense["config"]["kernel_initializer"] = scale
+    for layers in ([dense], {"name": "m", "layers": [dense]}):
+        scan_config({"class_name": "Sequential", "config": layers}, Path("old.h5"), 15)
+    with pytest.raises(RefusedError, match="`Mine`"):
+        scan_config({"class_name": "Sequential", "config": [{"class_name": "Mine", "config": {}}]}, Path("old.h5"), 15)
+
+
+def test_the_bytes_decide_not_the_name(samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    shutil.copy(samples / "picture.h5", tmp_path / "a.keras")
+    shutil.copy(samples / "picture.keras", tmp_path / "b.h5")
+    assert identify(tmp_path / "a.keras").kind is SourceKind.H5
+    assert identify(tmp_path / "b.h5").kind is SourceKind.KERAS
+
+
+def test_a_repacked_archive_passes(samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    import attack_files as attack
+
+    members = attack.members_of(samples / "picture.keras")
+    path = attack.write_zip(tmp_path / "packed.keras", list(members.items()), packed=True)
+    assert identify(path).kind is SourceKind.KERAS
+
+
+def test_custom_losses_do_not_stand_in_the_way(samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    import attack_files as attack
+
+    def edit(config: dict[str, object]) -> None:
+        config["compile_config"] = {"loss": {"module": "mine", "class_name": "function", "config": "my_loss"}}
+
+    assert identify(attack.edited(samples, tmp_path, edit)).kind is SourceKind.KERAS
+
+
+def fifo(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe.keras")
+    return folder / "pipe.keras"
+
+
+def broken_link(folder: Path) -> Path:
+    (folder / "link.keras").symlink_to(folder / "gone")
+    return folder / "link.keras"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: folder / "missing.keras",
+        lambda folder: folder / "missing" / "deeper.keras",
+        lambda folder: Path("/dev/zero"),
+        lambda folder: folder / ("x" * 300),
+        lambda folder: folder / "nul\0byte",
+        lambda folder: Path("gs://bucket/model.keras"),
+        fifo,
+        broken_link,
+    ],
+)
+def test_what_cannot_be_opened_is_a_usage_error(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UsageError) as caught:
+        identify(make(tmp_path))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_a_usage_error(tmp_path: Path) -> None:
+    path = tmp_path / "secret.keras"
+    path.write_bytes(b"PK\x03\x04")
+    path.chmod(0)
+    with pytest.raises(UsageError, match="cannot be read"):
+        identify(path)
+
+
+def test_a_tensorflow_checkpoint_is_explained(samples: Path) -> None:  # noqa: F811
+    prefix = samples / "picture.savedmodel" / "variables" / "variables"
+    for path in (prefix, prefix.with_name("variables.index")):
+        with pytest.raises(RefusedError, match="weights and no model"):
+            identify(path)
+
+
+def test_identify_loads_no_framework(samples: Path) -> None:  # noqa: F811
+    code = (
+        "import sys; from pathlib import Path; from converters.checkpoints.identify import identify\n"
+        "for path in sys.argv[1:]: identify(Path(path))\n"
+        "print({'tensorflow', 'keras', 'onnx', 'onnxruntime', 'ai_edge_litert', 'tf2onnx'} & set(sys.modules))"
+    )
+    paths = [str(samples / name) for name in HONEST]
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
