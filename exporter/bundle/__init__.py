@@ -1,0 +1,16 @@
+"""The bundle on disk: staged beside OUT, sealed with digests, published by renaming, verified by anyone.
+
+    with staged(out) as staging:            # locked, refused at once where OUT is not ours
+        ...write artifacts, golden.npz, edgeport.log into staging...
+        finish(staging, manifest)           # report.md, report.html, digests, manifest.json last
+    verify(out)                             # [] or every problem, by path
+"""
+
+from exporter.bundle.checking import Problem, verify
+from exporter.bundle.golden import read_golden, write_golden
+from exporter.bundle.sealing import finish, rewrite_reports
+from exporter.bundle.staging import check_output, staged
+
+__all__ = [
+    "Problem", "check_output", "finish", "read_golden", "rewrite_reports", "staged", "verify", "write_golden",
+]  # fmt: skip

@@ -1,0 +1,85 @@
+"""The last steps of a bundle: reports, digests of every file, and `manifest.json` after all else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from converters.artifact import digest_file
+from converters.errors import IntegrityError
+from exporter.bundle.checking import EXEMPT, artifact_mismatch, is_safe
+from exporter.bundle.disk import irregular, sync_tree, translated, walk, write_file
+from exporter.bundle.staging import locked
+from exporter.manifest import GOLDEN, MANIFEST, FileRow, Manifest
+from exporter.manifest_file import load
+from exporter.report import render
+
+
+def finish(staging: Path, manifest: Manifest) -> Manifest:
+    """Completes the bundle in `staging` and returns the manifest as written.
+
+    Writes `report.md` and `report.html`, lists every file with its size and SHA-256, computes both digests, brings
+    everything to the disk and writes `manifest.json` last.
+
+    Raises:
+        IntegrityError: `staging` holds a link or a device, or an artifact's row is not what lies there.
+        ResourceError: the disk is full.
+    """
+    try:
+        rows = {name: _row(staging, name) for name in _plain_files(staging)}
+        for artifact in manifest.artifacts:
+            if problem := artifact_mismatch(artifact, list(rows.values())):
+                raise _unfit(staging / artifact.path, problem.problem)
+        sealed = _with_reports(staging, manifest, rows)
+        sync_tree(staging)
+    except OSError as cause:
+        raise translated(cause, staging) from cause
+    write_file(staging / MANIFEST, sealed.to_bytes())
+    return sealed
+
+
+def rewrite_reports(folder: Path) -> Manifest:
+    """Writes a bundle's reports again from its manifest; of `files[]` only the reports' own rows change.
+
+    The manifest is replaced last. A crash before that leaves reports that `verify` names, and the same call mends it.
+
+    Raises:
+        IntegrityError: the manifest does not match its own digest.
+        LockedError: a run is about to replace the bundle.
+        UsageError: the folder cannot be written.
+    """
+    with locked(folder):
+        manifest = load(folder / MANIFEST)
+        rewritten = _with_reports(folder, manifest, {row.path: row for row in manifest.files})
+        write_file(folder / MANIFEST, rewritten.to_bytes())
+    return rewritten
+
+
+def _with_reports(folder: Path, manifest: Manifest, rows: dict[str, FileRow]) -> Manifest:
+    golden = tuple(row for name, row in rows.items() if name == GOLDEN)
+    for name, text in render(manifest.with_files(golden)).items():
+        write_file(folder / name, text.encode())
+        rows[name] = _row(folder, name)
+    return manifest.with_files(tuple(rows.values()))
+
+
+def _row(folder: Path, name: str) -> FileRow:
+    path = folder / name
+    return FileRow(path=name, size_bytes=path.stat().st_size, sha256=digest_file(path))
+
+
+def _plain_files(staging: Path) -> list[str]:
+    names = []
+    for name, status in walk(staging):
+        problem = irregular(status) or (None if is_safe(name) and name.isprintable() else "has an unfit name")
+        if problem:
+            raise _unfit(staging / name, problem)
+        if name not in EXEMPT:
+            names.append(name)
+    return names
+
+
+def _unfit(path: Path, problem: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path.name!r} cannot go into the bundle: {problem}.",
+        next_step="Run again with --no-cache.", file=path, step="bundle",
+    )  # fmt: skip

@@ -1,0 +1,59 @@
+"""`edgeport inspect`: what a file holds, without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exporter.cli.console import Console
+from exporter.cli.options import output_options
+
+_TOP_OPS = 20
+
+
+@click.command(name="inspect", short_help="Tell what a file holds, without running it.")
+@click.argument("path", type=click.Path(path_type=Path))
+@output_options
+def command(path: Path, console: Console) -> int:
+    """Tell what PATH holds, without running it: signature, parameters, operations, precision, opset, digest.
+
+    PATH is a .keras, .h5, .weights.h5, .tflite or .onnx file or a SavedModel folder. No framework is loaded.
+    """
+    from exporter.inspection import inspect
+
+    document = inspect(path)
+    console.document(document)
+    _show(document, console)
+    return 0
+
+
+def _show(document: dict[str, Any], console: Console) -> None:
+    opset = "" if document["opset"] is None else f", opset {document['opset']}"
+    console.say(f"{document['path']}: {document['format']}, {document['precision']}{opset}")
+    console.say(f"{document['parameters']:,} parameters, {document['size_bytes']:,} bytes")
+    console.say(f"sha256 {document['sha256']}")
+    rows = [
+        [side, tensor["name"], " x ".join(str(d) for d in tensor["shape"]) or "scalar", tensor["dtype"]]
+        for side, tensors in (("input", document["inputs"]), ("output", document["outputs"]))
+        for tensor in tensors
+    ]
+    if rows:
+        console.table("", ["", "name", "shape", "dtype"], rows)
+    _show_ops(document, console)
+    for note in document["notes"]:
+        console.say(f"note: {note}")
+
+
+def _show_ops(document: dict[str, Any], console: Console) -> None:
+    ops = document["ops"]
+    if ops:
+        what = "layer" if document["format"] in ("keras", "h5") else "operation"
+        shown = list(ops.items()) if console.verbosity > 0 else list(ops.items())[:_TOP_OPS]
+        console.table("", [what, "count"], [[name, str(count)] for name, count in shown])
+        if len(ops) > len(shown):
+            console.say(f"and {len(ops) - len(shown)} more kinds; -v shows all")
+    for key, words in (("flex_ops", "Flex (TensorFlow) operations"), ("custom_ops", "custom operations")):
+        if document[key]:
+            console.say(f"{words}: {', '.join(document[key])}")

@@ -1,0 +1,178 @@
+"""From a name in the table to a `.keras` checkpoint: the choices, the model, the file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import ResourceError, UsageError
+from converters.isolation import run_step
+from exporter.models.table import Plan, Shape, plan_for
+from exporter.models.weights import IMAGENET, check_weights, downloads, load_weights, share_download_cache
+
+if TYPE_CHECKING:
+    import keras
+
+    from converters.isolation import Channel
+
+Progress = Callable[[str, float], None]
+
+TARGET = "exporter.models.build:build_checkpoint"
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What to build. None is the architecture's default.
+
+    Attributes:
+        name: a key of `exporter.models.table.ARCHITECTURES`.
+        input_shape: (height, width, channels).
+        settings: KEY to text, as `--set` gives them.
+        weights: `imagenet` or the path of a .keras, .weights.h5 or legacy .h5 file; None is random, by `seed`.
+    """
+
+    name: str
+    input_shape: Shape | None = None
+    classes: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    weights: str | None = None
+    seed: int = 0
+
+    def plan(self) -> Plan:
+        """Every choice checked, without loading a framework. Raises UsageError."""
+        check_weights(self.weights)
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(
+                f"The seed {self.seed} is out of range.", next_step="Give --seed a number from 0 to 4294967295."
+            )
+        pretrained = self.weights == IMAGENET
+        return plan_for(self.name, self.input_shape, self.classes, self.settings, pretrained=pretrained)
+
+    def request(self, path: Path) -> dict[str, Any]:
+        """The document that `build_checkpoint` takes, to write to `path`."""
+        weights = self.weights
+        if weights is not None and weights != IMAGENET:
+            weights = str(Path(weights).resolve())  # a worker has another working folder
+        options = asdict(self) | {"settings": dict(self.settings), "weights": weights}
+        home = os.environ.get("KERAS_HOME") or str(Path.home() / ".keras")
+        return {"options": options, "path": str(path.resolve()), "keras_home": home}
+
+
+def build_model(options: BuildOptions, progress: Progress = lambda _label, _fraction: None) -> keras.Model:
+    """The uncompiled model: the same names and the same weights for the same options. For worker processes.
+
+    Raises:
+        UsageError: options that cannot be.
+        RefusedError, StepError: weights that are damaged, do not fit or cannot be downloaded.
+    """
+    plan = options.plan()
+    import keras
+
+    keras.backend.clear_session()  # restarts the counters of automatic layer names
+    keras.utils.set_random_seed(options.seed)
+    progress(f"building {plan.name}", 0.4)
+    try:
+        with downloads():
+            model = plan.build()
+    except MemoryError as cause:
+        raise ResourceError(
+            f"There is not enough memory to build {plan.name}.", next_step="Use a smaller input or fewer classes."
+        ) from cause
+    if options.weights and not plan.pretrained:
+        progress("loading weights", 0.7)
+        load_weights(model, Path(options.weights))
+    elif not plan.pretrained and plan.settings["warm"]:
+        progress("setting batch-norm statistics", 0.7)
+        from exporter.models.warm import seeded_images, warm_batch_norms
+
+        images = seeded_images(plan.input_shape, plan.architecture.value_range, options.seed)
+        warm_batch_norms(model, images)
+    return model
+
+
+def build_checkpoint(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Worker target. Takes `BuildOptions.request()`, writes the file, returns `{"path", "parameters"}`.
+
+    Progress goes out as events `{"label", "fraction"}`. The same request gives the same bytes.
+    """
+    share_download_cache(request.get("keras_home"))
+    fields = dict(request["options"])
+    if fields["input_shape"] is not None:
+        fields["input_shape"] = tuple(fields["input_shape"])
+    options, path = BuildOptions(**fields), Path(request["path"])
+
+    def progress(label: str, fraction: float) -> None:
+        channel.event(label=label, fraction=fraction)
+
+    progress("loading TensorFlow", 0.0)
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    model = build_model(options, progress)
+    progress(f"writing {path.name}", 0.9)
+    from exporter.models.saving import save_checkpoint
+
+    save_checkpoint(model, path)
+    return {"path": str(path), "parameters": model.count_params()}
+
+
+def build_in_worker(
+    options: BuildOptions, path: Path, *, progress: Progress = lambda _label, _fraction: None, log: Path | None = None
+) -> int:
+    """Builds in a worker process and writes `path`, whole or not at all; returns the parameter count.
+
+    The parent holds the temporary folder, so that an interrupted build leaves nothing behind. Main thread only.
+
+    Raises:
+        EdgeportError: what `build_model` raises, or what became of the worker.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            staged = Path(folder) / path.name
+            result = run_step(
+                TARGET, options.request(staged), step="build", log=log,
+                on_event=lambda event: progress(event["label"], event["fraction"]),
+            )  # fmt: skip
+            staged.replace(path)
+    except OSError as cause:
+        raise ResourceError(
+            f"{path} cannot be written ({cause.strerror}).", next_step="Free some disk space, or give another folder.",
+            file=path, step="build",
+        ) from cause  # fmt: skip
+    return int(result["parameters"])
+
+
+def check_destination(path: Path, *, force: bool = False) -> None:
+    """Raises UsageError where a checkpoint may not be written to `path`.
+
+    A file that is there is only overwritten with `force`, and only if it is a `.keras` checkpoint.
+    """
+    if path.suffix != ".keras":
+        raise UsageError(f"{path} does not end in .keras.", next_step="Give -o a name that ends in .keras.", file=path)
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"The folder {folder} is not there.", next_step=f"Make it first: mkdir -p {folder}", file=path)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"The folder {folder} cannot be written.", next_step="Give -o another folder.", file=path)
+    if not path.exists() and not path.is_symlink():
+        return
+    if not force:
+        raise UsageError(f"{path} is there already.", next_step="Give --force, or -o another name.", file=path)
+    if not is_checkpoint(path):
+        message = f"{path} is not a .keras checkpoint, so it is not overwritten."
+        raise UsageError(message, next_step="Give -o another name.", file=path)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether the file is a zip with the members that every `.keras` checkpoint has."""
+    from zipfile import BadZipFile, ZipFile
+
+    try:
+        with ZipFile(path) as archive:
+            return {"config.json", "metadata.json"} <= set(archive.namelist())
+    except (BadZipFile, OSError):
+        return False

@@ -1,0 +1,74 @@
+"""The verdict in one sentence: what was made, whether it agrees, what is fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from exporter.manifest import Manifest, TimingRow
+from exporter.report import wording as say
+
+
+@dataclass(frozen=True)
+class Headline:
+    """`tone` is `good`, `warn` or `bad`; `word` says the same in text."""
+
+    tone: Literal["good", "warn", "bad"]
+    word: str
+    sentence: str
+
+
+def headline(manifest: Manifest) -> Headline:
+    """The verdict: what was made, whether it agrees, what is fastest."""
+    made, failed = len(manifest.artifacts), len(manifest.failures)
+    by_status: dict[str, list[str]] = {}
+    for verdict in manifest.verdicts:
+        by_status.setdefault(verdict.status, []).append(say.clean(verdict.artifact))
+    source = say.clean(manifest.source.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])
+    parts = [_agreement_part(by_status, made, source)]
+    if failed:
+        names = [f"{row.format.value} {row.precision.value} ({row.status})" for row in manifest.failures]
+        parts.append(f"{say.count(failed, 'target')} could not be made: {say.listed(names)}")
+    if fastest := fastest_timing(manifest):
+        parts.append(
+            f"the fastest on {say.clean(fastest.device)} is {say.clean(fastest.artifact)}, p50 "
+            f"{say.interval(fastest.p50_ms)}"
+        )
+    sentence = "; ".join(parts) + "."
+    if made == 0 or by_status.keys() & {"disagree", "error"}:
+        return Headline("bad", "failed", sentence)
+    if failed or "inconclusive" in by_status or len(manifest.verdicts) < made:
+        word = "partial" if failed else "inconclusive" if "inconclusive" in by_status else "not judged"
+        return Headline("warn", word, sentence)
+    return Headline("good", "agree", sentence)
+
+
+def _agreement_part(by_status: Mapping[str, list[str]], made: int, source: str) -> str:
+    if not made:
+        return f"No artifact could be made from {source}"
+    if not by_status:
+        return f"{say.count(made, 'artifact')} made from {source}, not judged"
+    agree = len(by_status.get("agree", []))
+    if agree == made:
+        return f"{'Both' if made == 2 else 'All ' + str(made) if made > 2 else 'The'} " + (
+            f"artifact{'s' if made > 1 else ''} agree{'' if made > 1 else 's'} with {source}"
+        )
+    others = [
+        f"{say.listed(names)} {'are' if len(names) > 1 else 'is'} {word}"
+        for status, word in (("disagree", "in disagreement"), ("inconclusive", "inconclusive"), ("error", "in error"))
+        if (names := by_status.get(status))
+    ]
+    return ", ".join([f"{agree} of {say.count(made, 'artifact')} agree with {source}", *others])
+
+
+def fastest_timing(manifest: Manifest) -> TimingRow | None:
+    """The lowest p50 on the first device that was timed, among artifacts that are not known to disagree."""
+    wrong = {verdict.artifact for verdict in manifest.verdicts if verdict.status in {"disagree", "error"}}
+    timed = [row for row in timed_rows(manifest) if row.artifact not in wrong]
+    same = [row for row in timed if (row.device, row.batch) == (timed[0].device, timed[0].batch)]
+    return min(same, key=lambda row: row.p50_ms.value if row.p50_ms else 0.0) if len(same) > 1 else None
+
+
+def timed_rows(manifest: Manifest) -> list[TimingRow]:
+    return [row for row in manifest.timings if row.status == "ok" and row.p50_ms is not None]

@@ -1,0 +1,60 @@
+"""`report.md`: for a pull request. Text from files is escaped: no mention, link, image or HTML can come out of it."""
+
+from __future__ import annotations
+
+import re
+
+from exporter.manifest import Manifest
+from exporter.report import view
+from exporter.report.headline import headline
+
+_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
+_MARKS = {"good": "\N{WHITE HEAVY CHECK MARK}", "warn": "\N{WARNING SIGN}", "bad": "\N{CROSS MARK}"}
+_FOLDED = {"Signature", "Source and environment", "How they were made", "Agreement", "Comparisons"}
+
+
+def render_markdown(manifest: Manifest) -> str:
+    """The verdict in one sentence, then the tables; long ones are folded."""
+    head = headline(manifest)
+    parts = [f"{_MARKS[head.tone]} **{head.word}**: {text(head.sentence)}"]
+    for table in view.tables(manifest):
+        body = f"{_table(table)}\n\n{text(table.note)}".strip()
+        if table.title in _FOLDED:
+            parts.append(f"<details><summary>{table.title}</summary>\n\n{body}\n\n</details>")
+        else:
+            parts.append(f"### {table.title}\n\n{body}")
+    if command := view.command(manifest):
+        parts.append(f"### Make it again\n\n{_block(command)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def text(raw: str) -> str:
+    """Prose that Markdown shows as it is."""
+    plain = raw.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
+    plain = _SPECIAL.sub(r"\\\1", plain)
+    return plain.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
+
+
+def code(raw: str) -> str:
+    """A name in a code span, also inside a table."""
+    return "`" + raw.replace("`", "'").replace("|", "\\|") + "`"
+
+
+def _table(table: view.Table) -> str:
+    header = "| " + " | ".join(text(column.title) for column in table.columns) + " |"
+    rule = "|" + "|".join("---:" if column.kind == "number" else "---" for column in table.columns) + "|"
+    lines = [header, rule]
+    for row in table.rows:
+        cells = (_cell(value, column) for value, column in zip(row, table.columns, strict=True))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(value: str, column: view.Column) -> str:
+    return code(value) if column.kind == "name" and value else text(value)
+
+
+def _block(command: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", command)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{command}\n{fence}"

@@ -1,0 +1,244 @@
+"""The tables of a report as finished text, before any markup."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from exporter.manifest import ArtifactRow, Manifest, OutputRow, TimingRow, VerdictRow
+from exporter.report import wording as say
+from exporter.report.headline import timed_rows
+
+Kind = Literal["text", "name", "number", "status"]
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    kind: Kind = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Finished text in rows. `note` explains the columns in one or two sentences."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def worst_output(verdict: VerdictRow) -> OutputRow | None:
+    """The output that agrees least: by noise ratio where it was measured, else by the lowest SQNR."""
+    with_ratio = [row for row in verdict.outputs if row.noise_ratio is not None]
+    if with_ratio:
+        return max(with_ratio, key=lambda row: row.noise_ratio or 0.0)
+    return min(verdict.outputs, key=lambda row: float("inf") if row.sqnr_db is None else row.sqnr_db, default=None)
+
+
+def summary(manifest: Manifest) -> Table:
+    """One line an artifact: size, agreement of its worst output, latency on the first device that ran it."""
+    columns = (
+        Column("Artifact", "name"), Column("Size", "number"), Column("Verdict", "status"),
+        Column("Noise ratio", "number"), Column("SQNR", "number"), Column("Top-1", "number"),
+        Column("Accuracy", "number"), Column("Device"), Column("p50 [95 % CI]", "number"), Column("p99", "number"),
+    )  # fmt: skip
+    verdicts = {row.artifact: row for row in manifest.verdicts}
+    timings = {row.artifact: row for row in reversed(timed_rows(manifest))}
+    rows = [_summary_row(row, verdicts.get(row.path), timings.get(row.path)) for row in manifest.artifacts]
+    note = "Agreement is that of the artifact's worst output. Noise ratio: greatest error over float32 Keras' own."
+    return _table("Artifacts", columns, rows, note)
+
+
+def _summary_row(artifact: ArtifactRow, verdict: VerdictRow | None, timing: TimingRow | None) -> list[str]:
+    output = worst_output(verdict) if verdict else None
+    agreement = [say.NONE] * 4
+    if output:
+        agreement = [
+            say.figure(output.noise_ratio), say.decibels(output.sqnr_db, output.max_abs),
+            say.percent(output.top1_agreement), say.percent(output.accuracy),
+        ]  # fmt: skip
+    latency = [say.NONE] * 3
+    if timing:
+        latency = [timing.device, say.interval(timing.p50_ms), say.milliseconds(timing.p99_ms)]
+    status = verdict.status if verdict else "not judged"
+    return [artifact.path, say.size(artifact.size_bytes), status, *agreement, *latency]
+
+
+def agreement(manifest: Manifest) -> Table:
+    """Every output of every artifact against the checkpoint."""
+    columns = (
+        Column("Artifact", "name"), Column("Output", "name"), Column("Basis"), Column("Noise ratio", "number"),
+        Column("SQNR", "number"), Column("Max abs", "number"), Column("RMSE", "number"), Column("Top-1", "number"),
+        Column("Accuracy", "number"), Column("Non-finite", "number"), Column("Gate"),
+    )  # fmt: skip
+    rows = [
+        [
+            verdict.artifact, row.name, row.basis, say.figure(row.noise_ratio),
+            say.decibels(row.sqnr_db, row.max_abs), say.figure(row.max_abs), say.figure(row.rmse),
+            say.percent(row.top1_agreement), say.percent(row.accuracy),
+            say.NONE if row.nonfinite is None else str(row.nonfinite), _gate(row),
+        ]
+        for verdict in manifest.verdicts for row in verdict.outputs
+    ]  # fmt: skip
+    return _table("Agreement", columns, rows, _how_judged(manifest))
+
+
+def _gate(row: OutputRow) -> str:
+    """The limit that the output was held to: `noise ratio <= 4`."""
+    signs = {"noise_ratio": ("noise ratio <=", ""), "sqnr_db": ("SQNR >=", " dB")}
+    if row.gate is None or row.gate.limit is None or row.gate.measure not in signs:
+        return say.NONE
+    words, unit = signs[row.gate.measure]
+    return f"{words} {row.gate.limit:g}{unit}"
+
+
+def _how_judged(manifest: Manifest) -> str:
+    """What the verdict rows say about the inputs, as far as they all say the same."""
+    words = []
+    for key, text in (("samples", "{} samples"), ("seed", "seed {}"), ("input_range", "input range {}")):
+        rows = [row.more() for verdict in manifest.verdicts for row in (verdict, *verdict.outputs)]
+        values = {json.dumps(row[key], sort_keys=True) for row in rows if key in row}
+        if len(values) == 1:
+            words.append(text.format(values.pop().strip('"')))
+    judged = f" Judged on {', '.join(words)}." if words else ""
+    return f"Max abs and RMSE are in the output's own units, on the named basis.{judged}"
+
+
+def latency(manifest: Manifest) -> Table:
+    """Every timing that worked."""
+    columns = (
+        Column("Artifact", "name"), Column("Setting"),
+        Column("p50 [95 % CI]", "number"), Column("p90", "number"), Column("p99", "number"),
+        Column("Throughput", "number"), Column("Load", "number"), Column("First run", "number"),
+        Column("Peak memory", "number"), Column("Samples", "number"), Column("Flags"),
+    )  # fmt: skip
+    rows = [
+        [
+            row.artifact, setting(row), say.interval(row.p50_ms),
+            say.milliseconds(row.p90_ms), say.milliseconds(row.p99_ms),
+            say.NONE if row.throughput is None else f"{say.figure(row.throughput)} /s",
+            say.milliseconds(row.load_ms), say.milliseconds(row.first_ms), say.size(row.peak_rss_bytes),
+            say.NONE if row.samples is None else str(row.samples), ", ".join(row.flags) or say.NONE,
+        ]
+        for row in timed_rows(manifest)
+    ]  # fmt: skip
+    boundaries = sorted({row.boundary.replace("_", " ") for row in timed_rows(manifest) if row.boundary})
+    measured = f" Measured {say.listed(boundaries)}." if boundaries else ""
+    return _table("Latency", columns, rows, f"Each artifact in a process of its own, rounds interleaved.{measured}")
+
+
+def setting(row: TimingRow) -> str:
+    """`cpu, 2 threads, batch 1`."""
+    threads = f", {say.count(row.threads, 'thread')}" if row.threads else ""
+    batch = f", batch {row.batch}" if row.batch else ""
+    return say.clean(f"{row.device}{threads}{batch}")
+
+
+def comparisons(manifest: Manifest) -> Table:
+    """Ratios of p50, said of the candidate."""
+    columns = (
+        Column("Candidate", "name"), Column("Baseline", "name"), Column("p50 ratio [95 % CI]", "number"),
+        Column("Verdict", "status"),
+    )  # fmt: skip
+    rows = [[r.candidate, r.baseline, say.interval(r.ratio, "x"), r.verdict] for r in manifest.comparisons]
+    return _table("Comparisons", columns, rows, "Below 1x the candidate is faster than the baseline.")
+
+
+def failures(manifest: Manifest) -> Table:
+    """Targets that were asked for and not made."""
+    columns = (
+        Column("Format"), Column("Precision"), Column("Status", "status"), Column("Step"), Column("Reason"),
+    )  # fmt: skip
+    rows = [[row.format.value, row.precision.value, row.status, row.step, row.reason] for row in manifest.failures]
+    return _table("Not made", columns, rows)
+
+
+def not_timed(manifest: Manifest) -> Table:
+    """Devices that were asked for and did not work, with what to install."""
+    columns = (Column("Device"), Column("Status", "status"), Column("Artifacts"), Column("Reason"))
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for row in manifest.timings:
+        if row.status != "ok":
+            why = " ".join(text for text in (row.reason, row.next) if text) or say.NONE
+            groups.setdefault((row.device, row.status, why), []).append(row.artifact)
+    rows = [[device, status, say.listed(names), reason] for (device, status, reason), names in groups.items()]
+    return _table("Not timed", columns, rows)
+
+
+def signature(manifest: Manifest) -> Table:
+    """Names, shapes and dtypes, the same in every artifact unless its row says otherwise."""
+    columns = (Column("Role"), Column("Name", "name"), Column("Shape"), Column("Dtype"))
+    rows = [
+        [role, tensor.name, "[" + ", ".join(str(d) for d in tensor.shape) + "]", tensor.dtype]
+        for role, tensors in (("input", manifest.signature.inputs), ("output", manifest.signature.outputs))
+        for tensor in tensors
+    ]
+    return _table("Signature", columns, rows)
+
+
+def notes(manifest: Manifest) -> Table:
+    """What the makers and judges of the artifacts have to say, and how each was made."""
+    columns = (Column("Artifact", "name"), Column("Made by"), Column("Remarks"))
+    remarks: dict[str, list[str]] = {
+        row.artifact: [text for text in (row.reason, *row.notes) if text]
+        for row in manifest.verdicts
+    }
+    rows = [
+        [
+            row.path,
+            (row.road or say.NONE) + (" (reused)" if row.reused else ""),
+            " ".join([*row.notes, *remarks.get(row.path, [])]) or say.NONE,
+        ]
+        for row in manifest.artifacts
+    ]
+    return _table("How they were made", columns, rows)
+
+
+def facts(manifest: Manifest) -> Table:
+    """Source, digest, recommendations, preprocessing and environment as pairs."""
+    source = manifest.source
+    parameters = say.NONE if source.parameters is None else f"{source.parameters:,}".replace(",", " ")
+    pairs: list[tuple[str, Any]] = [
+        ("source", source.path), ("source kind", source.kind), ("source SHA-256", source.sha256),
+        ("parameters", parameters), ("content digest", manifest.content_digest),
+        ("made", manifest.created), ("tool", f"{manifest.tool.name} {manifest.tool.version}"),
+        *_flat(manifest.recommended, "recommended"), *_flat(manifest.preprocessing, "preprocessing"),
+        *_flat(manifest.environment, ""),
+    ]  # fmt: skip
+    rows = [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in pairs if value is not None]
+    return _table("Source and environment", (Column("What"), Column("Value")), rows)
+
+
+def command(manifest: Manifest) -> str:
+    """The shell command that makes the bundle again; empty where the manifest does not say."""
+    return say.clean(shlex.join(manifest.tool.command))
+
+
+def tables(manifest: Manifest) -> list[Table]:
+    """All tables that have rows, the summary first."""
+    makers = (
+        summary, failures, latency, agreement, comparisons, not_timed, notes, signature, facts,
+    )  # fmt: skip
+    return [table for make in makers if (table := make(manifest)).rows]
+
+
+def _table(title: str, columns: tuple[Column, ...], rows: Iterable[Iterable[str]], note: str = "") -> Table:
+    """Cells cleaned, columns without any value left out."""
+    cells = [[say.clean(cell) for cell in row] for row in rows]
+    kept = [i for i in range(len(columns)) if any(row[i] != say.NONE for row in cells)]
+    body = tuple(tuple(row[i] for i in kept) for row in cells)
+    return Table(title, tuple(columns[i] for i in kept), body, say.clean(note))
+
+
+def _flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [pair for key, child in value.items() for pair in _flat(child, f"{prefix} {key}".strip())]
+    if isinstance(value, list) and all(isinstance(child, str | int | float) for child in value):
+        value = ", ".join(str(child) for child in value)
+    if prefix.endswith("_bytes") and isinstance(value, int):
+        prefix, value = prefix.removesuffix("_bytes"), say.size(value)
+    return [] if value in (None, "") else [(prefix.replace("_", " "), value)]

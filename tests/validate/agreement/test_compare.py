@@ -1,0 +1,194 @@
+"""The judge on real files: honest ones agree, mutants do not, and it says when it cannot tell."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters.errors import RefusedError, UsageError
+from validate.agreement import Agreement, CompareOptions, Verdict, compare
+
+HONEST = ("small.onnx", "small.tflite", "small.savedmodel", "small.keras")
+MUTANTS = ("epsilon", "relu6", "sigmoid", "bias", "channel", "constant", "kernel")
+
+
+def judged(agreement: Agreement) -> dict[str, Verdict]:
+    return {verdict.artifact.name: verdict for verdict in agreement.verdicts}
+
+
+@pytest.fixture(scope="session")
+def small(zoo: Path) -> Agreement:
+    names = [
+        *HONEST, *(f"mutant-{name}.onnx" for name in MUTANTS), "mutant-epsilon.tflite", "mutant-epsilon.savedmodel",
+        "renamed.onnx", "truncated.onnx", "small.float16.tflite", "silent16.tflite",
+    ]  # fmt: skip
+    return compare(zoo / "small.keras", [zoo / name for name in names])
+
+
+@pytest.fixture(scope="session")
+def pair(zoo: Path) -> Agreement:
+    names = ("pair.onnx", "pair.savedmodel", "pair-exchanged.onnx", "pair-reordered.onnx", "pair-short.onnx")
+    return compare(zoo / "pair.keras", [zoo / name for name in names])
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_files_agree_on_their_logits(small: Agreement, name: str) -> None:
+    verdict = judged(small)[name]
+    assert verdict.status == "agree", verdict.reason
+    (row,) = verdict.outputs
+    assert row.basis == "logits"
+    assert row.noise_ratio is not None
+    assert 0 < row.noise_ratio < 2
+    assert row.nonfinite == 0
+    assert row.top1_agreement == 1.0
+
+
+@pytest.mark.parametrize("name", [*(f"mutant-{name}.onnx" for name in MUTANTS), "mutant-epsilon.tflite",
+                                  "mutant-epsilon.savedmodel", "silent16.tflite"])  # fmt: skip
+def test_mutants_disagree(small: Agreement, name: str) -> None:
+    assert judged(small)[name].status == "disagree"
+
+
+def test_a_softmax_swapped_for_a_sigmoid_is_found_though_the_logits_agree(small: Agreement) -> None:
+    (row,) = judged(small)["mutant-sigmoid.onnx"].outputs
+    assert row.noise_ratio is not None
+    assert row.noise_ratio < 4
+    assert "from the softmax of its logits" in row.reason
+
+
+def test_the_epsilon_fault_would_pass_another_tools_tolerance(small: Agreement) -> None:
+    (row,) = judged(small)["mutant-epsilon.onnx"].outputs
+    assert row.probability_max_abs is not None
+    assert row.probability_max_abs < 5e-3  # what onnx2tf's mean and rmse checks let pass
+    assert row.noise_ratio is not None
+    assert row.noise_ratio > 1000
+
+
+def test_precision_in_the_name_chooses_the_gate(small: Agreement) -> None:
+    """The same bytes: honest when called float16, a silent loss when called nothing."""
+    verdicts = judged(small)
+    assert verdicts["small.float16.tflite"].status == "agree"
+    assert verdicts["small.float16.tflite"].outputs[0].gate["measure"] == "sqnr_db"
+    assert verdicts["silent16.tflite"].outputs[0].gate["measure"] == "noise_ratio"
+
+
+def test_a_renamed_output_disagrees_by_name(small: Agreement) -> None:
+    reason = judged(small)["renamed.onnx"].reason
+    assert "labels is missing" in reason
+    assert "classes" in reason
+
+
+def test_a_damaged_file_is_an_error_and_the_others_go_on(small: Agreement) -> None:
+    verdict = judged(small)["truncated.onnx"]
+    assert verdict.status == "error"
+    assert "truncated.onnx cannot be opened" in verdict.reason
+
+
+def test_several_inputs_and_outputs(pair: Agreement) -> None:
+    verdicts = judged(pair)
+    assert verdicts["pair.onnx"].status == "agree", verdicts["pair.onnx"].reason
+    assert verdicts["pair.savedmodel"].status == "agree", verdicts["pair.savedmodel"].reason
+    assert [row.name for row in verdicts["pair.onnx"].outputs] == ["first", "second"]
+    assert pair.ranges["word"].high == 19
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [("pair-exchanged.onnx", "noise"), ("pair-reordered.onnx", "in the order second, first"),
+     ("pair-short.onnx", "second is missing")],
+)  # fmt: skip
+def test_outputs_exchanged_reordered_or_missing_disagree(pair: Agreement, name: str, cause: str) -> None:
+    verdict = judged(pair)[name]
+    assert verdict.status == "disagree"
+    assert cause in verdict.reason
+
+
+def test_a_dead_model_is_inconclusive_and_says_what_to_give(zoo: Path) -> None:
+    verdict = judged(compare(zoo / "dead.keras", [zoo / "dead.onnx"]))["dead.onnx"]
+    assert verdict.status == "inconclusive"
+    assert verdict.outputs[0].gate["dead_passes"] is True
+    assert "--inputs" in verdict.reason
+
+
+def test_a_single_sample_cannot_tell(zoo: Path) -> None:
+    agreement = compare(zoo / "small.keras", [zoo / "small.onnx"], CompareOptions(samples=1))
+    assert agreement.verdicts[0].status == "inconclusive"
+
+
+def test_a_fixed_batch_of_one_is_allowed_with_a_note(zoo: Path) -> None:
+    verdict = judged(compare(zoo / "series.keras", [zoo / "series.tflite"]))["series.tflite"]
+    assert verdict.status == "agree", verdict.reason
+    assert "the batch is fixed at 1" in verdict.notes
+
+
+def test_an_artifact_may_be_the_reference(zoo: Path) -> None:
+    agreement = compare(zoo / "small.onnx", [zoo / "small.tflite", zoo / "mutant-epsilon.onnx"],
+                        CompareOptions(input_range=(0, 255)))  # fmt: skip
+    verdicts = judged(agreement)
+    assert verdicts["small.tflite"].status == "agree", verdicts["small.tflite"].reason
+    assert verdicts["small.tflite"].outputs[0].gate["measure"] == "sqnr_db"
+    assert verdicts["mutant-epsilon.onnx"].status == "disagree"
+    assert agreement.oracle_samples == 0
+    assert any("no float64 oracle" in note for note in agreement.notes)
+
+
+def test_given_inputs_labels_and_golden(zoo: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    images = rng.uniform(0, 255, (40, 16, 16, 3)).astype(np.float32)
+    np.savez(tmp_path / "given.npz", image=images, labels=np.zeros(40, int), spare=np.ones(2))
+    seen: list[tuple[str, float]] = []
+    agreement = compare(
+        zoo / "small.keras", [zoo / "small.onnx"], CompareOptions(inputs=tmp_path / "given.npz"),
+        lambda stage, share: seen.append((stage, share)),
+    )  # fmt: skip
+    assert agreement.samples == 40
+    assert agreement.verdicts[0].status == "agree"
+    assert agreement.reference_accuracy == agreement.verdicts[0].outputs[0].accuracy
+    assert any("spare" in note for note in agreement.notes)
+    np.testing.assert_array_equal(agreement.golden.inputs["image"], images[:16])
+    want = (agreement.golden.outputs["labels"].argmax(1) == 0).mean()
+    assert agreement.golden.outputs["labels"].shape == (16, 5)
+    assert agreement.reference_accuracy is not None
+    assert abs(agreement.reference_accuracy - want) < 0.5
+    assert {stage for stage, _ in seen} == {"reference", "onnxruntime"}
+    assert all(0 <= share <= 1 for _, share in seen)
+    assert seen[-1] == ("onnxruntime", 1.0)
+
+
+def test_overridden_tolerances_stand_in_the_verdict(zoo: Path) -> None:
+    verdict = compare(zoo / "small.keras", [zoo / "mutant-bias.onnx"],
+                      CompareOptions(tolerances={"noise_ratio": 1e9})).verdicts[0]  # fmt: skip
+    assert verdict.status == "inconclusive"  # so wide a gate lets a constant through
+    assert any("noise_ratio=1e+09" in note for note in verdict.notes)
+
+
+def test_the_document_is_json_with_the_agreed_fields(small: Agreement) -> None:
+    document = json.loads(json.dumps(small.to_json(), allow_nan=False))
+    assert {"reference", "seed", "samples", "input_range", "verdicts"} <= document.keys()
+    assert {"artifact", "status", "reason", "outputs"} <= document["verdicts"][0].keys()
+    row = document["verdicts"][0]["outputs"][0]
+    assert {
+        "name", "basis", "max_abs", "rmse", "sqnr_db", "noise_ratio", "top1_agreement", "accuracy", "nonfinite",
+    } <= row.keys()  # fmt: skip
+    assert document["input_range"]["image"]["high"] == 255
+    assert math.isfinite(row["max_abs"])
+
+
+def test_paths_that_are_not_there_and_unknown_kinds(zoo: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        compare(tmp_path / "none.keras", [zoo / "small.onnx"])
+    with pytest.raises(UsageError):
+        compare(zoo / "small.keras", [tmp_path / "none.onnx"])
+    strange = tmp_path / "notes.txt"
+    strange.write_text("hello")
+    with pytest.raises(RefusedError):
+        compare(strange, [zoo / "small.onnx"])
+
+
+def test_no_framework_in_the_parent(small: Agreement) -> None:
+    assert not {"tensorflow", "keras", "onnx", "onnxruntime", "ai_edge_litert"} & set(sys.modules)

@@ -1,0 +1,85 @@
+"""Big arrays between processes: one `.npy` a tensor, written a batch at a time and read a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from converters.errors import StepError
+from validate.runtimes.base import Array, Arrays
+
+_BLOCK_BYTES = 32 << 20
+
+
+class Writer:
+    """Writes arrays of `samples` rows as `<folder>/<stem>.<k>.npy`, k numbering the names in order."""
+
+    def __init__(self, folder: Path, stem: str, names: tuple[str, ...], samples: int) -> None:
+        self._folder, self._stem, self._names, self._samples = folder, stem, names, samples
+        self._files: dict[str, BinaryIO] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def append(self, arrays: Arrays, rows: int) -> None:
+        """Adds the outputs of the next `rows` samples.
+
+        Raises:
+            StepError: an output has not one row a sample.
+        """
+        for name, array in arrays.items():
+            if array.ndim == 0 or array.shape[0] != rows:
+                raise StepError(
+                    f"The output {name} has shape {array.shape} for {rows} samples: its first dimension is no batch.",
+                    next_step="Export a model whose outputs have one row for each sample.", step="validate",
+                )  # fmt: skip
+            stream = self._files.get(name) or self._open(name, array)
+            np.ascontiguousarray(array).tofile(stream)
+
+    def _open(self, name: str, array: Array) -> BinaryIO:
+        stream = path_of(self._folder, self._stem, self._names.index(name)).open("wb")
+        self._files[name] = stream
+        np.lib.format.write_array_header_1_0(
+            stream,
+            {
+                "descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False,
+                "shape": (self._samples, *array.shape[1:]),
+            },
+        )  # fmt: skip
+        stream.flush()
+        return stream
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for stream in self._files.values():
+            stream.close()
+
+
+def path_of(folder: Path, stem: str, k: int) -> Path:
+    return folder / f"{stem}.{k}.npy"
+
+
+def read(folder: Path, stem: str, k: int) -> Array | None:
+    """The array, mapped from disk; None where it was not written."""
+    path = path_of(folder, stem, k)
+    if not path.is_file():
+        return None
+    array: Array = np.load(path, allow_pickle=False, mmap_mode="r")
+    return array
+
+
+def blocks(samples: int, *arrays: Array | None) -> Iterator[slice]:
+    """Slices of samples, each of few enough bytes to be worked on in float64."""
+    row = max((int(np.prod(a.shape[1:], dtype=np.int64)) * 8 for a in arrays if a is not None), default=1)
+    step = max(1, _BLOCK_BYTES // max(1, row))
+    for start in range(0, samples, step):
+        yield slice(start, min(samples, start + step))
+
+
+def wide(array: Any) -> Array:
+    """Float64, whatever it was; booleans become 0 and 1."""
+    return np.asarray(array).astype(np.float64)

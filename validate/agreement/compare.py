@@ -1,0 +1,198 @@
+"""Compare artifacts with a reference: the parent's side. Holds no framework, only arrays on disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.errors import EdgeportError, StepError, UsageError, error_from_json
+from converters.formats import Precision, precision_in_name
+from converters.isolation import Message, run_step
+from converters.signature import Signature
+from validate.agreement.arrays import read
+from validate.agreement.gates import Gate, gate_for
+from validate.agreement.judge import Candidate, Reference, Yardstick, accuracy, judge_output
+from validate.agreement.plan import Plan
+from validate.agreement.results import (
+    AGREE,
+    DISAGREE,
+    ERROR,
+    INCONCLUSIVE,
+    Agreement,
+    CompareOptions,
+    Golden,
+    OutputRow,
+    Verdict,
+)
+from validate.inputs import Range
+from validate.runtimes import runtime_name
+
+OnProgress = Callable[[str, float], None]
+_GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
+
+
+def compare(
+    reference: Path, candidates: Sequence[Path], options: CompareOptions = CompareOptions(),
+    on_progress: OnProgress | None = None,
+) -> Agreement:  # fmt: skip
+    """Judges each candidate against the reference: one worker for that, then one for each runtime.
+
+    Args:
+        reference: a Keras checkpoint, which brings a float64 oracle, or any artifact, which brings none.
+        on_progress: told of the stage (`reference` or a runtime's name) and how much of it is done, 0..1.
+
+    Raises:
+        UsageError: a path is not there, or the inputs do not fit.
+        RefusedError: the reference or the inputs are damaged.
+        EdgeportError: the reference's worker failed. What befalls a candidate is its verdict, never raised.
+    """
+    runtime_name(reference)
+    for path in candidates:
+        if not path.exists():
+            raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
+    gates = [gate_for(_precision(path, options), options.tolerances) for path in candidates]
+    with tempfile.TemporaryDirectory(prefix="edgeport-validate-") as folder:
+        comparison = _Comparison(Path(folder), options, on_progress or (lambda stage, fraction: None))
+        document = comparison.run_reference(reference)
+        verdicts = comparison.run_candidates(candidates, gates)
+        return comparison.agreement(reference, document, verdicts)
+
+
+def _precision(path: Path, options: CompareOptions) -> Precision:
+    return options.precision or precision_in_name(path) or Precision.FLOAT32
+
+
+class _Comparison:
+    """One comparison under way, in a folder of its own."""
+
+    def __init__(self, work: Path, options: CompareOptions, on_progress: OnProgress) -> None:
+        self._work, self._options, self._on_progress = work, options, on_progress
+        self._threads = options.threads or len(os.sched_getaffinity(0))
+        self._yardsticks: dict[tuple[str, int], Yardstick] = {}
+
+    def _step(self, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
+        options = self._options
+        request = {**request, "work": str(self._work), "threads": self._threads}
+        return run_step(
+            f"validate.agreement.workers:{function}", request, step="validate", limits=options.limits, log=options.log,
+            on_event=on_event,
+        )  # fmt: skip
+
+    def run_reference(self, path: Path) -> Message:
+        options = self._options
+        request = {
+            "path": str(path.resolve()), "samples": options.samples, "seed": options.seed,
+            "inputs": str(options.inputs.resolve()) if options.inputs else None,
+            "input_range": list(options.input_range) if options.input_range else None,
+        }  # fmt: skip
+        self._on_progress("reference", 0.0)
+        document = self._step("run_reference", request, lambda e: self._on_progress("reference", float(e["fraction"])))
+        self.signature = Signature.from_json(document["signature"])
+        labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
+        self.reference = Reference(
+            self._work, Plan.from_json(document["plan"]), self.signature.output_names, dict(document["kinds"]), labels
+        )
+        return document
+
+    def run_candidates(self, paths: Sequence[Path], gates: Sequence[Gate]) -> tuple[Verdict, ...]:
+        verdicts: dict[int, Verdict] = {}
+        by_runtime: dict[str, list[int]] = {}
+        for k, path in enumerate(paths):
+            try:
+                by_runtime.setdefault(runtime_name(path), []).append(k)
+            except EdgeportError as error:
+                verdicts[k] = _error(path, error)
+        for runtime, waiting in by_runtime.items():
+            while waiting:
+                done = self._run_some(runtime, {k: paths[k] for k in waiting}, gates)
+                verdicts.update(done)
+                waiting = [k for k in waiting if k not in done]
+        return tuple(verdicts[k] for k in range(len(paths)))
+
+    def _run_some(self, runtime: str, paths: dict[int, Path], gates: Sequence[Gate]) -> dict[int, Verdict]:
+        """Runs candidates in one worker until it is through or dies; the one at work then is the one to blame."""
+        verdicts: dict[int, Verdict] = {}
+        at_work = next(iter(paths))
+
+        def on_event(event: Message) -> None:
+            nonlocal at_work
+            at_work = k = int(event["candidate"])
+            if "result" in event:
+                verdicts[k] = self._judge(paths[k], k, event["result"], gates[k])
+            elif "error" in event:
+                verdicts[k] = _error(paths[k], error_from_json(event["error"]))
+            share = 1.0 if k in verdicts else float(event.get("fraction", 0.0))
+            self._on_progress(runtime, (list(paths).index(k) + share) / len(paths))
+
+        request = {
+            "signature": self.signature.to_json(), "plan": self.reference.plan.to_json(),
+            "fixed_batch": self._options.fixed_batch,
+            "candidates": [{"key": str(k), "path": str(path.resolve())} for k, path in paths.items()],
+        }  # fmt: skip
+        try:
+            self._step("run_candidates", request, on_event)
+        except EdgeportError as error:
+            if at_work in verdicts:  # it died between two: blame the next, or the loop would not end
+                at_work = next((k for k in paths if k not in verdicts), at_work)
+            verdicts.setdefault(at_work, _error(paths[at_work], error))
+        for k, path in paths.items():
+            if not verdicts:
+                verdicts[k] = _error(path, StepError("Its worker ended without a word.", next_step="Read the log."))
+        return verdicts
+
+    def _judge(self, path: Path, k: int, result: Message, gate: Gate) -> Verdict:
+        notes = tuple(result["notes"])
+        if result["problems"]:
+            return Verdict(path, DISAGREE, "; ".join(result["problems"]), (), notes)
+        folder = self._work / str(k)
+        candidate = Candidate(folder, dict(result["kinds"]))
+        rows = tuple(
+            judge_output(self.reference, self._yardsticks, candidate, i, gate)
+            for i in range(len(self.reference.output_names))
+        )
+        for file in folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
+            file.unlink()
+        status, reason = _overall(rows)
+        if self._options.tolerances:
+            notes = (*notes, "gates were overridden: " + ", ".join(f"{k}={v:g}" for k, v in self._options.tolerances.items()))
+        return Verdict(path, status, reason, rows, notes)
+
+    def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
+        plan, names = self.reference.plan, self.reference.output_names
+        shares = (accuracy(self.reference.values("out", i), self.reference.labels) for i in range(len(names)))
+        return Agreement(
+            reference=path, signature=self.signature, seed=self._options.seed, samples=plan.samples,
+            ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
+            verdicts=verdicts, golden=self._golden(),
+            reference_accuracy=next((share for share in shares if share is not None), None),
+            oracle_samples=plan.oracle, notes=tuple(document["notes"]),
+        )  # fmt: skip
+
+    def _golden(self) -> Golden:
+        sides = (("inputs", "in", self.signature.input_names), ("reference", "out", self.signature.output_names))
+        maps: list[dict[str, Any]] = [
+            {name: read(self._work / folder, stem, i) for i, name in enumerate(names)} for folder, stem, names in sides
+        ]
+        row = sum(a.nbytes // max(1, len(a)) for side in maps for a in side.values() if a is not None)
+        count = max(1, min(_GOLDEN_SAMPLES, self.reference.plan.samples, _GOLDEN_BYTES // max(1, row)))
+        inputs, outputs = ({name: np.array(a[:count]) for name, a in side.items()} for side in maps)
+        return Golden(inputs, outputs)
+
+
+def _overall(rows: tuple[OutputRow, ...]) -> tuple[str, str]:
+    """The worst of the outputs, and its reason."""
+    for status in (DISAGREE, INCONCLUSIVE):
+        found = [row for row in rows if row.status == status]
+        if found:
+            return status, "; ".join(f"{row.name}: {row.reason}" for row in found)
+    worst = max(rows, key=lambda row: row.noise_ratio or 0.0)
+    return AGREE, f"{worst.name}: {worst.reason}"
+
+
+def _error(path: Path, error: EdgeportError) -> Verdict:
+    return Verdict(path, ERROR, f"{error.message} {error.next_step}")

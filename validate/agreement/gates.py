@@ -1,0 +1,84 @@
+"""How close is close enough: one row a precision, each number with its reason.
+
+`noise_ratio` is the candidate's greatest error against the float64 oracle, over float32 Keras' own greatest error. It
+needs no tolerance for a model's size or depth: float32's own rounding is the yardstick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from converters.errors import UsageError
+from converters.formats import Precision
+
+ULP = 2.0**-24
+"""Half the gap between neighbouring float32 numbers at 1: the unit roundoff."""
+
+FLOOR_ULPS = 4.0
+"""Least noise that a float32 output is granted, in unit roundoffs of its greatest value: a model that happens to be
+exact in Keras must not make every other rounding a fault."""
+
+MORE_SAMPLES = 2.0
+"""Noise is measured on the oracle's samples and its maximum grows with their number: for Gaussian noise, from 16 to
+10 000 samples of ten classes, by 1.7. What the oracle did not see is allowed this much more."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an output must keep to.
+
+    Attributes:
+        noise_ratio: greatest allowed; None where float32's noise is no yardstick for the precision.
+        sqnr_db: least allowed where `noise_ratio` is None or there is no oracle; against the signal's moving part.
+        top1: least share of samples with the reference's class, near-ties left out.
+        map_slack: how far a file's probabilities may lie from the map of its own logits; absolute, they end at 1.
+        why: where the numbers are from.
+    """
+
+    noise_ratio: float | None
+    sqnr_db: float
+    top1: float
+    map_slack: float
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+GATES: dict[Precision, Gate] = {
+    Precision.FLOAT32: Gate(
+        4.0, 75.0, 1.0, 8 * ULP,
+        "honest float32 paths were measured at 0.3 to 1.3, the weakest injected fault at 16; without an oracle, moving "
+        "logits of deep random models were measured 79 dB and more above their noise",
+    ),
+    # Provisional, to be derived by emulated rounding: what one small network was measured at over its whole signal,
+    # less 20 dB since only the moving part counts here, less 10 dB of margin.
+    Precision.FLOAT16: Gate(None, 40.0, 0.998, 2.0**-10, "provisional: float16 weights were measured at 70 dB"),
+    Precision.INT16X8: Gate(None, 20.0, 0.995, 2.0**-8, "provisional: int16x8 was measured at 50 dB"),
+    Precision.DYNAMIC_INT8: Gate(None, 16.0, 0.99, 2.0**-7, "provisional: dynamic int8 was measured at 46 dB"),
+    Precision.INT8: Gate(None, 13.0, 0.98, 2.0**-7, "provisional: int8 was measured at 43 dB; codes of 1/256"),
+}  # fmt: skip
+
+TOLERANCES = ("noise_ratio", "sqnr_db", "top1")
+
+
+def gate_for(precision: Precision, tolerances: Mapping[str, float]) -> Gate:
+    """The table's row with what the user overrides.
+
+    Raises:
+        UsageError: there is no such tolerance, or it is no positive number.
+    """
+    for key, value in tolerances.items():
+        if key not in TOLERANCES or not value > 0:
+            raise UsageError(
+                f"{key}={value:g} is no tolerance.", next_step=f"Give a positive number for {', '.join(TOLERANCES)}."
+            )
+    gate = GATES[precision]
+    if not tolerances:
+        return gate
+    return replace(
+        gate, noise_ratio=tolerances.get("noise_ratio", gate.noise_ratio), sqnr_db=tolerances.get("sqnr_db", gate.sqnr_db),
+        top1=tolerances.get("top1", gate.top1), why=f"given by --tolerance; by default {gate.why}",
+    )  # fmt: skip

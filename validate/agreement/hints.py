@@ -1,0 +1,103 @@
+"""What a Keras model says of the values that it expects (design: Default inputs). Worker side."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from validate.inputs import Range
+
+# keras.applications: the range that each `preprocess_input` leaves. Those that scale inside the model are found by
+# their Rescaling layer. "torch": (x/255 - mean) / std; "caffe": x - mean, both over ImageNet's channels.
+_CONVENTIONS = (
+    (("inception_v3", "inception_resnet_v2", "xception", "resnet50v2", "resnet101v2", "resnet152v2", "mobilenet",
+      "mobilenetv2", "nasnet"), (-1.0, 1.0)),
+    (("densenet",), (-2.1, 2.6)),
+    (("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"), (-124.0, 151.0)),
+)  # fmt: skip
+_SHAPE_ONLY = {"Reshape", "Permute", "Flatten", "RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "GetItem", "ExpandDims",
+               "Squeeze", "Cast", "Activation", "Identity"}  # fmt: skip
+_MAX_STEPS = 200
+
+
+def input_hints(model: Any) -> dict[str, Range]:
+    """The range of each input, by InputLayer name, where the model tells it.
+
+    Looked at, from the input on and into nested models: a first Rescaling or Normalization, a division or product
+    with a number, the vocabulary of an Embedding, and the names that keras.applications gives its models.
+    """
+    hints: dict[str, Range] = {}
+    for tensor in getattr(model, "inputs", None) or ():
+        operation = tensor._keras_history.operation
+        found = _follow(operation, model)
+        if found is not None:
+            hints[operation.name] = found
+    return hints
+
+
+def _follow(start: Any, model: Any) -> Range | None:
+    convention = _by_name(model)
+    queue = deque([(start, model)])
+    for _ in range(_MAX_STEPS):
+        if not queue:
+            break
+        operation, owner = queue.popleft()
+        for node, consumer in _consumers(operation, owner):
+            found = _told_by(consumer, node)
+            if found is not None:
+                return found
+            if getattr(consumer, "inputs", None) and hasattr(consumer, "_operations"):
+                convention = convention or _by_name(consumer)
+                queue.extend((inner._keras_history.operation, consumer) for inner in consumer.inputs)
+            elif type(consumer).__name__ in _SHAPE_ONLY:
+                queue.append((consumer, owner))
+    return convention
+
+
+def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
+    """The operations of `owner` that take this one's output, with their nodes."""
+    members = {id(op) for op in getattr(owner, "operations", None) or getattr(owner, "layers", ())}
+    for node in getattr(operation, "_outbound_nodes", ()):
+        if id(node.operation) in members:
+            yield node, node.operation
+
+
+def _told_by(consumer: Any, node: Any) -> Range | None:
+    kind = type(consumer).__name__
+    if kind == "Rescaling":
+        return _rescaled(consumer.scale, consumer.offset, f"the model's Rescaling layer {consumer.name}")
+    if kind in {"TrueDivide", "Multiply"}:
+        numbers = [a for a in node.arguments.args if isinstance(a, int | float) and a]
+        if numbers:
+            scale = 1.0 / numbers[0] if kind == "TrueDivide" else float(numbers[0])
+            return _rescaled(scale, 0.0, f"the model's first operation, {consumer.name}")
+    if kind == "Normalization" and getattr(consumer, "mean", None) is not None:
+        mean, deviation = np.asarray(consumer.mean), np.sqrt(np.asarray(consumer.variance))
+        low, high = float((mean - 2 * deviation).min()), float((mean + 2 * deviation).max())
+        return Range(low, high, f"two deviations around the mean of {consumer.name}") if low < high else None
+    for attribute in ("input_dim", "num_tokens"):
+        size = getattr(consumer, attribute, None)
+        if isinstance(size, int) and kind in {"Embedding", "CategoryEncoding", "ReversibleEmbedding", "TokenEmbedding"}:
+            return Range(0, size - 1, f"the vocabulary of {consumer.name}")
+    return None
+
+
+def _rescaled(scale: Any, offset: Any, source: str) -> Range | None:
+    """The range that a Rescaling brings to 0..1, or to -a..a where its offset is -a."""
+    factor, shift = float(np.max(np.abs(scale))), float(np.min(offset))
+    if factor == 0:
+        return None
+    return Range(0.0, (1.0 if shift >= 0 else -2.0 * shift) / factor, source)
+
+
+def _by_name(model: Any) -> Range | None:
+    """The convention of a keras.applications model, by its name (`mobilenetv2_1.00_224` and the like)."""
+    name = str(getattr(model, "name", "")).lower()
+    for families, (low, high) in _CONVENTIONS:
+        for family in families:
+            if name == family or (name.startswith(family) and name[len(family) :][:1] in "_0123456789"):
+                return Range(low, high, f"the convention of {family} in keras.applications")
+    return None

@@ -1,0 +1,64 @@
+"""How many samples go through in which batches, so that time, memory and disk stay bounded for big outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_BATCH_BYTES = 64 << 20
+_ORACLE_BYTES = 256 << 20
+_ORACLE_WORK = 1 << 28
+"""Weights times samples that the oracle may run beyond its first 16 samples: 500 digits through 100 000 weights."""
+
+_SINGLES = 16
+_LARGEST_BATCH = 32
+ORACLE_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of one comparison.
+
+    Attributes:
+        samples: run in batches of `batch`.
+        singles: the first of them, run again in batches of one; 0 where the model insists on a larger batch.
+        batch: the larger batch.
+        oracle: the first of them, run by the oracle too.
+    """
+
+    samples: int
+    singles: int
+    batch: int
+    oracle: int
+
+    def to_json(self) -> dict[str, int]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Plan:
+        return cls(**{key: int(value) for key, value in document.items()})
+
+
+def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) -> Plan:
+    """Plans by the bytes of one sample's inputs and outputs, the weights, and the batch the reference insists on.
+
+    >>> make_plan(500, 1000, 100_000, None)
+    Plan(samples=500, singles=16, batch=32, oracle=500)
+    >>> make_plan(16, 50 << 20, 20_000, None)
+    Plan(samples=16, singles=1, batch=2, oracle=2)
+    """
+    row_bytes = max(1, row_bytes)
+    batch = min(samples, _clamp(_BATCH_BYTES // row_bytes, 2, _LARGEST_BATCH))
+    singles = min(samples, _clamp(_BATCH_BYTES // row_bytes, 1, _SINGLES))
+    oracle = min(samples, _clamp(_ORACLE_BYTES // (2 * row_bytes), 2, ORACLE_SAMPLES))
+    if samples * parameters <= _ORACLE_WORK and 2 * row_bytes * samples <= _ORACLE_BYTES:
+        oracle = samples
+    if fixed is not None and fixed > 1:
+        batch, singles = fixed, 0
+        oracle = min(samples, -(-oracle // fixed) * fixed)
+    return Plan(samples, singles, batch, oracle)
+
+
+def _clamp(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))

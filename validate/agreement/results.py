@@ -1,0 +1,155 @@
+"""What a comparison gives: values, ready for JSON (design: JSON, `validate`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.formats import Precision
+from converters.isolation import Limits
+from converters.signature import Signature
+from validate.inputs import Range
+from validate.runtimes.base import Array
+
+AGREE, DISAGREE, INCONCLUSIVE, ERROR = "agree", "disagree", "inconclusive", "error"
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How to compare.
+
+    Attributes:
+        inputs: an `.npz`, `.npy` or folder of images; None draws seeded inputs.
+        samples: how many to draw; given inputs are all used.
+        seed: of the drawn inputs.
+        input_range: draws every float input from here.
+        limits: time and memory of each worker.
+        log: what the frameworks say is appended to this file.
+        tolerances: overrides of the gates, see `gates.TOLERANCES`.
+        precision: judges every candidate as this one; None takes it from the artifact's name, else float32.
+        fixed_batch: a batch size that candidates may insist on, besides 1.
+        threads: of each runtime; None takes all cores that the process may use.
+    """
+
+    inputs: Path | None = None
+    samples: int = 16
+    seed: int = 0
+    input_range: tuple[float, float] | None = None
+    limits: Limits = Limits()
+    log: Path | None = None
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    precision: Precision | None = None
+    fixed_batch: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class OutputRow:
+    """One output of one candidate.
+
+    Attributes:
+        basis: what was compared: `logits` before a final softmax or sigmoid, `probabilities` where those could not be
+            read, else `outputs`.
+        max_abs, rmse: against the reference in float32.
+        sqnr_db: the moving part of the reference's signal over the error's; None is no error at all.
+        noise_ratio: greatest error against the float64 oracle over float32 Keras' own; None without an oracle.
+        top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
+        accuracy: share of samples of the labelled class; None without labels.
+        nonfinite: elements that are finite in the reference and not here.
+        probability_max_abs: greatest difference of the probabilities; None where the basis is not `logits`.
+        dead_ratio: what `gate_value` would be for a dead model.
+        gate: which number was gated, its value and its limit.
+        status: `agree`, `disagree` or `inconclusive`, with `reason`.
+    """
+
+    name: str
+    basis: str
+    max_abs: float
+    rmse: float
+    sqnr_db: float | None
+    noise_ratio: float | None
+    top1_agreement: float | None
+    accuracy: float | None
+    nonfinite: int
+    samples: int
+    probability_max_abs: float | None
+    ties: int | None
+    gate: dict[str, Any]
+    status: str
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: _finite(value) for key, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement on one artifact: `agree`, `disagree`, `inconclusive` or `error`, and why in one sentence."""
+
+    artifact: Path
+    status: str
+    reason: str
+    outputs: tuple[OutputRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "artifact": str(self.artifact),
+            "status": self.status,
+            "reason": self.reason,
+            "outputs": [row.to_json() for row in self.outputs],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The first samples and what the reference makes of them, so that a device can check itself."""
+
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The outcome of one comparison.
+
+    Attributes:
+        signature: the reference's.
+        ranges: by input name, what the values were drawn from.
+        reference_accuracy: share of samples that the reference puts in the labelled class; None without labels.
+        oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
+    """
+
+    reference: Path
+    signature: Signature
+    seed: int
+    samples: int
+    ranges: dict[str, Range]
+    verdicts: tuple[Verdict, ...]
+    golden: Golden
+    reference_accuracy: float | None = None
+    oracle_samples: int = 0
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "reference": str(self.reference),
+            "seed": self.seed,
+            "samples": self.samples,
+            "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
+            "oracle_samples": self.oracle_samples,
+            "reference_accuracy": self.reference_accuracy,
+            "notes": list(self.notes),
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
+        }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: an infinite number becomes null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,110 @@
+"""Taps: read the value before a final softmax or sigmoid (design: Logits). Worker side.
+
+A saturated probability hides errors: a batch-norm bug that moves the logits by 0.96 moves the softmax by 3e-6. So the
+output edge is moved back over that operation in a copy of the file; the file itself is never changed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from validate.runtimes import Arrays, Runtime, RuntimeOptions, open_artifact, runtime_name
+from validate.runtimes.base import Array
+
+SOFTMAX, SIGMOID = "softmax", "sigmoid"
+
+
+class Tapped(Protocol):
+    """An artifact or checkpoint together with its logits.
+
+    Attributes:
+        runtime: the untouched file.
+        kinds: by output name, `softmax` or `sigmoid`; an output without a tap is not there.
+    """
+
+    runtime: Runtime
+    kinds: dict[str, str]
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        """The outputs of the untouched file, and the logits by the names of the outputs they lead to."""
+
+
+def open_tapped(path: Path, options: RuntimeOptions) -> Tapped:
+    """Opens a file in its runtime and taps what can be tapped; see `open_artifact` for the errors."""
+    if runtime_name(path) == "keras":
+        return TappedCheckpoint(path, options)
+    return TappedFile(path, options)
+
+
+class TappedCheckpoint:
+    """A Keras checkpoint, traced once with its logits as further outputs."""
+
+    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+        from validate.agreement.taps.function import TappedFunction
+        from validate.runtimes.keras import KerasRuntime
+
+        runtime = KerasRuntime(path, options)
+        self.runtime: Runtime = runtime
+        self.loaded = runtime.loaded
+        self._function = TappedFunction(self.loaded.function, self.loaded.signature)
+        self.kinds = self._function.kinds
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        return self._function.run(inputs)
+
+
+class TappedFile:
+    """An artifact and the copy of it that ends before the final softmax or sigmoid."""
+
+    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+        self.runtime = open_artifact(path, options)
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeport-tap-")
+        self.kinds, self._copy = _open_copy(path, options, self.runtime, Path(self._folder.name))
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        outputs = self.runtime.run(inputs)
+        if self._copy is None:
+            return outputs, {}
+        values = self._copy.run(inputs)
+        # A tapped ONNX output has a name of its own; its place is the same.
+        there = dict(zip(outputs, values, strict=True)) if set(values) != set(outputs) else {k: k for k in outputs}
+        return outputs, {name: dequantized(self._copy, there[name], values[there[name]]) for name in self.kinds}
+
+
+def _open_copy(
+    path: Path, options: RuntimeOptions, runtime: Runtime, folder: Path
+) -> tuple[dict[str, str], Runtime | None]:
+    """What could be tapped, and the copy opened; its outputs come in the untouched file's order."""
+    name = runtime_name(path)
+    if name == "onnxruntime" and path.suffix == ".onnx":
+        from validate.agreement.taps.onnx import tapped_bytes
+        from validate.runtimes.onnxruntime import OnnxRuntime
+
+        kinds, content = tapped_bytes(path)
+        return (kinds, OnnxRuntime(path, options, content)) if kinds else ({}, None)
+    if name == "tflite":
+        from validate.agreement.taps.tflite import tapped_bytes as tapped_flatbuffer
+        from validate.runtimes.tflite import TfliteRuntime
+
+        kinds, content = tapped_flatbuffer(path)
+        return (kinds, TfliteRuntime(path, options, content)) if kinds else ({}, None)
+    if name == "saved_model":
+        from validate.agreement.taps.saved_model import tapped_folder
+
+        kinds, copy = tapped_folder(path, folder)
+        return (kinds, open_artifact(copy, options)) if kinds else ({}, None)
+    return {}, None
+
+
+def dequantized(runtime: Runtime, name: str, values: Array) -> Array:
+    """Integer codes of a quantized file's tensor as the numbers they stand for; other values as they are."""
+    quantization = getattr(runtime, "quantization", {})
+    if values.dtype.kind not in "iu" or name not in quantization:
+        return values
+    scale, zero_point = quantization[name]
+    return ((values.astype(np.int64) - zero_point) * scale).astype(np.float32)

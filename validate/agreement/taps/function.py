@@ -1,0 +1,55 @@
+"""A Keras model's function, traced once to give its outputs and the values before their final softmax or sigmoid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from converters.signature import Signature
+from validate.runtimes.base import Array, Arrays
+
+_KINDS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+_PASS = {"Identity", "Cast", "StopGradient"}
+
+
+class TappedFunction:
+    """Runs a function of tensors in signature order; see `Tapped` for what it gives.
+
+    Args:
+        function: list of input tensors -> list of output tensors.
+        signature: names, shapes and dtypes of both; a float64 function takes a float64 signature.
+    """
+
+    def __init__(self, function: Callable[[Sequence[Any]], Sequence[Any]], signature: Signature) -> None:
+        import tensorflow as tf
+
+        self._signature = signature
+        specs = [
+            tf.TensorSpec([None if isinstance(d, str) else d for d in spec.shape], spec.dtype)
+            for spec in signature.inputs
+        ]
+        traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
+        outputs = list(traced.outputs)
+        taps = {
+            name: found for name, out in zip(signature.output_names, outputs, strict=True) if (found := _tap(out))
+        }
+        self.kinds = {name: kind for name, (kind, _) in taps.items()}
+        fetches = [*outputs, *(tensor for _, tensor in taps.values())]
+        self._function = traced.prune(list(traced.inputs[: len(specs)]), fetches)
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        """Outputs and logits by output name; inputs are converted to the signature's dtypes."""
+        import tensorflow as tf
+
+        results = self._function(*(tf.constant(inputs[s.name], dtype=s.dtype) for s in self._signature.inputs))
+        values = [result.numpy() for result in results]
+        names = self._signature.output_names
+        return dict(zip(names, values, strict=False)), dict(zip(self.kinds, values[len(names) :], strict=True))
+
+
+def _tap(tensor: Any) -> tuple[str, Any] | None:
+    operation = tensor.op
+    while operation.type in _PASS:
+        operation = operation.inputs[0].op
+    kind = _KINDS.get(operation.type)
+    return None if kind is None else (kind, operation.inputs[0])

@@ -1,0 +1,207 @@
+"""The inputs of a timing: at least eight distinct ones, made before the clock starts, and the answers to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.errors import RefusedError, StepError, UsageError
+from converters.formats import Precision
+from converters.signature import BATCH, Signature, TensorSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = dict[str, Array]
+
+DISTINCT = 8
+
+# Largest error, as a share of the golden output's largest magnitude, of an answer that is merely less precise. This is
+# no judgement of agreement (validate.agreement is): it only keeps out the figures of a model that computes otherwise.
+_GROSS_ERROR = {Precision.FLOAT32: 0.01, Precision.FLOAT16: 0.05}
+_GROSS_ERROR_QUANTIZED = 0.5
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """What a worker cycles through.
+
+    Attributes:
+        inputs: at least `DISTINCT` dictionaries of contiguous arrays.
+        expected: golden outputs of the first `len(expected)` of them; empty where no golden vectors fit.
+    """
+
+    inputs: tuple[Arrays, ...]
+    expected: tuple[Arrays, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the inputs and the golden outputs take."""
+        return sum(array.nbytes for feed in (*self.inputs, *self.expected) for array in feed.values())
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Golden inputs and outputs by name, samples along the first axis."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+    @classmethod
+    def read(cls, path: Path) -> Golden:
+        """Reads `input/<name>` and `output/<name>` of an `.npz`.
+
+        Raises:
+            RefusedError: it is no `.npz`, or holds no inputs.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, KeyError) as cause:
+            raise _unreadable(path, str(cause)) from cause
+        inputs, outputs = (
+            {name.removeprefix(prefix): np.atleast_1d(a) for name, a in arrays.items() if name.startswith(prefix)}
+            for prefix in ("input/", "output/")
+        )
+        if not inputs or min(len(array) for array in inputs.values()) == 0:
+            raise _unreadable(path, "it has no input/<name> arrays with samples")
+        return cls(inputs, outputs)
+
+
+def make_feeds(signature: Signature, batch: int, seed: int, golden: Golden | None) -> Feeds:
+    """The inputs for one worker: golden ones first, then made up ones in the golden range until there are eight.
+
+    Raises:
+        UsageError: the model cannot take this batch, the golden arrays do not fit it, or it takes text.
+    """
+    _check_batch(signature, batch)
+    rng = np.random.default_rng(seed)
+    if golden is None or not _same_kind(signature, golden):
+        return Feeds(tuple(_made_up(signature, batch, rng, {}) for _ in range(DISTINCT)))
+    picks = _picks(min(len(array) for array in golden.inputs.values()), batch)
+    inputs = [{s.name: _rows(golden.inputs[s.name], s, pick) for s in signature.inputs} for pick in picks]
+    names = [name for name in signature.output_names if name in golden.outputs]
+    expected = tuple({name: golden.outputs[name][pick] for name in names} for pick in picks) if names else ()
+    while len(inputs) < DISTINCT:
+        inputs.append(_made_up(signature, batch, rng, golden.inputs))
+    return Feeds(tuple(inputs), expected)
+
+
+def check_answers(expected: Arrays, outputs: Mapping[str, Array], precision: Precision | None) -> None:
+    """Raises StepError where the outputs are not what the golden vectors say: a fast wrong answer is no timing.
+
+    Gross errors only: another shape, a value that is not finite, or an error beyond what the precision explains.
+    """
+    for name, wanted in expected.items():
+        if name not in outputs:
+            raise _wrong(f"its output {name} is missing")
+        given = np.asarray(outputs[name])
+        if given.shape != wanted.shape:
+            raise _wrong(f"its output {name} has the shape {list(given.shape)} instead of {list(wanted.shape)}")
+        if given.dtype.kind != wanted.dtype.kind:
+            continue  # an artifact with integer outputs of its own (--io int8): not comparable without its scales
+        known = np.isfinite(wanted)
+        if not np.isfinite(given[known]).all():
+            raise _wrong(f"its output {name} has values that are not finite")
+        error = np.abs(given[known].astype(np.float64) - wanted[known].astype(np.float64)).max(initial=0.0)
+        scale = np.abs(wanted[known].astype(np.float64)).max(initial=0.0)
+        tolerance = _GROSS_ERROR.get(precision, _GROSS_ERROR_QUANTIZED) if precision else _GROSS_ERROR_QUANTIZED
+        if error > tolerance * scale + 1e-6:
+            raise _wrong(f"its output {name} differs from the golden one by {error:.3g} where values reach {scale:.3g}")
+
+
+def _check_batch(signature: Signature, batch: int) -> None:
+    for spec in signature.inputs:
+        size = spec.shape[0] if spec.shape else BATCH
+        if isinstance(size, int) and size != batch:
+            raise UsageError(
+                f"The input {spec.name} is fixed to a batch of {size} (its shape is {list(spec.shape)}), "
+                f"so a batch of {batch} cannot be timed.",
+                next_step=f"Time it with --batch {size}, or export it with --batch dynamic.",
+            )
+
+
+def _same_kind(signature: Signature, golden: Golden) -> bool:
+    """Whether the golden inputs can be fed at all; False for an artifact whose inputs are integers of its own.
+
+    Raises:
+        UsageError: an input is missing or has another shape.
+    """
+    for spec in signature.inputs:
+        array = golden.inputs.get(spec.name)
+        if array is None:
+            raise UsageError(
+                f"The golden vectors have no input {spec.name}; they have {', '.join(golden.inputs)}.",
+                next_step="Give golden vectors that were made for this model.",
+            )
+        fits = all(isinstance(d, str) or d == n for d, n in zip(spec.shape[1:], array.shape[1:], strict=False))
+        if array.ndim != len(spec.shape) or not fits:
+            raise UsageError(
+                f"The golden input {spec.name} has the shape {list(array.shape)}, the model takes {list(spec.shape)}.",
+                next_step="Give golden vectors that were made for this model.",
+            )
+        if array.dtype.kind != np.dtype(spec.dtype).kind:
+            return False
+    return True
+
+
+def _picks(samples: int, batch: int) -> list[Array]:
+    """The golden samples of each feed: consecutive ones, wrapping around. Each sample is used, no feed occurs twice."""
+    starts = range(0, samples, min(batch, samples))
+    picks = [(start + np.arange(batch)) % samples for start in starts]
+    for start in range(samples):  # a batch nearly as large as the set: shifted windows are distinct too
+        if len(picks) >= DISTINCT:
+            break
+        if start not in starts:
+            picks.append((start + np.arange(batch)) % samples)
+    return picks
+
+
+def _rows(array: Array, spec: TensorSpec, pick: Array) -> Array:
+    return np.ascontiguousarray(array[pick], dtype=spec.dtype)
+
+
+def _made_up(signature: Signature, batch: int, rng: np.random.Generator, like: Mapping[str, Array]) -> Arrays:
+    return {spec.name: _random(spec, batch, rng, like.get(spec.name)) for spec in signature.inputs}
+
+
+def _random(spec: TensorSpec, batch: int, rng: np.random.Generator, like: Array | None) -> Array:
+    """Uniform in the range of `like`; without it floats in [0, 1), bytes over their range, wider integers 0 or 1.
+
+    0 and 1 because an integer may be the index of an embedding.
+    """
+    try:
+        dtype = np.dtype(spec.dtype)
+    except TypeError:
+        dtype = np.dtype("O")
+    shape = spec.concrete(batch)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(dtype)
+    if dtype.kind in "iu":
+        low, high = (0, 1) if dtype.itemsize > 1 else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+        if like is not None:
+            low, high = int(like.min()), int(like.max())
+        return rng.integers(low, high, shape, dtype=dtype, endpoint=True)
+    if dtype.kind == "f":
+        low_f, high_f = (0.0, 1.0) if like is None else (float(like.min()), float(like.max()))
+        return rng.uniform(low_f, high_f, shape).astype(dtype)
+    raise UsageError(
+        f"The input {spec.name} is of type {spec.dtype}, for which inputs cannot be made up.",
+        next_step="Time it inside its bundle, where golden inputs lie beside it.",
+    )
+
+
+def _unreadable(path: Path, cause: str) -> RefusedError:
+    return RefusedError(
+        f"{path.name} cannot be read as golden vectors: {cause}.",
+        next_step="Give an .npz with input/<name> and output/<name> arrays, as edgeport run writes it.", file=path,
+    )  # fmt: skip
+
+
+def _wrong(what: str) -> StepError:
+    return StepError(
+        f"The artifact ran, but {what}: a wrong answer is no timing.",
+        next_step="Compare it with its checkpoint (edgeport validate).", step="bench",
+    )  # fmt: skip

@@ -1,0 +1,210 @@
+"""Timing and Latency: what a measurement says, as values. The JSON fields are the `bench` document of the design."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.formats import Format, Precision
+from converters.signature import unique_names
+from validate.latency.statistics import Comparison, Interval, Samples
+
+
+class Status(StrEnum):
+    """`unavailable`: the device is not there. `error`: the artifact does not run, or gives wrong answers."""
+
+    OK = "ok"
+    UNAVAILABLE = "unavailable"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration to be timed, in a process of its own. `given` is the artifact's path as the caller has it."""
+
+    given: Path
+    format: Format
+    precision: Precision | None
+    device: str
+    threads: int
+    batch: int
+
+    @property
+    def artifact(self) -> Path:
+        """The absolute path, for the worker, which runs elsewhere."""
+        return self.given.absolute()
+
+    @property
+    def settings(self) -> tuple[str, int, int]:
+        """What two rows must share to be compared."""
+        return self.device, self.threads, self.batch
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.artifact.name} ({self.device}, {threads}, batch {self.batch})"
+
+
+@dataclass(frozen=True)
+class Phases:
+    """What came before the steady state, and what the process used.
+
+    Attributes:
+        import_ms: importing the runtime's library.
+        load_ms: opening the artifact, engine builds included.
+        first_ms: the first run.
+        warmup_runs: runs before the first sample, the first run included.
+        peak_rss_bytes: highest resident memory up to the end of the timing, less what was resident after the library's
+            import and less the inputs kept ready: what this artifact costs beyond an idle runtime.
+        idle_rss_bytes: resident memory after the library's import.
+        cpu_seconds: processor time of one run, all threads together; spinning counts.
+        libraries: the frameworks that the process had loaded, with their versions.
+    """
+
+    import_ms: float
+    load_ms: float
+    first_ms: float
+    warmup_runs: int
+    peak_rss_bytes: int
+    idle_rss_bytes: int
+    cpu_seconds: float
+    libraries: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One row's result. All percentiles are of one run's duration in milliseconds, host to host: arrays in, arrays out.
+
+    Attributes:
+        reason: why there are no figures, as a sentence; empty when `ok`.
+        next_step: what mends it.
+        exit_code: of an `error`, see `converters.errors`; 0 otherwise.
+        throughput: samples per second, one run after the other: batch / mean duration.
+        samples: int64 (n, 2): the round and the nanoseconds of each run.
+        flags: what a reader must know before trusting the row.
+    """
+
+    row: Row
+    status: Status
+    reason: str = ""
+    next_step: str = ""
+    exit_code: int = 0
+    size_bytes: int = 0
+    p50_ms: Interval | None = None
+    p90_ms: Interval | None = None
+    p99_ms: Interval | None = None
+    min_ms: float | None = None
+    throughput: float | None = None
+    phases: Phases | None = None
+    samples: Samples = field(default_factory=lambda: np.empty((0, 2), np.int64), repr=False, compare=False)
+    flags: tuple[str, ...] = ()
+
+    def to_json(self, base: Path | None = None) -> dict[str, Any]:
+        """The document's row; `artifact` is relative to `base` where it lies below it."""
+        row, phases = self.row, self.phases
+        return {
+            "artifact": shown(row.given, base),
+            "format": row.format.value,
+            "precision": row.precision.value if row.precision else None,
+            "device": row.device,
+            "status": self.status.value,
+            "reason": self.reason,
+            "next": self.next_step,
+            "threads": row.threads,
+            "batch": row.batch,
+            "boundary": "host_to_host",
+            "size_bytes": self.size_bytes,
+            **{name: value and value.to_json() for name, value in self.percentiles().items()},
+            "min_ms": self.min_ms,
+            "throughput": self.throughput,
+            "import_ms": phases and phases.import_ms,
+            "load_ms": phases and phases.load_ms,
+            "first_ms": phases and phases.first_ms,
+            "warmup_runs": phases and phases.warmup_runs,
+            "peak_rss_bytes": phases and phases.peak_rss_bytes,
+            "idle_rss_bytes": phases and phases.idle_rss_bytes,
+            "cpu_ms": phases and phases.cpu_seconds * 1e3,
+            "libraries": phases.libraries if phases else {},
+            "samples": len(self.samples),
+            "flags": list(self.flags),
+        }
+
+    def percentiles(self) -> dict[str, Interval | None]:
+        """The intervals by their JSON names."""
+        return {"p50_ms": self.p50_ms, "p90_ms": self.p90_ms, "p99_ms": self.p99_ms}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two rows of the same device, threads and batch: candidate / baseline, and what is said of the candidate."""
+
+    baseline: Row
+    candidate: Row
+    ratio: Interval
+    verdict: Comparison
+
+    def to_json(self, base: Path | None = None) -> dict[str, Any]:
+        return {
+            "baseline": shown(self.baseline.given, base),
+            "candidate": shown(self.candidate.given, base),
+            "device": self.candidate.device,
+            "threads": self.candidate.threads,
+            "batch": self.candidate.batch,
+            "ratio": self.ratio.to_json(),
+            "verdict": self.verdict.value,
+        }
+
+
+@dataclass(frozen=True)
+class Latency:
+    """All rows of one measurement, what they say of each other, and the machine they were taken on."""
+
+    host: dict[str, Any]
+    timings: tuple[Timing, ...]
+    comparisons: tuple[Compared, ...] = ()
+
+    @property
+    def unavailable(self) -> tuple[Timing, ...]:
+        """The rows whose device is not there."""
+        return tuple(t for t in self.timings if t.status is Status.UNAVAILABLE)
+
+    @property
+    def errors(self) -> tuple[Timing, ...]:
+        """The rows whose artifact crashed, hung, was refused or answered wrongly."""
+        return tuple(t for t in self.timings if t.status is Status.ERROR)
+
+    def lacks(self, device: str) -> bool:
+        """True when no row could be timed on this device."""
+        return not any(t.row.device == device and t.status is Status.OK for t in self.timings)
+
+    def to_json(self, base: Path | None = None) -> dict[str, Any]:
+        """The `bench` document; paths below `base` are written relative to it."""
+        return {
+            "host": self.host,
+            "timings": [timing.to_json(base) for timing in self.timings],
+            "comparisons": [compared.to_json(base) for compared in self.comparisons],
+        }
+
+    def save_samples(self, folder: Path) -> list[Path]:
+        """Writes each timed row's raw samples as `.npy`, int64 (n, 2): round index and nanoseconds.
+
+        Names are `<artifact>.<device>.t<threads>.b<batch>.npy`; a row that occurs twice gets `_1`.
+        """
+        timed = [t for t in self.timings if t.status is Status.OK]
+        rows = [t.row for t in timed]
+        names = unique_names(f"{r.artifact.name}.{r.device}.t{r.threads}.b{r.batch}" for r in rows)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{name}.npy" for name in names]
+        for path, timing in zip(paths, timed, strict=True):
+            np.save(path, timing.samples, allow_pickle=False)
+        return paths
+
+
+def shown(path: Path, base: Path | None) -> str:
+    """The path in POSIX form, relative to `base` where it lies below it."""
+    if base is not None and path.absolute().is_relative_to(base.absolute()):
+        path = path.absolute().relative_to(base.absolute())
+    return path.as_posix()

@@ -1,0 +1,118 @@
+"""What every runtime gives: a signature read from the file itself, and `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+from converters.errors import RefusedError, StepError, UsageError
+from converters.signature import BATCH, Dimension, Signature
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arrays = dict[str, Array]
+
+
+class DeviceUnavailableError(StepError):
+    """The device asked for is not really there. The message names the library or the device that is missing.
+
+    Raise and catch it on the worker's side: across the process boundary it becomes a plain StepError.
+    """
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How to open an artifact.
+
+    Attributes:
+        device: `cpu`, `cuda` or `tensorrt`; never silently another one.
+        threads: intra-operator threads; operators themselves run one after the other.
+        graph_optimization: ONNX Runtime's level: `off`, `basic`, `extended` or `all`.
+        delegates: TFLite: let the default delegate (XNNPACK) take what it can.
+        tf32: CUDA: let matrix units round float32 operands to TF32, as ONNX Runtime does by default.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    graph_optimization: str = "all"
+    delegates: bool = True
+    tf32: bool = True
+
+
+class Runtime(Protocol):
+    """An opened artifact.
+
+    Attributes:
+        signature: as the file itself states it; see `ordered`.
+        device: where it runs.
+        ordered: False where the file keys its tensors by name alone (SavedModel), so that their order says nothing.
+        notes: what is worth knowing of how it was opened, in sentences.
+    """
+
+    signature: Signature
+    device: str
+    ordered: bool
+    notes: tuple[str, ...]
+
+    def run(self, inputs: Mapping[str, Array]) -> Arrays:
+        """Outputs by name for inputs by name; arrays of another key than an input's name are ignored.
+
+        Raises:
+            UsageError: an input is missing.
+            StepError: the runtime failed on these inputs.
+        """
+
+
+def dimensions(name: str, sizes: tuple[int | str | None, ...]) -> tuple[Dimension, ...]:
+    """A runtime's shape in the signature's words: unknown at 0 is `"batch"`, elsewhere `"<name>_dim<k>"`."""
+    result: list[Dimension] = []
+    for k, size in enumerate(sizes):
+        if isinstance(size, int) and size >= 0:
+            result.append(size)
+        else:
+            result.append(BATCH if k == 0 or size == BATCH else f"{name}_dim{k}")
+    return tuple(result)
+
+
+def ordered_inputs(signature: Signature, inputs: Mapping[str, Array], path: Path) -> Arrays:
+    """The inputs that the signature asks for, in its order."""
+    missing = [name for name in signature.input_names if name not in inputs]
+    if missing:
+        raise UsageError(
+            f"{path.name} needs the inputs {', '.join(missing)}, which were not given.",
+            next_step=f"Give arrays named {', '.join(signature.input_names)}.", file=path,
+        )  # fmt: skip
+    return {name: np.ascontiguousarray(inputs[name]) for name in signature.input_names}
+
+
+def fixed_batch(signature: Signature) -> int | None:
+    """The batch size that the file insists on: the common first dimension of its inputs; None where it is free."""
+    sizes = {spec.shape[0] for spec in signature.inputs if spec.shape}
+    if len(sizes) == 1:
+        (size,) = sizes
+        if isinstance(size, int):
+            return size
+    return None
+
+
+def damaged(path: Path, what: str, cause: BaseException) -> NoReturn:
+    """Raises the RefusedError for a file that its runtime cannot open."""
+    text = " ".join(str(cause).split())[:300] or type(cause).__name__
+    raise RefusedError(
+        f"{path.name} cannot be opened as {what}: {text}",
+        next_step="Make the file again: it may be truncated, or of another kind than its name says.",
+        file=path,
+    ) from cause
+
+
+def failed(path: Path, cause: BaseException) -> NoReturn:
+    """Raises the StepError for a file that opens and does not run."""
+    text = " ".join(str(cause).split())[:300] or type(cause).__name__
+    raise StepError(
+        f"{path.name} failed while running: {text}",
+        next_step="Check the inputs' shapes against the file's signature (edgeport inspect), or make the file again.",
+        file=path,
+    ) from cause

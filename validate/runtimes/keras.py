@@ -1,0 +1,57 @@
+"""Keras: the checkpoint itself, as a traced function in inference mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from validate.runtimes.base import Array, Arrays, DeviceUnavailableError, RuntimeOptions, failed, ordered_inputs
+from validate.runtimes.batching import run_in_fixed_batches
+from validate.runtimes.saved_model import prepare_tensorflow
+
+
+class KerasRuntime:
+    """A `.keras` or `.h5` checkpoint, run by TensorFlow through `converters.checkpoints`.
+
+    Raises:
+        RefusedError: the checkpoint is damaged, unsafe or unsupported.
+        DeviceUnavailableError: a device other than the CPU was asked for.
+    """
+
+    ordered = True
+    device = "cpu"
+
+    def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions()) -> None:
+        if options.device != "cpu":
+            raise DeviceUnavailableError(
+                f"{options.device} is not available to {path.name}: checkpoints run on the CPU alone.",
+                next_step="Export it, and time the .onnx file on that device.", file=path,
+            )  # fmt: skip
+        prepare_tensorflow(options)
+        import tensorflow as tf
+
+        from converters.checkpoints.identify import identify
+        from converters.checkpoints.loading import load
+
+        self.path = path
+        self.loaded: Any = load(identify(path))
+        self.notes: tuple[str, ...] = tuple(self.loaded.notes)
+        self.signature = self.loaded.signature
+        self._function = tf.function(self.loaded.function, reduce_retracing=True)
+
+    def run(self, inputs: Mapping[str, Array]) -> Arrays:
+        import tensorflow as tf
+
+        feeds = ordered_inputs(self.signature, inputs, self.path)
+
+        def call(arrays: Arrays) -> Arrays:
+            try:
+                results = self._function([tf.constant(array) for array in arrays.values()])
+            except Exception as cause:
+                failed(self.path, cause)
+            return {
+                name: result.numpy() for name, result in zip(self.signature.output_names, results, strict=True)
+            }
+
+        return run_in_fixed_batches(self.signature, feeds, call)

@@ -1,0 +1,206 @@
+"""ONNX Runtime: `.onnx` and `.ort` files on the CPU, on CUDA and on TensorRT."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from converters.errors import RefusedError, UsageError
+from converters.formats import Format, format_of
+from converters.signature import Signature, TensorSpec
+from validate.runtimes.base import (
+    Array,
+    Arrays,
+    DeviceUnavailableError,
+    RuntimeOptions,
+    damaged,
+    dimensions,
+    failed,
+    ordered_inputs,
+)  # fmt: skip
+from validate.runtimes.batching import run_in_fixed_batches
+
+_DTYPES = {
+    "tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16",
+    "tensor(bfloat16)": "bfloat16", "tensor(bool)": "bool", "tensor(string)": "str",
+    **{f"tensor({s}int{n})": f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)},
+}  # fmt: skip
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_MEND = {
+    "cuda": "Install CUDA 13 and cuDNN 9 (pip install 'edgeport[cuda]'); an NVIDIA driver is needed too.",
+    "tensorrt": "Install CUDA 13 and TensorRT (pip install 'edgeport[cuda]' tensorrt-cu13); it needs an NVIDIA driver.",
+}
+# What ONNX Runtime logs when a provider's library cannot be loaded, most telling first.
+_CAUSES = (
+    re.compile(r"with error: (?P<cause>.+?cannot open shared object file[^\n]*)"),
+    re.compile(r"(?P<cause>CUDA failure \d+: [^;\n]*)"),
+    re.compile(r"(?P<cause>no CUDA-capable device is detected)"),
+    re.compile(r"(?P<cause>Please install [^\n]*)"),
+    re.compile(r"(?P<cause>Failed to create [A-Za-z]*ExecutionProvider\.[^\n]*)"),
+)
+
+
+class OnnxRuntime:
+    """An `.onnx` or `.ort` file in an inference session.
+
+    Args:
+        path: the file.
+        content: runs these bytes instead of the file's; external data is still looked for beside `path`.
+
+    Raises:
+        RefusedError: the file is damaged, or has inputs or outputs that are not tensors.
+        DeviceUnavailableError: the provider asked for did not come up; ONNX Runtime alone would go on with the CPU.
+    """
+
+    ordered = True
+
+    def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
+        self.path, self.device = path, options.device
+        self.notes: tuple[str, ...] = ()
+        if options.device == "cpu":
+            self._session = _create(path, options, content, strict=False)
+        else:
+            self._session = self._on_accelerator(options, content)
+        self.signature = Signature(
+            tuple(_spec(path, node) for node in self._session.get_inputs()),
+            tuple(_spec(path, node) for node in self._session.get_outputs()),
+        )
+
+    @property
+    def session(self) -> Any:
+        """The `onnxruntime.InferenceSession`, for IOBinding and profiling."""
+        return self._session
+
+    def _on_accelerator(self, options: RuntimeOptions, content: bytes | None) -> Any:
+        wanted = _provider(options.device)
+        import onnxruntime
+
+        if wanted not in onnxruntime.get_available_providers():
+            raise _unavailable(self.path, options.device, f"this build of ONNX Runtime has no {wanted}")
+        with _stderr() as said:
+            if hasattr(onnxruntime, "preload_dlls"):
+                onnxruntime.preload_dlls()
+            try:
+                session = _create(self.path, options, content, strict=True)
+            except RefusedError as strict:
+                # Shape arithmetic of a dynamic model may belong on the CPU; the provider itself must still come up.
+                session = self._beside_cpu(options, content, str(strict))
+        providers = [] if session is None else session.get_providers()
+        if not providers or providers[0] != wanted:
+            raise _unavailable(self.path, options.device, _cause(said[0], wanted))
+        return session
+
+    def _beside_cpu(self, options: RuntimeOptions, content: bytes | None, strict: str) -> Any:
+        try:
+            session = _create(self.path, options, content, strict=False)
+        except RefusedError:
+            return None
+        self.notes = (f"some operations run on the CPU ({strict[:160]})",)
+        return session
+
+    def run(self, inputs: Mapping[str, Array]) -> Arrays:
+        feeds = ordered_inputs(self.signature, inputs, self.path)
+        return run_in_fixed_batches(self.signature, feeds, self._run)
+
+    def _run(self, feeds: Arrays) -> Arrays:
+        try:
+            results = self._session.run(None, feeds)
+        except Exception as cause:
+            failed(self.path, cause)
+        return dict(zip(self.signature.output_names, results, strict=True))
+
+
+def _provider(device: str) -> str:
+    if device not in _PROVIDERS:
+        raise UsageError(
+            f"{device} is no device of ONNX Runtime.", next_step=f"Choose one of {', '.join(_PROVIDERS)}."
+        )
+    return _PROVIDERS[device]
+
+
+def _create(path: Path, options: RuntimeOptions, content: bytes | None, *, strict: bool) -> Any:
+    """A session for the device alone (`strict`), or with ONNX Runtime's own choice for what the device cannot do."""
+    import onnxruntime as ort
+
+    session = ort.SessionOptions()
+    session.intra_op_num_threads = options.threads
+    session.inter_op_num_threads = 1
+    session.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    session.graph_optimization_level = {
+        "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }[options.graph_optimization]
+    if content is not None:
+        session.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+        if format_of(path) is Format.ORT:
+            session.add_session_config_entry("session.load_model_format", "ORT")
+    if strict:
+        session.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        return ort.InferenceSession(
+            content if content is not None else str(path), session, providers=_providers(options),
+            enable_fallback=0,
+        )  # fmt: skip
+    except Exception as cause:
+        damaged(path, "an ONNX model", cause)
+
+
+def _providers(options: RuntimeOptions) -> list[Any]:
+    cuda = (_PROVIDERS["cuda"], {"use_tf32": "1" if options.tf32 else "0"})
+    if options.device == "tensorrt":  # what TensorRT cannot take goes to CUDA
+        return [_PROVIDERS["tensorrt"], cuda]
+    return [cuda] if options.device == "cuda" else [_provider(options.device)]
+
+
+def _spec(path: Path, node: Any) -> TensorSpec:
+    dtype = _DTYPES.get(node.type)
+    if dtype is None:
+        raise RefusedError(
+            f"{path.name} has an input or output {node.name} of type {node.type}, which is no tensor.",
+            next_step="Use a model whose inputs and outputs are tensors.", file=path,
+        )  # fmt: skip
+    return TensorSpec(node.name, dimensions(node.name, tuple(node.shape or ())), dtype)
+
+
+def _unavailable(path: Path, device: str, cause: str) -> DeviceUnavailableError:
+    return DeviceUnavailableError(
+        f"{device} is not available to {path.name}: {cause}.",
+        next_step=_MEND.get(device, "Use --device cpu."), file=path,
+    )  # fmt: skip
+
+
+def _cause(log: str, wanted: str) -> str:
+    for pattern in _CAUSES:
+        found = pattern.search(log)
+        if found:
+            return " ".join(found.group("cause").split()).rstrip(".")[:240]
+    return f"ONNX Runtime did not start {wanted} and did not say why"
+
+
+@contextmanager
+def _stderr() -> Iterator[list[str]]:
+    """Collects what native code writes to file descriptor 2, then passes it on: ONNX Runtime says why only there."""
+    said = [""]
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield said
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            text = file.read()
+            said[0] = text.decode(errors="replace")
+            os.write(2, text)

@@ -1,0 +1,123 @@
+"""TensorFlow: SavedModel folders by their `serving_default` signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from converters.errors import RefusedError, StepError
+from converters.signature import Signature, TensorSpec
+from validate.runtimes.base import (
+    Array,
+    Arrays,
+    DeviceUnavailableError,
+    RuntimeOptions,
+    damaged,
+    dimensions,
+    failed,
+    ordered_inputs,
+)  # fmt: skip
+from validate.runtimes.batching import run_in_fixed_batches
+
+SIGNATURE_KEY = "serving_default"
+
+
+class SavedModelRuntime:
+    """A SavedModel folder, restored without the code that made it.
+
+    Raises:
+        RefusedError: the folder is damaged or has no usable signature.
+        DeviceUnavailableError: the device is not there, or is none of TensorFlow's.
+    """
+
+    ordered = False
+
+    def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions()) -> None:
+        prepare_tensorflow(options)
+        self.path, self.device = path, options.device
+        self.notes: tuple[str, ...] = ()
+        self._tf_device = _device(path, options)
+        self._loaded, self.function = load_signature(path)
+        _, inputs = self.function.structured_input_signature
+        self.signature = Signature(
+            tuple(_spec(name, spec) for name, spec in inputs.items()),
+            tuple(_spec(name, spec) for name, spec in _named(self.function.structured_outputs).items()),
+        )
+
+    def run(self, inputs: Mapping[str, Array]) -> Arrays:
+        feeds = ordered_inputs(self.signature, inputs, self.path)
+        return run_in_fixed_batches(self.signature, feeds, self._run)
+
+    def _run(self, feeds: Arrays) -> Arrays:
+        import tensorflow as tf
+
+        try:
+            with tf.device(self._tf_device):
+                results = _named(self.function(**{k: tf.constant(v) for k, v in feeds.items()}))
+        except Exception as cause:
+            failed(self.path, cause)
+        return {name: results[name].numpy() for name in self.signature.output_names}
+
+
+def prepare_tensorflow(options: RuntimeOptions) -> None:
+    """Sets TensorFlow's thread pools; must come before its first operation.
+
+    Raises:
+        StepError: this process has used TensorFlow already, with other pools.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as cause:
+        raise StepError(
+            f"TensorFlow already runs in this process with {tf.config.threading.get_intra_op_parallelism_threads()} "
+            f"threads, not {options.threads}.",
+            next_step="Use a worker of its own for each number of threads.",
+        ) from cause
+
+
+def load_signature(path: Path) -> tuple[Any, Any]:
+    """The restored object (keep it alive: it owns the weights) and its serving function."""
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(path))
+        signatures = loaded.signatures
+    except Exception as cause:
+        damaged(path, "a SavedModel", cause)
+    keys = list(signatures)
+    key = SIGNATURE_KEY if SIGNATURE_KEY in keys else keys[0] if len(keys) == 1 else None
+    if key is None:
+        raise RefusedError(
+            f"{path.name} has {len(keys) or 'no'} signatures and none is called {SIGNATURE_KEY}.",
+            next_step="Save it again with a serving_default signature.", file=path,
+        )  # fmt: skip
+    return loaded, signatures[key]
+
+
+def _device(path: Path, options: RuntimeOptions) -> str:
+    import tensorflow as tf
+
+    if options.device == "cpu":
+        return "/CPU:0"
+    if options.device == "cuda" and tf.config.list_physical_devices("GPU"):
+        return "/GPU:0"
+    cause = "TensorFlow sees no GPU" if options.device == "cuda" else "TensorFlow cannot run a SavedModel on it"
+    raise DeviceUnavailableError(
+        f"{options.device} is not available to {path.name}: {cause}.",
+        next_step="Install edgeport[tensorflow-cuda] in an environment of its own, or time the .onnx file.", file=path,
+    )  # fmt: skip
+
+
+def _named(outputs: Any) -> dict[str, Any]:
+    return dict(outputs) if isinstance(outputs, Mapping) else {}
+
+
+def _spec(name: str, spec: Any) -> TensorSpec:
+    rank = spec.shape.rank
+    sizes = () if rank is None else tuple(spec.shape.as_list())
+    dtype = "str" if spec.dtype.name == "string" else spec.dtype.name
+    return TensorSpec(name, dimensions(name, sizes), dtype)

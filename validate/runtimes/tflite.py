@@ -1,0 +1,115 @@
+"""LiteRT (`ai_edge_litert`): `.tflite` files by their signature's names, never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.errors import RefusedError
+from converters.signature import Signature, TensorSpec
+from validate.runtimes.base import (
+    Array,
+    Arrays,
+    DeviceUnavailableError,
+    RuntimeOptions,
+    damaged,
+    dimensions,
+    failed,
+    ordered_inputs,
+)  # fmt: skip
+from validate.runtimes.batching import run_in_fixed_batches
+
+SIGNATURE_KEY = "serving_default"
+
+
+class TfliteRuntime:
+    """A `.tflite` file in LiteRT's interpreter, called through its signature `serving_default` (or its only one).
+
+    Its order of inputs and outputs is the positional one that C, Swift and Java users meet. Integer tensors of a
+    fully quantized file are given and taken as they are; `quantization` tells how to read them.
+
+    Args:
+        path: the file.
+        content: runs these bytes instead of the file's.
+
+    Raises:
+        RefusedError: the file is damaged, has no signature, or needs operations that LiteRT does not have.
+        DeviceUnavailableError: a device other than the CPU was asked for.
+    """
+
+    ordered = True
+    device = "cpu"
+
+    def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
+        if options.device != "cpu":
+            raise DeviceUnavailableError(
+                f"{options.device} is not available to {path.name}: LiteRT has no Python delegate for it.",
+                next_step="Time the .onnx file on that device.", file=path,
+            )  # fmt: skip
+        self.path = path
+        self.notes: tuple[str, ...] = ()
+        try:
+            self._interpreter = _interpreter(path, options, content)
+            self._interpreter.allocate_tensors()  # now, so that an operation that LiteRT lacks is refused here
+            self._runner = self._interpreter.get_signature_runner(_signature_key(path, self._interpreter))
+        except RefusedError:
+            raise
+        except Exception as cause:
+            damaged(path, "a TFLite model", cause)
+        inputs = _by_position(self._runner.get_input_details(), self._interpreter.get_input_details())
+        outputs = _by_position(self._runner.get_output_details(), self._interpreter.get_output_details())
+        self.signature = Signature(_specs(inputs), _specs(outputs))
+        self.quantization: dict[str, tuple[float, int]] = {
+            name: (float(details["quantization"][0]), int(details["quantization"][1]))
+            for name, details in [*inputs, *outputs]
+            if details["quantization"][0]
+        }
+
+    def run(self, inputs: Mapping[str, Array]) -> Arrays:
+        feeds = ordered_inputs(self.signature, inputs, self.path)
+        return run_in_fixed_batches(self.signature, feeds, self._run)
+
+    def _run(self, feeds: Arrays) -> Arrays:
+        try:
+            results = self._runner(**feeds)
+        except Exception as cause:
+            failed(self.path, cause)
+        return {name: results[name] for name in self.signature.output_names}
+
+
+def _interpreter(path: Path, options: RuntimeOptions, content: bytes | None) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.AUTO if options.delegates else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    source = {"model_path": str(path)} if content is None else {"model_content": content}
+    return Interpreter(**source, num_threads=options.threads, experimental_op_resolver_type=resolver)
+
+
+def _signature_key(path: Path, interpreter: Any) -> str:
+    keys = list(interpreter.get_signature_list())
+    if SIGNATURE_KEY in keys:
+        return SIGNATURE_KEY
+    if len(keys) == 1:
+        return str(keys[0])
+    raise RefusedError(
+        f"{path.name} has {len(keys) or 'no'} signatures and none is called {SIGNATURE_KEY}.",
+        next_step="Convert it again with a serving_default signature: its tensors cannot be told by name.", file=path,
+    )  # fmt: skip
+
+
+def _by_position(named: Mapping[str, Any], positional: list[Any]) -> list[tuple[str, Any]]:
+    """The signature's tensors in the subgraph's order; names that share a tensor stay together."""
+    order = {int(details["index"]): k for k, details in enumerate(positional)}
+    return sorted(named.items(), key=lambda item: order.get(int(item[1]["index"]), len(order)))
+
+
+def _specs(tensors: list[tuple[str, Any]]) -> tuple[TensorSpec, ...]:
+    result = []
+    for name, details in tensors:
+        declared = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
+        shape = dimensions(name, tuple(int(size) for size in declared))
+        result.append(TensorSpec(name, shape, np.dtype(details["dtype"]).name))
+    return tuple(result)
