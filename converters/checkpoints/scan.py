@@ -97,13 +97,13 @@ class _Scan:
         if class_name == "function":
             self._function(item, where)
         elif class_name not in _DATA_CLASSES:
-            self._class(item, class_name, where)
+            self._class(item, class_name, where, in_layers=in_layers)
         if in_layers and isinstance(config, dict) and "layers" not in config:
             self.report.layers += 1
             self.report.classes[class_name] += 1
         return owner
 
-    def _class(self, item: dict[str, Any], class_name: str, where: str) -> None:
+    def _class(self, item: dict[str, Any], class_name: str, where: str, *, in_layers: bool) -> None:
         if class_name in ("Lambda", "__lambda__"):
             raise self._refuse(
                 f"holds Python code in a Lambda{where}, and code stored in a file is never run",
@@ -120,7 +120,8 @@ class _Scan:
             self._hub(module.split(".")[0], class_name, where)
             return
         custom = isinstance(registered, str) and registered not in ("", class_name)
-        known = keras_api.legacy_names() if "module" not in item else _names_of(module)
+        legacy = keras_api.legacy_layers() if in_layers else keras_api.legacy_names()
+        known = legacy if "module" not in item else _names_of(module)
         if custom or class_name not in known:
             raise self._unknown_class(registered if custom else class_name, module, where)
 

@@ -71,6 +71,12 @@ def legacy_names() -> frozenset[str]:
 
 
 @functools.cache
+def legacy_layers() -> frozenset[str]:
+    """The class names that a config without modules may have in its list of layers."""
+    return _LEGACY_NAMES | public_names("keras.layers") | public_names("keras.models")
+
+
+@functools.cache
 def function_names() -> frozenset[str]:
     """The functions that a config may name without a module, such as `relu` or `mse`."""
     modules = ("activations", "losses", "metrics", "initializers", "regularizers", "constraints", "optimizers")

@@ -19,14 +19,15 @@ DTYPES: dict[int, str] = dict(enumerate((
     "undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16",
     "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz",
     "float8_e5m2", "float8_e5m2fnuz", "uint4", "int4", "float4_e2m1", "float8_e8m0", "uint2", "int2",
+    "float6_e2m3", "float6_e3m2",
 )))  # fmt: skip
 """TensorProto.DataType."""
 
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
 STANDARD_DOMAINS = DEFAULT_DOMAINS | {"ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training"}
 
-_HALF_BYTE = frozenset({"uint4", "int4", "float4_e2m1"})
-_QUARTER_BYTE = frozenset({"uint2", "int2"})
+_BITS = {"uint4": 4, "int4": 4, "float4_e2m1": 4, "uint2": 2, "int2": 2, "float6_e2m3": 6, "float6_e3m2": 6}
+"""Element types that are packed: several in a byte, the last one filled up."""
 
 
 @dataclass(frozen=True)
@@ -212,11 +213,7 @@ def external_size(folder: Path, location: str) -> int:
 def nbytes(shape: tuple[int, ...], dtype: str) -> int:
     """Bytes of a tensor's raw data; strings have none and count as zero."""
     elements = math.prod(shape)
-    if dtype in _HALF_BYTE:
-        return (elements + 1) // 2
-    if dtype in _QUARTER_BYTE:
-        return (elements + 3) // 4
-    return elements * _WIDTH[dtype]
+    return (elements * _BITS[dtype] + 7) // 8 if dtype in _BITS else elements * _WIDTH[dtype]
 
 
 _WIDTH = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from converters.errors import RefusedError
 from converters.readers.facts import MalformedError, TensorFact, WeightFact, mapped, refusing
 from converters.readers.protobuf import Message
-from converters.readers.tensor_bundle import missing_data, read_bundle
+from converters.readers.tensor_bundle import Entry, missing_data, read_bundle
 
 DTYPES: dict[int, str] = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 8: "complex64", 9: "int64",
@@ -36,6 +36,11 @@ HOST_OPS = frozenset({
 own plumbing and are not among them.)"""
 
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+_KERAS_LIST = "_all_variables/"
+_BOOKKEEPING = frozenset({
+    "_checkpointable_object_graph", "save_counter", "optimizer", "_optimizer", ".optimizer_slot", "seed_generator",
+    "keras_api",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,17 +111,27 @@ def _read_variables(facts: SavedModelFacts, index: Path, folder: Path) -> None:
         problem = missing_data(index.with_suffix(""), bundle)
     if problem:
         raise _incomplete(folder, f"in variables/, {problem}")
+    names = _weight_names([entry.name for entry in bundle.entries])
     facts.variables = [
         WeightFact(entry.name, entry.shape, DTYPES.get(entry.dtype, "unknown"))
         for entry in bundle.entries
-        if _is_weight(entry.name) and DTYPES.get(entry.dtype) != "string"
+        if entry.name in names and DTYPES.get(entry.dtype) != "string" and not _is_seed(entry)
     ]
 
 
-def _is_weight(key: str) -> bool:
-    parts = key.lower().split("/")
-    bookkeeping = {"save_counter", "optimizer", "_optimizer", ".optimizer_slot", "seed_generator", "keras_api"}
-    return not any(part in bookkeeping or part.startswith("seed_generator") for part in parts)
+def _is_seed(entry: Entry) -> bool:
+    """Keras keeps the state of a random generator as two integers (keras/src/random/seed_generator.py)."""
+    return entry.shape == (2,) and DTYPES.get(entry.dtype) in ("int64", "uint32")
+
+
+def _weight_names(keys: list[str]) -> set[str]:
+    """The keys of the model's own weights, each counted once.
+
+    Keras' `model.export()` stores every variable twice: under `variables/` (with the seeds of random generators) and
+    under `_all_variables/`, its list of the model's weights. Where that list is there, it is the answer.
+    """
+    listed = {key for key in keys if key.startswith(_KERAS_LIST)}
+    return listed or {key for key in keys if not _BOOKKEEPING & set(key.lower().split("/"))}
 
 
 def _read_graph(facts: SavedModelFacts, model: Message) -> None:

@@ -11,6 +11,7 @@ Siblings of `OUT`:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -61,6 +62,8 @@ def locked(output: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
+        if not path.exists():  # a file system that makes no files, which the lock takes for a passing state
+            raise translated(OSError(errno.EACCES, os.strerror(errno.EACCES)), output) from None
         raise LockedError(
             f"{output} is in use by another edgeport run.",
             next_step="Wait for that run to end, or choose another output folder.", file=output, step="bundle",
@@ -210,4 +213,4 @@ def _refused(path: Path, why: str, next_step: str) -> EdgeportError:
 
 
 def _as_os_error(cause: OSError | RuntimeError) -> OSError:
-    return cause if isinstance(cause, OSError) else OSError(40, "a loop of symbolic links")
+    return cause if isinstance(cause, OSError) else OSError(errno.ELOOP, "a loop of symbolic links")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,3 +27,79 @@ def output_options(function: Command) -> Command:
         return function(*args, console=Console(json=as_json, verbosity=verbosity, debug=debug), **kwargs)
 
     return wrapped
+
+
+def source_options(function: Command) -> Command:
+    """What `export` and `run` share: what to make of SOURCE, and where."""
+    for option in reversed(_SOURCE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def limit_options(function: Command) -> Command:
+    """Limits of each worker process."""
+    function = click.option(
+        "--memory-limit", type=click.FloatRange(min=0, min_open=True), metavar="GB", help="Memory a step may use."
+    )(function)
+    return click.option(
+        "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time a step may take."
+    )(function)
+
+
+class BatchType(click.ParamType[int | None]):
+    """A batch size, or `dynamic`."""
+
+    name = "batch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value in (None, "dynamic"):
+            return None
+        try:
+            size = int(value)
+        except ValueError:
+            size = 0
+        if size < 1:
+            self.fail(f"--batch {value} is neither a size of 1 or more nor `dynamic`", param, ctx)
+        return size
+
+
+class PairType(click.ParamType[tuple[float, float]]):
+    """`LO,HI` with LO below HI."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        try:
+            low, high = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"--input-range {value} is not LO,HI", param, ctx)
+        if not low < high:
+            self.fail(f"--input-range {value}: LO must be below HI", param, ctx)
+        return low, high
+
+
+def _complete_source(_ctx: click.Context, _param: click.Parameter, part: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    from exporter.models.table import ARCHITECTURES
+
+    names = [CompletionItem(name) for name in ARCHITECTURES if name.startswith(part)]
+    return [*names, CompletionItem(part, type="file")]
+
+
+_SOURCE_OPTIONS = (
+    click.argument("source", metavar="SOURCE", shell_complete=_complete_source),
+    click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The bundle."),
+    click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="savedmodel, tflite, onnx. [all]"),
+    click.option("-p", "--precision", "precisions", multiple=True, metavar="PRECISION", help="float32. [float32]"),
+    click.option("--batch", type=BatchType(), default="dynamic", metavar="N|dynamic", help="Batch size. [dynamic]"),
+    click.option("--opset", type=int, metavar="N", help="ONNX opset. [17]"),
+    click.option("--allow-flex", is_flag=True, help="Let TFLite use TensorFlow's Flex operations."),
+    click.option("--architecture", metavar="NAME", help="For weights files: what they belong to."),
+    click.option("--input-shape", metavar="H,W,C", help="For architectures: height, width and channels."),
+    click.option("--classes", type=int, metavar="N", help="For architectures: number of classes."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For architectures: a setting."),
+    click.option("--weights", metavar="PATH|imagenet", help="For architectures: weights to load."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of what is drawn."),
+    click.option("--force", is_flag=True, help="Replace what is in DIR; what is not ours is kept beside it."),
+)  # fmt: skip

@@ -50,9 +50,9 @@ def command(folder: Path, run_again: bool, timeout: float, console: Console) -> 
 
 def _refuse(folder: Path, problems: list[Problem], console: Console) -> int:
     """Under `--json` the one document is both the list and the error."""
-    first, more = problems[0], f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+    first, more = problems[0], f"; {len(problems) - 1} more" if len(problems) > 1 else ""
     error = IntegrityError(
-        f"{folder} does not verify: {first.path} {first.problem}{more}.",
+        f"{folder} does not verify: {first.path} {first.problem.rstrip('.')}{more}.",
         next_step="Make the bundle again, or get an undamaged copy of it.", file=folder / first.path, step="verify",
     )  # fmt: skip
     if console.json:

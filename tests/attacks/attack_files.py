@@ -1,4 +1,4 @@
-"""Builds hostile and broken model files out of a good one. Nothing hostile is stored; each is made when it is needed."""
+"""Builds hostile and broken model files out of a good one: each is made when needed, none is stored."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(str(shared / "reader-samples.lock")):
         if not (folder / "facts.json").exists():
             folder.mkdir(exist_ok=True)
-            script = Path(__file__).with_name("make_samples.py")
-            made = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, check=False)
+            command = [sys.executable, str(Path(__file__).with_name("make_samples.py")), str(folder)]
+            made = subprocess.run(command, capture_output=True, text=True, check=False)
             assert made.returncode == 0, made.stderr[-2000:]
     return folder
 

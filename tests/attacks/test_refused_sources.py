@@ -124,6 +124,7 @@ REFUSED: dict[str, tuple[attack.Build, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str, samples: Path, tmp_path: Path) -> None:  # noqa: F811
     build, cause = REFUSED[name]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,11 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
+def test_a_file_system_that_makes_no_files_is_not_called_locked() -> None:
+    with pytest.raises(UsageError, match="cannot be written"), staged(Path("/proc/edgeport")):
+        pytest.fail("the block must not run")
+
+
 def test_a_mount_point_is_refused() -> None:
     with pytest.raises(UsageError, match="mount point"):
         check_output(Path("/proc"))
@@ -356,6 +362,9 @@ def test_golden_vectors_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     write_golden(tmp_path / "a.npz", {"image": image, "ids": ids, "a/b": flag}, outputs)
     write_golden(tmp_path / "b.npz", {"a/b": flag, "ids": ids, "image": np.asfortranarray(image)}, outputs)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert archive.namelist() == sorted(archive.namelist())
     inputs, outputs = read_golden(tmp_path / "a.npz")
     np.testing.assert_array_equal(inputs["image"], image)
     np.testing.assert_array_equal(inputs["ids"], ids)

@@ -184,6 +184,15 @@ def test_values_without_canonical_form_are_refused(tmp_path: Path, sample_manife
         load(path)
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, sample_manifest: Manifest) -> None:
+    """Readers differ in which of the two they take, so that one manifest could mean two things."""
+    path = tmp_path / "manifest.json"
+    text = sample_manifest.with_files(()).to_bytes().decode()
+    path.write_text(text.replace('"created"', '"created": "2020-01-01T00:00:00Z", "created"', 1))
+    with pytest.raises(IntegrityError, match="twice"):
+        load(path)
+
+
 def test_a_file_over_the_cap_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     with path.open("wb") as stream:

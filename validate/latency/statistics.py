@@ -130,9 +130,10 @@ def ratio_of_medians(baseline: Samples, candidate: Samples, *, seed: int = 0) ->
 
 
 def verdict(ratio: Interval) -> Comparison:
-    """SAME where the whole interval lies within +-3 %, FASTER or SLOWER where all of it is over 1 % away, else AMBIGUOUS.
+    """SAME where the whole interval lies within +-3 %, FASTER or SLOWER where all of it is over 1 % away from 1.
 
-    The 1 % is for what two processes of the same program differ by (memory layout): no interval over rounds shows that.
+    Else AMBIGUOUS. The 1 % is for what two processes of the same program differ by (memory layout): no interval over
+    rounds shows that.
     """
     if ratio.low is None or ratio.high is None:
         return Comparison.AMBIGUOUS
@@ -169,8 +170,8 @@ def _clusters(rounds: Any) -> Any:
 def _resampled_quantiles(ordered: Floats, clusters: Any, p: float, weights: Any) -> Floats:
     """The p-quantile of each resample, shape (resamples,). `clusters` belongs to the sorted samples.
 
-    A resample weighs each cluster, so what lies at or below a rank is a weighted sum of the clusters' counts there: found
-    by bisection over ranks, for all resamples at once. (No matrix products: BLAS threads would wake for them.)
+    A resample weighs each cluster, so what lies at or below a rank is a weighted sum of the clusters' counts there:
+    found by bisection over ranks, for all resamples at once. (No matrix products: BLAS threads would wake for them.)
     """
     places = [np.flatnonzero(clusters == c) for c in range(weights.shape[1])]
     sizes = np.asarray([len(place) for place in places])

@@ -57,8 +57,9 @@ def test_a_config_without_modules_passes(samples: Path) -> None:  # noqa: F811
     dense["config"]["kernel_initializer"] = scale
     for layers in ([dense], {"name": "m", "layers": [dense]}):
         scan_config({"class_name": "Sequential", "config": layers}, Path("old.h5"), 15)
-    with pytest.raises(RefusedError, match="`Mine`"):
-        scan_config({"class_name": "Sequential", "config": [{"class_name": "Mine", "config": {}}]}, Path("old.h5"), 15)
+    for name in ("Mine", "Mean", "relu"):  # a metric and a function are no layers
+        with pytest.raises(RefusedError, match=f"`{name}`"):
+            scan_config({"class_name": "Sequential", "config": [{"class_name": name, "config": {}}]}, Path("old.h5"), 1)
 
 
 def test_the_bytes_decide_not_the_name(samples: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -1,0 +1,37 @@
+"""`edgeport run SOURCE -o DIR`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exporter.cli.console import Console
+from exporter.cli.options import PairType, limit_options, output_options, source_options
+
+_DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
+
+
+@click.command("run")
+@source_options
+@click.option("--inputs", type=click.Path(path_type=Path), metavar="PATH", help="Judge on these: .npz, .npy or images.")
+@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="Inputs to draw otherwise.")
+@click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
+@click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
+@click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
+@click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to time; repeat for several. [cpu]")
+@click.option("--threads", multiple=True, type=click.IntRange(min=1), metavar="N", help="For timing. [physical cores]")
+@click.option("--max-seconds", type=float, default=60.0, show_default=True, metavar="S", help="Of timing, in all.")
+@click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
+@limit_options
+@output_options
+def command(*, source: str, output: Path, console: Console, **chosen: Any) -> int:
+    """The main job: export, validate, bench, bundle, report.
+
+    SOURCE is a .keras or .h5 file, a SavedModel folder, a weights file with --architecture, or a name of
+    `edgeport models`. DIR becomes a bundle: artifacts, golden vectors, report.html, manifest.json with digests.
+    """
+    from exporter.cli.running import run_and_show
+
+    return run_and_show(source, output, chosen, console)

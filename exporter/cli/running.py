@@ -1,0 +1,82 @@
+"""What `export` and `run` do once their options are parsed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from converters.errors import UsageError
+from converters.isolation import Limits
+from exporter.cli.build import parse_shape
+from exporter.cli.console import Console
+from exporter.models.settings import split_assignments
+from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, RunOptions
+from exporter.pipeline import Outcome, run
+from exporter.report.terminal import terminal_tables
+
+_BUILD_KEYS = ("architecture", "input_shape", "classes", "assignments", "weights")
+
+
+def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Console) -> int:
+    """Runs the pipeline and shows the manifest; returns the exit code."""
+    options = run_options(chosen)
+    with console.progress() as progress:
+        outcome = run(source, output, options, progress)
+    show(outcome, output, console)
+    return outcome.exit_code
+
+
+def run_options(chosen: dict[str, Any]) -> RunOptions:
+    """The command line's words as RunOptions. Raises UsageError."""
+    rest = dict(chosen)
+    shape, assignments = rest.pop("input_shape"), rest.pop("assignments")
+    build = BuildChoices(
+        architecture=rest.pop("architecture"), input_shape=parse_shape(shape) if shape else None,
+        classes=rest.pop("classes"), settings=split_assignments(assignments), weights=rest.pop("weights"),
+    )  # fmt: skip
+    return RunOptions(
+        formats=rest.pop("formats") or DEFAULT_FORMATS,
+        precisions=rest.pop("precisions") or DEFAULT_PRECISIONS,
+        limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
+        tolerances=tolerances(rest.pop("tolerances", ())),
+        devices=rest.pop("devices", ()) or ("cpu",),
+        build=build, command=("edgeport", *sys.argv[1:]), **rest,
+    )  # fmt: skip
+
+
+def limits(timeout_s: float | None, memory_gb: float | None) -> Limits:
+    """`--timeout` and `--memory-limit` as Limits."""
+    return Limits(timeout_s, None if memory_gb is None else int(memory_gb * 1e9))
+
+
+def tolerances(assignments: tuple[str, ...]) -> dict[str, float]:
+    """`--tolerance KEY=VALUE` as a mapping. Raises UsageError."""
+    result = {}
+    for text in assignments:
+        key, _, value = text.partition("=")
+        try:
+            result[key.strip()] = float(value)
+        except ValueError:
+            raise UsageError(
+                f"--tolerance {text} is not KEY=VALUE.", next_step="Give a number, for example noise_ratio=8."
+            ) from None
+    return result
+
+
+def show(outcome: Outcome, output: Path, console: Console) -> None:
+    """The result tables, the verdict in one sentence, and where the report lies."""
+    manifest = outcome.manifest
+    console.document(manifest.to_document())
+    for title, columns, rows in terminal_tables(manifest):
+        console.table(title, columns, rows)
+    for verdict in manifest.verdicts:
+        if verdict.status != "agree":
+            console.say(f"{verdict.artifact}: {verdict.status}: {verdict.reason}")
+    rows = [(verdict.artifact, row.accuracy) for verdict in manifest.verdicts for row in verdict.outputs]
+    accuracies = [f"{artifact} {share:.1%}" for artifact, share in rows if share is not None]
+    if accuracies:
+        reference = manifest.verdicts[0].more().get("reference_accuracy")
+        first = f"checkpoint {reference:.1%}, " if isinstance(reference, float) else ""
+        console.say(f"Accuracy: {first}{', '.join(accuracies)}.")
+    console.say(f"The bundle is {output}; read {output / 'report.html'}.")

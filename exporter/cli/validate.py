@@ -1,0 +1,93 @@
+"""`edgeport validate REFERENCE CANDIDATE...`: does each candidate compute what the reference computes?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from converters.errors import RefusedError, UsageError
+from exporter.cli.console import Console
+from exporter.cli.options import PairType, limit_options, output_options
+
+if TYPE_CHECKING:
+    from validate.agreement import Agreement
+
+
+@click.command("validate")
+@click.argument("reference", metavar="REFERENCE", type=click.Path(path_type=Path))
+@click.argument("candidates", metavar="CANDIDATE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--inputs", type=click.Path(path_type=Path), metavar="PATH", help="Judge on these: .npz, .npy or images.")
+@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="Inputs to draw otherwise.")
+@click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn inputs.")
+@click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
+@click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
+@limit_options
+@output_options
+def command(
+    *, reference: Path, candidates: tuple[Path, ...], allow_inconclusive: bool, console: Console, **chosen: Any
+) -> int:
+    """Compare artifacts with a reference: a checkpoint, or any artifact.
+
+    CANDIDATE is a .tflite or .onnx file, a SavedModel folder, or a bundle, of which all artifacts are judged. Exit code
+    1 when one disagrees or the inputs cannot tell.
+    """
+    from exporter.cli.running import limits, tolerances
+    from validate.agreement import CompareOptions, compare
+
+    limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
+    options = CompareOptions(limits=limited, tolerances=tolerances(chosen.pop("tolerances")), **chosen)
+    _check_reference(reference)
+    paths = [path for given in candidates for path in _members(given)]
+    with console.progress() as progress:
+        agreement = compare(reference, paths, options, progress)
+    console.document(agreement.to_json())
+    _show(agreement, console)
+    passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
+    return int(any(verdict.status not in passing for verdict in agreement.verdicts))
+
+
+def _check_reference(path: Path) -> None:
+    """A source is scanned before a framework sees it; an artifact is opened by its runtime."""
+    from converters.checkpoints.identify import identify
+    from converters.formats import Format, format_of
+
+    if not path.exists():
+        raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
+    if format_of(path) in {None, Format.SAVEDMODEL}:
+        identify(path)
+
+
+def _members(given: Path) -> list[Path]:
+    """The artifacts of a bundle, or the path itself."""
+    manifest = given / "manifest.json"
+    if not manifest.is_file():
+        return [given]
+    from exporter.manifest_file import load
+
+    rows = load(manifest).artifacts
+    if not rows:
+        raise RefusedError(f"{manifest} lists no artifact.", next_step="Make the bundle again.", file=manifest)
+    return [given / row.path for row in rows]
+
+
+def _show(agreement: Agreement, console: Console) -> None:
+    columns = ["artifact", "verdict", "output", "basis", "noise ratio", "SQNR dB", "max abs", "top-1", "accuracy"]
+    rows = []
+    for verdict in agreement.verdicts:
+        name = verdict.artifact.name
+        if not verdict.outputs:
+            rows.append([name, verdict.status, *[""] * 7])
+        for row in verdict.outputs:
+            figures = (
+                (row.noise_ratio, ".2f"), (row.sqnr_db, ".1f"), (row.max_abs, ".2e"), (row.top1_agreement, ".1%"),
+                (row.accuracy, ".1%"),
+            )  # fmt: skip
+            cells = [format(value, form) if value is not None else "" for value, form in figures]
+            rows.append([name, row.status, row.name, row.basis, *cells])
+    console.table(f"Against {agreement.reference} on {agreement.samples} samples", columns, rows)
+    for verdict in agreement.verdicts:
+        if verdict.status != "agree":
+            console.say(f"{verdict.artifact.name}: {verdict.status}: {verdict.reason}")

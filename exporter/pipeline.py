@@ -1,0 +1,137 @@
+"""The story of `edgeport run`: a source becomes a checkpoint, the checkpoint artifacts, and they a proven bundle.
+
+    find the source -> build it where it is a name -> convert -> compare with the checkpoint -> time -> seal the bundle
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.errors import EdgeportError, StepError, error_from_json
+from converters.routes import Conversion, ConvertOptions, Target, convert, resolve_targets
+from exporter.bundle import check_output, finish, staged, write_golden
+from exporter.describe import Findings, describe
+from exporter.manifest import GOLDEN, Manifest
+from exporter.options import RunOptions
+from exporter.outcome import exit_code
+from exporter.sources import find_source, open_source
+from validate.agreement import Agreement, CompareOptions, compare
+from validate.latency import Latency, MeasureOptions, measure
+from validate.latency.host import physical_cores
+
+Progress = Callable[[str, float], None]
+
+LOG = "edgeport.log"
+LATENCY = "latency"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The manifest as it was written, and the exit code that it earns."""
+
+    manifest: Manifest
+    exit_code: int
+
+
+def run(given: str, output: Path, options: RunOptions, progress: Progress = lambda _label, _share: None) -> Outcome:
+    """Makes the bundle `output` from the source `given`; an error leaves an older bundle there as it was.
+
+    Raises:
+        EdgeportError: the source or the options are refused, nothing could be made, or a required device is missing
+            (the bundle is written all the same).
+    """
+    targets = resolve_targets(options.formats, options.precisions)
+    source = find_source(given, options.build, options.seed)
+    check_output(output, force=options.force)
+
+    with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging:
+        log = staging / LOG
+        log.touch()
+        share = _shares(options, progress)
+        checkpoint = open_source(source, Path(scratch), log, share("build"))
+        conversion = convert(checkpoint, staging, _convert_options(targets, options, log), share("convert"))
+        _something_was_made(conversion)
+        agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
+        latency = _time(conversion, staging, options, share("bench")) if options.time else None
+        findings = Findings(source, checkpoint, conversion, agreement, latency)
+        manifest = finish(staging, describe(findings, staging, options))
+
+    _required_devices(latency, options, output)
+    return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
+
+
+def _convert_options(targets: tuple[Target, ...], options: RunOptions, log: Path) -> ConvertOptions:
+    return ConvertOptions(
+        targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, limits=options.limits,
+        log=log,
+    )  # fmt: skip
+
+
+def _something_was_made(conversion: Conversion) -> None:
+    """With no artifact there is no bundle: the first failure is the run's."""
+    if not conversion.artifacts:
+        first = conversion.failures[0]
+        document = {"code": first.exit_code, "message": first.reason, "next": first.next_step, "step": first.step}
+        raise error_from_json(document)
+
+
+def _judge(
+    reference: Path, conversion: Conversion, staging: Path, options: RunOptions, progress: Progress
+) -> Agreement:
+    """Every artifact, opened again from disk, against the checkpoint; writes the golden vectors."""
+    compare_options = CompareOptions(
+        inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
+        limits=options.limits, log=staging / LOG, tolerances=options.tolerances, fixed_batch=options.batch,
+    )  # fmt: skip
+    agreement = compare(reference, [a.path for a in conversion.artifacts], compare_options, progress)
+    write_golden(staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
+    return agreement
+
+
+def _time(conversion: Conversion, staging: Path, options: RunOptions, progress: Progress) -> Latency:
+    """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
+    golden = staging / GOLDEN
+    measure_options = MeasureOptions(
+        devices=tuple(dict.fromkeys([*options.devices, *options.require])), batches=(options.batch or 1,),
+        max_seconds=options.max_seconds, seed=options.seed, golden=golden if golden.is_file() else None,
+        limits=options.limits, log=staging / LOG, threads=options.threads or (physical_cores(),),
+    )  # fmt: skip
+    latency = measure([a.path for a in conversion.artifacts], measure_options, progress)
+    latency.save_samples(staging / LATENCY)
+    return latency
+
+
+def _required_devices(latency: Latency | None, options: RunOptions, output: Path) -> None:
+    for device in options.require:
+        if latency is not None and latency.lacks(device):
+            row = next((t for t in latency.timings if t.row.device == device), None)
+            raise _missing(device, output, row.reason if row else "", row.next_step if row else "")
+
+
+def _missing(device: str, output: Path, reason: str, next_step: str) -> EdgeportError:
+    return StepError(
+        f"{device} is required and cannot be used: {reason} The bundle {output} was written without it.",
+        next_step=next_step or "Run `edgeport doctor`.", file=output, step="bench",
+    )  # fmt: skip
+
+
+_COSTS = {"build": 0.15, "convert": 0.3, "validate": 0.25, "bench": 0.3}
+"""How the time of a run is spent, roughly: for the progress bar only."""
+
+
+def _shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]:
+    """Progress callbacks for the steps, each with its share of the whole bar."""
+    taken = {"build": True, "convert": True, "validate": options.judge, "bench": options.time}
+    steps = [step for step in _COSTS if taken[step]]
+    whole = sum(_COSTS[step] for step in steps)
+
+    def of(step: str) -> Progress:
+        before = sum(_COSTS[s] for s in steps[: steps.index(step)]) / whole
+        return lambda label, fraction: progress(
+            f"{step}: {label}" if step not in label else label, before + fraction * _COSTS[step] / whole
+        )
+
+    return of

@@ -1,0 +1,92 @@
+"""SOURCE on the command line -> a checkpoint on disk: a path, a name in the table, or weights with an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.identify import identify
+from converters.errors import RefusedError, UsageError
+from exporter.models.build import BuildOptions, build_in_worker
+from exporter.models.table import ARCHITECTURES
+from exporter.options import BuildChoices
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the user named, known well enough to refuse it before any work.
+
+    Attributes:
+        given: as on the command line; it stands in the manifest.
+        checkpoint: the file that was given; None for an architecture's name.
+        build: how to make the checkpoint that is converted; None where `checkpoint` is it.
+    """
+
+    given: str
+    kind: str
+    checkpoint: Checkpoint | None
+    build: BuildOptions | None
+
+
+def find_source(given: str, choices: BuildChoices, seed: int = 0) -> Source:
+    """Tells what SOURCE is, without a framework.
+
+    Raises:
+        UsageError: neither a path nor a name, or options that do not fit it.
+        RefusedError: a file that is damaged, unsafe, or weights without an architecture.
+    """
+    path = Path(given)
+    if given in ARCHITECTURES and not path.exists():
+        if choices.architecture:
+            raise UsageError(f"`{given}` is an architecture already.", next_step="Leave --architecture out.")
+        return Source(given, "architecture", None, _build(given, choices, choices.weights, seed))
+    if not path.exists() and not path.is_symlink() and path.name == given and not path.suffix:
+        raise _no_such(given)
+    checkpoint = identify(path)
+    if checkpoint.kind is SourceKind.WEIGHTS_H5:
+        if not choices.architecture:
+            raise RefusedError(
+                f"{given} holds weights only, no architecture.",
+                next_step="Say which with --architecture NAME (see `edgeport models`).", file=given, step="load",
+            )  # fmt: skip
+        build = _build(choices.architecture, choices, str(checkpoint.path), seed)
+        return Source(given, checkpoint.kind.value, checkpoint, build)
+    if choices != BuildChoices():
+        raise UsageError(
+            f"{given} is a whole model: --architecture, --classes, --input-shape, --weights and --set do not apply.",
+            next_step="Leave them out, or name an architecture of `edgeport models` instead.", file=given,
+        )  # fmt: skip
+    return Source(given, checkpoint.kind.value, checkpoint, None)
+
+
+def open_source(source: Source, folder: Path, log: Path, progress: Progress) -> Checkpoint:
+    """The checkpoint to convert; one that has to be built is written to `folder`. Raises what building raises."""
+    if source.build is None:
+        assert source.checkpoint is not None
+        return source.checkpoint
+    name = source.checkpoint.name if source.checkpoint else source.build.name
+    path = folder / f"{name}.keras"
+    build_in_worker(source.build, path, progress=progress, log=log)
+    built = identify(path)
+    return replace(built, sha256=source.checkpoint.sha256) if source.checkpoint else built
+
+
+def _build(name: str, choices: BuildChoices, weights: str | None, seed: int) -> BuildOptions:
+    options = BuildOptions(name, choices.input_shape, choices.classes, choices.settings, weights, seed)
+    options.plan()
+    return options
+
+
+def _no_such(given: str) -> UsageError:
+    from difflib import get_close_matches
+
+    near = get_close_matches(given, list(ARCHITECTURES), n=1)
+    hint = f"Did you mean `{near[0]}`? " if near else ""
+    return UsageError(
+        f"There is no file and no architecture `{given}`.",
+        next_step=f"{hint}`edgeport models` lists the names; a checkpoint is given by its path.", file=given,
+    )  # fmt: skip

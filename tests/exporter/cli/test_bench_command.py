@@ -1,0 +1,128 @@
+"""`edgeport bench` as people call it: exit codes, the document, bundles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.cli.main import run
+
+QUICK = ["--max-seconds", "2", "--threads", "1", "-q"]
+_MAKE = """
+import pathlib, sys
+from exporter.doctor import _tiny_onnx
+pathlib.Path(sys.argv[1]).write_bytes(_tiny_onnx())
+"""
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`sum = a + b` of two vectors of length 2: a batch fixed to 2."""
+    path = tmp_path_factory.mktemp("bench") / "tiny.float32.onnx"
+    subprocess.run([sys.executable, "-c", _MAKE, str(path)], check=True)
+    return path
+
+
+def bundle(folder: Path, artifact: Path, total: list[float], listed: str = "tiny.float32.onnx") -> Path:
+    """A folder with the parts of a bundle that `bench` reads."""
+    folder.mkdir()
+    (folder / artifact.name).write_bytes(artifact.read_bytes())
+    (folder / "manifest.json").write_text(json.dumps({"artifacts": [{"path": listed}]}))
+    vectors = {"input/a": [1, 2], "input/b": [3, 4], "output/sum": total}
+    np.savez(folder / "golden.npz", **{name: np.asarray(v, np.float32) for name, v in vectors.items()})
+    return folder
+
+
+def document(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, dict[str, object]]:
+    code = run(["bench", *arguments, "--json", *QUICK])
+    parsed: dict[str, object] = json.loads(capsys.readouterr().out)
+    return code, parsed
+
+
+def test_a_bare_file_is_timed_and_said_to_be_unchecked(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = document(capsys, [str(artifact), "--batch", "2", "--save-samples", str(tmp_path / "raw")])
+    (row,) = printed["timings"]  # type: ignore[misc]
+    assert (code, row["status"], row["batch"], row["precision"]) == (0, "ok", 2, "float32")
+    assert "unchecked" in row["flags"]
+    assert [p.name for p in (tmp_path / "raw").iterdir()] == ["tiny.float32.onnx.cpu.t1.b2.npy"]
+
+
+def test_a_bundle_is_checked_against_its_golden_answers(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = bundle(tmp_path / "good", artifact, [4, 6])
+    code, printed = document(capsys, [str(good), "--batch", "2"])
+    (row,) = printed["timings"]  # type: ignore[misc]
+    assert (code, row["status"]) == (0, "ok")
+    assert "unchecked" not in row["flags"]
+
+    wrong = bundle(tmp_path / "wrong", artifact, [4, 9])
+    code, printed = document(capsys, [str(wrong), "--batch", "2"])
+    assert code == 4
+    assert "wrong answer" in printed["error"]["message"]  # type: ignore[index]
+
+    code, printed = document(capsys, [str(good), str(wrong), "--batch", "2"])
+    assert code == 10
+    assert [row["status"] for row in printed["timings"]] == ["ok", "error"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("listed", ["../tiny.float32.onnx", "/etc/passwd"])
+def test_a_manifest_that_points_outside_is_refused(
+    listed: str, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = document(capsys, [str(bundle(tmp_path / "evil", artifact, [4, 6], listed))])
+    assert code == 3
+    assert "outside the bundle" in printed["error"]["message"]  # type: ignore[index]
+
+
+def test_a_damaged_manifest_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "manifest.json").write_text("{")
+    code, printed = document(capsys, [str(tmp_path)])
+    assert code == 3
+    assert "manifest.json" in printed["error"]["message"]  # type: ignore[index]
+
+
+def test_a_required_device_that_is_not_there_is_exit_4(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = document(capsys, [str(artifact), "--batch", "2", "--require", "cuda"])
+    if code == 0:
+        pytest.skip("CUDA works on this machine")
+    assert code == 4
+    assert "cuda is required" in printed["error"]["message"]  # type: ignore[index]
+
+
+def test_an_unavailable_device_is_exit_0_when_not_required(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = document(capsys, [str(artifact), "--batch", "2", "--device", "tensorrt"])
+    (row,) = printed["timings"]  # type: ignore[misc]
+    assert code == 0
+    assert row["status"] in {"ok", "unavailable"}
+    assert row["device"] == "tensorrt"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["nowhere.onnx"], "nowhere.onnx"), (["{}", "--threads", "0"], "threads"), (["{}", "--device", "tpu"], "tpu"),
+        ([], "ARTIFACT"),
+    ],
+)  # fmt: skip
+def test_usage_errors_are_exit_2(
+    arguments: list[str], cause: str, artifact: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = document(capsys, [a.format(artifact) for a in arguments])
+    assert code == 2
+    assert cause in printed["error"]["message"]  # type: ignore[index]
+
+
+def test_the_table_shows_the_row(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", str(artifact), str(artifact), "--batch", "2", "--max-seconds", "2", "--threads", "1"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("tiny.float32.onnx") == 4  # two rows, and both names in the comparison
+    assert "ratio" in captured.out
+    assert "warming up tiny.float32.onnx" in captured.err

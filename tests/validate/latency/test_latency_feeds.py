@@ -1,0 +1,120 @@
+"""Inputs and answers of a timing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from converters.errors import RefusedError, StepError, UsageError
+from converters.formats import Precision
+from converters.signature import BATCH, Signature, TensorSpec
+from validate.latency import feeds as module
+from validate.latency.feeds import DISTINCT, Golden, check_answers, make_feeds
+
+
+def signature(*specs: TensorSpec) -> Signature:
+    return Signature(specs, (TensorSpec("y", (BATCH, 2), "float32"),))
+
+
+X = signature(TensorSpec("x", (BATCH, 3), "float32"))
+
+
+def golden(samples: int) -> Golden:
+    x = np.random.default_rng(1).uniform(-7, 9, (samples, 3)).astype(np.float32)
+    return Golden({"x": x}, {"y": x[:, :2]})
+
+
+def test_made_up_inputs_are_distinct_typed_and_seeded() -> None:
+    specs = [TensorSpec("f", (BATCH, 4, "f_dim2"), "float16"), TensorSpec("b", (BATCH, 64), "uint8"),
+             TensorSpec("i", (BATCH, 64), "int64"), TensorSpec("t", (BATCH, 64), "bool")]  # fmt: skip
+    made = make_feeds(signature(*specs), batch=2, seed=3, golden=None)
+    assert len(made.inputs) == DISTINCT
+    assert made.expected == ()
+    assert len({feed["f"].tobytes() for feed in made.inputs}) == DISTINCT
+    first = made.inputs[0]
+    assert [first[s.name].dtype for s in specs] == [s.dtype for s in specs]
+    assert first["f"].shape == (2, 4, 32)
+    assert first["b"].max() > 100
+    assert set(np.unique(first["i"])) == {0, 1}
+    again = make_feeds(signature(*specs), batch=2, seed=3, golden=None)
+    assert all(np.array_equal(a[k], b[k]) for a, b in zip(made.inputs, again.inputs, strict=True) for k in a)
+
+
+@given(st.integers(1, 40), st.integers(1, 20))
+def test_golden_feeds_use_every_sample_and_none_twice(samples: int, batch: int) -> None:
+    g = golden(samples)
+    made = make_feeds(X, batch, 0, g)
+    assert len(made.inputs) >= DISTINCT
+    assert all(feed["x"].shape == (batch, 3) and feed["x"].flags.c_contiguous for feed in made.inputs)
+    used = np.concatenate([feed["x"] for feed in made.inputs[: len(made.expected)]])
+    assert {row.tobytes() for row in g.inputs["x"]} == {row.tobytes() for row in used}
+    assert len({feed["x"].tobytes() for feed in made.inputs}) == len(made.inputs)
+    for feed, expected in zip(made.inputs, made.expected, strict=False):
+        assert np.array_equal(feed["x"][:, :2], expected["y"])
+    every = np.concatenate([feed["x"] for feed in made.inputs])
+    assert every.min() >= g.inputs["x"].min()
+    assert every.max() <= g.inputs["x"].max()
+
+
+def test_a_fixed_batch_takes_no_other() -> None:
+    fixed = signature(TensorSpec("x", (2, 3), "float32"))
+    assert make_feeds(fixed, 2, 0, golden(4)).expected
+    with pytest.raises(UsageError, match=r"fixed to a batch of 2 .* a batch of 4 cannot") as caught:
+        make_feeds(fixed, 4, 0, golden(4))
+    assert "--batch 2" in caught.value.next_step
+
+
+def test_integer_inputs_of_an_artifact_of_its_own_are_made_up_and_unchecked() -> None:
+    made = make_feeds(signature(TensorSpec("x", (BATCH, 3), "int8")), 1, 0, golden(4))
+    assert made.expected == ()
+    assert made.inputs[0]["x"].dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    ("spec", "cause"),
+    [(TensorSpec("z", (BATCH, 3), "float32"), "no input z"), (TensorSpec("x", (BATCH, 4), "float32"), "shape")],
+)
+def test_golden_vectors_of_another_model_are_refused(spec: TensorSpec, cause: str) -> None:
+    with pytest.raises(UsageError, match=cause):
+        make_feeds(signature(spec), 1, 0, golden(4))
+
+
+def test_text_inputs_are_refused() -> None:
+    with pytest.raises(UsageError, match="type str"):
+        make_feeds(signature(TensorSpec("words", (BATCH,), "str")), 1, 0, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", None])
+def test_damaged_golden_files_are_refused(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "golden.npz"
+    if content is None:
+        np.savez(file, other=np.zeros(3))
+    else:
+        file.write_bytes(content)
+    with pytest.raises(RefusedError, match=r"golden\.npz"):
+        Golden.read(file)
+
+
+def test_answers_are_checked_grossly() -> None:
+    wanted = {"y": np.array([[1.0, -2.0]], np.float32)}
+    check_answers(wanted, {"y": np.array([[1.004, -2.0]], np.float32)}, Precision.FLOAT32)
+    check_answers(wanted, {"y": np.array([[1.3, -1.9]], np.float32)}, Precision.INT8)
+    check_answers(wanted, {"y": np.array([[100, 3]], np.int8)}, Precision.INT8)  # an artifact with integer outputs
+
+
+@pytest.mark.parametrize(
+    ("outputs", "cause"),
+    [
+        ({"y": np.array([[1.3, -1.9]], np.float32)}, "differs"),
+        ({"y": np.array([[np.nan, -2.0]], np.float32)}, "not finite"),
+        ({"y": np.array([1.0, -2.0], np.float32)}, "shape"),
+        ({"Identity": np.array([[1.0, -2.0]], np.float32)}, "missing"),
+    ],
+)
+def test_wrong_answers_are_no_timing(outputs: module.Arrays, cause: str) -> None:
+    with pytest.raises(StepError, match=cause):
+        check_answers({"y": np.array([[1.0, -2.0]], np.float32)}, outputs, Precision.FLOAT32)
