@@ -73,8 +73,8 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
     for verdict in manifest.verdicts:
         if verdict.status != "agree":
             console.say(f"{verdict.artifact}: {verdict.status}: {verdict.reason}")
-    rows = [(verdict.artifact, row.accuracy) for verdict in manifest.verdicts for row in verdict.outputs]
-    accuracies = [f"{artifact} {share:.1%}" for artifact, share in rows if share is not None]
+    shares = [(verdict.artifact, row.accuracy) for verdict in manifest.verdicts for row in verdict.outputs]
+    accuracies = [f"{artifact} {share:.1%}" for artifact, share in shares if share is not None]
     if accuracies:
         reference = manifest.verdicts[0].more().get("reference_accuracy")
         first = f"checkpoint {reference:.1%}, " if isinstance(reference, float) else ""

@@ -11,7 +11,7 @@ _ORACLE_BYTES = 256 << 20
 _ORACLE_WORK = 1 << 28
 """Weights times samples that the oracle may run beyond its first 16 samples: 500 digits through 100 000 weights."""
 
-_SINGLES = 16
+_SINGLES = 8
 _LARGEST_BATCH = 32
 ORACLE_SAMPLES = 16
 
@@ -44,7 +44,7 @@ def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) 
     """Plans by the bytes of one sample's inputs and outputs, the weights, and the batch the reference insists on.
 
     >>> make_plan(500, 1000, 100_000, None)
-    Plan(samples=500, singles=16, batch=32, oracle=500)
+    Plan(samples=500, singles=8, batch=32, oracle=500)
     >>> make_plan(16, 50 << 20, 20_000, None)
     Plan(samples=16, singles=1, batch=2, oracle=2)
     """

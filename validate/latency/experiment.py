@@ -113,7 +113,8 @@ class _Experiment:
         order = random.Random(self._options.seed)
         rounds, check_at = 0, ROUNDS_BEFORE_STOPPING
         while self.running and (rounds < MIN_ROUNDS or self._spent() < self._options.max_seconds):
-            self._tell(f"timing {len(self.running)} rows in turn")
+            rows = len(self.running)
+            self._tell(f"timing {rows} rows in turn" if rows > 1 else "timing")
             turns = self.running
             order.shuffle(turns)
             for subject in turns:

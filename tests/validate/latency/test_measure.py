@@ -78,7 +78,6 @@ def test_a_device_that_is_not_there_is_unavailable_with_the_library_named(mixed:
         if timing.row.device == "cuda" and timing.status is not Status.OK:
             assert timing.status is Status.UNAVAILABLE
             assert timing.p50_ms is None
-            assert "cpu" not in timing.flags
     (row,) = (t for t in mixed.timings if t.row.device == "cuda" and t.row.artifact.name == "dense.float32.onnx")
     if row.status is Status.UNAVAILABLE:
         assert any(word in row.reason for word in ("libcu", "CUDA", "onnxruntime", "ONNX Runtime"))
@@ -166,6 +165,16 @@ def test_running_out_of_memory_is_a_row(onnx_folder: Path) -> None:
     (timing,) = measure([onnx_folder / "dense.float32.onnx"], options).timings
     assert (timing.status, timing.exit_code) == (Status.ERROR, 7)
     assert "memory" in timing.reason
+
+
+def test_a_savedmodel_is_timed_in_tensorflow(tensorflow_folder: Path, onnx_folder: Path) -> None:
+    options = MeasureOptions(threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz")
+    (timing,) = measure([tensorflow_folder / "dense.float32.savedmodel"], options).timings
+    assert timing.status is Status.OK, timing.reason
+    assert timing.row.format.value == "savedmodel"
+    assert timing.phases is not None
+    assert timing.phases.libraries["tensorflow"]
+    assert not {"onnxruntime", "onnxruntime-gpu", "ai-edge-litert"} & set(timing.phases.libraries)
 
 
 def test_a_fixed_batch_and_too_many_threads(onnx_folder: Path) -> None:

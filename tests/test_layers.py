@@ -1,0 +1,81 @@
+"""The arrows of the design: exporter -> validate -> converters, read off the imports."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("exporter", "validate", "converters")
+FRAMEWORKS = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert"}
+VALIDATE_MAY_IMPORT = {"errors", "formats", "signature", "artifact", "checkpoints", "isolation"}
+"""Of converters: the vocabulary and the readers. What made a file may not grade it."""
+
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def module_level(tree: ast.Module) -> set[str]:
+    """Imports that run when the module is imported: not those inside functions or `if TYPE_CHECKING`."""
+    names: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            return
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(imported(node))
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return names
+
+
+def test_there_is_something_to_read() -> None:
+    assert len(FILES) > 50
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_arrows(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    package = path.relative_to(ROOT).parts[0]
+    names = imported(tree)
+    own = {name for name in names if name.split(".")[0] in PACKAGES}
+    if package == "converters":
+        assert {name.split(".")[0] for name in own} <= {"converters"}
+    if package == "validate":
+        assert {name.split(".")[0] for name in own} <= {"validate", "converters"}
+        parts = {name.split(".")[1] for name in own if name.startswith("converters.")}
+        assert parts <= VALIDATE_MAY_IMPORT
+    assert not {name for name in names if name.split(".")[0] in {"scripts", "tests"}}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_frameworks_are_imported_inside_functions(path: Path) -> None:
+    tops = {name.split(".")[0] for name in module_level(ast.parse(path.read_text()))}
+    assert not tops & FRAMEWORKS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_only_the_cli_prints_and_exits(path: Path) -> None:
+    if path.is_relative_to(ROOT / "exporter" / "cli") or path.name == "_worker.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            assert name not in {"print", "exit", "sys.exit", "quit"}, f"{path}:{node.lineno} calls {name}"
