@@ -62,6 +62,7 @@ class Channel:
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd = read_fd
         self._write_fd = write_fd
+        self._open: tuple[int, ...] = (read_fd, write_fd)
         self._buffer = b""
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -93,9 +94,10 @@ class Channel:
         self.send({"event": fields})
 
     def close(self) -> None:
-        for fd in (self._read_fd, self._write_fd):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        """Closes both pipes, once: the numbers may belong to another worker by the second call."""
+        fds, self._open = self._open, ()
+        for fd in fds:
+            os.close(fd)
 
 
 class Worker:
@@ -241,8 +243,18 @@ class Worker:
                 pass
         self._signal(signal.SIGKILL)
         self._process.wait()
+        self._await_group()
         self._channel.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _await_group(self) -> None:
+        """SIGKILL takes a moment: waits until the last process of the group is gone, for at most a second."""
+        for _ in range(100):
+            try:
+                os.killpg(self._process.pid, 0)
+            except (ProcessLookupError, PermissionError):
+                return
+            time.sleep(0.01)
 
     def __enter__(self) -> Worker:
         return self

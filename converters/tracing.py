@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from converters.checkpoints.loading import Loaded
 from converters.errors import RefusedError, StepError
+from converters.lean import lean_backend
 from converters.signature import BATCH, Signature, TensorSpec
 
 
@@ -47,7 +47,7 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
     name_index = {name: index for index, name in enumerate(names)}
 
     def serve(*tensors: Any) -> dict[str, Any]:
-        with _lean_shapes():
+        with lean_backend():
             results = loaded.function(tensors)
         return {name: tf.identity(value, name=f"output_{name_index[name]}")
                 for name, value in zip(names, results, strict=True)}  # fmt: skip
@@ -111,66 +111,3 @@ def _has_loop(concrete: Any) -> bool:
     definition = concrete.graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
     return any(node.op in {"While", "StatelessWhile", "TensorListReserve"} for node in nodes)
-
-
-@contextlib.contextmanager
-def _lean_shapes() -> Iterator[None]:
-    """While open, shapes whose only unknown size is the batch are written with -1, without shape arithmetic.
-
-    Keras asks for `(shape(x)[0], 1, 1, C)` in Reshape and for a tensordot in Dense on images; both cost every format a
-    chain of SHAPE, GATHER and PACK, and -1 in a constant says the same.
-    """
-    from keras.src.backend.tensorflow import nn
-    from keras.src.backend.tensorflow import numpy as backend
-
-    originals = backend.reshape, backend.matmul, nn.conv
-    backend.reshape, backend.matmul = _lean_reshape(backend.reshape), _lean_matmul(backend.matmul)
-    nn.conv = _plain_grouped(nn.conv)
-    try:
-        yield
-    finally:
-        backend.reshape, backend.matmul, nn.conv = originals
-
-
-def _lean_reshape(original: Callable[..., Any]) -> Callable[..., Any]:
-    import tensorflow as tf
-
-    def reshape(x: Any, newshape: Any) -> Any:
-        if isinstance(newshape, list | tuple):
-            sizes = [-1 if tf.is_tensor(d) else int(d) for d in newshape]
-            if sizes.count(-1) == 1 and all(d > 0 for d in sizes if d != -1):
-                newshape = tuple(sizes)
-        return original(x, newshape)
-
-    return reshape
-
-
-def _plain_grouped(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Keras wraps grouped convolutions in an XLA function that no format can look into; TensorFlow runs them plain."""
-    import tensorflow as tf
-
-    def conv(inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None,
-             dilation_rate: Any = 1) -> Any:  # fmt: skip
-        grouped = data_format == "channels_last" and inputs.shape[-1] != kernel.shape[-2]
-        if grouped and len(inputs.shape) < 5:  # the three-dimensional kernel does need XLA
-            return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
-        return original(inputs, kernel, strides, padding, data_format, dilation_rate)
-
-    return conv
-
-
-def _lean_matmul(original: Callable[..., Any]) -> Callable[..., Any]:
-    import tensorflow as tf
-
-    def matmul(x1: Any, x2: Any) -> Any:
-        shapes = [getattr(x, "shape", None) for x in (x1, x2)]
-        plain = all(isinstance(s, tf.TensorShape | tuple) for s in shapes) and not isinstance(x1, tf.SparseTensor)
-        if not plain or len(shapes[0] or ()) < 3 or len(shapes[1] or ()) != 2:
-            return original(x1, x2)
-        sizes = list(x1.shape)
-        if any(d is None for d in sizes[1:]) or "int" in str(x1.dtype):
-            return original(x1, x2)
-        flat = original(tf.reshape(x1, (-1, sizes[-1])), x2)
-        return tf.reshape(flat, (-1, *sizes[1:-1], flat.shape[-1]))
-
-    return matmul

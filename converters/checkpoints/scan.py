@@ -83,7 +83,7 @@ class _Scan:
                     owner = self._object(item, owner, in_layers)
                 else:
                     self._values(item, owner)
-                stack.extend((value, owner, key == "layers") for key, value in reversed(item.items()))
+                stack.extend((value, owner, _lists_layers(key, value)) for key, value in reversed(item.items()))
 
     def _object(self, item: dict[str, Any], owner: str, in_layers: bool) -> str:
         class_name, config = item["class_name"], item["config"]
@@ -179,6 +179,11 @@ class _Scan:
 
     def _refuse(self, reason: str, next_step: str) -> RefusedError:
         return RefusedError(f"{self._source} {reason}.", next_step=next_step, file=self._source, step="scan")
+
+
+def _lists_layers(key: str, value: Any) -> bool:
+    """True for a model's list of layers. (A Sequential of Keras 1 has the bare list for its config.)"""
+    return key == "layers" or (key == "config" and isinstance(value, list))
 
 
 def _names_of(module: Any) -> frozenset[str]:

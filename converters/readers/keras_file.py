@@ -7,7 +7,6 @@ extracted: members are read by exact name, within budgets, through zipfile's own
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import shutil
 import stat
@@ -18,10 +17,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from converters.readers.facts import MalformedError, mapped, refusing, text_of
-from converters.readers.h5_file import H5Facts, read_h5_stream
+from converters.readers.h5_file import H5Facts, read_h5_part
 
 MAGIC = b"PK\x03\x04"
 MAX_CONFIG_BYTES = 64 << 20
@@ -68,8 +67,7 @@ def read_keras(path: Path) -> KerasFacts:
         if _METADATA in members:
             facts.metadata = parse_config(_small_member(archive, members[_METADATA]), _METADATA)
         facts.assets = [name for name in members if name.startswith("assets/")]
-        with _seekable(path, archive, members[_WEIGHTS]) as stream:
-            read_h5_stream(facts.weights, stream, members[_WEIGHTS].file_size)
+        facts.weights = _weights(path, archive, members[_WEIGHTS])
     return facts
 
 
@@ -168,57 +166,30 @@ def _small_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return archive.read(info)
 
 
-@contextlib.contextmanager
-def _seekable(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
-    """The member as a file that can be sought in, its checksum verified first.
+def _weights(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> H5Facts:
+    """The listing of the weights' HDF5 file, its checksum verified first.
 
     Keras stores members uncompressed: such a one is read where it lies. A compressed one (an archive packed again by
     other hands) is unpacked into a temporary file.
     """
     if info.compress_type == zipfile.ZIP_STORED:
         with mapped(path) as data:
-            member = _stored_member(data, info)
-            if zlib.crc32(member) != info.CRC:
+            start = _stored_at(data, info)
+            if zlib.crc32(data[start : start + info.file_size]) != info.CRC:
                 raise MalformedError(f"its {info.filename} is damaged: the checksum does not match")
-            yield io.BufferedReader(_Window(member))
-        return
-    with tempfile.TemporaryFile() as unpacked, archive.open(info) as packed:
+        return read_h5_part(path, start, info.file_size)
+    with tempfile.NamedTemporaryFile() as unpacked, archive.open(info) as packed:
         shutil.copyfileobj(packed, unpacked, _CHUNK)
-        unpacked.seek(0)
-        yield unpacked
+        unpacked.flush()
+        return read_h5_part(Path(unpacked.name), 0, info.file_size)
 
 
-def _stored_member(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """The bytes of an uncompressed member: behind its local header of 30 bytes, its name and its extra field."""
+def _stored_at(data: memoryview, info: zipfile.ZipInfo) -> int:
+    """Where the bytes of an uncompressed member start: behind a header of 30 bytes, the name and the extra field."""
     if info.header_offset < 0 or info.file_size != info.compress_size:
         raise MalformedError(f"its member {info.filename!r} has impossible sizes")
     name_size, extra_size = struct.unpack_from("<HH", data, info.header_offset + 26)
-    start = info.header_offset + 30 + name_size + extra_size
+    start: int = info.header_offset + 30 + name_size + extra_size
     if start + info.file_size > len(data):
         raise MalformedError(f"its member {info.filename!r} is cut short")
-    return data[start : start + info.file_size]
-
-
-class _Window(io.RawIOBase):
-    """A read-only file over bytes that lie elsewhere."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        chunk = self._data[self._at : self._at + len(target)]
-        target[: len(chunk)] = chunk
-        self._at += len(chunk)
-        return len(chunk)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+    return start

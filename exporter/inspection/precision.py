@@ -54,7 +54,7 @@ def _weights_only(weights: str) -> str:
     return f"dynamic_{weights}" if weights in {"int4", "uint4", "int2", "uint2"} else weights
 
 
-def of_keras(config: dict[str, Any], weights: list[WeightFact]) -> str:
+def of_keras(config: dict[str, Any], weights: Iterable[WeightFact]) -> str:
     """The dtype policy where it mixes or quantizes, else the dtype of most weights."""
     policies = _policies(config)
     for policy in sorted(policies):

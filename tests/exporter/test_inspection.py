@@ -134,7 +134,8 @@ def test_convolution_size(padding: str, window: tuple[int, int, int, int]) -> No
     settings = {"padding": padding, "kernel_size": [kernel], "strides": [stride], "dilation_rate": [dilation]}
     reach = dilation * (kernel - 1)
     last = size - 1 if padding == "same" else size - 1 - reach
-    assert output_shape("Conv1D", settings | {"filters": 6}, [(None, size, 2)]) == (None, len(range(0, last + 1, stride)), 6)
+    expected = (None, len(range(0, last + 1, stride)), 6)
+    assert output_shape("Conv1D", settings | {"filters": 6}, [(None, size, 2)]) == expected
 
 
 def test_the_command(samples: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.errors import EdgeportError, StepError, UsageError, error_from_json
+from converters.errors import EdgeportError, UsageError, error_from_json
 from converters.formats import Precision, precision_in_name
 from converters.isolation import Message, run_step
 from converters.signature import Signature
@@ -137,12 +137,9 @@ class _Comparison:
         try:
             self._step("run_candidates", request, on_event)
         except EdgeportError as error:
-            if at_work in verdicts:  # it died between two: blame the next, or the loop would not end
+            if at_work in verdicts:  # it died between two: blame the next, so that the rest comes to an end
                 at_work = next((k for k in paths if k not in verdicts), at_work)
             verdicts.setdefault(at_work, _error(paths[at_work], error))
-        for k, path in paths.items():
-            if not verdicts:
-                verdicts[k] = _error(path, StepError("Its worker ended without a word.", next_step="Read the log."))
         return verdicts
 
     def _judge(self, path: Path, k: int, result: Message, gate: Gate) -> Verdict:
@@ -159,7 +156,8 @@ class _Comparison:
             file.unlink()
         status, reason = _overall(rows)
         if self._options.tolerances:
-            notes = (*notes, "gates were overridden: " + ", ".join(f"{k}={v:g}" for k, v in self._options.tolerances.items()))
+            given = ", ".join(f"{key}={value:g}" for key, value in self._options.tolerances.items())
+            notes = (*notes, f"the gates were overridden: {given}")
         return Verdict(path, status, reason, rows, notes)
 
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:

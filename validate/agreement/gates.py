@@ -79,6 +79,7 @@ def gate_for(precision: Precision, tolerances: Mapping[str, float]) -> Gate:
     if not tolerances:
         return gate
     return replace(
-        gate, noise_ratio=tolerances.get("noise_ratio", gate.noise_ratio), sqnr_db=tolerances.get("sqnr_db", gate.sqnr_db),
-        top1=tolerances.get("top1", gate.top1), why=f"given by --tolerance; by default {gate.why}",
+        gate, noise_ratio=tolerances.get("noise_ratio", gate.noise_ratio),
+        sqnr_db=tolerances.get("sqnr_db", gate.sqnr_db), top1=tolerances.get("top1", gate.top1),
+        why=f"given by --tolerance; by default {gate.why}",
     )  # fmt: skip

@@ -18,8 +18,8 @@ _CONVENTIONS = (
     (("densenet",), (-2.1, 2.6)),
     (("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"), (-124.0, 151.0)),
 )  # fmt: skip
-_SHAPE_ONLY = {"Reshape", "Permute", "Flatten", "RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "GetItem", "ExpandDims",
-               "Squeeze", "Cast", "Activation", "Identity"}  # fmt: skip
+_SHAPE_ONLY = {"Reshape", "Permute", "Flatten", "RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "GetItem",
+               "ExpandDims", "Squeeze", "Cast", "Identity"}  # fmt: skip
 _MAX_STEPS = 200
 
 
@@ -59,7 +59,7 @@ def _follow(start: Any, model: Any) -> Range | None:
 
 def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
     """The operations of `owner` that take this one's output, with their nodes."""
-    members = {id(op) for op in getattr(owner, "operations", None) or getattr(owner, "layers", ())}
+    members = {id(op) for op in getattr(owner, "operations", ())}
     for node in getattr(operation, "_outbound_nodes", ()):
         if id(node.operation) in members:
             yield node, node.operation

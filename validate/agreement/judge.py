@@ -12,7 +12,7 @@ import numpy as np
 from converters.errors import StepError
 from validate.agreement.arrays import blocks, read, wide
 from validate.agreement.gates import MORE_SAMPLES, Gate
-from validate.agreement.metrics import Signal, difference, sigmoid, signal, softmax, sqnr_db, top_one
+from validate.agreement.metrics import Difference, Signal, difference, sigmoid, signal, softmax, sqnr_db, top_one
 from validate.agreement.plan import Plan
 from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, OutputRow
 from validate.runtimes.base import Array
@@ -86,14 +86,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Judged:
-    """One gate applied: what was measured, against what, and whether a dead model would pass the same."""
+    """One gate applied.
+
+    Attributes:
+        measure: what was measured, with its `value`, and the `limit` that it kept to when `passed`.
+        dead_passes: a dead model would pass the same gate.
+        undecided: greatest difference that two float32 runs of one model may show: classes that lie closer than twice
+            this are ties, and a map may be off by what it makes of this.
+    """
 
     measure: str
     value: float
     limit: float
     passed: bool
     dead_passes: bool
-    allowed: float
+    undecided: float
     reason: str
 
     def to_json(self) -> dict[str, Any]:
@@ -110,96 +117,132 @@ def _need(folder: Path, stem: str, k: int) -> Array:
     return array
 
 
-def judge_output(reference: Reference, yardsticks: dict[tuple[str, int], Yardstick], candidate: Candidate,
-                 k: int, gate: Gate) -> OutputRow:  # fmt: skip
+@dataclass(frozen=True)
+class _Values:
+    """One output of a candidate beside the reference's: on the basis that is judged, and as the files give it."""
+
+    stick: Yardstick
+    values: Array
+    singles: Array | None
+    outputs: Array
+    wanted: Array
+
+    @property
+    def fits(self) -> bool:
+        pairs = ((self.values, self.stick.values), (self.outputs, self.wanted))
+        return all(tuple(got.shape) == tuple(want.shape) for got, want in pairs)
+
+
+def judge_output(
+    reference: Reference, yardsticks: dict[tuple[str, int], Yardstick], candidate: Candidate, k: int, gate: Gate
+) -> OutputRow:
     """Judges output `k`; `yardsticks` keeps what was measured of the reference, by basis and output."""
     name = reference.output_names[k]
     kind = reference.kinds.get(name)
     tapped = kind is not None and name in candidate.kinds
     stem = "logits" if tapped else "out"
     basis = "logits" if tapped else "probabilities" if kind or name in candidate.kinds else "outputs"
-    key = (stem, k)
-    if key not in yardsticks:
-        yardsticks[key] = Yardstick.of(reference, stem, k)
-    stick, values = yardsticks[key], candidate.values(stem, k)
-    outputs = candidate.values("out", k)
-    if values.shape != stick.values.shape or outputs.shape != reference.values("out", k).shape:
-        return _misshapen(name, basis, values, stick)
-    singles = read(candidate.folder, f"{stem}1", k)
-    gap = difference(values, stick.values)
-    lone = difference(singles, stick.values, slice(0, len(singles))) if singles is not None else None
-    nonfinite = gap.nonfinite + (lone.nonfinite if lone else 0) + difference(outputs, reference.values("out", k)).nonfinite
-    ratio = _noise_ratio(stick, values, singles)
-    judged = _by_noise(stick, values, ratio, gate) if _uses_noise(gate, ratio) else _by_sqnr(
-        stick, max(gap.mean_square, lone.mean_square if lone else 0.0), gate)  # fmt: skip
-    top = top_one(values, stick.values, 2 * judged.allowed) if values.ndim == 2 and values.shape[1] > 1 else None
+    if (stem, k) not in yardsticks:
+        yardsticks[stem, k] = Yardstick.of(reference, stem, k)
+    values = _Values(
+        yardsticks[stem, k], candidate.values(stem, k), read(candidate.folder, f"{stem}1", k),
+        candidate.values("out", k), reference.values("out", k),
+    )  # fmt: skip
+    if not values.fits:
+        return _misshapen(name, basis, values)
+    return _row(name, basis, kind, values, gate, reference.labels)
+
+
+def _row(
+    name: str, basis: str, kind: str | None, values: _Values, gate: Gate, labels: Array | None
+) -> OutputRow:
+    stick = values.stick
+    gap, probability = difference(values.values, stick.values), difference(values.outputs, values.wanted)
+    lone = _singles_difference(values)
+    nonfinite = max(gap.nonfinite, lone.nonfinite if lone else 0, probability.nonfinite)
+    ratio = _noise_ratio(values)
+    if gate.noise_ratio is not None and ratio is not None:
+        judged = _by_noise(values, ratio, gate.noise_ratio)
+    else:
+        judged = _by_sqnr(stick, max(gap.mean_square, lone.mean_square if lone else 0.0), gate)
+    ranked = values.values.ndim == 2 and values.values.shape[1] > 1
+    top = top_one(values.values, stick.values, 2 * judged.undecided) if ranked else None
     faults = [] if judged.passed else [judged.reason]
     if nonfinite:
         faults.insert(0, f"{nonfinite} values are not finite where the reference's are")
-    if top is not None and kind == "softmax" and top.flips > math.ceil((1 - gate.top1) * len(values)):
-        faults.append(f"{top.flips} of {len(values)} samples get another class, and {gate.top1:.1%} must be alike")
-    probability = None
-    if tapped:
-        probability = difference(outputs, reference.values("out", k)).max_abs
-        faults += _map_faults(outputs, values, str(kind), gate, judged.allowed)
+    if top is not None and kind == "softmax" and top.flips > math.ceil((1 - gate.top1) * len(values.values)):
+        faults.append(f"{top.flips} of {len(values.values)} samples change class, and {gate.top1:.1%} must keep theirs")
+    if basis == "logits":
+        faults += _map_faults(values, str(kind), gate, judged.undecided)
     status = DISAGREE if faults else INCONCLUSIVE if judged.dead_passes else AGREE
-    reason = "; ".join(faults) if faults else _dead(stick) if judged.dead_passes else judged.reason
     return OutputRow(
         name=name, basis=basis, max_abs=gap.max_abs, rmse=gap.rmse,
         sqnr_db=sqnr_db(stick.signal.moving_square, gap.mean_square), noise_ratio=ratio,
-        top1_agreement=top.agreement if top else None, accuracy=accuracy(outputs, reference.labels),
-        nonfinite=nonfinite, samples=len(values), probability_max_abs=probability, ties=top.ties if top else None,
-        gate=judged.to_json(), status=status, reason=reason,
+        top1_agreement=top.agreement if top else None, accuracy=accuracy(values.outputs, labels),
+        nonfinite=nonfinite, samples=len(values.values),
+        probability_max_abs=probability.max_abs if basis == "logits" else None, ties=top.ties if top else None,
+        gate=judged.to_json(), status=status,
+        reason="; ".join(faults) if faults else _dead(stick) if judged.dead_passes else judged.reason,
     )  # fmt: skip
 
 
-def _misshapen(name: str, basis: str, values: Array, stick: Yardstick) -> OutputRow:
-    reason = f"it has shape {values.shape} instead of {stick.values.shape}"
+def _singles_difference(values: _Values) -> Difference | None:
+    """What batches of one give against the reference's larger batch."""
+    singles = values.singles
+    return None if singles is None else difference(singles, values.stick.values[: len(singles)])
+
+
+def _misshapen(name: str, basis: str, values: _Values) -> OutputRow:
+    reason = f"it has shape {values.outputs.shape} instead of {values.wanted.shape}"
     return OutputRow(
         name=name, basis=basis, max_abs=math.nan, rmse=math.nan, sqnr_db=None, noise_ratio=None, top1_agreement=None,
-        accuracy=None, nonfinite=0, samples=len(values), probability_max_abs=None, ties=None, gate={},
+        accuracy=None, nonfinite=0, samples=len(values.values), probability_max_abs=None, ties=None, gate={},
         status=DISAGREE, reason=reason,
     )  # fmt: skip
 
 
-def _noise_ratio(stick: Yardstick, values: Array, singles: Array | None) -> float | None:
-    if stick.oracle is None or not stick.noise:
-        return None if stick.oracle is None else (math.inf if difference(values, stick.values).max_abs else 0.0)
-    worst = difference(values[: len(stick.oracle)], stick.oracle).max_abs
-    if singles is not None:
-        both = slice(0, min(len(singles), len(stick.oracle)))
-        worst = max(worst, difference(singles, stick.oracle, both).max_abs)
+def _noise_ratio(values: _Values) -> float | None:
+    """The greatest error against the oracle, in batches and alone, over float32's own; None without an oracle."""
+    stick = values.stick
+    if stick.oracle is None or stick.noise is None:
+        return None
+    worst = difference(values.values[: len(stick.oracle)], stick.oracle).max_abs
+    if values.singles is not None:
+        both = slice(0, min(len(values.singles), len(stick.oracle)))
+        worst = max(worst, difference(values.singles, stick.oracle, both).max_abs)
+    if stick.noise == 0.0:  # the reference is zero throughout
+        return 0.0 if worst == 0.0 else math.inf
     return worst / stick.noise
 
 
-def _uses_noise(gate: Gate, ratio: float | None) -> bool:
-    return gate.noise_ratio is not None and ratio is not None
-
-
-def _by_noise(stick: Yardstick, values: Array, ratio: float | None, gate: Gate) -> Judged:
-    limit, noise, value = float(gate.noise_ratio or 0), float(stick.noise or 0), float(ratio or 0)
-    passed = value <= limit
-    reason = f"its error is {value:.2g} times float32's own noise (limit {limit:g})"
-    seen = len(stick.oracle) if stick.oracle is not None else 0
-    if passed and seen < len(values):
-        rest = difference(values, stick.values, slice(seen, None)).max_abs
-        passed = rest <= MORE_SAMPLES * (limit + 1) * noise
+def _by_noise(values: _Values, ratio: float, limit: float) -> Judged:
+    stick, noise = values.stick, values.stick.noise or 0.0
+    passed = ratio <= limit
+    reason = f"its error is {ratio:.2g} times float32's own noise (limit {limit:g})"
+    seen = 0 if stick.oracle is None else len(stick.oracle)
+    if passed and seen < len(values.values):
+        wider = MORE_SAMPLES * (limit + 1)
+        rest = difference(values.values, stick.values, slice(seen, None)).max_abs
+        passed = rest <= wider * noise
         if not passed:
             reason = (
-                f"beyond the oracle's {seen} samples it is {rest / noise:.2g} times float32's noise from the reference "
-                f"(limit {MORE_SAMPLES * (limit + 1):g})"
+                f"beyond the oracle's {seen} samples it lies {rest:.2g} from the reference, "
+                f"more than {wider:g} times float32's noise"
             )
-    return Judged("noise_ratio", value, limit, passed, stick.signal.dead_max <= limit * noise, limit * noise, reason)
+    dead = stick.signal.dead_max <= limit * noise
+    return Judged("noise_ratio", ratio, limit, passed, dead, limit * noise, reason)
 
 
 def _by_sqnr(stick: Yardstick, error_square: float, gate: Gate) -> Judged:
     moving, floor = stick.signal.moving_square, stick.signal.floor**2
     allowed = max(moving * 10 ** (-gate.sqnr_db / 10), floor)
     value = sqnr_db(moving, error_square)
-    reason = "it has no error at all" if error_square == 0 else f"its error is {value:.1f} dB below the moving part of the signal (limit {gate.sqnr_db:g} dB)"
-    return Judged(
-        "sqnr_db", value, gate.sqnr_db, error_square <= allowed, moving <= allowed, _CREST * math.sqrt(allowed), reason
-    )
+    reason = f"its error is {value:.1f} dB below the moving part of the signal (limit {gate.sqnr_db:g} dB)"
+    if error_square == 0:
+        reason = "it has no error at all"
+    # A reduced precision's own error is no excuse for another class: the share that may change is its gate.
+    undecided = stick.signal.floor if gate.noise_ratio is None else _CREST * math.sqrt(allowed)
+    return Judged("sqnr_db", value, gate.sqnr_db, error_square <= allowed, moving <= allowed, undecided, reason)
 
 
 def _dead(stick: Yardstick) -> str:
@@ -209,17 +252,17 @@ def _dead(stick: Yardstick) -> str:
     )
 
 
-def _map_faults(outputs: Array, logits: Array, kind: str, gate: Gate, allowed: float) -> list[str]:
+def _map_faults(values: _Values, kind: str, gate: Gate, undecided: float) -> list[str]:
     """The untouched file's probabilities must be the map of its tapped copy's logits.
 
-    The two are separate runs whose kernels may differ, so the logits' allowance comes on top, shrunk by the map.
+    The two are separate runs whose kernels may differ, so float32's allowance comes on top, shrunk by the map.
     """
     function, slope = _MAPS[kind]
     worst = 0.0
-    for part in blocks(len(outputs), outputs):
-        gap = np.abs(wide(outputs[part]) - function(logits[part]))
+    for part in blocks(len(values.outputs), values.outputs):
+        gap = np.abs(wide(values.outputs[part]) - function(values.values[part]))
         worst = max(worst, float(gap[np.isfinite(gap)].max(initial=0.0)))
-    limit = gate.map_slack + slope * allowed
+    limit = gate.map_slack + slope * undecided
     if worst <= limit:
         return []
     return [f"its probabilities lie {worst:.2g} from the {kind} of its logits (limit {limit:.2g})"]

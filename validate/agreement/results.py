@@ -38,7 +38,7 @@ class CompareOptions:
     samples: int = 16
     seed: int = 0
     input_range: tuple[float, float] | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     log: Path | None = None
     tolerances: Mapping[str, float] = field(default_factory=dict)
     precision: Precision | None = None

@@ -31,7 +31,7 @@ def compare_structure(
 def _names(kind: str, wanted: Sequence[TensorSpec], got: Sequence[TensorSpec], ordered: bool) -> list[str]:
     expected, present = [s.name for s in wanted], [s.name for s in got]
     problems = [f"the {kind} {name} is missing" for name in expected if name not in present]
-    problems += [f"there is an {kind} {name} that the reference does not have" for name in present if name not in expected]
+    problems += [f"the {kind} {name} is not in the reference" for name in present if name not in expected]
     if ordered and not problems and expected != present:
         problems.append(f"the {kind}s come in the order {', '.join(present)} instead of {', '.join(expected)}")
     return problems

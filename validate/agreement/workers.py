@@ -101,6 +101,8 @@ def _run_oracle(
         with float64_default():
             loaded = loaded_model(float64_clone(model))
             exact = TappedFunction(loaded.function, loaded.signature)
+        if exact.narrowing is not None:
+            raise NoOracleError(f"its operation {exact.narrowing} rounds to a narrower type whatever is asked for")
     except NoOracleError as cause:
         return str(cause)
     except EdgeportError as cause:

@@ -29,8 +29,8 @@ class MeasureOptions:
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
             inputs are made up and answers stay unchecked.
         golden_of: golden vectors of single artifacts, where they differ from `golden`.
-        limits: of each worker; `timeout_s` is for one step of it (load, first run, slot), not for the whole, and is 180 s
-            on the CPU, 300 s on CUDA and 900 s on TensorRT (which builds its engine while loading) where None is given.
+        limits: of each worker; `timeout_s` is for one step of it (load, first run, slot), not for the whole. None is
+            180 s on the CPU, 300 s on CUDA and 900 s on TensorRT, which builds its engine while loading.
         log: file that the frameworks' words are appended to.
     """
 

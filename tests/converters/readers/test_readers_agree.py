@@ -13,7 +13,9 @@ sys.path.append(str(Path(__file__).parents[2] / "attacks"))
 
 from reader_samples import facts, samples  # noqa: F401
 
-from converters.readers import keras_api, onnx_file, saved_model_file, tflite_schema
+from converters.errors import RefusedError
+from converters.isolation import Limits
+from converters.readers import h5_file, keras_api, onnx_file, saved_model_file, tflite_schema
 from converters.readers.facts import TensorFact
 from converters.readers.h5_file import read_h5
 from converters.readers.keras_file import read_keras
@@ -114,3 +116,10 @@ def test_keras_names_without_keras() -> None:
     assert not keras_api.private_classes("keras.src.utils.file_utils")
     assert not keras_api.private_classes("keras.src.layers./etc/x")
     assert not {"deserialize", "get", "load_model"} & (keras_api.legacy_names() | keras_api.function_names())
+
+
+def test_a_library_that_hangs_is_a_refusal(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Some damaged files send the HDF5 library round for ever: the limit of its worker ends that."""
+    monkeypatch.setattr(h5_file, "_LIMITS", Limits(timeout_s=0.01))
+    with pytest.raises(RefusedError, match="does not survive"):
+        read_h5(samples / "picture.h5")

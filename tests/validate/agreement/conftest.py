@@ -14,6 +14,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo")
     script = Path(__file__).with_name("make_models.py")
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run([sys.executable, str(script), str(folder)], env=env, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(script), str(folder)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder

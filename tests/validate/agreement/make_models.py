@@ -1,4 +1,4 @@
-"""Builds the small models and mutants that the agreement tests judge: `python make_models.py FOLDER`.
+"""Builds the small models and mutants that the agreement tests judge: `python make_models.py FOLDER [--honest]`.
 
 Runs in a process of its own, so that the tests' process never loads TensorFlow. The formats are made with TensorFlow's
 and tf2onnx' own converters: edgeport's must not make what is used to test its judge.
@@ -6,6 +6,8 @@ and tf2onnx' own converters: edgeport's must not make what is used to test its j
 
 from __future__ import annotations
 
+import shutil
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,14 +139,40 @@ def transpose_kernel(model: keras.Model) -> None:
     model.get_layer("conv0").set_weights([kernel.transpose(1, 0, 2, 3), bias])
 
 
-def main(folder: Path) -> None:
+def crasher(source: Path, path: Path) -> None:
+    """A file that passes LiteRT's checks and makes it read address 0: its first operation lacks its second input."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    content = bytearray(source.read_bytes())
+    table = schema.Model.GetRootAs(content, 0).Subgraphs(0).Operators(0)._tab
+    struct.pack_into("<i", content, table.Vector(table.Offset(6)) + 4, -1)
+    path.write_bytes(content)
+
+
+def honest(folder: Path) -> None:
+    """What agrees with its checkpoint."""
     good = classifier()
     good.save(folder / "small.keras")
     saved_model(good, folder / "small.savedmodel")
     tflite(folder / "small.savedmodel", folder / "small.tflite")
-    tflite(folder / "small.savedmodel", folder / "small.float16.tflite", float16_weights)
-    tflite(folder / "small.savedmodel", folder / "silent16.tflite", float16_weights)
     to_onnx(good, folder / "small.onnx")
+    pair = two_in_two_out()
+    pair.save(folder / "pair.keras")
+    to_onnx(pair, folder / "pair.onnx")
+    saved_model(pair, folder / "pair.savedmodel")
+    series = recurrent()
+    series.save(folder / "series.keras")
+    saved_model(series, folder / "series1.savedmodel", batch=1)
+    tflite(folder / "series1.savedmodel", folder / "series.tflite")
+
+
+def broken(folder: Path) -> None:
+    """What does not, what is damaged, and what cannot be judged."""
+    tflite(folder / "small.savedmodel", folder / "small.float16.tflite", float16_weights)
+    shutil.copy(folder / "small.float16.tflite", folder / "silent16.tflite")
+    crasher(folder / "small.tflite", folder / "crasher.tflite")
+    content = (folder / "small.onnx").read_bytes()
+    (folder / "truncated.onnx").write_bytes(content[: len(content) // 2])
     mutants = {
         "epsilon": classifier(eps=1.1e-3), "relu6": classifier(cap=2.0), "sigmoid": classifier(head="sigmoid"),
         "bias": changed(add_to_bias), "channel": changed(zero_channel), "constant": changed(constant),
@@ -154,11 +182,7 @@ def main(folder: Path) -> None:
         to_onnx(model, folder / f"mutant-{name}.onnx")
     saved_model(mutants["epsilon"], folder / "mutant-epsilon.savedmodel")
     tflite(folder / "mutant-epsilon.savedmodel", folder / "mutant-epsilon.tflite")
-    to_onnx(good, folder / "renamed.onnx", ("classes",))
-    pair = two_in_two_out()
-    pair.save(folder / "pair.keras")
-    to_onnx(pair, folder / "pair.onnx")
-    saved_model(pair, folder / "pair.savedmodel")
+    to_onnx(classifier(), folder / "renamed.onnx", ("classes",))
     to_onnx(two_in_two_out(exchanged=True), folder / "pair-exchanged.onnx")
     reordered = onnx.load(folder / "pair.onnx")
     reordered.graph.output.reverse()
@@ -169,13 +193,10 @@ def main(folder: Path) -> None:
     dead = nearly_dead()
     dead.save(folder / "dead.keras")
     to_onnx(dead, folder / "dead.onnx")
-    series = recurrent()
-    series.save(folder / "series.keras")
-    saved_model(series, folder / "series1.savedmodel", batch=1)
-    tflite(folder / "series1.savedmodel", folder / "series.tflite")
-    truncated = (folder / "small.onnx").read_bytes()
-    (folder / "truncated.onnx").write_bytes(truncated[: len(truncated) // 2])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    target = Path(sys.argv[1])
+    honest(target)
+    if "--honest" not in sys.argv:
+        broken(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def judged(agreement: Agreement) -> dict[str, Verdict]:
 def small(zoo: Path) -> Agreement:
     names = [
         *HONEST, *(f"mutant-{name}.onnx" for name in MUTANTS), "mutant-epsilon.tflite", "mutant-epsilon.savedmodel",
-        "renamed.onnx", "truncated.onnx", "small.float16.tflite", "silent16.tflite",
+        "renamed.onnx", "truncated.onnx", "crasher.tflite", "small.float16.tflite", "silent16.tflite",
     ]  # fmt: skip
     return compare(zoo / "small.keras", [zoo / name for name in names])
 
@@ -87,6 +88,13 @@ def test_a_damaged_file_is_an_error_and_the_others_go_on(small: Agreement) -> No
     verdict = judged(small)["truncated.onnx"]
     assert verdict.status == "error"
     assert "truncated.onnx cannot be opened" in verdict.reason
+
+
+def test_a_runtime_that_dies_on_a_file_is_an_error_and_the_others_go_on(small: Agreement) -> None:
+    verdicts = judged(small)
+    assert verdicts["crasher.tflite"].status == "error"
+    assert "SIGSEGV" in verdicts["crasher.tflite"].reason
+    assert verdicts["silent16.tflite"].status == "disagree"  # it came after
 
 
 def test_several_inputs_and_outputs(pair: Agreement) -> None:
@@ -190,5 +198,8 @@ def test_paths_that_are_not_there_and_unknown_kinds(zoo: Path, tmp_path: Path) -
         compare(strange, [zoo / "small.onnx"])
 
 
-def test_no_framework_in_the_parent(small: Agreement) -> None:
-    assert not {"tensorflow", "keras", "onnx", "onnxruntime", "ai_edge_litert"} & set(sys.modules)
+def test_no_framework_in_the_parent() -> None:
+    code = "import sys, validate.agreement; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "validate.agreement.compare" in done.stdout.split()
+    assert not {"tensorflow", "keras", "onnx", "onnxruntime", "ai_edge_litert", "scipy"} & set(done.stdout.split())

@@ -194,13 +194,13 @@ def test_a_fixed_batch_and_too_many_threads(onnx_folder: Path) -> None:
 
 
 def test_the_same_file_twice_is_not_told_apart(onnx_folder: Path) -> None:
-    """Three A/A experiments; the intervals are 95 % ones, so one claim in three may happen, two hardly ever."""
+    """Five A/A experiments with 95 % intervals: a claim may happen, on a loaded machine two; three hardly ever."""
     file, verdicts = onnx_folder / "dense.float32.onnx", []
-    for seed in range(3):
-        options = MeasureOptions(threads=(1,), max_seconds=3, seed=seed, golden=onnx_folder / "golden.npz")
+    for seed in range(5):
+        options = MeasureOptions(threads=(1,), max_seconds=2, seed=seed, golden=onnx_folder / "golden.npz")
         latency = measure([file, file], options)
         verdicts.append(latency.comparisons[0].verdict)
-    assert sum(v in {Comparison.SAME, Comparison.AMBIGUOUS} for v in verdicts) >= 2
+    assert sum(v in {Comparison.SAME, Comparison.AMBIGUOUS} for v in verdicts) >= 3
 
 
 def test_what_cannot_be_timed_is_a_usage_error(tmp_path: Path) -> None:

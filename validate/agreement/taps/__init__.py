@@ -107,4 +107,5 @@ def dequantized(runtime: Runtime, name: str, values: Array) -> Array:
     if values.dtype.kind not in "iu" or name not in quantization:
         return values
     scale, zero_point = quantization[name]
-    return ((values.astype(np.int64) - zero_point) * scale).astype(np.float32)
+    numbers: Array = ((values.astype(np.int64) - zero_point) * scale).astype(np.float32)
+    return numbers

@@ -15,6 +15,9 @@ _PASS = {"Identity", "Cast", "StopGradient"}
 class TappedFunction:
     """Runs a function of tensors in signature order; see `Tapped` for what it gives.
 
+    Attributes:
+        narrowing: the first operation that turns float64 into a narrower float, by name; None where there is none.
+
     Args:
         function: list of input tensors -> list of output tensors.
         signature: names, shapes and dtypes of both; a float64 function takes a float64 signature.
@@ -33,6 +36,7 @@ class TappedFunction:
         taps = {
             name: found for name, out in zip(signature.output_names, outputs, strict=True) if (found := _tap(out))
         }
+        self.narrowing = next((op.name for op in traced.graph.get_operations() if _narrows(op)), None)
         self.kinds = {name: kind for name, (kind, _) in taps.items()}
         fetches = [*outputs, *(tensor for _, tensor in taps.values())]
         self._function = traced.prune(list(traced.inputs[: len(specs)]), fetches)
@@ -45,6 +49,11 @@ class TappedFunction:
         values = [result.numpy() for result in results]
         names = self._signature.output_names
         return dict(zip(names, values, strict=False)), dict(zip(self.kinds, values[len(names) :], strict=True))
+
+
+def _narrows(operation: Any) -> bool:
+    wide = any(tensor.dtype.name == "float64" for tensor in operation.inputs)
+    return wide and any(tensor.dtype.name in {"float32", "float16", "bfloat16"} for tensor in operation.outputs)
 
 
 def _tap(tensor: Any) -> tuple[str, Any] | None:

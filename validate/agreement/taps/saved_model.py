@@ -21,14 +21,13 @@ def tapped_folder(path: Path, folder: Path) -> tuple[dict[str, str], Path]:
     Raises:
         RefusedError: the folder holds no readable `saved_model.pb`.
     """
-    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
     proto = saved_model_pb2.SavedModel()
     try:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
         graph = proto.meta_graphs[0]
-    except (DecodeError, OSError, IndexError) as cause:
+    except Exception as cause:  # protobuf's DecodeError among them
         damaged(path, "a SavedModel", cause)
     kinds = _tap(graph)
     copy = folder / "tapped"

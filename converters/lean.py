@@ -1,0 +1,165 @@
+"""Keras' TensorFlow backend with the shape arithmetic taken out, while a model is traced.
+
+Every replacement computes the same numbers as what it replaces; only the graph around them gets smaller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+
+@contextlib.contextmanager
+def lean_backend() -> Iterator[None]:
+    """While open, shapes whose only unknown size is the batch are written with -1, without shape arithmetic.
+
+    Keras asks for `(shape(x)[0], 1, 1, C)` in Reshape and for a tensordot in Dense on images; both cost every format a
+    chain of SHAPE, GATHER and PACK, and -1 in a constant says the same.
+    """
+    import tensorflow as tf
+    from keras.src.backend.tensorflow import nn
+    from keras.src.backend.tensorflow import numpy as backend
+
+    replacements = {
+        (backend, "reshape"): _lean_reshape, (backend, "matmul"): _lean_matmul, (tf, "einsum"): _lean_einsum,
+        (nn, "conv"): _plain_grouped,
+    }  # fmt: skip
+    originals = {place: getattr(*place) for place in replacements}
+    for place, replacement in replacements.items():
+        setattr(*place, replacement(originals[place]))
+    try:
+        yield
+    finally:
+        for place, original in originals.items():
+            setattr(*place, original)
+
+
+def _lean_reshape(original: Callable[..., Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    def reshape(x: Any, newshape: Any) -> Any:
+        if isinstance(newshape, list | tuple):
+            sizes = [-1 if tf.is_tensor(d) else int(d) for d in newshape]
+            if sizes.count(-1) == 1 and all(d > 0 for d in sizes if d != -1):
+                newshape = tuple(sizes)
+        return original(x, newshape)
+
+    return reshape
+
+
+def _plain_grouped(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Keras wraps grouped convolutions in an XLA function that no format can look into; TensorFlow runs them plain."""
+    import tensorflow as tf
+
+    def conv(inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None,
+             dilation_rate: Any = 1) -> Any:  # fmt: skip
+        grouped = data_format == "channels_last" and inputs.shape[-1] != kernel.shape[-2]
+        if grouped and len(inputs.shape) < 5:  # the three-dimensional kernel does need XLA
+            return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
+        return original(inputs, kernel, strides, padding, data_format, dilation_rate)
+
+    return conv
+
+
+def _lean_matmul(original: Callable[..., Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    def matmul(x1: Any, x2: Any) -> Any:
+        shapes = [getattr(x, "shape", None) for x in (x1, x2)]
+        plain = all(isinstance(s, tf.TensorShape | tuple) for s in shapes) and not isinstance(x1, tf.SparseTensor)
+        if not plain or len(shapes[0] or ()) < 3 or len(shapes[1] or ()) != 2:
+            return original(x1, x2)
+        sizes = list(x1.shape)
+        if any(d is None for d in sizes[1:]) or "int" in str(x1.dtype):
+            return original(x1, x2)
+        flat = original(tf.reshape(x1, (-1, sizes[-1])), x2)
+        return tf.reshape(flat, (-1, *sizes[1:-1], flat.shape[-1]))
+
+    return matmul
+
+
+def _lean_einsum(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Einsum of two tensors as one matrix product: what attention and EinsumDense need.
+
+    tf2onnx spells `Einsum` out with shape arithmetic; transposes and one product say the same.
+    """
+    import tensorflow as tf
+
+    def einsum(subscripts: Any, *operands: Any, **kwargs: Any) -> Any:
+        plan = _EinsumPlan.of(subscripts, operands) if len(operands) == 2 else None
+        if plan is None or any("int" in str(x.dtype) for x in operands):
+            return original(subscripts, *operands, **kwargs)
+        left, right = (tf.convert_to_tensor(x) for x in operands)
+        product = tf.matmul(plan.arranged(left, 0), plan.arranged(right, 1))
+        return plan.finished(product)
+
+    return einsum
+
+
+class _EinsumPlan:
+    """Labels of a two-operand einsum, sorted into what a matrix product knows: batch, rows, inner, columns."""
+
+    def __init__(self, terms: Sequence[str], output: str, sizes: dict[str, int | None]) -> None:
+        self.terms, self.output, self.sizes = terms, output, sizes
+        left, right = terms
+        self.batch = [c for c in left if c in right and c in output]
+        self.inner = [c for c in left if c in right and c not in output]
+        self.rows = [c for c in left if c not in right]
+        self.columns = [c for c in right if c not in left]
+
+    @classmethod
+    def of(cls, subscripts: Any, operands: Sequence[Any]) -> _EinsumPlan | None:
+        """None where a label repeats, is summed alone, or where sizes are unknown in a way that -1 cannot say."""
+        text = str(subscripts).replace(" ", "")
+        if "->" not in text or "." in text:
+            return None
+        inputs, output = text.split("->")
+        terms = inputs.split(",")
+        plain = len(terms) == 2 and all(len({*t}) == len(t) for t in terms)
+        if not plain or [len(t) for t in terms] != [len(x.shape) for x in operands]:
+            return None
+        sizes: dict[str, int | None] = {}
+        for term, operand in zip(terms, operands, strict=True):
+            for label, size in zip(term, operand.shape, strict=True):
+                sizes[label] = sizes.get(label) or size
+        plan = cls(terms, output, sizes)
+        known_inner = bool(plan.inner) and all(sizes[c] is not None for c in [*plan.inner, *plan.columns])
+        whole = sorted(output) == sorted([*plan.batch, *plan.rows, *plan.columns])
+        unknown = [c for c in output if sizes[c] is None]
+        return plan if known_inner and whole and len(unknown) <= 1 else None
+
+    def arranged(self, x: Any, side: int) -> Any:
+        """Operand 0 as (batch..., rows, inner), operand 1 as (batch..., inner, columns)."""
+        first, second = (self.rows, self.inner) if side == 0 else (self.inner, self.columns)
+        order = [*self.batch, *first, *second]
+        x = self._transposed(x, self.terms[side], order)
+        if len(first) == len(second) == 1:
+            return x
+        return self._reshaped(x, [*([c] for c in self.batch), first, second])
+
+    def finished(self, product: Any) -> Any:
+        """The product with its rows and columns spread out again, in the output's order."""
+        order = [*self.batch, *self.rows, *self.columns]
+        if len(self.rows) != 1 or len(self.columns) != 1:
+            product = self._reshaped(product, [[c] for c in order])
+        return self._transposed(product, "".join(order), list(self.output))
+
+    def _transposed(self, x: Any, labels: str, order: Sequence[str]) -> Any:
+        import tensorflow as tf
+
+        return x if list(labels) == list(order) else tf.transpose(x, [labels.index(c) for c in order])
+
+    def _reshaped(self, x: Any, groups: Sequence[Sequence[str]]) -> Any:
+        import tensorflow as tf
+
+        return tf.reshape(x, [self._size(group) for group in groups])
+
+    def _size(self, group: Sequence[str]) -> int:
+        size = 1
+        for label in group:
+            length = self.sizes[label]
+            if length is None:
+                return -1
+            size *= length
+        return size

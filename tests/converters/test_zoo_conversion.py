@@ -1,0 +1,176 @@
+"""Every model of the zoo through every format, compared with the Keras model by the bare runtimes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.loading import Loaded, load
+from converters.targets.onnx import write_onnx
+from converters.targets.savedmodel import write_saved_model
+from converters.targets.tflite import write_tflite
+from converters.tracing import Traced, trace
+
+BATCH = 5
+NAMES = (
+    "convolutional", "sequential", "separable", "transposed", "one_dimensional", "grouped", "gelu_attention",
+    "embedding", "two_inputs_dict_outputs", "list_outputs", "dict_inputs", "boolean_input", "unknown_spatial",
+    "normalization", "squeeze_excite", "shared_layer", "augmented", "lstm", "gru_bidirectional", "channels_first",
+    "mixed_bfloat16", "mixed_float16", "quantized_int8", "lora", "nested", "passed_through", "odd_names",
+)  # fmt: skip
+FROZEN = {"lstm", "gru_bidirectional"}
+SHAPE_ARITHMETIC = {"transposed", "unknown_spatial"}
+"""Output sizes that depend on the input's, beyond the batch."""
+NOTES = {
+    "channels_first": "channels-last", "mixed_bfloat16": "mixed_bfloat16", "mixed_float16": "mixed_float16",
+    "quantized_int8": "quantized", "lora": "LoRA",
+}  # fmt: skip
+
+
+@dataclass
+class Case:
+    """One model on its way: loaded from its own `.keras` file, traced, with inputs and the reference's outputs."""
+
+    name: str
+    folder: Path
+    loaded: Loaded
+    traced: Traced
+    feeds: dict[str, Any]
+    expected: dict[str, Any]
+
+    def check(self, outputs: dict[str, Any]) -> None:
+        assert set(outputs) == set(self.expected)
+        for name, expected in self.expected.items():
+            scale = max(1.0, float(np.abs(expected).max()))
+            assert np.shape(outputs[name]) == expected.shape
+            assert np.abs(outputs[name] - expected).max() <= 3e-6 * scale, name
+
+
+@pytest.fixture(scope="module")
+def zoo() -> Any:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("edgeport_zoo", Path(__file__).parent / "zoo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def case(request: pytest.FixtureRequest, zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp(request.param)
+    zoo.build(request.param).save(folder / "m.keras")
+    loaded = load(Checkpoint(folder / "m.keras", SourceKind.KERAS, "m", ""))
+    generator = np.random.default_rng(0)
+    feeds = {}
+    for spec in loaded.signature.inputs:
+        shape = spec.concrete(BATCH, 24)
+        values = generator.uniform(0, 1, shape)
+        feeds[spec.name] = {
+            "int32": (values * 49).astype(np.int32), "bool": values > 0.5, "float32": values.astype(np.float32),
+        }[spec.dtype]  # fmt: skip
+    outputs = loaded.function([tf.constant(v) for v in feeds.values()])
+    expected = dict(zip(loaded.signature.output_names, (np.asarray(v) for v in outputs), strict=True))
+    return Case(request.param, folder, loaded, trace(loaded), feeds, expected)
+
+
+def test_the_names_are_all_there(zoo: Any) -> None:
+    assert set(NAMES) == set(zoo.ZOO)
+
+
+def test_rewrites_are_told(case: Case) -> None:
+    word = NOTES.get(case.name)
+    assert (word in " ".join(case.loaded.notes)) if word else not case.loaded.notes
+
+
+def test_saved_model(case: Case) -> None:
+    import tensorflow as tf
+
+    write_saved_model(case.traced, case.folder / "sm")
+    serve = tf.saved_model.load(str(case.folder / "sm")).signatures["serving_default"]
+    keywords = serve.structured_input_signature[1]
+    assert {spec.name for spec in keywords.values()} == set(case.loaded.signature.input_names)
+    results = serve(**{keyword: tf.constant(case.feeds[spec.name]) for keyword, spec in keywords.items()})
+    case.check({name: value.numpy() for name, value in results.items()})
+
+
+def test_tflite(case: Case) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    traced = trace(case.loaded, 1) if case.traced.recurrent else case.traced
+    folder, path = case.folder / "for_tflite", case.folder / "m.tflite"
+    write_saved_model(traced, folder)
+    write_tflite(traced, folder, path)
+    interpreter = Interpreter(str(path))
+    runner = interpreter.get_signature_runner("serving_default")
+    if case.traced.recurrent:
+        rows = [runner(**{n: v[k : k + 1] for n, v in case.feeds.items()}) for k in range(BATCH)]
+        outputs = {name: np.concatenate([row[name] for row in rows]) for name in case.expected}
+    else:
+        outputs = runner(**case.feeds)
+    case.check(outputs)
+    _check_positions(interpreter, runner, case)
+    operations = {row["op_name"] for row in interpreter._get_ops_details()}
+    assert not {name for name in operations if name.startswith(("Flex", "CUSTOM"))}
+    if case.name not in SHAPE_ARITHMETIC | FROZEN:
+        assert not operations & {"SHAPE", "PACK"}
+
+
+def _check_positions(interpreter: Any, runner: Any, case: Case) -> None:
+    """Programs that go by position find the signature's order too."""
+    signature = case.loaded.signature
+    by_name = {n: d["index"] for n, d in {**runner.get_input_details(), **runner.get_output_details()}.items()}
+    inputs = [d["index"] for d in interpreter.get_input_details()]
+    outputs = [d["index"] for d in interpreter.get_output_details()]
+    assert inputs == [by_name[n] for n in signature.input_names]
+    assert outputs == [by_name[n] for n in signature.output_names]
+
+
+def test_onnx(case: Case) -> None:
+    import onnx
+    import onnxruntime
+
+    path = case.folder / "m.onnx"
+    written = write_onnx(case.traced, path)
+    assert written.road == ("frozen" if case.name in FROZEN else "weightless")
+    model = onnx.load(path)
+    used = {o.domain for o in model.opset_import}
+    assert used == {""}
+    read = {name for node in model.graph.node for name in node.input}
+    assert {i.name for i in model.graph.initializer} <= read | _inner_names(model)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == list(case.loaded.signature.input_names)
+    assert [o.name for o in session.get_outputs()] == list(case.loaded.signature.output_names)
+    assert all(i.shape[0] == "batch" for i in session.get_inputs())
+    names = list(case.loaded.signature.output_names)
+    case.check(dict(zip(names, session.run(names, case.feeds), strict=True)))
+
+
+def _inner_names(model: Any) -> set[str]:
+    names: set[str] = set()
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            names |= {i for inner in attribute.g.node for i in inner.input}
+    return names
+
+
+def test_onnx_needs_no_shape_arithmetic_for_a_dynamic_batch(case: Case) -> None:
+    import onnx
+
+    if case.name in FROZEN | SHAPE_ARITHMETIC:
+        return
+    kinds = {node.op_type for node in onnx.load(case.folder / "m.onnx").graph.node}
+    assert "Shape" not in kinds

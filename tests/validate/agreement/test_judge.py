@@ -1,0 +1,186 @@
+"""The judge on synthetic arrays: gates, ties, maps, and the rule of the dead model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from converters.errors import UsageError
+from converters.formats import Precision
+from validate.agreement.arrays import Writer
+from validate.agreement.gates import GATES, gate_for
+from validate.agreement.judge import Candidate, Reference, accuracy, judge_output
+from validate.agreement.metrics import softmax
+from validate.agreement.plan import Plan
+from validate.agreement.results import OutputRow
+
+NOISE = 1e-6
+GATE = GATES[Precision.FLOAT32]
+
+
+def write(folder: Path, stem: str, values: Any) -> None:
+    with Writer(folder, stem, ("y",), len(values)) as writer:
+        writer.append({"y": np.asarray(values)}, len(values))
+
+
+class Bench:
+    """A reference of `samples` x 4 whose float32 noise is NOISE, and candidates against it."""
+
+    def __init__(self, work: Path, exact: Any, kind: str | None = None, oracle: int | None = None) -> None:
+        self.work, self.kind, self.exact = work, kind, np.asarray(exact, dtype=np.float64)
+        count = len(self.exact) if oracle is None else oracle
+        rng = np.random.default_rng(0)
+        self.mine = self.exact + NOISE * np.sign(rng.standard_normal(self.exact.shape))
+        stems = {"out": self.map(self.mine), **({"logits": self.mine} if kind else {})}
+        for stem, values in stems.items():
+            write(work / "reference", stem, values)
+        if count:
+            write(work / "oracle", "out", self.map(self.exact)[:count])
+            if kind:
+                write(work / "oracle", "logits", self.exact[:count])
+        kinds = {"y": kind} if kind else {}
+        self.reference = Reference(work, Plan(len(self.exact), 0, 8, count), ("y",), kinds)
+
+    def map(self, values: Any) -> Any:
+        return softmax(values) if self.kind else values
+
+    def judge(self, values: Any, outputs: Any = None, precision: Precision = Precision.FLOAT32) -> OutputRow:
+        folder = self.work / "candidate"
+        write(folder, "out", self.map(values) if outputs is None else outputs)
+        if self.kind:
+            write(folder, "logits", values)
+        candidate = Candidate(folder, {"y": self.kind} if self.kind else {})
+        return judge_output(self.reference, {}, candidate, 0, gate_for(precision, {}))
+
+
+def living(samples: int = 16) -> Any:
+    return np.random.default_rng(1).standard_normal((samples, 4))
+
+
+def test_within_the_gate_agrees_and_beyond_it_does_not(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, living())
+    error = np.zeros((16, 4))
+    error[3, 2] = 3.5 * NOISE
+    good = bench.judge(bench.exact + error)
+    bad = bench.judge(bench.exact + 2 * error)
+    assert (good.status, good.basis) == ("agree", "outputs")
+    assert good.noise_ratio == pytest.approx(3.5, rel=1e-6)
+    assert bad.status == "disagree"
+    assert bad.noise_ratio == pytest.approx(7.0, rel=1e-6)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(movement=st.floats(1e-9, 1e-3), offset=st.floats(-1, 1), seed=st.integers(0, 99))
+def test_inconclusive_exactly_when_the_dead_model_would_pass(
+    tmp_path: Path, movement: float, offset: float, seed: int
+) -> None:
+    """Whatever the reference moves by: a constant candidate never agrees, an honest one never disagrees."""
+    exact = offset + movement * np.random.default_rng(seed).standard_normal((16, 4))
+    bench = Bench(tmp_path, exact)
+    honest = bench.judge(bench.mine)
+    dead = bench.judge(np.broadcast_to(bench.mine.mean(axis=0), exact.shape))
+    assert dead.status in {"disagree", "inconclusive"}
+    assert honest.status in {"agree", "inconclusive"}
+    assert (honest.status == "inconclusive") == honest.gate["dead_passes"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(movement=st.floats(1e-9, 1.0), precision=st.sampled_from(list(Precision)))
+def test_a_dead_model_never_agrees_without_an_oracle_either(
+    tmp_path: Path, movement: float, precision: Precision
+) -> None:
+    exact = 1.0 + movement * living()
+    bench = Bench(tmp_path, exact, oracle=0)
+    dead = bench.judge(np.broadcast_to(bench.mine.mean(axis=0), exact.shape), precision=precision)
+    assert dead.noise_ratio is None
+    assert dead.status in {"disagree", "inconclusive"}
+
+
+def test_saturated_probabilities_hide_what_the_logits_show(tmp_path: Path) -> None:
+    exact = np.array([[40.0, 0.0, 0.0, 0.0], [0.0, 40.0, 0.0, 0.0]] * 8) + 0.1 * living()
+    bench = Bench(tmp_path, exact, "softmax")
+    row = bench.judge(bench.exact * 1.01)
+    assert row.basis == "logits"
+    assert row.status == "disagree"
+    assert row.probability_max_abs is not None
+    assert row.probability_max_abs < 1e-9
+
+
+def test_probabilities_must_be_the_map_of_the_logits(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, living(), "softmax")
+    wrong = bench.map(bench.mine) ** 1.01
+    row = bench.judge(bench.mine, wrong)
+    assert row.status == "disagree"
+    assert "softmax of its logits" in row.reason
+
+
+def test_a_value_that_is_not_finite_disagrees(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, living())
+    values = bench.mine.copy()
+    values[5, 1] = np.nan
+    row = bench.judge(values)
+    assert (row.status, row.nonfinite) == ("disagree", 1)
+
+
+def test_samples_that_the_oracle_did_not_see_are_judged_too(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, living(40), oracle=16)
+    values = bench.mine.copy()
+    assert bench.judge(values).status == "agree"
+    values[30] += 20 * NOISE
+    row = bench.judge(values)
+    assert row.status == "disagree"
+    assert "beyond the oracle's 16 samples" in row.reason
+
+
+def test_another_shape_disagrees(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, living())
+    row = bench.judge(bench.mine[:, :3])
+    assert row.status == "disagree"
+    assert "(16, 3) instead of (16, 4)" in row.reason
+
+
+def test_classes_that_change_fail_a_reduced_precision(tmp_path: Path) -> None:
+    """The signal stays 20 dB above the error, yet a tenth of the classes change."""
+    exact = living(100)
+    exact[:10] = [1.0, 0.8, 0.0, -5.0]
+    bench = Bench(tmp_path, exact, "softmax")
+    values = bench.mine.copy()
+    values[:10, :2] = values[:10, 1::-1]
+    row = bench.judge(values, precision=Precision.INT8)
+    assert row.sqnr_db is not None
+    assert row.sqnr_db > GATES[Precision.INT8].sqnr_db
+    assert row.status == "disagree"
+    assert "10 of 100 samples change class" in row.reason
+
+
+def test_a_reference_of_zeros(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, np.zeros((4, 4)))
+    write(tmp_path / "reference", "out", np.zeros((4, 4)))
+    assert bench.judge(np.zeros((4, 4))).status == "inconclusive"
+    assert bench.judge(np.full((4, 4), 1e-30)).status == "disagree"
+
+
+@pytest.mark.parametrize("tolerances", [{"atol": 1e-3}, {"noise_ratio": 0.0}, {"sqnr_db": float("nan")}])
+def test_tolerances_that_are_none(tolerances: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        gate_for(Precision.FLOAT32, tolerances)
+
+
+def test_every_precision_has_a_gate_with_a_reason() -> None:
+    assert set(GATES) == set(Precision)
+    assert all(gate.why and gate.sqnr_db > 0 for gate in GATES.values())
+
+
+def test_accuracy_of_classes_one_hot_rows_and_single_outputs() -> None:
+    outputs = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
+    assert accuracy(outputs, np.array([1, 0, 0])) == pytest.approx(2 / 3)
+    assert accuracy(outputs, np.array([[1], [0], [0]])) == pytest.approx(2 / 3)
+    assert accuracy(outputs, np.array([[0, 1], [1, 0], [1, 0]])) == pytest.approx(2 / 3)
+    assert accuracy(outputs[:, :1], np.array([0, 1, 1])) == pytest.approx(2 / 3)
+    assert accuracy(outputs, np.array([0.5, 0.5, 0.5])) is None
+    assert accuracy(outputs, None) is None
