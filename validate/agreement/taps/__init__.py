@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from validate.runtimes import Arrays, Runtime, RuntimeOptions, open_artifact, runtime_name
-from validate.runtimes.base import Array
+from validate.runtimes.base import Array, failed
 
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
 
@@ -48,6 +48,7 @@ class TappedCheckpoint:
         from validate.agreement.taps.function import TappedFunction
         from validate.runtimes.keras import KerasRuntime
 
+        self._path = path
         runtime = KerasRuntime(path, options)
         self.runtime: Runtime = runtime
         self.loaded = runtime.loaded
@@ -55,7 +56,10 @@ class TappedCheckpoint:
         self.kinds = self._function.kinds
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
-        return self._function.run(inputs)
+        try:
+            return self._function.run(inputs)
+        except Exception as cause:
+            failed(self._path, cause)
 
 
 class TappedFile:
