@@ -36,7 +36,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
         `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels` and `notes`.
     """
     work, path = Path(request["work"]), Path(request["path"])
-    tapped = open_tapped(path, RuntimeOptions(threads=request["threads"]))
+    tapped = open_tapped(path, RuntimeOptions(threads=request["threads"]), work / "taps" / "reference")
     signature = tapped.runtime.signature
     given = _inputs_that_run(request, tapped, signature)
     inputs = given.arrays
@@ -188,8 +188,8 @@ def run_candidates(request: Message, channel: Channel) -> Message:
 def _run_candidate(
     entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
 ) -> Message:
-    path = Path(entry["path"])
-    tapped = open_tapped(path, RuntimeOptions(threads=request["threads"]))
+    work, options = Path(request["work"]), RuntimeOptions(threads=request["threads"])
+    tapped = open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"])
     signature = tapped.runtime.signature
     problems, notes = compare_structure(
         reference, signature, ordered=tapped.runtime.ordered, fixed_batch=request["fixed_batch"]
@@ -206,5 +206,5 @@ def _run_candidate(
     def report(fraction: float) -> None:
         channel.event(candidate=entry["key"], fraction=fraction)
 
-    _run_batches(tapped.run, inputs, plan, reference, Path(request["work"]) / entry["key"], report)
+    _run_batches(tapped.run, inputs, plan, reference, work / entry["key"], report)
     return {**result, "ran": True}

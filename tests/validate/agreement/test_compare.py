@@ -94,6 +94,7 @@ def test_a_runtime_that_dies_on_a_file_is_an_error_and_the_others_go_on(small: A
     verdicts = judged(small)
     assert verdicts["crasher.tflite"].status == "error"
     assert "SIGSEGV" in verdicts["crasher.tflite"].reason
+    assert verdicts["crasher.tflite"].to_json()["error"]["code"] == 5
     assert verdicts["silent16.tflite"].status == "disagree"  # it came after
 
 
