@@ -119,7 +119,7 @@ _QUICK: dict[str, Callable[[Any, list[Array]], Array]] = {
 
 def canonical_model(
     model: Any, constants: Mapping[str, Array], renames: Mapping[str, str], outputs: Sequence[str]
-) -> Any:
+) -> tuple[Any, dict[str, Array]]:
     """A new model: nodes in the order in which the outputs reach them, names by structure, nothing unused.
 
     tf2onnx walks Python sets, so its names and orders differ from process to process. The depth-first order from the
@@ -127,9 +127,12 @@ def canonical_model(
 
     Args:
         renames: the graph's input and output names -> the signature's names.
+
+    Returns:
+        The model without initializers, and the constants under their new names in the order of their first use.
     """
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     names = _Names(renames)
     graph = model.graph
@@ -142,13 +145,13 @@ def canonical_model(
     for node in nodes:
         used |= dict.fromkeys(n for n in _inputs_of(node) if n in constants)
         renamed.append(names.renamed(node, constants))
-    initializers = [numpy_helper.from_array(constants[n], names[n]) for n in used]
     domains = {node.domain for node in _all_nodes(renamed)} | {""}
-    return helper.make_model(
-        helper.make_graph(renamed, "edgeport", [], [], initializer=initializers),
+    finished = helper.make_model(
+        helper.make_graph(renamed, "edgeport", [], []),
         opset_imports=[o for o in model.opset_import if o.domain in domains],
         producer_name="edgeport", ir_version=onnx.IR_VERSION,
     )  # fmt: skip
+    return finished, {names[n]: constants[n] for n in used}
 
 
 def _reached(graph: Any, outputs: Sequence[str]) -> list[Any]:
