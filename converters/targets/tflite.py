@@ -12,6 +12,7 @@ from converters.targets.tflite_order import order_signature
 from converters.targets.weights import reached_variables
 from converters.tracing import Traced
 
+_SMALL = 1024
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
@@ -21,18 +22,56 @@ def write_tflite(traced: Traced, saved_model: Path, path: Path, *, allow_flex: b
     Raises:
         StepError: an operation that TFLite lacks (named, with its layer), or a file that came out without its weights.
     """
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE_KEY])
-    sets = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    converter.target_spec.supported_ops = [*sets, tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else sets
     try:
-        content = bytearray(converter.convert())
+        content = _converted(saved_model, allow_flex)
     except Exception as cause:  # the converter raises a bare Exception subclass of its own, RuntimeError and ValueError
-        raise _convert_error(cause) from cause
+        raise _explained(saved_model, cause) from cause
+    content = without_duplicates(content)
     order_signature(content, traced.signature)
     _check_weights(content, traced)
     path.write_bytes(content)
+
+
+def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
+    """What `tf.lite.TFLiteConverter.from_saved_model` does, less the two times that it loads the SavedModel in Python.
+
+    Those serve its statistics and its error locations and take half of its time.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python import convert
+
+    sets = {tf.lite.OpsSet.TFLITE_BUILTINS} | ({tf.lite.OpsSet.SELECT_TF_OPS} if allow_flex else set())
+    return bytearray(convert.convert_saved_model(
+        saved_model_dir=str(saved_model), saved_model_version=1, saved_model_tags={tf.saved_model.SERVING},
+        saved_model_exported_names=[SIGNATURE_KEY], experimental_enable_resource_variables=True,
+        enable_composite_direct_lowering=True, select_user_tf_ops=set(), target_ops=sets,
+    ))  # fmt: skip
+
+
+def _explained(saved_model: Path, cause: BaseException) -> StepError:
+    """The failure with the layers that it is about: only the public converter knows where operations come from."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE_KEY])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    try:
+        converter.convert()
+    except Exception as explained:  # as above
+        return _convert_error(explained)
+    return _convert_error(cause)
+
+
+def without_duplicates(content: bytearray) -> bytearray:
+    """The file with equal constants stored once; untouched where there are none."""
+    from tensorflow.lite.python import convert
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    buffers = (model.Buffers(k) for k in range(model.BuffersLength()))
+    digests = [hashlib.blake2b(b.DataAsNumpy()).digest() for b in buffers if b.DataLength() > _SMALL]
+    if len(set(digests)) == len(digests):
+        return content
+    return bytearray(convert.deduplicate_readonly_buffers(bytes(content)))
 
 
 def _convert_error(cause: BaseException) -> StepError:
