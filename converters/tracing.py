@@ -17,7 +17,7 @@ class Traced:
     """One concrete function and what it needs to live.
 
     Attributes:
-        module: a `tf.Module` that owns the variables in a stable order and the function; what SavedModel stores.
+        module: a `tf.Module` that owns the variables in a stable order; SavedModel stores it with the function.
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
@@ -53,10 +53,9 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
                 for name, value in zip(names, results, strict=True)}  # fmt: skip
 
     module = tf.Module()
-    module.variables_in_order = loaded.variables
-    module.serve = tf.function(serve, input_signature=specs, autograph=False)
+    module.variables_in_order = loaded.variables  # the function itself is no attribute: saving would trace it again
     try:
-        concrete = module.serve.get_concrete_function()
+        concrete = tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
     except (TypeError, NotImplementedError) as cause:
         raise RefusedError(f"The model cannot be traced into a graph ({_first_line(cause)}).",
                            next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
