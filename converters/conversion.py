@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,7 @@ def convert_in_worker(request: Message, channel: Channel) -> Message:
         Path(document["path"]), SourceKind(document["kind"]), document["name"], document["sha256"]
     )  # fmt: skip
     folder = Path(request["folder"])
-    scratch = folder / ".scratch"
-    scratch.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))  # two workers may share the folder
     try:
         loaded = load(checkpoint)
         job = _Job(loaded, request, scratch)

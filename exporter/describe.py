@@ -8,10 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.routes import Conversion
+from converters.routes import Conversion, ConvertOptions, Target
 from exporter.manifest import SCHEMA, Manifest
 from exporter.options import RunOptions
+from exporter.reuse import Shelf, key_of
 from exporter.sources import Source
 from validate.agreement import Agreement
 from validate.latency import Latency
@@ -27,6 +29,7 @@ class Findings:
     conversion: Conversion
     agreement: Agreement | None
     latency: Latency | None
+    shelf: Shelf
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
@@ -46,10 +49,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         },
         "signature": conversion.signature.to_json(),
         "preprocessing": _preprocessing(findings.agreement),
-        "artifacts": [
-            artifact.to_json(staging) | {"reused": False, "notes": [*conversion.notes, *artifact.notes]}
-            for artifact in conversion.artifacts
-        ],
+        "artifacts": [_artifact_row(artifact, findings, staging, options) for artifact in conversion.artifacts],
         "failures": [failure.to_json() for failure in conversion.failures],
         "verdicts": verdicts,
         "timings": timed["timings"],
@@ -58,6 +58,19 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "environment": {"host": latency.host if latency else host_facts()},
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     })  # fmt: skip
+
+
+def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options: RunOptions) -> dict[str, Any]:
+    """The row, with the key by which a later run finds the artifact again."""
+    conversion = findings.conversion
+    asked = ConvertOptions((), batch=options.batch, opset=options.opset, allow_flex=options.allow_flex)
+    return artifact.to_json(staging) | {
+        "reused": artifact.path.name in findings.shelf.reused,
+        "notes": [*conversion.notes, *artifact.notes],
+        "own_notes": list(artifact.notes),
+        "model_notes": list(conversion.notes),
+        "key": key_of(findings.checkpoint, Target(artifact.format, artifact.precision), asked),
+    }
 
 
 def _verdicts(agreement: Agreement | None, staging: Path) -> list[dict[str, Any]]:

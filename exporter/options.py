@@ -35,6 +35,9 @@ class RunOptions:
         max_seconds: of timing, all rows together.
         require: devices without which the run fails.
         allow_inconclusive: an `inconclusive` verdict passes.
+        jobs: conversion workers at a time.
+        cache: a folder of finished artifacts, shared between bundles.
+        no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
         command: the argument vector, for the manifest.
     """
@@ -55,6 +58,9 @@ class RunOptions:
     require: tuple[str, ...] = ()
     allow_inconclusive: bool = False
     limits: Limits = field(default_factory=Limits)
+    jobs: int = 1
+    cache: Path | None = None
+    no_cache: bool = False
     force: bool = False
     judge: bool = True
     time: bool = True

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converters.checkpoints.checkpoint import Checkpoint
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target, convert, resolve_targets
 from exporter.bundle import check_output, finish, staged, write_golden
@@ -17,6 +18,7 @@ from exporter.describe import Findings, describe
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
+from exporter.reuse import Shelf, merged
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -52,11 +54,12 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         log.touch()
         share = _shares(options, progress)
         checkpoint = open_source(source, Path(scratch), log, share("build"))
-        conversion = convert(checkpoint, staging, _convert_options(targets, options, log), share("convert"))
+        shelf = Shelf(None if options.no_cache else output, None if options.no_cache else options.cache)
+        conversion = _convert(checkpoint, staging, _convert_options(targets, options, log), shelf, share("convert"))
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
-        findings = Findings(source, checkpoint, conversion, agreement, latency)
+        findings = Findings(source, checkpoint, conversion, agreement, latency, shelf)
         manifest = finish(staging, describe(findings, staging, options))
 
     _required_devices(latency, options, output)
@@ -65,9 +68,21 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
 
 def _convert_options(targets: tuple[Target, ...], options: RunOptions, log: Path) -> ConvertOptions:
     return ConvertOptions(
-        targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, limits=options.limits,
-        log=log,
+        targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, jobs=options.jobs,
+        limits=options.limits, log=log,
     )  # fmt: skip
+
+
+def _convert(
+    checkpoint: Checkpoint, staging: Path, options: ConvertOptions, shelf: Shelf, progress: Progress
+) -> Conversion:
+    """Takes from the shelf what was made before, and makes the rest."""
+    ready = shelf.take(checkpoint, options, staging)
+    there = {Target(a.format, a.precision) for a in ready.artifacts}
+    missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
+    made = convert(checkpoint, staging, missing, progress)
+    shelf.keep(checkpoint, options, made)
+    return merged(ready, made, options.targets)
 
 
 def _something_was_made(conversion: Conversion) -> None:
