@@ -9,9 +9,12 @@ from typing import Any
 from converters.errors import StepError, UnsupportedError
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_order import order_signature
+from converters.targets.tflite_weights import missing_kernels
 from converters.targets.weights import reached_variables
 from converters.tracing import Traced
 
+LARGEST = 1536 << 20
+"""Bytes of weights from which TFLite is refused: constants that the converter folds come on top."""
 _SMALL = 1024
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
@@ -20,8 +23,10 @@ def write_tflite(traced: Traced, saved_model: Path, path: Path, *, allow_flex: b
     """Writes `path` in float32 from the SavedModel that `traced` was saved as.
 
     Raises:
-        StepError: an operation that TFLite lacks (named, with its layer), or a file that came out without its weights.
+        UnsupportedError: an operation that TFLite lacks (named, with its layer), or weights beyond its 2 GiB.
+        StepError: a file that came out without its weights.
     """
+    _check_size(traced)
     try:
         content = _converted(saved_model, allow_flex)
     except Exception as cause:  # the converter raises a bare Exception subclass of its own, RuntimeError and ValueError
@@ -30,6 +35,16 @@ def write_tflite(traced: Traced, saved_model: Path, path: Path, *, allow_flex: b
     order_signature(content, traced.signature)
     _check_weights(content, traced)
     path.write_bytes(content)
+
+
+def _check_size(traced: Traced) -> None:
+    """A flatbuffer's offsets end at 2 GiB: refuse before minutes of work."""
+    weights = sum(v.shape.num_elements() * v.dtype.size for v in reached_variables(traced.concrete).values())
+    if weights > LARGEST:
+        raise UnsupportedError(
+            f"The model has {weights / 2**30:.1f} GiB of weights, and a TFLite file ends at 2 GiB.",
+            next_step="Leave tflite out with -f: savedmodel and onnx hold such models.", step="convert",
+        )  # fmt: skip
 
 
 def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
@@ -103,24 +118,23 @@ def _layer_of(error: Any) -> str:
 
 
 def _check_weights(content: bytearray, traced: Traced) -> None:
-    """No variable op, and at least as many constant bytes as the distinct weights that the outputs depend on.
+    """No variable op, and every kernel that the outputs depend on is inside, as it is or in a folded form.
 
     `TFLiteConverter.from_concrete_functions` on an unfrozen function silently writes a file without weights (design).
+    Loops take their kernels apart; there, and where the SavedModel is the source, the sum of the bytes is checked.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
+    kernels = {n: v.numpy() for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
     held = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
-    distinct: dict[bytes, int] = {}
-    for variable in reached_variables(traced.concrete).values():
-        value = variable.numpy()
-        if value.ndim >= 2:
-            distinct[hashlib.sha256(value.tobytes()).digest()] = value.nbytes
-    needed = sum(distinct.values())
-    if codes & _VARIABLE_OPS or held < needed:
+    distinct = {hashlib.blake2b(value.tobytes()).digest(): value.nbytes for value in kernels.values()}
+    missing = [] if traced.recurrent else missing_kernels(content, kernels)
+    if codes & _VARIABLE_OPS or held < sum(distinct.values()) or missing:
+        lost = f": {', '.join(missing[:3])}" if missing else ""
         raise StepError(
-            f"The TFLite file came out without its weights ({held} bytes of constants for {needed} bytes of weights).",
+            f"The TFLite file came out without all of its weights{lost}.",
             next_step="Report this model's architecture; leave tflite out with -f meanwhile.", step="convert",
         )  # fmt: skip

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.loading import Loaded, load
@@ -53,18 +49,6 @@ class Case:
             scale = max(1.0, float(np.abs(expected).max()))
             assert np.shape(outputs[name]) == expected.shape
             assert np.abs(outputs[name] - expected).max() <= 3e-6 * scale, name
-
-
-@pytest.fixture(scope="module")
-def zoo() -> Any:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("edgeport_zoo", Path(__file__).parent / "zoo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module", params=NAMES)
