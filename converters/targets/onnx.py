@@ -89,7 +89,6 @@ def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], ops
     from tf2onnx import optimizer, tf_loader, tfonnx
 
     with tf.Graph().as_default():
-        tf.import_graph_def(definition, name="")
         lean = tf_loader.tf_optimize(list(inputs), list(outputs), definition)
     lean = _with_inputs(lean, definition, inputs)
     with tf.Graph().as_default() as graph:
