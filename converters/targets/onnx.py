@@ -14,6 +14,7 @@ from converters.signature import Signature
 from converters.targets.onnx_file import skeleton, write_model
 from converters.targets.onnx_fuse import fuse_affine
 from converters.targets.onnx_graph import canonical_model, fold_constants, settle_loops
+from converters.targets.onnx_merge import merge_equal
 from converters.targets.weights import ordered_outputs, weightless
 from converters.tracing import Traced
 
@@ -24,10 +25,10 @@ OPSETS = range(13, 19)
 _IR_VERSION = 8  # what ONNX 1.13 to 1.15 write: runtimes of old devices refuse newer files
 
 _PASSES = (
-    "optimize_transpose", "fold_constants", "loop_optimizer", "merge_duplication", "remove_identity",
-    "remove_back_to_back",
+    "optimize_transpose", "fold_constants", "loop_optimizer", "remove_identity", "remove_back_to_back",
 )  # fmt: skip
-"""Of tf2onnx's twelve passes those that make a float graph smaller; `global_pool_optimizer` makes it larger."""
+"""Of tf2onnx's twelve passes those that make a float graph smaller; `global_pool_optimizer` makes it larger, and what
+`merge_duplication` keeps depends on the process."""
 
 WEIGHTLESS, FROZEN = "weightless", "frozen"
 
@@ -65,6 +66,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
     fuse_affine(model, constants)
+    merge_equal(model, constants, outputs)
     signature = traced.signature
     renames = dict(zip([*inputs, *outputs], [*signature.input_names, *signature.output_names], strict=True))
     finished, initializers = canonical_model(model, constants, renames, outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,9 @@ def fold_constants(model: Any, weights: Mapping[str, Array]) -> dict[str, Array]
     kept = []
     for node in model.graph.node:  # tf2onnx hands them out in topological order
         known = all(not i or i in constants or i in pending for i in node.input)
-        if known and node.input and not _has_subgraph(node) and node.op_type not in _NEVER_FOLDED:
+        if known and node.input and not has_subgraph(node) and node.op_type not in _NEVER_FOLDED:
             pending.update({output: node for output in node.output if output})
-        elif node.op_type == "Constant" and not _has_subgraph(node):
+        elif node.op_type == "Constant" and not has_subgraph(node):
             constants[node.output[0]] = _evaluate(node, {}, model)[node.output[0]]
         else:
             kept.append(node)
@@ -136,7 +136,7 @@ def canonical_model(
 
     names = _Names(renames)
     graph = model.graph
-    nodes = _reached(graph, outputs)
+    nodes = in_order(graph, outputs)
     for node in nodes:
         for name in node.output:
             names.assign(name, node)
@@ -154,7 +154,7 @@ def canonical_model(
     return finished, {names[n]: constants[n] for n in used}
 
 
-def _reached(graph: Any, outputs: Sequence[str]) -> list[Any]:
+def in_order(graph: Any, outputs: Sequence[str]) -> list[Any]:
     """Depth-first postorder from the outputs, with an explicit stack: deep networks overflow Python's."""
     producer = {name: node for node in graph.node for name in node.output if name}
     order: list[Any] = []
@@ -203,7 +203,7 @@ class _Names:
         taken.add(candidate)
         return candidate
 
-    def renamed(self, node: Any, constants: Mapping[str, Array]) -> Any:
+    def renamed(self, node: Any, constants: Collection[str]) -> Any:
         """A copy of the node under its new names, bodies of loops and branches included.
 
         A constant is named after the first node that reads it: `<node>/weight`, `/bias`, `/input_<k>`.
@@ -222,23 +222,40 @@ class _Names:
         copy.output[:] = [self[o] for o in node.output]
         for attribute in copy.attribute:
             for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                self._rename_body(body, constants)
+                self._rename_body(body, copy.name)
         return copy
 
-    def _rename_body(self, body: Any, constants: Mapping[str, Array]) -> None:
-        locals_ = [v.name for v in (*body.input, *body.initializer)] + [o for n in body.node for o in n.output]
-        for name in locals_:
-            self.assign(name)
-        body.name = "body"
-        for value in (*body.input, *body.output, *body.initializer):
+    def _rename_body(self, body: Any, owner: str) -> None:
+        """A loop's or branch's body, like the graph: nodes as its outputs reach them, constants by their reader."""
+        nodes = in_order(body, [o.name for o in body.output])
+        initializers = {i.name: i for i in body.initializer}
+        for k, value in enumerate(body.input):
+            self._new[value.name] = self._unique(f"{owner}/carried_{k}", self._taken)
+        for node in nodes:
+            for name in node.output:
+                self.assign(name, node)
+        renamed = [self.renamed(node, initializers) for node in nodes]
+        for value in body.output:
+            if value.name in initializers:
+                self.assign(value.name)
+        used = [n for n in dict.fromkeys(self._new) if n in initializers]
+        kept = [initializers[n] for n in used]
+        for value in (*body.input, *body.output, *kept):
             value.name = self[value.name]
+        body.name = "body"
         del body.value_info[:]
-        renamed = [self.renamed(node, constants) for node in body.node]
-        del body.node[:]
-        body.node.extend(renamed)
+        _refill(body.initializer, kept)
+        _refill(body.node, renamed)
 
 
-def _has_subgraph(node: Any) -> bool:
+def _refill(field: Any, items: Sequence[Any]) -> None:
+    copies = [type(item).FromString(item.SerializeToString()) for item in items]
+    del field[:]
+    field.extend(copies)
+
+
+def has_subgraph(node: Any) -> bool:
+    """True for loops and branches."""
     return any(a.HasField("g") or a.graphs for a in node.attribute)
 
 

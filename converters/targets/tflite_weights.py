@@ -46,12 +46,21 @@ def _constants(content: bytes | bytearray) -> dict[int, list[Array]]:
 def _holds(constant: Array, kernel: Array) -> bool:
     if np.array_equal(constant.reshape(-1), kernel.reshape(-1)):
         return True
-    bare, stored = np.squeeze(kernel), np.squeeze(constant)
-    for axes in _arrangements(bare, stored):
-        arranged = bare.transpose(axes)
-        if np.array_equal(arranged, stored) or _is_scaled(arranged, stored):
-            return True
+    stored = np.squeeze(constant)
+    for bare in _foldings(np.squeeze(kernel)):
+        for axes in _arrangements(bare, stored):
+            arranged = bare.transpose(axes)
+            if np.array_equal(arranged, stored) or _is_scaled(arranged, stored):
+                return True
     return False
+
+
+def _foldings(bare: Array) -> Iterator[Array]:
+    """The kernel, and the matrices that an einsum makes of it (attention's heads and widths are one axis there)."""
+    yield bare
+    if bare.ndim > 2:
+        for split in range(1, bare.ndim):
+            yield bare.reshape(int(np.prod(bare.shape[:split])), -1)
 
 
 def _arrangements(bare: Array, stored: Array) -> Iterator[tuple[int, ...]]:
