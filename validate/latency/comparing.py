@@ -22,11 +22,14 @@ from validate.latency.statistics import (
     Samples,
     clusters_of,
     draw_weights,
+    independent_worth,
+    order_statistics,
     resampled_quantiles,
     student_factor,
 )
 
 SAME_WITHIN = 0.03
+_NORMAL = 1.959964
 CLAIM_BEYOND = 0.02
 """The least noise floor. Measured: identical processes on a quiet machine differ by up to 1.6 %."""
 
@@ -99,7 +102,11 @@ def paired_ratio(baseline: Samples, candidate: Samples, *, seed: int = 0) -> Pai
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     wider = student_factor(count)
     low, high = centre - (centre - min(low, centre)) * wider, centre + (max(high, centre) - centre) * wider
-    error = float(draws.std()) * math.sqrt(count / (count - 1))
+    order = np.argsort(logs, kind="stable")
+    worth = independent_worth(logs[order] <= centre, clusters[order])
+    exact_low, exact_high = order_statistics(logs[order], 0.5, worth)
+    low, high = min(low, exact_low), max(high, exact_high)
+    error = max(float(draws.std()) * math.sqrt(count / (count - 1)), (high - low) / 2 / (wider * _NORMAL))
     return Paired(centre, error, count, Interval(math.exp(centre), math.exp(low), math.exp(high)))
 
 

@@ -29,7 +29,8 @@ class MeasureOptions:
         compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
         board: where to measure, when not here (see `validate.latency.board`).
         cold_starts: fresh processes whose way to the first answer is timed; the one that is then timed counts.
-        max_seconds: for everything, loading and warm-up included. At least six rounds are taken, however little is left.
+        max_seconds: for everything, loading and warm-up included. At least six rounds are taken, however
+            little is left.
         seed: of the order within rounds, of inputs that are made up, and of the bootstrap.
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
             inputs are made up and answers stay unchecked.

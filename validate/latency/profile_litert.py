@@ -21,7 +21,7 @@ from validate.latency.profile import RUNS, SECONDS, WARM, Node, kind_of
 _OPERATOR, _DELEGATE_OPERATOR = 2, 8
 _CPU = 1
 _HOST_MEMORY = 1
-_ELEMENT_BYTES = {1: 4, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 2, 11: 8, 16: 4, 17: 2}  # litert_layout: TfLiteType
+_ELEMENT_BYTES = {1: 4, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 2, 11: 8, 16: 4, 17: 2}  # by TfLiteType
 _V = ctypes.c_void_p
 _SIZE = ctypes.c_size_t
 _RANK_BITS = 0x7F
@@ -55,9 +55,9 @@ def profile(path: Path, threads: int, batch: int) -> tuple[list[Node], int]:
     """
     try:
         events, runs = _events(path, threads, batch)
-    except (OSError, AttributeError, _CallFailed) as cause:
+    except (OSError, AttributeError, _CallError) as cause:
         raise UnsupportedError(
-            f"{path.name} cannot be profiled: the installed ai-edge-litert has no profiler that is known here ({cause}).",
+            f"{path.name} cannot be profiled: this ai-edge-litert has no profiler that is known here ({cause}).",
             next_step="Install ai-edge-litert 2.3, or profile the .onnx file.", file=path, step="profile",
         ) from cause  # fmt: skip
     return attributed(events, operators(path, batch), runs), runs
@@ -146,7 +146,7 @@ def multiply_adds(operation: str, inputs: Sequence[Sequence[int]], output: Seque
     return 0
 
 
-class _CallFailed(Exception):
+class _CallError(Exception):
     """A C function returned a status other than 0."""
 
 
@@ -206,10 +206,10 @@ class _Library:
         self._kept: list[Any] = []
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Raises _CallFailed, or AttributeError where the library has no such function."""
+        """Raises _CallError, or AttributeError where the library has no such function."""
         status = getattr(self._c, name)(*arguments)
         if status != 0:
-            raise _CallFailed(f"{name} returned {status}")
+            raise _CallError(f"{name} returned {status}")
 
     def made(self, name: str, *arguments: Any) -> ctypes.c_void_p:
         """Calls a function whose last argument receives a handle, and returns that."""
@@ -233,7 +233,7 @@ class _Library:
         compiled = self.made("LiteRtCreateCompiledModel", environment, model, options)
         profiler = self.made("LiteRtCompiledModelGetProfiler", compiled)
         if not profiler:
-            raise _CallFailed("it was built without one")
+            raise _CallError("it was built without one")
         signature = self.made("LiteRtGetModelSignature", model, _SIZE(0))
         self._resize(compiled, signature, batch)
         inputs, outputs = (self._buffers(environment, signature, k, batch) for k in ("Input", "Output"))

@@ -77,6 +77,6 @@ def multiply_adds(arguments: Mapping[str, Any]) -> int | None:
     if not inputs or not outputs:
         return None
     if operation in _PRODUCTS:
-        return math.prod(outputs[0]) * int(inputs[0][-1])
+        return int(math.prod(outputs[0]) * inputs[0][-1])
     kernels = [shape for shape in inputs[1:] if len(shape) == len(inputs[0]) >= 3]
-    return math.prod(outputs[0]) * math.prod(kernels[0][1:]) if kernels else None
+    return int(math.prod(outputs[0]) * math.prod(kernels[0][1:])) if kernels else None

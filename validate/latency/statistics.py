@@ -80,8 +80,8 @@ def percentile(samples: Samples, p: float, *, seed: int = 0, resamples: int = RE
     draws = resampled_quantiles(ordered, clusters[order], p, draw_weights(count, resamples, seed))
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     wider = student_factor(count)
-    worth = _independent_worth(ordered <= value, clusters[order])
-    exact_low, exact_high = _order_statistics(ordered, p, worth)
+    worth = independent_worth(ordered <= value, clusters[order])
+    exact_low, exact_high = order_statistics(ordered, p, worth)
     return Interval(
         value,
         float(max(ordered[0], min(value - (value - low) * wider, exact_low))),
@@ -135,7 +135,7 @@ def draw_weights(count: int, resamples: int, seed: int) -> Any:
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
 
 
-def _independent_worth(below: Any, clusters: Any) -> int:
+def independent_worth(below: Any, clusters: Any) -> int:
     """How many independent samples these are worth for the quantile that `below` tells the samples under.
 
     The design effect (Kish, "Survey Sampling", 1965): the variance of the clusters' shares below the quantile, over
@@ -150,7 +150,7 @@ def _independent_worth(below: Any, clusters: Any) -> int:
     return max(1, int(len(below) / max(1.0, observed / (len(below) * share * (1 - share)))))
 
 
-def _order_statistics(ordered: Floats, p: float, worth: int) -> tuple[float, float]:
+def order_statistics(ordered: Floats, p: float, worth: int) -> tuple[float, float]:
     """The samples between whose ranks the quantile lies, with 2.5 % binomial tails of `worth` samples on each side."""
     from scipy.stats import binom
 
