@@ -35,7 +35,12 @@ def options(folder: Path) -> MeasureOptions:
     return MeasureOptions(threads=(1,), max_seconds=2, golden=folder / "golden.npz")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+_QUICK = {"cuda, device resident"}
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[] if row.name in _QUICK else pytest.mark.slow, id=row.name) for row in ROWS]
+)
 def test_the_whole_path_with_the_cpu_standing_in(row: GpuRow, onnx_folder: Path, tensorflow_folder: Path) -> None:
     onnx = row.format is Format.ONNX
     artifact = onnx_folder / "dense.float32.onnx" if onnx else tensorflow_folder / "dense.float32.savedmodel"
@@ -53,7 +58,7 @@ def test_the_whole_path_with_the_cpu_standing_in(row: GpuRow, onnx_folder: Path,
 
 
 @pytest.mark.skipif("missing" not in gpu_state(), reason="there is a GPU")
-@pytest.mark.parametrize("name", ["cuda", "tensorrt", "tensorflow"])
+@pytest.mark.parametrize("name", ["cuda", "tensorrt", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def test_without_a_gpu_a_row_is_unavailable_with_the_mend(
     name: str, onnx_folder: Path, tensorflow_folder: Path
 ) -> None:
