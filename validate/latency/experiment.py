@@ -13,6 +13,7 @@ from pathlib import Path
 from validate.latency.comparing import Paired, paired_ratio, verdicts
 from validate.latency.host import host_facts
 from validate.latency.noise import MachineState, NoiseLog, SlotNoise
+from validate.latency.nvml import gpu_state
 from validate.latency.options import MeasureOptions, rows_of
 from validate.latency.results import Compared, Control, Latency, Row, Status
 from validate.latency.subject import Launch, Subject, launch_here
@@ -140,6 +141,8 @@ class Experiment:
             with subject.failing():
                 slots[id(subject)] = subject.take_slot(number)
         self.noise.judge(number, before, slots, time.process_time() - own)
+        if any(subject.row.device != "cpu" for subject in turns):
+            self.noise.judge_gpu(number, gpu_state())
 
     def _all_precise(self) -> bool:
         tainted = self._tainted

@@ -8,13 +8,18 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
+
+from validate.latency.nvml import HARMFUL
 
 STEAL_SHARE = 0.01
 OTHERS_CPUS = 0.25
 CANARY_DRIFT = 0.05
+GPU_CLOCK_SHARE = 0.75
 _ENOUGH_CANARIES = 10
 _CANARY = bytes(1 << 16)
 _CANARY_REPEATS = 4
@@ -79,6 +84,7 @@ class NoiseLog:
     switches: int = 0
     major_faults: int = 0
     clocks: list[float] = field(default_factory=list)
+    gpu_clocks: list[int] = field(default_factory=list)
 
     def judge(self, number: int, before: MachineState, slots: dict[int, SlotNoise], own_s: float) -> tuple[str, ...]:
         """Reasons why the round is tainted; none when it is clean.
@@ -101,10 +107,17 @@ class NoiseLog:
             self.tainted[number] = tuple(reasons)
         return tuple(reasons)
 
-    def usable(self, rounds: set[int]) -> set[int]:
-        """The rounds to judge by: the clean ones, unless more than three of four are tainted: then all of them."""
-        clean = rounds - self.tainted.keys()
-        return clean if len(clean) * 4 >= len(rounds) else rounds
+    def judge_gpu(self, number: int, state: Mapping[str, Any]) -> tuple[str, ...]:
+        """The same of a GPU, from `nvml.gpu_state` after the round: throttling, a clock under 75 % of its highest."""
+        clock = state.get("sm_clock_mhz")
+        if clock is not None:
+            self.gpu_clocks.append(clock)
+        reasons = [f"gpu {name}" for name in state.get("throttle_reasons", ()) if name in HARMFUL]
+        if clock is not None and clock < GPU_CLOCK_SHARE * max(self.gpu_clocks):
+            reasons.append("gpu clock")
+        if reasons:
+            self.tainted[number] = (*self.tainted.get(number, ()), *reasons)
+        return tuple(reasons)
 
     def to_json(self) -> dict[str, object]:
         counts: dict[str, int] = {}
@@ -119,6 +132,7 @@ class NoiseLog:
             "canary_worst_drift": max(drifts, default=0.0),
             "involuntary_switches": self.switches,
             "major_faults": self.major_faults,
+            "gpu_sm_clock_mhz": [min(self.gpu_clocks), max(self.gpu_clocks)] if self.gpu_clocks else None,
             "clock_mhz": [min(self.clocks), max(self.clocks)] if self.clocks else None,
         }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from validate.latency import noise
+from validate.latency import MeasureOptions, noise
 from validate.latency.noise import MachineState, NoiseLog, SlotNoise
+from validate.latency.options import rows_of
+from validate.latency.subject import Subject
 
 QUIET = MachineState(at=10.0, steal_s=0.0, busy_s=5.0, all_s=20.0, throttled=0, clock_mhz=None)
 LATER = MachineState(at=11.0, steal_s=0.0, busy_s=5.5, all_s=22.0, throttled=0, clock_mhz=None)
@@ -43,10 +46,26 @@ def test_a_canary_slower_than_its_own_median_taints(monkeypatch: pytest.MonkeyPa
     assert log.to_json()["canary_worst_drift"] == pytest.approx(0.06)
 
 
-def test_tainted_rounds_are_left_out_until_they_are_most() -> None:
-    log = NoiseLog(tainted=dict.fromkeys(range(6), ("steal",)))
-    assert log.usable(set(range(8))) == {6, 7}
-    assert log.usable(set(range(7))) == set(range(7))
+def test_a_throttled_gpu_taints() -> None:
+    log = NoiseLog()
+    fine = {"sm_clock_mhz": 1980, "throttle_reasons": ["gpu_idle", "applications_clocks_setting"]}
+    assert not log.judge_gpu(0, fine)
+    assert log.judge_gpu(1, fine | {"throttle_reasons": ["hw_thermal_slowdown"]}) == ("gpu hw_thermal_slowdown",)
+    assert log.judge_gpu(2, fine | {"sm_clock_mhz": 1200}) == ("gpu clock",)
+    assert not log.judge_gpu(3, {"missing": "no library"})
+    assert set(log.tainted) == {1, 2}
+    assert log.to_json()["gpu_sm_clock_mhz"] == [1200, 1980]
+
+
+@pytest.mark.parametrize(("tainted", "kept"), [(6, {6, 7}), (7, set(range(8)))])
+def test_tainted_rounds_are_left_out_until_they_are_most(tainted: int, kept: set[int], tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"")
+    options = MeasureOptions()
+    (row,) = rows_of([tmp_path / "m.onnx"], options)
+    subject = Subject(row, options, launch=lambda *_: pytest.fail("not started"))
+    subject.rounds, subject.round_numbers = [[100, 101]] * 8, list(range(8))
+    assert set(subject.clean(set(range(tainted)))[:, 0].tolist()) == kept
+    assert len(subject.samples) == 16
 
 
 def test_the_machine_tells_its_counters() -> None:
