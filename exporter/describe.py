@@ -55,7 +55,10 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "timings": timed["timings"],
         "comparisons": timed["comparisons"],
         "recommended": _recommended(conversion, verdicts, timed["timings"]),
-        "environment": {"host": latency.host if latency else host_facts()},
+        "environment": {
+            "host": latency.host if latency else host_facts(),
+            **({"noise": timed["noise"], "controls": timed["controls"]} if latency else {}),
+        },
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     })  # fmt: skip
 
