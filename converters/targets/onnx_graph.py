@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.targets.onnx_merge import refill, settle_identities
+from converters.targets.onnx_order import has_subgraph, in_order, inputs_of
 from converters.targets.weights import Array
 
 _NEVER_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -143,7 +145,7 @@ def canonical_model(
     renamed = []
     used: dict[str, None] = {}
     for node in nodes:
-        used |= dict.fromkeys(n for n in _inputs_of(node) if n in constants)
+        used |= dict.fromkeys(n for n in inputs_of(node) if n in constants)
         renamed.append(names.renamed(node, constants))
     domains = {node.domain for node in _all_nodes(renamed)} | {""}
     finished = helper.make_model(
@@ -152,30 +154,6 @@ def canonical_model(
         producer_name="edgeport", ir_version=onnx.IR_VERSION,
     )  # fmt: skip
     return finished, {names[n]: constants[n] for n in used}
-
-
-def in_order(graph: Any, outputs: Sequence[str]) -> list[Any]:
-    """Depth-first postorder from the outputs, with an explicit stack: deep networks overflow Python's."""
-    producer = {name: node for node in graph.node for name in node.output if name}
-    order: list[Any] = []
-    done: set[int] = set()
-    stack: list[tuple[Any, Iterator[str]]] = []
-    for output in outputs:
-        if output in producer:
-            stack.append((producer[output], iter(_inputs_of(producer[output]))))
-        while stack:
-            node, names = stack[-1]
-            if id(node) in done:
-                stack.pop()
-                continue
-            following = next((n for n in names if n in producer and id(producer[n]) not in done), None)
-            if following is None:
-                done.add(id(node))
-                order.append(node)
-                stack.pop()
-            else:
-                stack.append((producer[following], iter(_inputs_of(producer[following]))))
-    return order
 
 
 class _Names:
@@ -213,8 +191,10 @@ class _Names:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         copy.name = self._unique(_GENERATED.sub("", node.name) or node.op_type, self._nodes)
-        copy.doc_string = ""
-        for position, name in enumerate(_inputs_of(node)):
+        copy.ClearField("doc_string")
+        if not copy.domain:
+            copy.ClearField("domain")  # set to nothing and not set are other bytes
+        for position, name in enumerate(inputs_of(node)):
             if name in constants and name not in self._new:
                 role = _ROLES.get((node.op_type, position), f"input_{position}")
                 self._new[name] = self._unique(f"{copy.name}/{role}", self._taken)
@@ -227,6 +207,8 @@ class _Names:
 
     def _rename_body(self, body: Any, owner: str) -> None:
         """A loop's or branch's body, like the graph: nodes as its outputs reach them, constants by their reader."""
+        if not any(has_subgraph(node) for node in body.node):
+            settle_identities(body)
         nodes = in_order(body, [o.name for o in body.output])
         initializers = {i.name: i for i in body.initializer}
         for k, value in enumerate(body.input):
@@ -244,34 +226,12 @@ class _Names:
             value.name = self[value.name]
         body.name = "body"
         del body.value_info[:]
-        _refill(body.initializer, kept)
-        _refill(body.node, renamed)
-
-
-def _refill(field: Any, items: Sequence[Any]) -> None:
-    copies = [type(item).FromString(item.SerializeToString()) for item in items]
-    del field[:]
-    field.extend(copies)
-
-
-def has_subgraph(node: Any) -> bool:
-    """True for loops and branches."""
-    return any(a.HasField("g") or a.graphs for a in node.attribute)
-
-
-def _inputs_of(node: Any) -> list[str]:
-    """What a node reads, names that its subgraphs take from outside included."""
-    names = [i for i in node.input if i]
-    for attribute in node.attribute:
-        for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-            inner = {v.name for v in (*body.input, *body.initializer)} | {o for n in body.node for o in n.output}
-            names += [n for node_ in body.node for n in _inputs_of(node_) if n not in inner]
-            names += [o.name for o in body.output if o.name not in inner]
-    return names
+        refill(body.initializer, kept)
+        refill(body.node, renamed)
 
 
 def _used_names(graph: Any) -> list[str]:
-    used = [name for node in graph.node for name in _inputs_of(node)]
+    used = [name for node in graph.node for name in inputs_of(node)]
     return list(dict.fromkeys([*used, *(o.name for o in graph.output)]))
 
 

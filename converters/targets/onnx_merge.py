@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from converters.targets.onnx_graph import has_subgraph, in_order
+from converters.targets.onnx_order import has_subgraph, in_order
 from converters.targets.weights import Array
 
 _SMALL = 4096  # bytes: larger constants are weights, which are rarely equal and slow to compare
@@ -26,9 +26,41 @@ def merge_equal(model: Any, constants: dict[str, Array], outputs: Sequence[str])
             kept.append(node)
         else:
             same.update(zip(node.output, twin.output, strict=True))
-    copies = [type(node).FromString(node.SerializeToString()) for node in kept]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
+    refill(model.graph.node, kept)
+
+
+def settle_identities(body: Any) -> None:
+    """A loop body's Identity nodes, anew: one for each output that hands on what is no node's own or went out before.
+
+    Which of two outputs an Identity stands at is left to chance by tf2onnx.
+    """
+    from onnx import helper
+
+    alias: dict[str, str] = {}
+    kept = []
+    for node in body.node:
+        node.input[:] = [alias.get(i, i) for i in node.input]
+        if node.op_type == "Identity":
+            alias[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    free = {name for node in kept for name in node.output}
+    for value in body.output:
+        source = alias.get(value.name, value.name)
+        if source in free:
+            free.remove(source)
+            value.name = source
+        else:
+            kept.append(helper.make_node("Identity", [source], [f"{source}/handed_on_{len(kept)}"], name="handed_on"))
+            value.name = kept[-1].output[0]
+    refill(body.node, kept)
+
+
+def refill(field: Any, items: Sequence[Any]) -> None:
+    """Replaces the messages of a repeated field, by some that may be in it."""
+    copies = [type(item).FromString(item.SerializeToString()) for item in items]
+    del field[:]
+    field.extend(copies)
 
 
 def _key(node: Any) -> tuple[Any, ...]:
