@@ -9,6 +9,7 @@ from typing import Any
 
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.ranges import Range
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError, UsageError
 from converters.formats import Format, Precision, artifact_name
 from converters.isolation import Limits, Message, Worker, worker_environment
@@ -42,6 +43,15 @@ ROUTES: tuple[Route, ...] = (
     Route(Target(Format.SAVEDMODEL, Precision.FLOAT32), "traced function", 0.25),
     Route(Target(Format.TFLITE, Precision.FLOAT32), "SavedModel", 0.50),
     Route(Target(Format.ONNX, Precision.FLOAT32), "traced function", 0.25),
+    Route(Target(Format.TFLITE, Precision.FLOAT16), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT8), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.INT8), "float32 TFLite", 0.20),
+    Route(Target(Format.TFLITE, Precision.INT16X8), "float32 TFLite", 0.05),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT4), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT4_B32), "float32 TFLite", 0.02),
+    Route(Target(Format.ONNX, Precision.FLOAT16), "float32 ONNX", 0.05),
+    Route(Target(Format.ONNX, Precision.DYNAMIC_INT8), "float32 ONNX", 0.05),
+    Route(Target(Format.ONNX, Precision.INT8), "float32 ONNX", 0.40),
 )
 """Every pair of format and precision that can be made, in the order in which they are made."""
 
@@ -58,6 +68,8 @@ class ConvertOptions:
         opset: ONNX opset; None takes the default.
         allow_flex: TFLite may use TensorFlow's Flex operations.
         log: file for what the frameworks say.
+        on_loaded: told of the signature and the input ranges as soon as they are known; what it raises ends the
+            conversion before anything is made.
     """
 
     targets: tuple[Target, ...]
@@ -66,6 +78,7 @@ class ConvertOptions:
     allow_flex: bool = False
     limits: Limits = field(default_factory=Limits)
     log: Path | None = None
+    on_loaded: Callable[[Signature, dict[str, Range]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,7 @@ class Conversion:
     signature: Signature | None = None
     parameters: int = 0
     notes: tuple[str, ...] = ()
+    ranges: dict[str, Range] = field(default_factory=dict)
 
 
 def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Target, ...]:
@@ -153,6 +167,8 @@ def convert(
             try:
                 while (message := worker.receive()).get("event"):
                     in_hand = _take(message["event"], conversion, left, in_hand, checkpoint, folder)
+                    if options.on_loaded and "loaded" in message["event"]:
+                        options.on_loaded(conversion.signature, conversion.ranges)
                     progress.show(message["event"])
                 break
             except EdgeportError as error:
@@ -187,6 +203,7 @@ def _take(
         conversion.signature = Signature.from_json(loaded["signature"])
         conversion.parameters = int(loaded["parameters"])
         conversion.notes = tuple(loaded["notes"])
+        conversion.ranges = {name: Range.from_json(limits) for name, limits in loaded["ranges"].items()}
         return None
     target = Target(Format(event["format"]), Precision(event["precision"]))
     if "started" in event:

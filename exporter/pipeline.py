@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.derive import convert_all
 from converters.errors import EdgeportError, StepError, error_from_json
-from converters.routes import Conversion, ConvertOptions, Target, convert, resolve_targets
+from converters.routes import Conversion, ConvertOptions, Target
 from exporter.bundle import check_output, finish, staged, write_golden
 from exporter.describe import Findings, describe
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
+from exporter.precisions import Calibrating, targets_of
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -43,7 +46,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         EdgeportError: the source or the options are refused, nothing could be made, or a required device is missing
             (the bundle is written all the same).
     """
-    targets = resolve_targets(options.formats, options.precisions)
+    targets = targets_of(options)
     source = find_source(given, options.build, options.seed)
     check_output(output, force=options.force)
 
@@ -52,9 +55,13 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         log.touch()
         share = _shares(options, progress)
         checkpoint = open_source(source, Path(scratch), log, share("build"))
-        conversion = convert(checkpoint, staging, _convert_options(targets, options, log), share("convert"))
+        calibrating = Calibrating(targets, options, Path(scratch), log)
+        how = _convert_options(targets, options, log, calibrating)
+        derived = convert_all(checkpoint, staging, how, calibrating.how, share("convert"))
+        conversion = derived.conversion
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
+        shutil.rmtree(staging / ".float32", ignore_errors=True)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         findings = Findings(source, checkpoint, conversion, agreement, latency)
         manifest = finish(staging, describe(findings, staging, options))
@@ -63,10 +70,12 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
 
 
-def _convert_options(targets: tuple[Target, ...], options: RunOptions, log: Path) -> ConvertOptions:
+def _convert_options(
+    targets: tuple[Target, ...], options: RunOptions, log: Path, calibrating: Calibrating
+) -> ConvertOptions:
     return ConvertOptions(
         targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, limits=options.limits,
-        log=log,
+        log=log, on_loaded=calibrating.on_loaded,
     )  # fmt: skip
 
 
