@@ -91,7 +91,7 @@ def convert_all(
     )  # fmt: skip
     if plain and hidden:
         _publish(made, plain, folder)
-    bases = {a.format: a for a in made.artifacts if a.format is not Format.SAVEDMODEL}
+    bases: dict[Format, Artifact] = {a.format: a for a in made.artifacts if a.format is not Format.SAVEDMODEL}
     made.artifacts = [a for a in made.artifacts if Target(a.format, a.precision) in plain]
     missing = {f.target: f for f in made.failures}
     made.failures = [f for f in made.failures if f.target in plain]

@@ -167,7 +167,7 @@ def convert(
             try:
                 while (message := worker.receive()).get("event"):
                     in_hand = _take(message["event"], conversion, left, in_hand, checkpoint, folder)
-                    if options.on_loaded and "loaded" in message["event"]:
+                    if options.on_loaded and conversion.signature and "loaded" in message["event"]:
                         options.on_loaded(conversion.signature, conversion.ranges)
                     progress.show(message["event"])
                 break
