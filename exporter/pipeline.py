@@ -20,6 +20,7 @@ from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import Calibrating, targets_of
+from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -61,6 +62,10 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         conversion = derived.conversion
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
+        rescues: dict[Path, Rescue] = {}
+        if agreement is not None:
+            case = Case(checkpoint.path, staging / GOLDEN, calibrating.how(), _compare_options(staging, options))
+            agreement, rescues = rescue_missed(derived, agreement, case, options)
         shutil.rmtree(staging / ".float32", ignore_errors=True)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         findings = Findings(source, checkpoint, conversion, agreement, latency)
@@ -91,13 +96,17 @@ def _judge(
     reference: Path, conversion: Conversion, staging: Path, options: RunOptions, progress: Progress
 ) -> Agreement:
     """Every artifact, opened again from disk, against the checkpoint; writes the golden vectors."""
-    compare_options = CompareOptions(
+    paths = [a.path for a in conversion.artifacts]
+    agreement = compare(reference, paths, _compare_options(staging, options), progress)
+    write_golden(staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
+    return agreement
+
+
+def _compare_options(staging: Path, options: RunOptions) -> CompareOptions:
+    return CompareOptions(
         inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
         limits=options.limits, log=staging / LOG, tolerances=options.tolerances, fixed_batch=options.batch,
     )  # fmt: skip
-    agreement = compare(reference, [a.path for a in conversion.artifacts], compare_options, progress)
-    write_golden(staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
-    return agreement
 
 
 def _time(conversion: Conversion, staging: Path, options: RunOptions, progress: Progress) -> Latency:

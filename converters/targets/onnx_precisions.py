@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +120,16 @@ class OnnxSource:
             str(self.prepared()), str(path), _Reader(self._feeds()), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QInt8 if tensorrt else QuantType.QUInt8, weight_type=QuantType.QInt8,
             calibrate_method=getattr(CalibrationMethod, METHODS[how.method]), nodes_to_exclude=list(how.keep),
-            extra_options=extra,
+            extra_options=extra, **self._cache(how),
         )  # fmt: skip
+
+    def _cache(self, how: OnnxQuantization) -> dict[str, Any]:
+        """Ranges are told once for all files that are made of this source, where ONNX Runtime can keep them."""
+        from onnxruntime.quantization import quantize_static
+
+        if "calibration_cache_path" not in inspect.signature(quantize_static).parameters:
+            return {}
+        return {"calibration_cache_path": self._scratch / f"ranges.{how.method}.{how.device}.json"}
 
     def _feeds(self) -> list[dict[str, Array]]:
         """Few samples at a time: calibration gives out every activation of a batch."""
