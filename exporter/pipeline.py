@@ -16,10 +16,11 @@ from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
 from exporter.bundle import check_output, finish, staged, write_golden
 from exporter.describe import Findings, describe
+from exporter.details import artifact_details, verdict_notes
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
-from exporter.precisions import Calibrating, targets_of
+from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
@@ -63,12 +64,17 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
         rescues: dict[Path, Rescue] = {}
+        dropped: dict[str, str] = {}
         if agreement is not None:
             case = Case(checkpoint.path, staging / GOLDEN, calibrating.how(), _compare_options(staging, options))
             agreement, rescues = rescue_missed(derived, agreement, case, options)
+            if AUTO in options.precisions:
+                agreement, dropped = keep_passing(conversion, agreement)
         shutil.rmtree(staging / ".float32", ignore_errors=True)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
-        findings = Findings(source, checkpoint, conversion, agreement, latency)
+        details = artifact_details(conversion, checkpoint.path, calibrating.data, rescues, options, log)
+        notes = verdict_notes(conversion, calibrating.data, rescues)
+        findings = Findings(source, checkpoint, conversion, agreement, latency, details, notes, dropped)
         manifest = finish(staging, describe(findings, staging, options))
 
     _required_devices(latency, options, output)

@@ -12,9 +12,11 @@ from converters.checkpoints.ranges import Range
 from converters.derive import CALIBRATED, DeriveOptions, need_calibration, refuse_without_calibration
 from converters.formats import Precision
 from converters.given import read_given
-from converters.routes import ROUTES, Target, resolve_targets
+from converters.routes import ROUTES, Conversion, Target, resolve_targets
 from converters.signature import Signature
 from exporter.options import DEFAULT_FORMATS, RunOptions
+from validate.agreement import Agreement
+from validate.agreement.results import AGREE
 
 AUTO = "auto"
 _AUTO = (Precision.FLOAT32, Precision.FLOAT16, Precision.DYNAMIC_INT8, Precision.INT8, Precision.INT16X8)
@@ -103,3 +105,20 @@ class Calibrating:
     def keeping(self, keep: Mapping[Target, tuple[str, ...]]) -> DeriveOptions:
         """The same with some operations left in float."""
         return replace(self.how(), keep=keep)
+
+
+def keep_passing(conversion: Conversion, agreement: Agreement) -> tuple[Agreement, dict[str, str]]:
+    """Removes the reduced artifacts that did not pass, from disk too; returns the rest's verdicts, and why others went.
+
+    The float32 files stay, whatever their verdict: a source whose plain conversion fails is no choice of precision.
+    """
+    verdicts = {verdict.artifact: verdict for verdict in agreement.verdicts}
+    dropped: dict[str, str] = {}
+    for artifact in list(conversion.artifacts):
+        verdict = verdicts[artifact.path]
+        if artifact.precision is not Precision.FLOAT32 and verdict.status != AGREE:
+            artifact.path.unlink()
+            conversion.artifacts.remove(artifact)
+            dropped[artifact.path.name] = f"{verdict.status}: {verdict.reason}"
+    kept = tuple(v for v in agreement.verdicts if v.artifact.name not in dropped)
+    return replace(agreement, verdicts=kept), dropped

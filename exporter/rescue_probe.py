@@ -68,8 +68,7 @@ def tflite_values(path: Path, inputs: Mapping[str, Array], batch: int = 8) -> Ar
         model_path=str(path), experimental_preserve_all_tensors=True,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )  # fmt: skip
-    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
-    names = {entry["index"]: name for name, entry in runner.get_input_details().items()}
+    names = _input_names(path)
     details = interpreter.get_input_details()
     parts: dict[str, list[Array]] = {}
     count = min(len(a) for a in inputs.values())
@@ -85,10 +84,21 @@ def tflite_values(path: Path, inputs: Mapping[str, Array], batch: int = 8) -> Ar
             interpreter.set_tensor(entry["index"], inputs[names[entry["index"]]][start : start + rows])
         interpreter.invoke()
         for entry in interpreter.get_tensor_details():
+            if not entry["name"]:  # a kernel's scratch space
+                continue
             value = _tensor(interpreter, entry)
             if value is not None and value.ndim and len(value) == rows:
                 parts.setdefault(entry["name"], []).append(value)
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _input_names(path: Path) -> dict[int, str]:
+    """By tensor, the signature's names; asked of another interpreter, since a signature runner forbids resizing."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+    return {int(entry["index"]): str(name) for name, entry in runner.get_input_details().items()}
 
 
 def _tensor(interpreter: Any, entry: Any) -> Array | None:

@@ -78,6 +78,14 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
     for verdict in manifest.verdicts:
         if verdict.status != "agree":
             console.say(f"{verdict.artifact}: {verdict.status}: {verdict.reason}")
+    for artifact in manifest.artifacts:
+        for gate in artifact.more().get("gates", ()):
+            if not gate["passed"]:
+                console.say(f"{artifact.path}: {gate['gate']}: {gate['reason']}")
+    if unmet := manifest.recommended.get("unmet"):
+        console.say(str(unmet))
+    for note in dict.fromkeys(note for row in manifest.verdicts for note in row.notes if note.startswith("Calib")):
+        console.say(note)
     shares = [(verdict.artifact, row.accuracy) for verdict in manifest.verdicts for row in verdict.outputs]
     accuracies = [f"{artifact} {share:.1%}" for artifact, share in shares if share is not None]
     if accuracies:

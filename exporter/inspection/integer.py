@@ -25,6 +25,7 @@ _MOVES = {
     "Split", "Pad", "Expand", "com.microsoft::NhwcMaxPool", "com.ms.internal.nhwc::MaxPool", "Shape", "Cast",
 }  # fmt: skip
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QUANTIZE", "DEQUANTIZE"}
+_LAYOUT = {"com.microsoft.nchwc::ReorderInput", "com.microsoft.nchwc::ReorderOutput"}
 _TOKEN = re.compile(r"(_token_\d+|_quant|_nhwc|/MatMulAddFusion)+$")
 """What ONNX Runtime appends to the name of a node that it rewrites."""
 _ROOTS = ("convolution", "depthwise", "conv", "MatMul", "Tensordot", "einsum")
@@ -89,14 +90,21 @@ def count_integers(path: Path, fmt: Format) -> IntegerReport | None:
 
 
 def count_executed(artifact: Path, optimized: Path) -> IntegerReport:
-    """Counts by the graph that ONNX Runtime executes for `artifact`; shapes come from the artifact's own nodes."""
+    """Counts by the graph that ONNX Runtime executes for `artifact`; shapes come from the artifact's own nodes.
+
+    A product of the artifact counts as an integer one only where the executed graph holds an integer kernel of its
+    name; float kernels may have been fused under other names, so every other product counts as float.
+    """
     filed, runs = read_onnx_graph(artifact), read_onnx_graph(optimized)
-    macs = {_stem(node.name): filed.macs(node) for node in filed.nodes if filed.macs(node) != 0}
+    products = {_stem(node.name): node for node in filed.nodes if _is_product(node)}
     found = []
     for node, compute in _computed(runs):
-        stem = _stem(node.name)
-        own = macs.get(stem, 0) if _is_product(node) else 0
-        found.append(Operation(node.kind, node.name or node.outputs[0], compute, own))
+        name = node.name or node.outputs[0]
+        if not _is_product(node):
+            found.append(Operation(node.kind, name, CONVERSION if node.kind in _LAYOUT else compute, 0))
+        elif compute != FLOAT and (source := products.pop(_stem(node.name), None)) is not None:
+            found.append(Operation(node.kind, name, compute, filed.macs(source)))
+    found += [Operation(node.kind, node.name, FLOAT, filed.macs(node)) for node in products.values()]
     return IntegerReport(tuple(found), "ONNX Runtime's optimised graph")
 
 
