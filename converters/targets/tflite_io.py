@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from converters.errors import UnsupportedError
 
 IO_TYPES: dict[str, str | None] = {"float": None, "int8": "int8", "uint8": "uint8"}
@@ -119,7 +121,11 @@ def _name(model: Any, operation: Any) -> str:
 def _parsed(content: bytes) -> tuple[Any, Any]:
     from ai_edge_litert.tools import flatbuffer_utils
 
-    return flatbuffer_utils.read_model_from_bytearray(bytearray(content)), flatbuffer_utils
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    for buffer in model.buffers:
+        if buffer.data is not None:  # packed as an array in one go; bytes are packed one at a time, 1 MB a second
+            buffer.data = np.frombuffer(buffer.data, np.uint8)
+    return model, flatbuffer_utils
 
 
 def _packed(model: Any, utils: Any) -> bytes:
