@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
 
+_BYTES = 384 << 20
+_FEWEST = 4
 _MAPS = {"SOFTMAX", "LOGISTIC", "Softmax", "Sigmoid"}
 
 
@@ -24,6 +27,7 @@ class Step:
         name: what its layer is read from.
         inputs, outputs: of computed tensors only.
         channel: the axis of its outputs that is a channel.
+        elements: of its outputs, for one sample.
     """
 
     key: str
@@ -33,6 +37,13 @@ class Step:
     outputs: tuple[str, ...]
     macs: int
     channel: int = -1
+    elements: int = 0
+
+
+def affordable(steps: Sequence[Step], wanted: int) -> int:
+    """How many samples can be looked at, every tensor of them, in the memory that a rescue may take."""
+    row = 4 * sum(step.elements for step in steps)
+    return max(_FEWEST, min(wanted, _BYTES // max(1, row)))
 
 
 def tflite_steps(path: Path) -> list[Step]:
@@ -42,6 +53,7 @@ def tflite_steps(path: Path) -> list[Step]:
         Step(
             ";".join(t.name for t in op.outputs), op.kind, ";".join(t.name for t in op.outputs),
             tuple(t.name for t in op.inputs if not t.constant), tuple(t.name for t in op.outputs), op.macs,
+            elements=sum(t.elements for t in op.outputs),
         )
         for op in read_tflite_graph(path)
     ]  # fmt: skip
@@ -55,6 +67,7 @@ def onnx_steps(path: Path) -> list[Step]:
         Step(
             node.name, node.kind, node.name, tuple(n for n in node.inputs if n and n not in graph.constants),
             node.outputs, graph.macs(node) or 0, 1 if len(graph.shapes.get(node.outputs[0], ())) == 4 else -1,
+            math.prod(graph.shapes.get(node.outputs[0], (0,))),
         )
         for node in graph.nodes
     ]  # fmt: skip

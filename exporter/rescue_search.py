@@ -63,6 +63,8 @@ class _Patient:
             self.steps = probe.onnx_steps(self._onnx.prepared())
             base = self._onnx.prepared()
             names = list(signature.output_names)
+        count = probe.affordable(self.steps, min(len(array) for array in self.inputs.values()))
+        self.inputs = {name: array[:count] for name, array in self.inputs.items()}
         self.decisions = list(probe.decision(self.steps, names).values())
         self.floats = self.values(base)
         self.macs = max(1, sum(step.macs for step in self.steps))

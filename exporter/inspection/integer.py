@@ -24,7 +24,7 @@ _MOVES = {
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Concat", "Slice", "Gather", "Flatten", "Identity",
     "Split", "Pad", "Expand", "com.microsoft::NhwcMaxPool", "com.ms.internal.nhwc::MaxPool", "Shape", "Cast",
 }  # fmt: skip
-_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QUANTIZE", "DEQUANTIZE"}
+CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QUANTIZE", "DEQUANTIZE"}
 _LAYOUT = {"com.microsoft.nchwc::ReorderInput", "com.microsoft.nchwc::ReorderOutput"}
 _TOKEN = re.compile(r"(_token_\d+|_quant|_nhwc|/MatMulAddFusion)+$")
 """What ONNX Runtime appends to the name of a node that it rewrites."""
@@ -133,7 +133,7 @@ def _tflite_op(op: GraphOp) -> Operation:
 
 
 def _tflite_compute(op: GraphOp) -> str:
-    if op.kind in _CONVERSIONS:
+    if op.kind in CONVERSIONS:
         return CONVERSION
     if all(t.dtype in _WIDTHS for t in op.outputs) and all(t.dtype in _WIDTHS for t in op.inputs):
         return INTEGER
@@ -190,7 +190,7 @@ def _computed_pairs(graph: OnnxGraph) -> Iterator[tuple[int, str]]:
     for index, node in enumerate(graph.nodes):
         source = dtypes.get(node.inputs[0], "float32") if node.inputs else "float32"
         bare = node.kind.rpartition("::")[2]
-        if node.kind in _CONVERSIONS:
+        if node.kind in CONVERSIONS:
             kind, result = CONVERSION, "float32" if bare == "DequantizeLinear" else "uint8"
         elif bare.startswith("QLinear") or bare == "QGemm":
             kind, result = INTEGER, "uint8"
