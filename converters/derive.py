@@ -58,10 +58,6 @@ class Derived:
     bases: dict[Format, Artifact]
 
 
-def is_float32(target: Target) -> bool:
-    return target.precision is Precision.FLOAT32
-
-
 def convert_all(
     checkpoint: Checkpoint, folder: Path, options: ConvertOptions, how: Callable[[], DeriveOptions],
     on_progress: Progress | None = None,
@@ -77,34 +73,32 @@ def convert_all(
         EdgeportError: see `converters.routes.convert`.
     """
     report = on_progress or (lambda label, share: None)
-    plain = tuple(t for t in options.targets if is_float32(t))
-    reduced = tuple(t for t in options.targets if not is_float32(t))
-    needed = dict.fromkeys(Target(t.format, Precision.FLOAT32) for t in reduced)
+    plain = tuple(t for t in options.targets if t.precision is Precision.FLOAT32)
+    reduced = tuple(t for t in options.targets if t not in plain)
+    needed = dict.fromkeys(_base_of(t) for t in reduced)
     hidden = tuple(t for t in needed if t not in plain)
     share = _FLOAT32_SHARE if reduced else 1.0
-    place = folder
-    if hidden:
-        place = folder / ".float32"
-        place.mkdir()
+    place = folder / ".float32" if hidden else folder
+    place.mkdir(exist_ok=True)
     made = convert(
         checkpoint, place, replace(options, targets=(*plain, *hidden)), lambda label, done: report(label, share * done)
     )  # fmt: skip
-    if plain and hidden:
+    if hidden:
         _publish(made, plain, folder)
     bases: dict[Format, Artifact] = {a.format: a for a in made.artifacts if a.format is not Format.SAVEDMODEL}
+    failed = {failure.target: failure for failure in made.failures}
     made.artifacts = [a for a in made.artifacts if Target(a.format, a.precision) in plain]
-    missing = {f.target: f for f in made.failures}
     made.failures = [f for f in made.failures if f.target in plain]
-    left = []
-    for target in reduced:
-        base = missing.get(Target(target.format, Precision.FLOAT32))
-        if base is None:
-            left.append(target)
-        else:
-            made.failures.append(replace(base, target=target))
+    made.failures += [replace(failed[base], target=t) for t in reduced if (base := _base_of(t)) in failed]
+    left = [t for t in reduced if _base_of(t) not in failed]
+    derived = Derived(made, bases)
     if left:
-        derive(made, bases, left, (checkpoint.name, folder), how(), lambda s, d: report(s, share + (1 - share) * d))
-    return Derived(made, bases)
+        derive(derived, left, (checkpoint.name, folder), how(), lambda s, done: report(s, share + (1 - share) * done))
+    return derived
+
+
+def _base_of(target: Target) -> Target:
+    return Target(target.format, Precision.FLOAT32)
 
 
 def _publish(made: Conversion, plain: Sequence[Target], folder: Path) -> None:
@@ -117,10 +111,10 @@ def _publish(made: Conversion, plain: Sequence[Target], folder: Path) -> None:
 
 
 def derive(
-    conversion: Conversion, bases: Mapping[Format, Artifact], targets: Sequence[Target], where: tuple[str, Path],
-    options: DeriveOptions, on_progress: Progress = lambda label, share: None,
+    derived: Derived, targets: Sequence[Target], where: tuple[str, Path], options: DeriveOptions,
+    on_progress: Progress = lambda label, share: None,
 ) -> None:  # fmt: skip
-    """Makes `targets` from the float32 artifacts and files them in `conversion`, in one worker.
+    """Makes `targets` from the float32 artifacts and files them in the conversion, in one worker.
 
     If the worker dies, the target in hand becomes a failure and a fresh worker goes on with the rest.
 
@@ -128,11 +122,11 @@ def derive(
         where: the model's name and the folder for the files.
     """
     name, folder = where
-    left = list(targets)
+    conversion, left = derived.conversion, list(targets)
     with tempfile.TemporaryDirectory(prefix="edgeport-derive-") as scratch:
         while left:
             in_hand: list[Target] = [left[0]]
-            request = _request(bases, left, where, options, scratch)
+            request = _request(derived.bases, left, where, options, scratch)
             with Worker(
                 "converters.derivation:derive_in_worker", request, step="convert", limits=options.limits,
                 log=options.log, env=worker_environment(),

@@ -16,7 +16,7 @@ from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
 from exporter.bundle import check_output, finish, staged, write_golden
 from exporter.describe import Findings, describe
-from exporter.details import artifact_details, verdict_notes
+from exporter.details import Made, artifact_details, verdict_notes
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
@@ -66,15 +66,16 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         rescues: dict[Path, Rescue] = {}
         dropped: dict[str, str] = {}
         if agreement is not None:
-            case = Case(checkpoint.path, staging / GOLDEN, calibrating.how(), _compare_options(staging, options))
+            judged = _compare_options(staging, options)
+            case = Case(checkpoint.path, staging / GOLDEN, calibrating.how(), judged, share("validate"))
             agreement, rescues = rescue_missed(derived, agreement, case, options)
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
         shutil.rmtree(staging / ".float32", ignore_errors=True)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
-        details = artifact_details(conversion, checkpoint.path, calibrating.data, rescues, options, log)
-        notes = verdict_notes(conversion, calibrating.data, rescues)
-        findings = Findings(source, checkpoint, conversion, agreement, latency, details, notes, dropped)
+        made = Made(conversion, calibrating.data, rescues)
+        details = artifact_details(made, checkpoint.path, options, log)
+        findings = Findings(source, checkpoint, conversion, agreement, latency, details, verdict_notes(made), dropped)
         manifest = finish(staging, describe(findings, staging, options))
 
     _required_devices(latency, options, output)

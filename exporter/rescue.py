@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,14 @@ class Case:
         golden: the bundle's golden inputs, which a rescue is tried on beside the calibration data.
         how: how the artifacts were made.
         compare: how they were judged.
+        tell: told what is being done.
     """
 
     reference: Path
     golden: Path
     how: DeriveOptions
     compare: CompareOptions
+    tell: Callable[[str, float], None] = lambda label, share: None
 
 
 def rescue_missed(
@@ -127,6 +129,7 @@ def rescue_missed(
                 continue
             if tried is not None and not tried.reached:
                 continue
+            case.tell(f"rescuing {artifact.path.name}", 1.0)
             gate = gate_for(artifact.precision, options.tolerances)
             goal = Goal(gate.sqnr_db + extra_db, gate.top1, options.rescue_budget)
             found = _try(artifact, base, goal, case, layers)

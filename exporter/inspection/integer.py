@@ -47,10 +47,12 @@ class IntegerReport:
 
     Attributes:
         basis: what was counted: the file's tensor types, or the graph that ONNX Runtime executes.
+        custom: operations of TFLite that no runtime has built in, Flex ones among them.
     """
 
     operations: tuple[Operation, ...]
     basis: str
+    custom: tuple[str, ...] = ()
 
     def to_json(self, layers: Collection[str] = ()) -> dict[str, Any]:
         """`layers` are the checkpoint's layer names, by which islands are told."""
@@ -68,6 +70,8 @@ class IntegerReport:
             "macs": whole if known else None,
             "integer_macs_share": round(macs[INTEGER] / whole, 6) if known and whole else None,
             "hybrid_macs_share": round(macs[HYBRID] / whole, 6) if known and whole else None,
+            "flex_ops": [kind for kind in self.custom if kind.startswith("Flex")],
+            "custom_ops": [kind for kind in self.custom if not kind.startswith("Flex")],
             "islands": [
                 {"layer": layer_of(op.name, layers), "operation": op.kind, "macs": op.macs}
                 for op in counted
@@ -83,7 +87,9 @@ def count_integers(path: Path, fmt: Format) -> IntegerReport | None:
         RefusedError: the file is damaged.
     """
     if fmt is Format.TFLITE:
-        return IntegerReport(tuple(_tflite_op(op) for op in read_tflite_graph(path)), "the file's tensor types")
+        graph = read_tflite_graph(path)
+        custom = tuple(sorted({op.kind for op in graph if op.custom}))
+        return IntegerReport(tuple(map(_tflite_op, graph)), "the file's tensor types", custom)
     if fmt is Format.ONNX:
         return IntegerReport(tuple(_filed(read_onnx_graph(path))), "the file's Q/DQ pairs")
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,28 @@ def test_integer_inputs_and_outputs(folder: Path, manifest: Manifest, tmp_path: 
         assert any(note.startswith(f"image is {io} (scale") for note in verdict.notes)
         assert verdict.outputs[0].top1_agreement >= 0.99
     assert found.verdicts[0].outputs[0].rmse == pytest.approx(found.verdicts[1].outputs[0].rmse)
+
+
+def test_float16_holds_where_every_operation_is_computed_in_half(folder: Path, manifest: Manifest) -> None:
+    """CPU runtimes widen float16 to float32. The reference evaluator computes each operation in the file's own type."""
+    path = folder / row_of(manifest, "onnx", "float16").path
+    code = (
+        "import sys, numpy as np, onnx; from onnx.reference import ReferenceEvaluator; "
+        "scans = np.load(sys.argv[2])['image'][:48]; "
+        "np.save(sys.argv[3], ReferenceEvaluator(onnx.load(sys.argv[1])).run(None, {'image': scans})[0])"
+    )
+    result = folder.parent / "half.npy"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(SCANS), str(result)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with np.load(folder / "golden.npz") as golden:
+        wanted = golden["output/labels"]
+    halves = np.load(result)
+    assert np.array_equal(halves[: len(wanted)].argmax(axis=1), wanted.argmax(axis=1))
+    assert np.abs(halves[: len(wanted)] - wanted).max() < 0.01
+    labels = np.load(SCANS)["labels"][:48]
+    assert (halves.argmax(axis=1) == labels).mean() > 0.97
 
 
 def test_int8_without_data_is_refused_before_any_work(tmp_path: Path) -> None:
