@@ -58,16 +58,25 @@ class Derived:
     bases: dict[Format, Artifact]
 
 
+@dataclass(frozen=True)
+class Makers:
+    """The two steps of a conversion.
+
+    Attributes:
+        how: asked once the float32 files are there, when calibration data could be checked against the signature.
+        float32: makes those files; a caller that keeps finished ones may put its own around it.
+    """
+
+    how: Callable[[], DeriveOptions]
+    float32: Callable[[Checkpoint, Path, ConvertOptions, Progress], Conversion] = convert
+
+
 def convert_all(
-    checkpoint: Checkpoint, folder: Path, options: ConvertOptions, how: Callable[[], DeriveOptions],
-    on_progress: Progress | None = None,
-) -> Derived:  # fmt: skip
+    checkpoint: Checkpoint, folder: Path, options: ConvertOptions, makers: Makers, on_progress: Progress | None = None
+) -> Derived:
     """Makes every target of `options` in `folder`.
 
     Float32 files that were not asked for and are needed for others go to `folder/.float32`, which the caller removes.
-
-    Args:
-        how: called once the float32 files are there, when calibration data could be checked against the signature.
 
     Raises:
         EdgeportError: see `converters.routes.convert`.
@@ -80,7 +89,7 @@ def convert_all(
     share = _FLOAT32_SHARE if reduced else 1.0
     place = folder / ".float32" if hidden else folder
     place.mkdir(exist_ok=True)
-    made = convert(
+    made = makers.float32(
         checkpoint, place, replace(options, targets=(*plain, *hidden)), lambda label, done: report(label, share * done)
     )  # fmt: skip
     if hidden:
@@ -93,7 +102,8 @@ def convert_all(
     left = [t for t in reduced if _base_of(t) not in failed]
     derived = Derived(made, bases)
     if left:
-        derive(derived, left, (checkpoint.name, folder), how(), lambda s, done: report(s, share + (1 - share) * done))
+        rest = 1 - share
+        derive(derived, left, (checkpoint.name, folder), makers.how(), lambda s, done: report(s, share + rest * done))
     return derived
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.derive import convert_all
+from converters.derive import Makers, convert_all
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
 from exporter.bundle import check_output, finish, staged, write_golden
@@ -59,7 +59,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         checkpoint = open_source(source, Path(scratch), log, share("build"))
         calibrating = Calibrating(targets, options, Path(scratch), log)
         how = _convert_options(targets, options, log, calibrating)
-        derived = convert_all(checkpoint, staging, how, calibrating.how, share("convert"))
+        derived = convert_all(checkpoint, staging, how, Makers(calibrating.how), share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
