@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -201,3 +202,30 @@ def test_auto_takes_what_the_calibration_allows() -> None:
     }  # fmt: skip
     assert ("onnx", "int8") in targets(formats=("onnx",), precisions=("auto",), calibration="random")
     assert Target(Format.TFLITE, Precision.INT8) in targets_of(RunOptions(precisions=("auto",), calibration="random"))
+
+
+_DENSE = """
+import sys, keras
+keras.utils.set_random_seed(0)
+inputs = keras.Input((64,), name="x")
+hidden = keras.layers.Dense(96, activation="relu", name="wide")(inputs)
+keras.Model(inputs, keras.layers.Dense(10, name="labels")(hidden)).save(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_blocks_of_four_bit_weights_run_where_a_layer_divides(tmp_path: Path) -> None:
+    source = tmp_path / "dense.keras"
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(
+        [sys.executable, "-c", _DENSE, str(source)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    options = RunOptions(formats=("tflite",), precisions=("dynamic_int4_b32",), time=False)
+    outcome = run(str(source), tmp_path / "out", options)
+    assert outcome.exit_code == 0
+    assert [a.path for a in outcome.manifest.artifacts] == ["dense.dynamic_int4_b32.tflite"], "float32 stays behind"
+    assert {p.name for p in (tmp_path / "out").iterdir() if p.name.startswith(("dense", ".float32"))} == {
+        "dense.dynamic_int4_b32.tflite"
+    }
+    assert outcome.manifest.artifacts[0].more()["integer"]["hybrid_macs_share"] == 1.0
