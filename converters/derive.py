@@ -63,11 +63,11 @@ class Makers:
     """The two steps of a conversion.
 
     Attributes:
-        how: asked once the float32 files are there, when calibration data could be checked against the signature.
+        how: asked once the float32 files are there, with the conversion that tells their signature.
         float32: makes those files; a caller that keeps finished ones may put its own around it.
     """
 
-    how: Callable[[], DeriveOptions]
+    how: Callable[[Conversion], DeriveOptions]
     float32: Callable[[Checkpoint, Path, ConvertOptions, Progress], Conversion] = convert
 
 
@@ -102,8 +102,8 @@ def convert_all(
     left = [t for t in reduced if _base_of(t) not in failed]
     derived = Derived(made, bases)
     if left:
-        rest = 1 - share
-        derive(derived, left, (checkpoint.name, folder), makers.how(), lambda s, done: report(s, share + rest * done))
+        where, rest = (checkpoint.name, folder), 1 - share
+        derive(derived, left, where, makers.how(made), lambda label, done: report(label, share + rest * done))
     return derived
 
 

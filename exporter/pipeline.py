@@ -59,7 +59,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         checkpoint = open_source(source, Path(scratch), log, share("build"))
         calibrating = Calibrating(targets, options, Path(scratch), log)
         how = _convert_options(targets, options, log, calibrating)
-        derived = convert_all(checkpoint, staging, how, Makers(calibrating.how), share("convert"))
+        derived = convert_all(checkpoint, staging, how, Makers(calibrating.ready), share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None

@@ -93,6 +93,12 @@ class Calibrating:
     def _arrays(self) -> Path:
         return self._scratch / "calibration.npz"
 
+    def ready(self, conversion: Conversion) -> DeriveOptions:
+        """How the reduced precisions are made; reads the data now where no worker had to load the source."""
+        if conversion.signature is not None:
+            self.on_loaded(conversion.signature, conversion.ranges)
+        return self.how()
+
     def how(self) -> DeriveOptions:
         """How the reduced precisions are made."""
         options = self._options
@@ -101,10 +107,6 @@ class Calibrating:
             method=options.calibration_method, notes=self.data.notes() if self.data else (), limits=options.limits,
             log=self._log,
         )  # fmt: skip
-
-    def keeping(self, keep: Mapping[Target, tuple[str, ...]]) -> DeriveOptions:
-        """The same with some operations left in float."""
-        return replace(self.how(), keep=keep)
 
 
 def keep_passing(conversion: Conversion, agreement: Agreement) -> tuple[Agreement, dict[str, str]]:
