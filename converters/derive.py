@@ -135,7 +135,7 @@ def derive(
     conversion, left = derived.conversion, list(targets)
     with tempfile.TemporaryDirectory(prefix="edgeport-derive-") as scratch:
         while left:
-            in_hand: list[Target] = [left[0]]
+            in_hand = left[0]
             request = _request(derived.bases, left, where, options, scratch)
             with Worker(
                 "converters.derivation:derive_in_worker", request, step="convert", limits=options.limits,
@@ -144,7 +144,7 @@ def derive(
                 try:
                     while event := worker.receive().get("event"):
                         target = Target(Format(event["format"]), Precision(event["precision"]))
-                        in_hand[0] = target
+                        in_hand = target
                         on_progress(f"converting to {target}", 1 - len(left) / len(targets))
                         if "started" not in event:
                             left.remove(target)
@@ -152,8 +152,9 @@ def derive(
                             _file(event, target, path, conversion, options)
                     return
                 except EdgeportError as error:
-                    conversion.failures.append(Failure.of(in_hand[0], error))
-                    left.remove(in_hand[0])
+                    lost = in_hand if in_hand in left else left[0]  # it may die between two targets
+                    conversion.failures.append(Failure.of(lost, error))
+                    left.remove(lost)
 
 
 def _request(
