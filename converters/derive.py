@@ -152,6 +152,8 @@ def derive(
                             _file(event, target, path, conversion, options)
                     return
                 except EdgeportError as error:
+                    if not left:
+                        return
                     lost = in_hand if in_hand in left else left[0]  # it may die between two targets
                     conversion.failures.append(Failure.of(lost, error))
                     left.remove(lost)
