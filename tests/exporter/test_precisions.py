@@ -14,6 +14,7 @@ import pytest
 from converters.errors import UsageError
 from converters.formats import Format, Precision
 from converters.isolation import run_step
+from converters.readers.onnx_file import read_onnx
 from converters.routes import Target
 from exporter.execute import execute
 from exporter.manifest import Manifest
@@ -229,3 +230,27 @@ def test_blocks_of_four_bit_weights_run_where_a_layer_divides(tmp_path: Path) ->
         "dense.dynamic_int4_b32.tflite"
     }
     assert outcome.manifest.artifacts[0].more()["integer"]["hybrid_macs_share"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("device", "method", "activations"),
+    [("cpu", "entropy", "uint8"), ("tensorrt", "percentile", "int8"), ("tensorrt", "minmax", "int8")],
+)
+def test_onnx_files_are_sized_for_their_device(
+    folder: Path, manifest: Manifest, tmp_path: Path, device: str, method: str, activations: str
+) -> None:
+    base = row_of(manifest, "onnx", "float32")
+    data = tmp_path / "calibration.npz"
+    np.savez(data, image=np.load(CALIBRATION)["image"].astype(np.float32))
+    path = tmp_path / "digits.int8.onnx"
+    run_step("converters.derivation:derive_in_worker", {
+        "bases": {"onnx": {"path": str(folder / base.path), "signature": base.signature.model_dump(mode="json")}},
+        "targets": [{"format": "onnx", "precision": "int8", "path": str(path), "keep": []}],
+        "calibration": str(data), "io": "float", "device": device, "method": method, "scratch": str(tmp_path),
+    }, step="convert")  # fmt: skip
+    facts = read_onnx(path)
+    stored = {initializer.dtype for initializer in facts.initializers}
+    assert facts.zero_point_dtypes - {"int32"} <= ({activations} if device == "cpu" else {"int8"})
+    assert activations in facts.zero_point_dtypes
+    assert ("int32" in stored) is (device == "cpu"), "TensorRT wants float biases"
+    assert list(facts.opsets) == [""]
