@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from converters.artifact import Artifact
+from converters.artifact import Artifact, files_of
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.errors import EdgeportError, UsageError
 from converters.formats import Format, Precision, artifact_name
@@ -116,7 +116,8 @@ def _publish(made: Conversion, plain: Sequence[Target], folder: Path) -> None:
     for k, artifact in enumerate(made.artifacts):
         if Target(artifact.format, artifact.precision) in plain:
             path = folder / artifact.path.name
-            shutil.move(artifact.path, path)
+            for file in [artifact.path] if artifact.path.is_dir() else list(files_of(artifact.path)):
+                shutil.move(file, folder / file.name)
             made.artifacts[k] = replace(artifact, path=path)
 
 

@@ -8,12 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.routes import Conversion
+from converters.formats import Precision
+from converters.routes import Conversion, ConvertOptions, Target
 from exporter.details import Details
 from exporter.manifest import SCHEMA, Manifest
 from exporter.options import RunOptions
 from exporter.recommend import recommend
+from exporter.reuse import Shelf, key_of, reuse_row
 from exporter.sources import Source
 from validate.agreement import Agreement
 from validate.latency import Latency
@@ -34,6 +37,7 @@ class Findings:
     conversion: Conversion
     agreement: Agreement | None
     latency: Latency | None
+    shelf: Shelf
     details: Details = field(default_factory=dict)
     notes: Details = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
@@ -45,9 +49,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
     timed = latency.to_json(staging) if latency else {"timings": [], "comparisons": []}
     verdicts = _verdicts(findings.agreement, staging, findings.notes)
     artifacts = [
-        artifact.to_json(staging)
-        | {"reused": False, "notes": [*conversion.notes, *artifact.notes]}
-        | findings.details.get(artifact.path.name, {})
+        _artifact_row(artifact, findings, staging, options) | findings.details.get(artifact.path.name, {})
         for artifact in conversion.artifacts
     ]
     assert conversion.signature is not None
@@ -69,9 +71,25 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "comparisons": timed["comparisons"],
         "recommended": recommend(artifacts, verdicts, timed["timings"], options.choice)
         | ({"dropped": findings.dropped} if findings.dropped else {}),
-        "environment": {"host": latency.host if latency else host_facts()},
+        "environment": {
+            "host": latency.host if latency else host_facts(),
+            **({"noise": timed["noise"], "controls": timed["controls"]} if latency else {}),
+        },
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     })  # fmt: skip
+
+
+def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options: RunOptions) -> dict[str, Any]:
+    """The row, with the key by which a later run finds a float32 artifact again."""
+    conversion = findings.conversion
+    row = artifact.to_json(staging) | {
+        "reused": artifact.path.name in findings.shelf.reused,
+        "notes": [*conversion.notes, *artifact.notes],
+    }
+    if artifact.precision is Precision.FLOAT32:
+        asked = ConvertOptions((), batch=options.batch, opset=options.opset, allow_flex=options.allow_flex)
+        row["reuse"] = reuse_row(artifact, conversion, key_of(findings.checkpoint, Target.of(artifact), asked))
+    return row
 
 
 def _verdicts(agreement: Agreement | None, staging: Path, notes: Details) -> list[dict[str, Any]]:

@@ -59,6 +59,9 @@ class RunOptions:
         fully_integer: a float operation in an int8 file fails the run.
         rescue_budget: share of multiply-adds that may stay float to mend a precision that misses its gate; 0 is off.
         choice: what an artifact must keep to, and what the recommendation goes by.
+        jobs: conversion workers at a time.
+        cache: a folder of finished artifacts, shared between bundles.
+        no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
         command: the argument vector, for the manifest.
     """
@@ -79,6 +82,9 @@ class RunOptions:
     require: tuple[str, ...] = ()
     allow_inconclusive: bool = False
     limits: Limits = field(default_factory=Limits)
+    jobs: int = 1
+    cache: Path | None = None
+    no_cache: bool = False
     force: bool = False
     calibration: str | None = None
     calibration_samples: int = 128

@@ -22,6 +22,7 @@ from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
+from exporter.reuse import Shelf
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -59,7 +60,9 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         checkpoint = open_source(source, Path(scratch), log, share("build"))
         calibrating = Calibrating(targets, options, Path(scratch), log)
         how = _convert_options(targets, options, log, calibrating)
-        derived = convert_all(checkpoint, staging, how, Makers(calibrating.ready), share("convert"))
+        shelf = Shelf(None if options.no_cache else output, None if options.no_cache else options.cache)
+        makers = Makers(calibrating.ready, float32=shelf.around_convert)
+        derived = convert_all(checkpoint, staging, how, makers, share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
@@ -75,7 +78,9 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         made = Made(conversion, calibrating.data, rescues)
         details = artifact_details(made, checkpoint.path, options, log)
-        findings = Findings(source, checkpoint, conversion, agreement, latency, details, verdict_notes(made), dropped)
+        findings = Findings(
+            source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped
+        )
         manifest = finish(staging, describe(findings, staging, options))
 
     _required_devices(latency, options, output)
@@ -86,8 +91,8 @@ def _convert_options(
     targets: tuple[Target, ...], options: RunOptions, log: Path, calibrating: Calibrating
 ) -> ConvertOptions:
     return ConvertOptions(
-        targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, limits=options.limits,
-        log=log, on_loaded=calibrating.on_loaded,
+        targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, jobs=options.jobs,
+        limits=options.limits, log=log, on_loaded=calibrating.on_loaded,
     )  # fmt: skip
 
 

@@ -89,6 +89,8 @@ def parse_config(data: bytes | str, what: str) -> dict[str, Any]:
         raise MalformedError(f"its {what} is not JSON ({cause})") from cause
     if not isinstance(document, dict):
         raise MalformedError(f"its {what} is not a JSON object")
+    if r"\ud" in text.lower() and _has_lone_surrogate(document):
+        raise MalformedError(f"its {what} holds half a character (a lone surrogate)")
     if _deeper_than(document, MAX_JSON_DEPTH):
         raise MalformedError(f"its {what} is nested deeper than {MAX_JSON_DEPTH}")
     return document
@@ -98,6 +100,15 @@ def _constant(name: str) -> float:
     if name == "NaN":
         raise MalformedError("its JSON holds NaN, which is no JSON")
     return float(name)
+
+
+def _has_lone_surrogate(document: Any) -> bool:
+    """JSON can escape what is no text: such a name could be neither printed nor written."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return True
+    return False
 
 
 def _deeper_than(document: Any, limit: int) -> bool:

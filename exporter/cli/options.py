@@ -112,5 +112,8 @@ _SOURCE_OPTIONS = (
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For architectures: a setting."),
     click.option("--weights", metavar="PATH|imagenet", help="For architectures: weights to load."),
     click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of what is drawn."),
+    click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Conversions at a time."),
+    click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Share finished artifacts here."),
+    click.option("--no-cache", is_flag=True, help="Make everything afresh."),
     click.option("--force", is_flag=True, help="Replace what is in DIR; what is not ours is kept beside it."),
 )  # fmt: skip

@@ -13,6 +13,8 @@ from exporter.report import precisions
 from exporter.report import wording as say
 from exporter.report.headline import timed_rows
 
+_GROUPS_SHOWN = 15
+
 Kind = Literal["text", "name", "number", "status"]
 
 
@@ -214,7 +216,7 @@ def facts(manifest: Manifest) -> Table:
         ("parameters", parameters), ("content digest", manifest.content_digest),
         ("made", manifest.created), ("tool", f"{manifest.tool.name} {manifest.tool.version}"),
         *_flat(manifest.recommended, "recommended"), *_flat(manifest.preprocessing, "preprocessing"),
-        *_flat(manifest.environment, ""),
+        *_flat({k: v for k, v in manifest.environment.items() if k not in {"profiles", "controls"}}, ""),
     ]  # fmt: skip
     rows = [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in pairs if value is not None]
     return _table("Source and environment", (Column("What"), Column("Value")), rows)
@@ -230,7 +232,26 @@ def tables(manifest: Manifest) -> list[Table]:
     makers = (
         summary, failures, quantized, latency, agreement, comparisons, not_timed, notes, signature, facts,
     )  # fmt: skip
-    return [table for make in makers if (table := make(manifest)).rows]
+    return [table for table in (*(make(manifest) for make in makers), *profiles(manifest)) if table.rows]
+
+
+def profiles(manifest: Manifest) -> list[Table]:
+    """Where the time goes, by kind and by Keras layer, of every artifact that `bench --profile` looked into."""
+    found: Any = manifest.environment.get("profiles") or []
+    columns = ("us", "Share", "Million multiply-adds", "Operations")
+    result = []
+    for profile in found:
+        for what, first in (("kinds", "Kind"), ("layers", "Keras layer")):
+            rows = [
+                [group["name"], say.figure(group["us"]), say.percent(group["share"]),
+                 say.figure(group["macs"] / 1e6), str(group["operations"])]
+                for group in profile.get(what, ())[:_GROUPS_SHOWN]
+            ]  # fmt: skip
+            share = profile.get("share_of_peak")
+            note = "" if share is None else f"At p50: {say.percent(share)} of this machine's measured float32 peak."
+            titles = (Column(first, "name"), *(Column(title, "number") for title in columns))
+            result.append(_table(f"Time of {profile['artifact']} by {first.lower()}", titles, rows, note))
+    return result
 
 
 def _table(title: str, columns: tuple[Column, ...], rows: Iterable[Iterable[str]], note: str = "") -> Table:

@@ -78,6 +78,7 @@ REFUSED: dict[str, tuple[attack.Build, str]] = {
     "config 100k deep": (attack.raw_config(b'{"a":' * 100_000 + b"1" + b"}" * 100_000), "too deep"),
     "config 700 deep": (attack.raw_config(b'{"a":' * 700 + b"1" + b"}" * 700), "deep"),
     "config too large": (attack.raw_config(b'"' + b"x" * (65 << 20) + b'"'), "larger than"),
+    "config half a character": (attack.raw_config(rb'{"class_name": "\uD800"}'), "surrogate"),
     "config huge number": (attack.raw_config(b'{"a": ' + b"9" * 5000 + b"}"), "not JSON"),
     "config without a model": (attack.raw_config(b"{}"), "holds no model"),
     "Lambda": (lambda s, f: s / "lambda.keras", "layer `half`"),

@@ -12,7 +12,7 @@ import numpy as np
 from converters.errors import StepError
 from validate.runtimes.base import Array, Arrays
 
-_BLOCK_BYTES = 32 << 20
+_BLOCK_BYTES = 8 << 20  # about what a core's caches hold
 
 
 class Writer:

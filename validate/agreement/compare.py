@@ -193,4 +193,4 @@ def _overall(rows: tuple[OutputRow, ...]) -> tuple[str, str]:
 
 
 def _error(path: Path, error: EdgeportError) -> Verdict:
-    return Verdict(path, ERROR, f"{error.message} {error.next_step}")
+    return Verdict(path, ERROR, f"{error.message} {error.next_step}", error=error.to_json())

@@ -160,7 +160,8 @@ def _row(
     name: str, basis: str, kind: str | None, values: _Values, gate: Gate, labels: Array | None
 ) -> OutputRow:
     stick = values.stick
-    gap, probability = difference(values.values, stick.values), difference(values.outputs, values.wanted)
+    gap = difference(values.values, stick.values)
+    probability = difference(values.outputs, values.wanted) if basis == "logits" else gap
     lone = _singles_difference(values)
     nonfinite = max(gap.nonfinite, lone.nonfinite if lone else 0, probability.nonfinite)
     ratio = _noise_ratio(values)

@@ -37,15 +37,24 @@ def difference(candidate: Array, truth: Array, rows: slice | None = None) -> Dif
         candidate, truth = candidate[rows], truth[rows]
     greatest, squares, count, nonfinite = 0.0, 0.0, 0, 0
     for part in blocks(len(truth), candidate, truth):
-        got, true = wide(candidate[part]), wide(truth[part])
-        finite = np.isfinite(true)
-        both = finite & np.isfinite(got)
-        nonfinite += int((finite & ~both).sum())
-        gap = np.abs(got[both] - true[both])
-        greatest = max(greatest, float(gap.max(initial=0.0)))
-        squares += float(np.square(gap).sum())
+        true = wide(truth[part])
+        gap = wide(candidate[part])
+        with np.errstate(invalid="ignore"):
+            gap -= true
+        if not np.isfinite(gap).all():
+            finite = np.isfinite(true)
+            both = finite & np.isfinite(gap)
+            nonfinite += int((finite & ~both).sum())
+            gap = gap[both]
+        greatest = max(greatest, _greatest(gap))
+        squares += float(np.vdot(gap, gap))
         count += gap.size
     return Difference(greatest, squares / count if count else 0.0, nonfinite)
+
+
+def _greatest(values: Array) -> float:
+    """Greatest absolute value; 0 of nothing."""
+    return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
 
 
 @dataclass(frozen=True)
@@ -74,17 +83,20 @@ def signal(values: Array) -> Signal:
     for part in blocks(len(values), values):
         block = wide(values[part])
         finite = np.isfinite(block)
-        total += np.where(finite, block, 0.0).sum(axis=0)
+        total += block.sum(axis=0, where=finite)
         count += finite.sum(axis=0)
     mean = total / np.maximum(count, 1)
     greatest, squares, dead, elements = 0.0, 0.0, 0.0, 0
     for part in blocks(len(values), values):
         block = wide(values[part])
         finite = np.isfinite(block)
-        gap = np.abs(block - mean)[finite]
-        greatest = max(greatest, float(np.abs(block[finite]).max(initial=0.0)))
-        dead = max(dead, float(gap.max(initial=0.0)))
-        squares += float(np.square(gap).sum())
+        if finite.all():
+            gap = block - mean
+        else:
+            gap, block = (block - mean)[finite], block[finite]
+        greatest = max(greatest, _greatest(block))
+        dead = max(dead, _greatest(gap))
+        squares += float(np.vdot(gap, gap))
         elements += gap.size
     return Signal(greatest, squares / elements if elements else 0.0, dead)
 

@@ -54,14 +54,15 @@ class OutputRow:
         basis: what was compared: `logits` before a final softmax or sigmoid, `probabilities` where those could not be
             read, else `outputs`.
         max_abs, rmse: against the reference in float32.
-        sqnr_db: the moving part of the reference's signal over the error's; None is no error at all.
+        sqnr_db: the moving part of the reference's signal over the error's; infinite (null in JSON) where there is no
+            error, or nothing moves.
         noise_ratio: greatest error against the float64 oracle over float32 Keras' own; None without an oracle.
         top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
         accuracy: share of samples of the labelled class; None without labels.
         nonfinite: elements that are finite in the reference and not here.
         probability_max_abs: greatest difference of the probabilities; None where the basis is not `logits`.
-        dead_ratio: what `gate_value` would be for a dead model.
-        gate: which number was gated, its value and its limit.
+        ties: samples whose two best classes lie too close in the reference to tell; see `metrics.top_one`.
+        gate: which number was gated (`measure`), its `value` and `limit`, and whether a dead model would pass.
         status: `agree`, `disagree` or `inconclusive`, with `reason`.
     """
 
@@ -87,13 +88,18 @@ class OutputRow:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judgement on one artifact: `agree`, `disagree`, `inconclusive` or `error`, and why in one sentence."""
+    """The judgement on one artifact: `agree`, `disagree`, `inconclusive` or `error`, and why in one sentence.
+
+    Attributes:
+        error: the document of what befell it when the status is `error`: code, message, next, file and step.
+    """
 
     artifact: Path
     status: str
     reason: str
     outputs: tuple[OutputRow, ...] = ()
     notes: tuple[str, ...] = ()
+    error: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -102,6 +108,7 @@ class Verdict:
             "reason": self.reason,
             "outputs": [row.to_json() for row in self.outputs],
             "notes": list(self.notes),
+            **({"error": dict(self.error)} if self.error else {}),
         }
 
 

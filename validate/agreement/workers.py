@@ -8,12 +8,13 @@ for batches of one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters.errors import EdgeportError
+from converters.errors import EdgeportError, StepError
 from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate import inputs as inputs_of
@@ -26,6 +27,8 @@ from validate.runtimes import Arrays, RuntimeOptions, fixed_batch
 
 Run = Callable[[Mapping[str, Any]], tuple[Arrays, Arrays]]
 
+_UNKNOWN_SIZES = (inputs_of.UNKNOWN_SIZE, 64, 128, 16, 8)
+
 
 def run_reference(request: Message, channel: Channel) -> Message:
     """Loads the reference, makes or reads the inputs, runs it and its oracle.
@@ -34,9 +37,9 @@ def run_reference(request: Message, channel: Channel) -> Message:
         `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels` and `notes`.
     """
     work, path = Path(request["work"]), Path(request["path"])
-    tapped = open_tapped(path, RuntimeOptions(threads=request["threads"]))
+    tapped = open_tapped(path, RuntimeOptions(threads=request["threads"]), work / "taps" / "reference")
     signature = tapped.runtime.signature
-    given = _inputs(request, tapped, signature)
+    given = _inputs_that_run(request, tapped, signature)
     inputs = given.arrays
     with Writer(work / "inputs", "in", signature.input_names, given.samples) as writer:
         writer.append(inputs, given.samples)
@@ -56,9 +59,25 @@ def run_reference(request: Message, channel: Channel) -> Message:
     }  # fmt: skip
 
 
-def _inputs(request: Message, tapped: Tapped, signature: Signature) -> inputs_of.Inputs:
+def _inputs_that_run(request: Message, tapped: Tapped, signature: Signature) -> inputs_of.Inputs:
+    """The given inputs, or drawn ones; unknown dimensions get the first size that the model accepts."""
     if request["inputs"] is not None:
         return inputs_of.read(Path(request["inputs"]), signature)
+    sizes = _UNKNOWN_SIZES if any(spec.is_dynamic for spec in signature.inputs) else _UNKNOWN_SIZES[:1]
+    options = _drawing(request, tapped, signature)
+    refusals: list[StepError] = []
+    for size in sizes:
+        given = inputs_of.generate(signature, replace(options, unknown_size=size))
+        try:
+            tapped.run(_first(given.arrays, signature))
+        except StepError as error:
+            refusals.append(error)
+        else:
+            return given
+    raise refusals[0]
+
+
+def _drawing(request: Message, tapped: Tapped, signature: Signature) -> inputs_of.InputOptions:
     model = _model(tapped)
     hints = {}
     if model is not None:
@@ -67,8 +86,12 @@ def _inputs(request: Message, tapped: Tapped, signature: Signature) -> inputs_of
         hints = input_hints(model)
     fixed = fixed_batch(signature) or 1
     wanted = tuple(request["input_range"]) if request["input_range"] else None
-    options = inputs_of.InputOptions(-(-int(request["samples"]) // fixed) * fixed, request["seed"], wanted, hints)
-    return inputs_of.generate(signature, options)
+    return inputs_of.InputOptions(-(-int(request["samples"]) // fixed) * fixed, request["seed"], wanted, hints)
+
+
+def _first(inputs: Arrays, signature: Signature) -> Arrays:
+    """As few samples as the model takes at once."""
+    return {name: array[: fixed_batch(signature) or 1] for name, array in inputs.items()}
 
 
 def _model(tapped: Tapped) -> Any:
@@ -78,7 +101,7 @@ def _model(tapped: Tapped) -> Any:
 
 def _plan(tapped: Tapped, inputs: Arrays, samples: int, signature: Signature) -> Plan:
     fixed = fixed_batch(signature)
-    few = {name: array[: fixed or 1] for name, array in inputs.items()}
+    few = _first(inputs, signature)
     outputs, logits = tapped.run(few)
     arrays = [*few.values(), *outputs.values(), *logits.values()]
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
@@ -166,8 +189,8 @@ def run_candidates(request: Message, channel: Channel) -> Message:
 def _run_candidate(
     entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
 ) -> Message:
-    path = Path(entry["path"])
-    tapped = in_floats(open_tapped(path, RuntimeOptions(threads=request["threads"])), reference)
+    work, options = Path(request["work"]), RuntimeOptions(threads=request["threads"])
+    tapped = in_floats(open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"]), reference)
     signature = tapped.runtime.signature
     problems, notes = compare_structure(
         reference, signature, ordered=tapped.runtime.ordered, fixed_batch=request["fixed_batch"]
@@ -184,5 +207,5 @@ def _run_candidate(
     def report(fraction: float) -> None:
         channel.event(candidate=entry["key"], fraction=fraction)
 
-    _run_batches(tapped.run, inputs, plan, reference, Path(request["work"]) / entry["key"], report)
+    _run_batches(tapped.run, inputs, plan, reference, work / entry["key"], report)
     return {**result, "ran": True}

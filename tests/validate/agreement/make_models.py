@@ -70,6 +70,14 @@ def recurrent() -> keras.Model:
     return keras.Model(series, layers.Dense(2, name="scores")(layers.LSTM(4)(series)))
 
 
+def wide() -> keras.Model:
+    """Any size of image, as long as it is 40 or more."""
+    keras.utils.set_random_seed(9)
+    image = keras.Input((None, None, 1), name="image")
+    x = layers.Conv2D(4, 5, strides=2, activation="relu")(layers.Conv2D(2, 36, strides=2)(image))
+    return keras.Model(image, layers.Dense(3, name="scores")(layers.GlobalAveragePooling2D()(x)))
+
+
 def serving(model: keras.Model, names: tuple[str, ...] | None = None, batch: int | None = None) -> Any:
     """A function of named tensors with named outputs, and its input specs."""
     inputs = [t._keras_history.operation.name for t in model.inputs]
@@ -160,6 +168,9 @@ def honest(folder: Path) -> None:
     pair.save(folder / "pair.keras")
     to_onnx(pair, folder / "pair.onnx")
     saved_model(pair, folder / "pair.savedmodel")
+    free = wide()
+    free.save(folder / "wide.keras")
+    to_onnx(free, folder / "wide.onnx")
     series = recurrent()
     series.save(folder / "series.keras")
     saved_model(series, folder / "series1.savedmodel", batch=1)

@@ -94,6 +94,7 @@ def test_a_runtime_that_dies_on_a_file_is_an_error_and_the_others_go_on(small: A
     verdicts = judged(small)
     assert verdicts["crasher.tflite"].status == "error"
     assert "SIGSEGV" in verdicts["crasher.tflite"].reason
+    assert verdicts["crasher.tflite"].to_json()["error"]["code"] == 5
     assert verdicts["silent16.tflite"].status == "disagree"  # it came after
 
 
@@ -166,6 +167,20 @@ def test_given_inputs_labels_and_golden(zoo: Path, tmp_path: Path) -> None:
     assert {stage for stage, _ in seen} == {"reference", "onnxruntime"}
     assert all(0 <= share <= 1 for _, share in seen)
     assert seen[-1] == ("onnxruntime", 1.0)
+
+
+def test_inputs_that_do_not_fit_are_the_callers_error(zoo: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "wrong.npz", image=np.ones((2, 16, 15, 3), np.float32))
+    np.savez(tmp_path / "nan.npz", image=np.full((2, 16, 16, 3), np.nan, np.float32))
+    for name, error in (("wrong.npz", UsageError), ("nan.npz", RefusedError)):
+        with pytest.raises(error, match=name):
+            compare(zoo / "small.keras", [], CompareOptions(inputs=tmp_path / name))
+
+
+def test_unknown_sizes_get_one_that_the_model_accepts(zoo: Path) -> None:
+    agreement = compare(zoo / "wide.keras", [zoo / "wide.onnx"])
+    assert agreement.verdicts[0].status == "agree", agreement.verdicts[0].reason
+    assert agreement.golden.inputs["image"].shape == (16, 64, 64, 1)
 
 
 def test_overridden_tolerances_stand_in_the_verdict(zoo: Path) -> None:

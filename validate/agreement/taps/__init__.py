@@ -6,13 +6,12 @@ output edge is moved back over that operation in a copy of the file; the file it
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from validate.runtimes import Arrays, Runtime, RuntimeOptions, open_artifact, runtime_name
-from validate.runtimes.base import Array
+from validate.runtimes.base import Array, failed
 from validate.runtimes.quantized import dequantized
 
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
@@ -33,11 +32,15 @@ class Tapped(Protocol):
         """The outputs of the untouched file, and the logits by the names of the outputs they lead to."""
 
 
-def open_tapped(path: Path, options: RuntimeOptions) -> Tapped:
-    """Opens a file in its runtime and taps what can be tapped; see `open_artifact` for the errors."""
+def open_tapped(path: Path, options: RuntimeOptions, scratch: Path) -> Tapped:
+    """Opens a file in its runtime and taps what can be tapped; see `open_artifact` for the errors.
+
+    Args:
+        scratch: a folder that need not exist, for a SavedModel's copy; the caller removes it.
+    """
     if runtime_name(path) == "keras":
         return TappedCheckpoint(path, options)
-    return TappedFile(path, options)
+    return TappedFile(path, options, scratch)
 
 
 class TappedCheckpoint:
@@ -47,6 +50,7 @@ class TappedCheckpoint:
         from validate.agreement.taps.function import TappedFunction
         from validate.runtimes.keras import KerasRuntime
 
+        self._path = path
         runtime = KerasRuntime(path, options)
         self.runtime: Runtime = runtime
         self.loaded = runtime.loaded
@@ -54,16 +58,18 @@ class TappedCheckpoint:
         self.kinds = self._function.kinds
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
-        return self._function.run(inputs)
+        try:
+            return self._function.run(inputs)
+        except Exception as cause:
+            failed(self._path, cause)
 
 
 class TappedFile:
     """An artifact and the copy of it that ends before the final softmax or sigmoid."""
 
-    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+    def __init__(self, path: Path, options: RuntimeOptions, scratch: Path) -> None:
         self.runtime = open_artifact(path, options)
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeport-tap-")
-        self.kinds, self._copy = _open_copy(path, options, self.runtime, Path(self._folder.name))
+        self.kinds, self._copy = _open_copy(path, options, scratch)
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
         outputs = self.runtime.run(inputs)
@@ -75,9 +81,7 @@ class TappedFile:
         return outputs, {name: dequantized(self._copy, there[name], values[there[name]]) for name in self.kinds}
 
 
-def _open_copy(
-    path: Path, options: RuntimeOptions, runtime: Runtime, folder: Path
-) -> tuple[dict[str, str], Runtime | None]:
+def _open_copy(path: Path, options: RuntimeOptions, scratch: Path) -> tuple[dict[str, str], Runtime | None]:
     """What could be tapped, and the copy opened; its outputs come in the untouched file's order."""
     name = runtime_name(path)
     if name == "onnxruntime" and path.suffix == ".onnx":
@@ -95,6 +99,6 @@ def _open_copy(
     if name == "saved_model":
         from validate.agreement.taps.saved_model import tapped_folder
 
-        kinds, copy = tapped_folder(path, folder)
+        kinds, copy = tapped_folder(path, scratch)
         return (kinds, open_artifact(copy, options)) if kinds else ({}, None)
     return {}, None

@@ -16,7 +16,7 @@ _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 
 
 def tapped_folder(path: Path, folder: Path) -> tuple[dict[str, str], Path]:
-    """What was tapped, by output name, and the changed SavedModel, written under `folder`.
+    """What was tapped, by output name, and the changed SavedModel, written under `folder` if there is anything.
 
     Raises:
         RefusedError: the folder holds no readable `saved_model.pb`.
@@ -32,7 +32,7 @@ def tapped_folder(path: Path, folder: Path) -> tuple[dict[str, str], Path]:
     kinds = _tap(graph)
     copy = folder / "tapped"
     if kinds:
-        copy.mkdir()
+        copy.mkdir(parents=True)
         (copy / "saved_model.pb").write_bytes(proto.SerializeToString())
         for part in ("variables", "assets"):
             if (path / part).is_dir():
