@@ -29,7 +29,7 @@ _PASSES = (
     "remove_back_to_back",
 )  # fmt: skip
 """Of tf2onnx's twelve passes those that a float graph gains by. `global_pool_optimizer` may cost a node, but
-GlobalAveragePool has an integer kernel where ReduceMean has none. What `merge_duplication` keeps depends on the process."""
+GlobalAveragePool has an integer kernel and ReduceMean none. What `merge_duplication` keeps depends on the process."""
 
 WEIGHTLESS, FROZEN = "weightless", "frozen"
 
