@@ -12,6 +12,7 @@ from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.loading import Loaded, load
+from converters.checkpoints.ranges import input_hints
 from converters.errors import EdgeportError, UnsupportedError
 from converters.formats import Format, Precision, artifact_name
 from converters.isolation import Channel, Message
@@ -94,6 +95,7 @@ def convert_in_worker(request: Message, channel: Channel) -> Message:
         job = _Job(loaded, request, scratch)
         channel.event(loaded={
             "signature": job.traced.signature.to_json(), "parameters": loaded.parameters, "notes": loaded.notes,
+            "ranges": {name: limits.to_json() for name, limits in input_hints(loaded.model).items()},
         })  # fmt: skip
         for words in request["targets"]:
             fmt, precision = Format(words[0]), Precision(words[1])

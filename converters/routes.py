@@ -11,6 +11,7 @@ from typing import Any
 
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.ranges import Range
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError, UsageError
 from converters.formats import Format, Precision, artifact_name
 from converters.isolation import Limits, Message, Worker, worker_environment
@@ -25,6 +26,11 @@ class Target:
 
     format: Format
     precision: Precision
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Target:
+        """What an artifact is."""
+        return cls(artifact.format, artifact.precision)
 
     def __str__(self) -> str:
         return f"{self.format.value} {self.precision.value}"
@@ -44,6 +50,15 @@ ROUTES: tuple[Route, ...] = (
     Route(Target(Format.SAVEDMODEL, Precision.FLOAT32), "traced function", 0.25),
     Route(Target(Format.TFLITE, Precision.FLOAT32), "SavedModel", 0.50),
     Route(Target(Format.ONNX, Precision.FLOAT32), "traced function", 0.25),
+    Route(Target(Format.TFLITE, Precision.FLOAT16), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT8), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.INT8), "float32 TFLite", 0.20),
+    Route(Target(Format.TFLITE, Precision.INT16X8), "float32 TFLite", 0.05),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT4), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT4_B32), "float32 TFLite", 0.02),
+    Route(Target(Format.ONNX, Precision.FLOAT16), "float32 ONNX", 0.05),
+    Route(Target(Format.ONNX, Precision.DYNAMIC_INT8), "float32 ONNX", 0.05),
+    Route(Target(Format.ONNX, Precision.INT8), "float32 ONNX", 0.40),
 )
 """Every pair of format and precision that can be made, in the order in which they are made."""
 
@@ -61,6 +76,8 @@ class ConvertOptions:
         allow_flex: TFLite may use TensorFlow's Flex operations.
         jobs: workers at a time; with 2 and more, ONNX is made beside SavedModel and TFLite.
         log: file for what the frameworks say.
+        on_loaded: told of the signature and the input ranges as soon as they are known; what it raises ends the
+            conversion before anything is made.
     """
 
     targets: tuple[Target, ...]
@@ -70,6 +87,7 @@ class ConvertOptions:
     jobs: int = 1
     limits: Limits = field(default_factory=Limits)
     log: Path | None = None
+    on_loaded: Callable[[Signature, dict[str, Range]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,7 @@ class Conversion:
     signature: Signature | None = None
     parameters: int = 0
     notes: tuple[str, ...] = ()
+    ranges: dict[str, Range] = field(default_factory=dict)
 
 
 def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Target, ...]:
@@ -150,12 +169,26 @@ def convert(
         groups = _side_by_side(left) if options.jobs > 1 else [left]
         with contextlib.ExitStack() as stack:  # workers are started here: they die with the thread that starts them
             workers = [stack.enter_context(job.start(group)) for group in groups]
-            with ThreadPoolExecutor(len(workers)) as pool:
-                list(pool.map(job.drain, workers))
+            _drain_all(job, workers)
         left = [target for target in left if target not in job.settled]
     order = [route.target for route in ROUTES]
     job.conversion.artifacts.sort(key=lambda a: order.index(Target(a.format, a.precision)))
     return job.conversion
+
+
+def _drain_all(job: _Job, workers: Sequence[Worker]) -> None:
+    if len(workers) == 1:
+        job.drain(workers[0])
+        return
+    pool = ThreadPoolExecutor(len(workers))
+    try:
+        list(pool.map(job.drain, workers))
+    except BaseException:  # Ctrl-C too: the threads end when their workers do
+        for worker in workers:
+            worker.close()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def _side_by_side(targets: Sequence[Target]) -> list[list[Target]]:
@@ -185,6 +218,8 @@ class _Job:
         try:
             while (message := worker.receive()).get("event"):
                 in_hand = self._file(message["event"])
+                if self._options.on_loaded and self.conversion.signature and "loaded" in message["event"]:
+                    self._options.on_loaded(self.conversion.signature, self.conversion.ranges)
                 self._progress.show(message["event"])
         except EdgeportError as error:
             if in_hand is None:
@@ -199,6 +234,7 @@ class _Job:
             self.conversion.signature = Signature.from_json(loaded["signature"])
             self.conversion.parameters = int(loaded["parameters"])
             self.conversion.notes = tuple(loaded["notes"])
+            self.conversion.ranges = {name: Range.from_json(limits) for name, limits in loaded["ranges"].items()}
             return None
         target = Target(Format(event["format"]), Precision(event["precision"]))
         if "started" in event:

@@ -13,16 +13,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact, digest, files_of
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.ranges import Range
 from converters.errors import IntegrityError
 from converters.formats import artifact_name
-from converters.routes import Conversion, ConvertOptions, Target
+from converters.routes import Conversion, ConvertOptions, Progress, Target, convert
 from converters.signature import Signature
 from exporter.manifest import MANIFEST, canonical
 from exporter.manifest_file import load
@@ -40,6 +41,7 @@ class Entry:
     signature: Signature
     parameters: int
     notes: tuple[str, ...]
+    ranges: dict[str, Range]
 
 
 @dataclass
@@ -55,6 +57,19 @@ class Shelf:
     cache: Path | None
     reused: set[str] = field(default_factory=set)
 
+    def around_convert(
+        self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: Progress
+    ) -> Conversion:
+        """`converters.routes.convert`, of what is not on the shelf; takes the rest from there and keeps what is new."""
+        ready = self.take(checkpoint, options, folder)
+        there = {Target.of(artifact) for artifact in ready.artifacts}
+        missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
+        if ready.signature is not None and not missing.targets and options.on_loaded:
+            options.on_loaded(ready.signature, ready.ranges)
+        made = convert(checkpoint, folder, missing, progress)
+        self.keep(checkpoint, options, made)
+        return merged(ready, made, options.targets)
+
     def take(self, checkpoint: Checkpoint, options: ConvertOptions, staging: Path) -> Conversion:
         """Copies what is there into `staging`. Damaged or foreign entries are passed over."""
         conversion = Conversion()
@@ -66,7 +81,7 @@ class Shelf:
             copied = copy_artifact(entry.artifact, staging / name)
             conversion.artifacts.append(copied)
             conversion.signature, conversion.parameters = entry.signature, entry.parameters
-            conversion.notes = entry.notes
+            conversion.notes, conversion.ranges = entry.notes, entry.ranges
             self.reused.add(name)
         return conversion
 
@@ -77,13 +92,13 @@ class Shelf:
         for artifact in conversion.artifacts:
             if artifact.path.name in self.reused:
                 continue
-            key = key_of(checkpoint, Target(artifact.format, artifact.precision), options)
+            key = key_of(checkpoint, Target.of(artifact), options)
             part = self.cache / f".part-{secrets.token_hex(8)}"
             part.mkdir(parents=True)
             copy_artifact(artifact, part / artifact.path.name)
             document = {
                 "artifact": artifact.to_json(artifact.path.parent), "signature": conversion.signature.to_json(),
-                "parameters": conversion.parameters, "notes": list(conversion.notes),
+                "parameters": conversion.parameters, "reuse": reuse_row(artifact, conversion, key),
             }  # fmt: skip
             (part / _ENTRY).write_text(json.dumps(document))
             try:
@@ -102,15 +117,14 @@ class Shelf:
             manifest = load(self.bundle / MANIFEST)
         except IntegrityError:
             return None
-        row = next((r for r in manifest.artifacts if r.path == name and r.more().get("key") == key), None)
+        row = next((r for r in manifest.artifacts if r.path == name and "reuse" in r.more()), None)
         if row is None or manifest.source.parameters is None or not (self.bundle / name).exists():
             return None
-        document = row.model_dump(mode="json")
-        more = row.more()
-        document["notes"] = more.get("own_notes", [])
-        signature = Signature.from_json(manifest.signature.model_dump(mode="json"))
-        artifact = Artifact.from_json(document, self.bundle)
-        return Entry(artifact, signature, manifest.source.parameters, tuple(more.get("model_notes", ())))
+        document = {
+            "artifact": row.model_dump(mode="json"), "signature": manifest.signature.model_dump(mode="json"),
+            "parameters": manifest.source.parameters, "reuse": row.more()["reuse"],
+        }  # fmt: skip
+        return _entry(document, key, self.bundle)
 
     def _in_cache(self, key: str, name: str) -> Entry | None:
         folder = None if self.cache is None else self.cache / key
@@ -118,12 +132,33 @@ class Shelf:
             return None
         try:
             document: dict[str, Any] = json.loads((folder / _ENTRY).read_text())
-            artifact = Artifact.from_json(document["artifact"] | {"path": document["artifact"]["path"]}, folder)
-            signature = Signature.from_json(document["signature"])
-            entry = Entry(artifact, signature, int(document["parameters"]), tuple(document["notes"]))
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             return None
-        return entry if artifact.path.exists() else None
+        entry = _entry(document, key, folder)
+        return entry if entry is not None and entry.artifact.path.exists() else None
+
+
+def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
+    """The entry that a document describes; None where it is of another key or not as edgeport writes it."""
+    try:
+        reuse = document["reuse"]
+        if reuse["key"] != key:
+            return None
+        return Entry(
+            Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder),
+            Signature.from_json(document["signature"]), int(document["parameters"]), tuple(reuse["model_notes"]),
+            {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()},
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def reuse_row(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
+    """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
+    return {
+        "key": key, "notes": list(artifact.notes), "model_notes": list(conversion.notes),
+        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()},
+    }  # fmt: skip
 
 
 def key_of(checkpoint: Checkpoint, target: Target, options: ConvertOptions) -> str:
@@ -139,10 +174,10 @@ def key_of(checkpoint: Checkpoint, target: Target, options: ConvertOptions) -> s
 def merged(first: Conversion, second: Conversion, targets: Sequence[Target]) -> Conversion:
     """Reused and new artifacts together, in the order of the targets."""
     artifacts = sorted(
-        [*first.artifacts, *second.artifacts], key=lambda a: targets.index(Target(a.format, a.precision))
+        [*first.artifacts, *second.artifacts], key=lambda a: targets.index(Target.of(a))
     )
     known = second if second.signature is not None else first
-    return Conversion(artifacts, second.failures, known.signature, known.parameters, known.notes)
+    return replace(known, artifacts=artifacts, failures=second.failures)
 
 
 def copy_artifact(artifact: Artifact, destination: Path) -> Artifact:

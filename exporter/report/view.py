@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from exporter.manifest import ArtifactRow, Manifest, OutputRow, TimingRow, VerdictRow
+from exporter.report import precisions
 from exporter.report import wording as say
 from exporter.report.headline import timed_rows
 
@@ -150,6 +151,12 @@ def comparisons(manifest: Manifest) -> Table:
     return _table("Comparisons", columns, rows, "Below 1x the candidate is faster than the baseline.")
 
 
+def quantized(manifest: Manifest) -> Table:
+    """What quantized artifacts really compute in."""
+    columns = tuple(Column(title, kind) for title, kind in precisions.HEADERS)
+    return _table("Really integer?", columns, precisions.rows(manifest), precisions.NOTE)
+
+
 def failures(manifest: Manifest) -> Table:
     """Targets that were asked for and not made."""
     columns = (
@@ -223,7 +230,7 @@ def command(manifest: Manifest) -> str:
 def tables(manifest: Manifest) -> list[Table]:
     """All tables that have rows, the summary first."""
     makers = (
-        summary, failures, latency, agreement, comparisons, not_timed, notes, signature, facts,
+        summary, failures, quantized, latency, agreement, comparisons, not_timed, notes, signature, facts,
     )  # fmt: skip
     return [table for table in (*(make(manifest) for make in makers), *profiles(manifest)) if table.rows]
 
