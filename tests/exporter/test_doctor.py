@@ -17,7 +17,13 @@ MISSING_LIBRARIES = ("libcu", "libnvinfer", "CUDA", "GPU", "onnxruntime", "ONNX 
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+def loaded_before() -> frozenset[str]:
+    """What other tests of this process had imported."""
+    return frozenset(sys.modules)
+
+
+@pytest.fixture(scope="module")
+def document(loaded_before: frozenset[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The real diagnosis of this machine, as JSON."""
     diagnosis = doctor.diagnose(log=tmp_path_factory.mktemp("doctor") / "log")
     parsed: dict[str, object] = json.loads(json.dumps(diagnosis.to_json(), allow_nan=False))
@@ -43,8 +49,8 @@ def test_a_gpu_that_is_not_there_is_unavailable_with_a_reason_and_no_problem(doc
         assert not [p for p in document["problems"] if "cuda" in p["what"]]  # type: ignore[attr-defined]
 
 
-def test_no_framework_is_loaded_by_asking(document: dict[str, object]) -> None:
-    assert not {"tensorflow", "onnxruntime", "ai_edge_litert"} & set(sys.modules)
+def test_no_framework_is_loaded_by_asking(document: dict[str, object], loaded_before: frozenset[str]) -> None:
+    assert not {"tensorflow", "onnxruntime", "ai_edge_litert"} & (set(sys.modules) - loaded_before)
 
 
 def test_a_probe_that_fails_is_a_state() -> None:

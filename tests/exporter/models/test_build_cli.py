@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
@@ -42,7 +43,8 @@ def test_build_says_path_and_parameters(tmp_path, capsys):
 def test_an_interrupted_build_leaves_nothing(tmp_path):
     target = tmp_path / "m.keras"
     command = [sys.executable, "-m", "exporter.cli.main", "build", "digits_se_inception", "-o", str(target)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # CI may run us deaf to it
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
         assert "loading TensorFlow" in process.stderr.readline()  # the worker is at work
         process.send_signal(signal.SIGINT)
         process.communicate()

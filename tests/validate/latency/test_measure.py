@@ -31,7 +31,15 @@ def told() -> list[tuple[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def mixed(onnx_folder: Path, tensorflow_folder: Path, told: list[tuple[str, float]]) -> Latency:
+def loaded_before() -> frozenset[str]:
+    """What other tests of this process had imported."""
+    return frozenset(sys.modules)
+
+
+@pytest.fixture(scope="module")
+def mixed(
+    loaded_before: frozenset[str], onnx_folder: Path, tensorflow_folder: Path, told: list[tuple[str, float]]
+) -> Latency:
     """ONNX, TFLite and a file that answers wrongly, on the CPU and on CUDA, in one experiment."""
     files = [onnx_folder / "dense.float32.onnx", tensorflow_folder / "dense.float32.tflite",
              onnx_folder / "wrong.float32.onnx"]  # fmt: skip
@@ -130,8 +138,8 @@ def test_progress_goes_from_nothing_to_the_end(mixed: Latency, told: list[tuple[
     assert fractions[-1] <= 1
 
 
-def test_this_process_stays_light_and_alone(mixed: Latency) -> None:
-    assert not {"tensorflow", "onnxruntime", "ai_edge_litert"} & set(sys.modules)
+def test_this_process_stays_light_and_alone(mixed: Latency, loaded_before: frozenset[str]) -> None:
+    assert not {"tensorflow", "onnxruntime", "ai_edge_litert"} & (set(sys.modules) - loaded_before)
     assert not _workers()
 
 
