@@ -57,7 +57,7 @@ def compare(
             raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
     gates = [gate_for(_precision(path, options), options.tolerances) for path in candidates]
     with tempfile.TemporaryDirectory(prefix="edgeport-validate-") as folder:
-        comparison = _Comparison(Path(folder), options, on_progress or (lambda stage, fraction: None))
+        comparison = Comparison(Path(folder), options, on_progress or (lambda stage, fraction: None))
         document = comparison.run_reference(reference)
         verdicts = comparison.run_candidates(candidates, gates)
         return comparison.agreement(reference, document, verdicts)
@@ -67,17 +67,17 @@ def _precision(path: Path, options: CompareOptions) -> Precision:
     return options.precision or precision_in_name(path) or Precision.FLOAT32
 
 
-class _Comparison:
+class Comparison:
     """One comparison under way, in a folder of its own."""
 
     def __init__(self, work: Path, options: CompareOptions, on_progress: OnProgress) -> None:
         self._work, self._options, self._on_progress = work, options, on_progress
-        self._threads = options.threads or len(os.sched_getaffinity(0))
+        self.threads = options.threads or len(os.sched_getaffinity(0))
         self._yardsticks: dict[tuple[str, int], Yardstick] = {}
 
     def _step(self, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
         options = self._options
-        request = {**request, "work": str(self._work), "threads": self._threads}
+        request = {**request, "work": str(self._work), "threads": self.threads}
         return run_step(
             f"validate.agreement.workers:{function}", request, step="validate", limits=options.limits, log=options.log,
             on_event=on_event,
@@ -123,7 +123,7 @@ class _Comparison:
             nonlocal at_work
             at_work = k = int(event["candidate"])
             if "result" in event:
-                verdicts[k] = self._judge(paths[k], k, event["result"], gates[k])
+                verdicts[k] = self.judged(paths[k], str(k), event["result"], gates[k])
             elif "error" in event:
                 verdicts[k] = _error(paths[k], error_from_json(event["error"]))
             share = 1.0 if k in verdicts else float(event.get("fraction", 0.0))
@@ -142,11 +142,12 @@ class _Comparison:
             verdicts.setdefault(at_work, _error(paths[at_work], error))
         return verdicts
 
-    def _judge(self, path: Path, k: int, result: Message, gate: Gate) -> Verdict:
+    def judged(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
+        """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
         notes = tuple(result["notes"])
         if result["problems"]:
             return Verdict(path, DISAGREE, "; ".join(result["problems"]), (), notes)
-        folder = self._work / str(k)
+        folder = self._work / key
         candidate = Candidate(folder, dict(result["kinds"]))
         rows = tuple(
             judge_output(self.reference, self._yardsticks, candidate, i, gate)
@@ -168,7 +169,7 @@ class _Comparison:
             ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
             verdicts=verdicts, golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),
-            oracle_samples=plan.oracle, notes=tuple(document["notes"]),
+            oracle_samples=plan.oracle, notes=tuple(document["notes"]), unexercised=tuple(document["unexercised"]),
         )  # fmt: skip
 
     def _golden(self) -> Golden:

@@ -129,6 +129,7 @@ class Agreement:
         ranges: by input name, what the values were drawn from.
         reference_accuracy: share of samples that the reference puts in the labelled class; None without labels.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
+        unexercised: layers of the checkpoint whose activations bend where none of these inputs came.
     """
 
     reference: Path
@@ -141,6 +142,7 @@ class Agreement:
     reference_accuracy: float | None = None
     oracle_samples: int = 0
     notes: tuple[str, ...] = ()
+    unexercised: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -150,6 +152,7 @@ class Agreement:
             "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
             "oracle_samples": self.oracle_samples,
             "reference_accuracy": self.reference_accuracy,
+            "unexercised": list(self.unexercised),
             "notes": list(self.notes),
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
         }

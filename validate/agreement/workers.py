@@ -46,7 +46,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
         np.save(work / "labels.npy", given.labels, allow_pickle=False)
     plan = _plan(tapped, inputs, given.samples, signature)
     notes = [*given.notes, *tapped.runtime.notes]
-    _run_batches(tapped.run, inputs, plan, signature, work / "reference", lambda f: channel.event(fraction=0.5 * f))
+    run_batches(tapped.run, inputs, plan, signature, work / "reference", lambda f: channel.event(fraction=0.5 * f))
     reason = _run_oracle(tapped, inputs, plan, work / "oracle", lambda f: channel.event(fraction=0.5 + 0.5 * f))
     if reason is not None:
         plan = Plan(plan.samples, plan.singles, plan.batch, 0)
@@ -54,8 +54,14 @@ def run_reference(request: Message, channel: Channel) -> Message:
     return {
         "signature": signature.to_json(), "plan": plan.to_json(), "kinds": tapped.kinds,
         "ranges": {name: limits.to_json() for name, limits in given.ranges.items()}, "notes": notes,
-        "has_labels": given.labels is not None,
+        "has_labels": given.labels is not None, "unexercised": _unexercised(tapped),
     }  # fmt: skip
+
+
+def _unexercised(tapped: Tapped) -> list[str]:
+    """Layers whose activations bend where no input came, see `coverage`; an artifact does not tell."""
+    extremes = getattr(tapped, "extremes", None)
+    return [] if extremes is None else list(extremes.unexercised())
 
 
 def _inputs_that_run(request: Message, tapped: Tapped, signature: Signature) -> inputs_of.Inputs:
@@ -141,11 +147,11 @@ def _run_oracle(
         return {renamed[k]: v for k, v in outputs.items()}, {renamed[k]: v for k, v in logits.items()}
 
     few = Plan(plan.oracle, 0, min(plan.batch, 8) if plan.singles else plan.batch, plan.oracle)
-    _run_batches(run, inputs, few, mine, folder, on_progress)
+    run_batches(run, inputs, few, mine, folder, on_progress)
     return None
 
 
-def _run_batches(
+def run_batches(
     run: Run, inputs: Mapping[str, Any], plan: Plan, signature: Signature, folder: Path,
     on_progress: Callable[[float], None],
 ) -> None:  # fmt: skip
@@ -206,5 +212,5 @@ def _run_candidate(
     def report(fraction: float) -> None:
         channel.event(candidate=entry["key"], fraction=fraction)
 
-    _run_batches(tapped.run, inputs, plan, reference, work / entry["key"], report)
+    run_batches(tapped.run, inputs, plan, reference, work / entry["key"], report)
     return {**result, "ran": True}
