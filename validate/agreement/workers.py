@@ -38,7 +38,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
     work, path = Path(request["work"]), Path(request["path"])
     tapped = open_tapped(path, RuntimeOptions(threads=request["threads"]), work / "taps" / "reference")
     signature = tapped.runtime.signature
-    given = _inputs_that_run(request, tapped, signature)
+    given = inputs_that_run(request, tapped, signature)
     inputs = given.arrays
     with Writer(work / "inputs", "in", signature.input_names, given.samples) as writer:
         writer.append(inputs, given.samples)
@@ -64,7 +64,7 @@ def _unexercised(tapped: Tapped) -> list[str]:
     return [] if extremes is None else list(extremes.unexercised())
 
 
-def _inputs_that_run(request: Message, tapped: Tapped, signature: Signature) -> inputs_of.Inputs:
+def inputs_that_run(request: Message, tapped: Any, signature: Signature) -> inputs_of.Inputs:
     """The given inputs, or drawn ones; unknown dimensions get the first size that the model accepts."""
     if request["inputs"] is not None:
         return inputs_of.read(Path(request["inputs"]), signature)
@@ -82,7 +82,7 @@ def _inputs_that_run(request: Message, tapped: Tapped, signature: Signature) -> 
     raise refusals[0]
 
 
-def _drawing(request: Message, tapped: Tapped, signature: Signature) -> inputs_of.InputOptions:
+def _drawing(request: Message, tapped: Any, signature: Signature) -> inputs_of.InputOptions:
     model = _model(tapped)
     hints = {}
     if model is not None:
@@ -99,7 +99,7 @@ def _first(inputs: Arrays, signature: Signature) -> Arrays:
     return {name: array[: fixed_batch(signature) or 1] for name, array in inputs.items()}
 
 
-def _model(tapped: Tapped) -> Any:
+def _model(tapped: Any) -> Any:
     """The Keras model behind a checkpoint; None for an artifact."""
     return getattr(getattr(tapped, "loaded", None), "model", None)
 

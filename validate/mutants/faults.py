@@ -120,7 +120,8 @@ def _padded_before(layer: Any, original: Callable[..., Any]) -> Callable[..., An
 
     def call(inputs: Any, **kwargs: Any) -> Any:
         totals = [d * (k - 1) for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
-        shape = [(0, 0), *((total // 2 + total % 2 + (total > 1), total // 2 - (total > 1)) for total in totals), (0, 0)]
+        before = [min(total, total // 2 + 1) for total in totals]
+        shape = [(0, 0), *((b, total - b) for b, total in zip(before, totals, strict=True)), (0, 0)]
         layer.padding = "valid"
         try:
             return original(keras.ops.pad(inputs, shape), **kwargs)
