@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters.errors import StepError, UnsupportedError
+from converters.checkpoints.identify import identify
+from converters.errors import StepError, UnsupportedError, error_from_json
 from converters.formats import SUFFIXES, Format, Precision
+from converters.isolation import Limits
+from converters.routes import ConvertOptions, Target, convert
 
 WRITE = "exporter.making:write"
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Makes healthy artifacts of a checkpoint, in a folder that is the caller's to remove."""
+
+    folder: Path
+    limits: Limits = field(default_factory=Limits)
+
+    def make(self, reference: Path, fmt: Format, precision: Precision) -> Path:
+        """The artifact's path.
+
+        Raises:
+            EdgeportError: what the conversion raised, or failed with.
+        """
+        options = ConvertOptions(targets=(Target(fmt, precision),), limits=self.limits)
+        conversion = convert(identify(reference), self.folder, options)
+        for failure in conversion.failures:
+            raise error_from_json({
+                "code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step,
+            })  # fmt: skip
+        return conversion.artifacts[0].path
 
 
 def write(model: Any, fmt: str, precision: str, folder: Path) -> Path:

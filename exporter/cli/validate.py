@@ -47,7 +47,7 @@ def command(
         return _self_test(reference, candidates, formats, options, console)
     if not candidates:
         raise UsageError(
-            "There is nothing to compare.", next_step="Name the artifacts to compare with REFERENCE, or give --self-test."
+            "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
         )
     paths = [path for given in candidates for path in _members(given)]
     with console.progress() as progress:

@@ -47,6 +47,8 @@ def broken_member(group: Sequence[Member], got: Array, tolerance: float) -> tupl
     if len(group) == 1:
         return (group[0].name,)
     last = group[-1]
+    # Float32 rounds what a fault has made greater more coarsely too.
+    tolerance *= max(1.0, float(np.abs(got).max()) / max(float(np.abs(last.truth).max()), 1e-300))
     inner = list(group)
     visible = None
     if last.kind in _ACTIVATIONS and group[-2].truth.shape == last.truth.shape:

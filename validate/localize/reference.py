@@ -42,7 +42,8 @@ class RecordedModel:
         """Every record's value by name, for inputs in signature order."""
         import tensorflow as tf
 
-        feeds = [tf.constant(value, dtype=s.dtype) for value, s in zip(inputs, self.loaded.signature.inputs, strict=True)]
+        specs = self.loaded.signature.inputs
+        feeds = [tf.constant(value, dtype=spec.dtype) for value, spec in zip(inputs, specs, strict=True)]
         values = self._function(*feeds)
         return {record.name: value.numpy() for record, value in zip(self.records, values, strict=True)}
 

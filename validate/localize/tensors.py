@@ -106,7 +106,8 @@ class _Tflite:
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )  # fmt: skip
         keys = list(self._interpreter.get_signature_list())
-        self._runner = self._interpreter.get_signature_runner("serving_default" if "serving_default" in keys else keys[0])
+        key = "serving_default" if "serving_default" in keys else keys[0]
+        self._runner = self._interpreter.get_signature_runner(key)
         self._names = names
         indices = {name: str(detail["index"]) for name, detail in self._runner.get_input_details().items()}
         self.inputs = [indices[name] for name in names]

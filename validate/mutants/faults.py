@@ -150,7 +150,7 @@ def _float16(model: Any, _survey: Survey) -> Place | None:
 
 
 def _dropout(model: Any, _survey: Survey) -> Place | None:
-    layer = middle([layer for layer in leaves(model) if "Dropout" in kind_of(layer) and getattr(layer, "rate", 0)])
+    layer = middle([layer for layer in leaves(model) if "Dropout" in kind_of(layer) and getattr(layer, "rate", False)])
     return None if layer is None else with_call(layer.name, _dropping)
 
 
