@@ -15,8 +15,9 @@ from converters.formats import Precision, precision_in_name
 from converters.isolation import Message, run_step
 from converters.signature import Signature
 from validate.agreement.arrays import read
+from validate.agreement.decisions import accuracy, scores
 from validate.agreement.gates import Gate, gate_for
-from validate.agreement.judge import Candidate, Reference, Yardstick, accuracy, judge_output
+from validate.agreement.judge import Candidate, Reference, Yardstick, judge_output
 from validate.agreement.plan import Plan
 from validate.agreement.results import (
     AGREE,
@@ -164,8 +165,13 @@ class Comparison:
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names
         shares = (accuracy(self.reference.values("out", i), self.reference.labels) for i in range(len(names)))
+        found = {
+            name: scores(self.reference.values("out", i), self.reference.labels, self.reference.kinds.get(name))
+            for i, name in enumerate(names)
+        }  # fmt: skip
         return Agreement(
-            reference=path, signature=self.signature, seed=self._options.seed, samples=plan.samples,
+            reference=path, reference_scores={name: value for name, value in found.items() if value},
+            signature=self.signature, seed=self._options.seed, samples=plan.samples,
             ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
             verdicts=verdicts, golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),

@@ -62,6 +62,9 @@ class OutputRow:
         nonfinite: elements that are finite in the reference and not here.
         probability_max_abs: greatest difference of the probabilities; None where the basis is not `logits`.
         ties: samples whose two best classes lie too close in the reference to tell; see `metrics.top_one`.
+        labels_agreement: share of on-or-off decisions like the reference's, for a sigmoid head of several labels.
+        agreement_low: of `top1_agreement` or `labels_agreement`, what the number of samples proves (95 %, one-sided).
+        scores: `top1`, `top5` or `f1` against the labels, each `{value, low, high}` with a 95 % interval.
         gate: which number was gated (`measure`), its `value` and `limit`, and whether a dead model would pass.
         status: `agree`, `disagree` or `inconclusive`, with `reason`.
     """
@@ -81,6 +84,9 @@ class OutputRow:
     gate: dict[str, Any]
     status: str
     reason: str
+    labels_agreement: float | None = None
+    agreement_low: float | None = None
+    scores: Mapping[str, Mapping[str, float]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {key: _finite(value) for key, value in vars(self).items()}
@@ -128,6 +134,7 @@ class Agreement:
         signature: the reference's.
         ranges: by input name, what the values were drawn from.
         reference_accuracy: share of samples that the reference puts in the labelled class; None without labels.
+        reference_scores: by output name, as in `OutputRow.scores`.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
         unexercised: layers of the checkpoint whose activations bend where none of these inputs came.
     """
@@ -143,6 +150,7 @@ class Agreement:
     oracle_samples: int = 0
     notes: tuple[str, ...] = ()
     unexercised: tuple[str, ...] = ()
+    reference_scores: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -152,6 +160,7 @@ class Agreement:
             "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
             "oracle_samples": self.oracle_samples,
             "reference_accuracy": self.reference_accuracy,
+            "reference_scores": dict(self.reference_scores),
             "unexercised": list(self.unexercised),
             "notes": list(self.notes),
             "verdicts": [verdict.to_json() for verdict in self.verdicts],

@@ -2,7 +2,7 @@
 
 The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>` and
 `<candidate>/{out,logits,out1,logits1}.<k>`, all `.npy`, k being the place in the reference's signature; a `1` stands
-for batches of one.
+for the small batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer, read
-from validate.agreement.plan import Plan, make_plan
+from validate.agreement.plan import Plan, make_plan, small_batches
 from validate.agreement.structure import compare_structure
 from validate.agreement.taps import Tapped, open_tapped
 from validate.runtimes import Arrays, RuntimeOptions, fixed_batch
@@ -155,18 +155,22 @@ def run_batches(
     run: Run, inputs: Mapping[str, Any], plan: Plan, signature: Signature, folder: Path,
     on_progress: Callable[[float], None],
 ) -> None:  # fmt: skip
-    """Runs the plan's batches and single samples and writes outputs and logits."""
+    """Runs the plan's batches, then its small ones in reverse order, and writes outputs and logits in order."""
     names, total, done = signature.output_names, plan.samples + plan.singles, 0
-    for suffix, count, size in (("", plan.samples, plan.batch), ("1", plan.singles, 1)):
+    large = [plan.batch] * -(-plan.samples // plan.batch)
+    for suffix, count, sizes in (("", plan.samples, large), ("1", plan.singles, small_batches(plan.singles))):
         with (
             Writer(folder, f"out{suffix}", names, count) as outputs,
             Writer(folder, f"logits{suffix}", names, count) as logits,
         ):
-            for start in range(0, count, size):
+            start, turn = 0, -1 if suffix else 1
+            for size in sizes:
                 rows = min(size, count - start)
-                values, taps = run({k: np.ascontiguousarray(v[start : start + rows]) for k, v in inputs.items()})
-                outputs.append(values, rows)
-                logits.append(taps, rows)
+                part = {k: np.ascontiguousarray(v[start : start + rows][::turn]) for k, v in inputs.items()}
+                values, taps = run(part)
+                outputs.append({k: v[::turn] if v.ndim else v for k, v in values.items()}, rows)
+                logits.append({k: v[::turn] for k, v in taps.items()}, rows)
+                start += rows
                 done += rows
                 on_progress(done / total)
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from converters.errors import UsageError
 from converters.formats import Precision
 from validate.agreement.arrays import Writer
+from validate.agreement.decisions import accuracy
 from validate.agreement.gates import GATES, gate_for
-from validate.agreement.judge import Candidate, Reference, accuracy, judge_output
+from validate.agreement.judge import Candidate, Reference, judge_output
 from validate.agreement.metrics import softmax
 from validate.agreement.plan import Plan
 from validate.agreement.results import OutputRow
