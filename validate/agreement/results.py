@@ -32,6 +32,7 @@ class CompareOptions:
         precision: judges every candidate as this one; None takes it from the artifact's name, else float32.
         fixed_batch: a batch size that candidates may insist on, besides 1.
         threads: of each runtime; None takes all cores that the process may use.
+        cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
     """
 
     inputs: Path | None = None
@@ -44,6 +45,7 @@ class CompareOptions:
     precision: Precision | None = None
     fixed_batch: int | None = None
     threads: int | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)

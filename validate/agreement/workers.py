@@ -19,6 +19,7 @@ from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer, read
+from validate.agreement.cache import cache_key, recall, remember
 from validate.agreement.plan import Plan, make_plan, small_batches
 from validate.agreement.structure import compare_structure
 from validate.agreement.taps import Tapped, open_tapped
@@ -47,7 +48,9 @@ def run_reference(request: Message, channel: Channel) -> Message:
     plan = _plan(tapped, inputs, given.samples, signature)
     notes = [*given.notes, *tapped.runtime.notes]
     run_batches(tapped.run, inputs, plan, signature, work / "reference", lambda f: channel.event(fraction=0.5 * f))
-    reason = _run_oracle(tapped, inputs, plan, work / "oracle", lambda f: channel.event(fraction=0.5 + 0.5 * f))
+    reason = _cached_oracle(request, inputs, plan, work / "oracle", lambda folder: _run_oracle(
+        tapped, inputs, plan, folder, lambda f: channel.event(fraction=0.5 + 0.5 * f)
+    ))  # fmt: skip
     if reason is not None:
         plan = Plan(plan.samples, plan.singles, plan.batch, 0)
         notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
@@ -112,6 +115,22 @@ def _plan(tapped: Tapped, inputs: Arrays, samples: int, signature: Signature) ->
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
     model = _model(tapped)
     return make_plan(samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+
+
+def _cached_oracle(
+    request: Message, inputs: Arrays, plan: Plan, folder: Path, run: Callable[[Path], str | None]
+) -> str | None:
+    """The oracle's outputs, from the cache where the same checkpoint ran on the same inputs before."""
+    cache = request.get("cache")
+    if cache is None:
+        return run(folder)
+    key = cache_key(Path(request["path"]), inputs, plan.oracle)
+    if recall(Path(cache), key, folder):
+        return None
+    reason = run(folder)
+    if reason is None:
+        remember(Path(cache), key, folder)
+    return reason
 
 
 def _run_oracle(

@@ -114,9 +114,11 @@ class _Affine:
             x, y = given[mask[:, c], c], seen[mask[:, c], c]
             scale, offset = _line(given[:, c], wanted[:, c])
             reach = float(np.abs(given[:, c]).max(initial=0.0))
-            if y.size < 3 or float(np.ptp(y)) <= tolerance:  # the channel gives one value: a scale of nothing
-                level = float(y.mean()) if y.size else min(offset, 0.0)
-                new = (0.0, level if float(np.ptp(wanted[:, c])) > tolerance else offset)
+            if y.size < 3:  # the activation hides the channel: nothing to be said of its numbers
+                scale_kept &= int((wanted[:, c] > tolerance).sum()) < 3
+                continue
+            if float(np.ptp(y)) <= tolerance:  # the channel gives one value: a scale of nothing
+                new = (0.0, float(y.mean()) if float(np.ptp(wanted[:, c])) > tolerance else offset)
             else:
                 new = _line(x, y)
                 if float(np.abs(new[0] * x + new[1] - y).max()) > 4 * tolerance:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from validate.agreement.compare import Comparison
 from validate.agreement.gates import Gate, gate_for
 from validate.agreement.judge import Yardstick
 from validate.agreement.results import DISAGREE, ERROR, CompareOptions, Verdict
+from validate.inputs import Range
 from validate.runtimes import runtime_name
 
 CAUGHT, SURVIVED, NOT_EXERCISED, NO_PLACE = "caught", "survived", "not exercised", "no place"
@@ -56,6 +57,7 @@ class SelfTest:
     rows: tuple[MutantRow, ...]
     notes: tuple[str, ...] = ()
     unexercised: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -88,9 +90,38 @@ def self_test(
             f"{reference} is no Keras checkpoint, so it cannot be broken layer by layer.",
             next_step="Give the .keras or .h5 file.", file=reference,
         )  # fmt: skip
+    progress = on_progress or (lambda stage, share: None)
+    first = _in_folder(reference, options, progress, make, formats, None)
+    idle = {row.mutant for row in first.rows if row.status == NOT_EXERCISED}
+    if not idle or options.inputs is not None or len(first.ranges) != 1 or not first.ranges[0].source:
+        return first
+    wide = _widened(first.ranges[0])
+    second = _in_folder(reference, replace(options, input_range=wide), progress, make, formats, idle)
+    better = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
+    rows = tuple(_beyond(better.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
+    return replace(first, rows=rows)
+
+
+SATURATING = 4.0
+"""How much wider than their range the inputs are drawn for a fault that nothing else brings out, such as a cap."""
+
+
+def _widened(limits: Range) -> tuple[float, float]:
+    return SATURATING * limits.low, SATURATING * limits.high
+
+
+def _beyond(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> MutantRow:
+    if row is before:
+        return row
+    return replace(row, reason=f"on inputs of {wide[0]:g} to {wide[1]:g}, beyond their range: {row.reason}")
+
+
+def _in_folder(
+    reference: Path, options: CompareOptions, on_progress: OnProgress, make: str, formats: tuple[str, ...],
+    only: set[str] | None,
+) -> SelfTest:  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="edgeport-selftest-") as folder:
-        run = _Run(reference, Path(folder), options, on_progress or (lambda stage, share: None))
-        return run.through(make, formats)
+        return _Run(reference, Path(folder), options, on_progress, only).through(make, formats)
 
 
 @dataclass
@@ -99,6 +130,7 @@ class _Run:
     work: Path
     options: CompareOptions
     on_progress: OnProgress
+    only: set[str] | None
     rows: list[MutantRow] = field(default_factory=list)
     layers: dict[str, str | None] = field(default_factory=dict)
 
@@ -106,11 +138,14 @@ class _Run:
         self.comparison = Comparison(self.work, self.options, lambda stage, share: self.on_progress(stage, share / 5))
         self.gate: Gate = gate_for(Precision.FLOAT32, self.options.tolerances)
         document = self.comparison.run_reference(self.reference)
-        self._step("break_model", {"make": make, "formats": list(formats)})
+        self._step("break_model", {
+            "make": make, "formats": list(formats), "only": None if self.only is None else sorted(self.only),
+        })  # fmt: skip
         self._tell_apart()
         return SelfTest(
             self.reference, self.options.seed, self.comparison.reference.plan.samples, tuple(self.rows),
             tuple(document["notes"]), tuple(document["unexercised"]),
+            tuple(Range.from_json(limits) for limits in document["ranges"].values()),
         )  # fmt: skip
 
     def _step(self, function: str, more: Message) -> Message:

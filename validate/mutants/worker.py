@@ -36,6 +36,8 @@ def break_model(request: Message, channel: Channel) -> Message:
     job = _Job(request)
     survey = job.survey()
     for mutation in MUTATIONS:
+        if request["only"] is not None and mutation.name not in request["only"]:
+            continue
         place = mutation.find(job.model, survey)
         if place is None:
             channel.event(mutant=mutation.name, none=True)
