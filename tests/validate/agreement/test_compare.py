@@ -235,7 +235,8 @@ def test_the_oracle_is_kept_by_checkpoint_and_inputs(zoo: Path, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_the_matrix_makes_every_file_the_reference(zoo: Path, edgeport: Any) -> None:
-    ran = edgeport("validate", zoo / "small.keras", zoo / "small.onnx", zoo / "mutant-epsilon.onnx", "--matrix", "--json")
+    files = [zoo / name for name in ("small.keras", "small.onnx", "mutant-epsilon.onnx")]
+    ran = edgeport("validate", *files, "--matrix", "--json")
     assert ran.code == 1
     found = {
         (Path(row["reference"]).name, Path(verdict["artifact"]).name): verdict["status"]
