@@ -95,6 +95,7 @@ class Comparison:
         self._on_progress("reference", 0.0)
         document = self._step("run_reference", request, lambda e: self._on_progress("reference", float(e["fraction"])))
         self.signature = Signature.from_json(document["signature"])
+        self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
             self._work, Plan.from_json(document["plan"]), self.signature.output_names, dict(document["kinds"]), labels
@@ -161,7 +162,8 @@ class Comparison:
         if self._options.tolerances:
             given = ", ".join(f"{key}={value:g}" for key, value in self._options.tolerances.items())
             notes = (*notes, f"the gates were overridden: {given}")
-        return Verdict(path, status, reason, rows, notes)
+        special = {kind: [self._special.get(kind, ""), found] for kind, found in result.get("special", {}).items()}
+        return Verdict(path, status, reason, rows, notes, special=special)
 
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names

@@ -99,6 +99,8 @@ class Verdict:
     """The judgement on one artifact: `agree`, `disagree`, `inconclusive` or `error`, and why in one sentence.
 
     Attributes:
+        special: by `nan`, `inf`, `-inf` and `denormal`, what the outputs become in the reference and here: `finite`,
+            `inf`, `nan` or `error`. Told, not gated.
         error: the document of what befell it when the status is `error`: code, message, next, file and step.
     """
 
@@ -108,6 +110,7 @@ class Verdict:
     outputs: tuple[OutputRow, ...] = ()
     notes: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
+    special: Mapping[str, list[str]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -116,6 +119,7 @@ class Verdict:
             "reason": self.reason,
             "outputs": [row.to_json() for row in self.outputs],
             "notes": list(self.notes),
+            "special_values": {kind: list(pair) for kind, pair in self.special.items()},
             **({"error": dict(self.error)} if self.error else {}),
         }
 

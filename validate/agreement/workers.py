@@ -21,6 +21,7 @@ from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer, read
 from validate.agreement.cache import cache_key, recall, remember
 from validate.agreement.plan import Plan, make_plan, small_batches
+from validate.agreement.special import special_values
 from validate.agreement.structure import compare_structure
 from validate.agreement.taps import Tapped, open_tapped
 from validate.runtimes import Arrays, RuntimeOptions, fixed_batch
@@ -54,10 +55,12 @@ def run_reference(request: Message, channel: Channel) -> Message:
     if reason is not None:
         plan = Plan(plan.samples, plan.singles, plan.batch, 0)
         notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
+    unexercised = _unexercised(tapped)  # before special values pass through the same watches
     return {
         "signature": signature.to_json(), "plan": plan.to_json(), "kinds": tapped.kinds,
         "ranges": {name: limits.to_json() for name, limits in given.ranges.items()}, "notes": notes,
-        "has_labels": given.labels is not None, "unexercised": _unexercised(tapped),
+        "has_labels": given.labels is not None, "unexercised": unexercised,
+        "special": special_values(tapped.run, _first(inputs, signature)),
     }  # fmt: skip
 
 
@@ -236,4 +239,5 @@ def _run_candidate(
         channel.event(candidate=entry["key"], fraction=fraction)
 
     run_batches(tapped.run, inputs, plan, reference, work / entry["key"], report)
-    return {**result, "ran": True}
+    few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
+    return {**result, "ran": True, "special": special_values(tapped.run, few)}

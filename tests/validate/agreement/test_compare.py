@@ -56,6 +56,15 @@ def test_mutants_disagree(small: Agreement, name: str) -> None:
     assert judged(small)[name].status == "disagree"
 
 
+def test_special_values_are_told_and_not_gated(small: Agreement) -> None:
+    for name in HONEST:
+        document = judged(small)[name].to_json()
+        assert document["status"] == "agree"
+        assert document["special_values"].keys() == {"nan", "inf", "-inf", "denormal"}
+        assert document["special_values"]["denormal"] == ["finite", "finite"]
+        assert document["special_values"]["nan"][0] == "nan"
+
+
 def test_a_softmax_swapped_for_a_sigmoid_is_found_though_the_logits_agree(small: Agreement) -> None:
     (row,) = judged(small)["mutant-sigmoid.onnx"].outputs
     assert row.noise_ratio is not None
