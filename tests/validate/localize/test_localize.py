@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exporter.making import Twins
-from validate.localize import LocalizeOptions, localize_each
+from validate.localize import localize_each
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +30,7 @@ def test_the_broken_layer_of_every_mutant_is_named(
     broken_files: dict[str, str], examples: Path, tmp_path: Path
 ) -> None:
     found = localize_each(
-        examples / "digits_se_inception.keras", [Path(path) for path in broken_files], Twins(tmp_path).make,
-        LocalizeOptions(samples=4),
+        examples / "digits_se_inception.keras", [Path(path) for path in broken_files], Twins(tmp_path).make
     )  # fmt: skip
     assert len(found) == 11
     named = {str(result.candidate): result.first_divergent_layer for result in found}
@@ -48,7 +47,7 @@ def test_the_command_on_a_good_file_and_on_another_checkpoint(edgeport: Any, exa
     assert ran.document["first_divergent_layer"] is None
     layers = {row["name"]: row for row in ran.document["layers"]}
     assert {"name", "noise_ratio", "sqnr_db", "diverges"} <= layers["stem_bn"].keys()
-    assert sum(row["observed"] for row in layers.values()) > 35
+    assert sum(row["observed"] for row in layers.values()) > 30
     assert not layers["stem"]["observed"]  # fused into the batch norm's operation
     assert edgeport("build", "digits_se_inception", "-o", tmp_path / "other.keras").code == 0
     other = edgeport("localize", checkpoint, tmp_path / "other.keras", "--json")
