@@ -38,6 +38,11 @@ def _translate(cause: BaseException) -> EdgeportError:
     return StepError(f"The step failed ({text}).", next_step="Run again with --debug to see the log and the traceback.")
 
 
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
 def main(target: str, read_fd: int, write_fd: int, parent: int) -> int:
     _die_with(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -48,11 +53,13 @@ def main(target: str, read_fd: int, write_fd: int, parent: int) -> int:
         if request is None:
             return 1
         result = resolve(target)(request, channel)
+        _flush()  # the parent may end this process as soon as it has the result
         channel.send({"result": result or {}})
     except BrokenPipeError:
         return 1
     except BaseException as cause:
         traceback.print_exc()
+        _flush()
         with contextlib.suppress(BrokenPipeError):
             channel.send({"error": _translate(cause).to_json()})
     return 0
@@ -60,6 +67,5 @@ def main(target: str, read_fd: int, write_fd: int, parent: int) -> int:
 
 if __name__ == "__main__":
     status = main(sys.argv[1], *(int(arg) for arg in sys.argv[2:5]))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     os._exit(status)  # frameworks' teardown costs seconds and can hang; everything of ours is already written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.loading import Loaded, load
+from converters.checkpoints.ranges import input_hints
 from converters.errors import EdgeportError, UnsupportedError
 from converters.formats import Format, Precision, artifact_name
 from converters.isolation import Channel, Message
@@ -87,13 +89,13 @@ def convert_in_worker(request: Message, channel: Channel) -> Message:
         Path(document["path"]), SourceKind(document["kind"]), document["name"], document["sha256"]
     )  # fmt: skip
     folder = Path(request["folder"])
-    scratch = folder / ".scratch"
-    scratch.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))  # two workers may share the folder
     try:
         loaded = load(checkpoint)
         job = _Job(loaded, request, scratch)
         channel.event(loaded={
             "signature": job.traced.signature.to_json(), "parameters": loaded.parameters, "notes": loaded.notes,
+            "ranges": {name: limits.to_json() for name, limits in input_hints(loaded.model).items()},
         })  # fmt: skip
         for words in request["targets"]:
             fmt, precision = Format(words[0]), Precision(words[1])
@@ -106,13 +108,15 @@ def convert_in_worker(request: Message, channel: Channel) -> Message:
 def _make(job: _Job, fmt: Format, precision: Precision, path: Path, channel: Channel) -> None:
     where: dict[str, Any] = {"format": fmt.value, "precision": precision.value}
     channel.event(started=True, **where)
-    part = job.scratch / f"part-{path.name}"
+    part = job.scratch / f"{fmt.value}-{precision.value}"
+    part.mkdir()
     try:
-        made = _WRITERS[fmt, precision](job, part)
+        made = _WRITERS[fmt, precision](job, part / path.name)
     except EdgeportError as error:
         status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
         channel.event(failure=error.to_json() | {"status": status}, **where)
         return
-    os.replace(part, path)  # noqa: PTH105 - works for files and folders alike
+    for written in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
+        os.replace(written, path.parent / written.name)  # noqa: PTH105 - works for files and folders alike
     job.committed(fmt, path)
     channel.event(made=True, road=made.road, signature=made.signature.to_json(), notes=made.notes, **where)

@@ -17,13 +17,18 @@ class Format(StrEnum):
 
 
 class Precision(StrEnum):
-    """How an artifact computes. `dynamic_int8` is int8 weights with float activations."""
+    """How an artifact computes. `dynamic_` precisions have integer weights and float activations.
+
+    `dynamic_int4_b32` scales each block of 32 weights of a dense layer on its own where `dynamic_int4` scales channels.
+    """
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     DYNAMIC_INT8 = "dynamic_int8"
     INT8 = "int8"
     INT16X8 = "int16x8"
+    DYNAMIC_INT4 = "dynamic_int4"
+    DYNAMIC_INT4_B32 = "dynamic_int4_b32"
 
 
 SUFFIXES: dict[Format, str] = {

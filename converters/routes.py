@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.ranges import Range
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError, UsageError
 from converters.formats import Format, Precision, artifact_name
 from converters.isolation import Limits, Message, Worker, worker_environment
@@ -23,6 +26,11 @@ class Target:
 
     format: Format
     precision: Precision
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Target:
+        """What an artifact is."""
+        return cls(artifact.format, artifact.precision)
 
     def __str__(self) -> str:
         return f"{self.format.value} {self.precision.value}"
@@ -42,6 +50,15 @@ ROUTES: tuple[Route, ...] = (
     Route(Target(Format.SAVEDMODEL, Precision.FLOAT32), "traced function", 0.25),
     Route(Target(Format.TFLITE, Precision.FLOAT32), "SavedModel", 0.50),
     Route(Target(Format.ONNX, Precision.FLOAT32), "traced function", 0.25),
+    Route(Target(Format.TFLITE, Precision.FLOAT16), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT8), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.INT8), "float32 TFLite", 0.20),
+    Route(Target(Format.TFLITE, Precision.INT16X8), "float32 TFLite", 0.05),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT4), "float32 TFLite", 0.02),
+    Route(Target(Format.TFLITE, Precision.DYNAMIC_INT4_B32), "float32 TFLite", 0.02),
+    Route(Target(Format.ONNX, Precision.FLOAT16), "float32 ONNX", 0.05),
+    Route(Target(Format.ONNX, Precision.DYNAMIC_INT8), "float32 ONNX", 0.05),
+    Route(Target(Format.ONNX, Precision.INT8), "float32 ONNX", 0.40),
 )
 """Every pair of format and precision that can be made, in the order in which they are made."""
 
@@ -57,15 +74,20 @@ class ConvertOptions:
         batch: the fixed batch size; None keeps the batch dynamic.
         opset: ONNX opset; None takes the default.
         allow_flex: TFLite may use TensorFlow's Flex operations.
+        jobs: workers at a time; with 2 and more, ONNX is made beside SavedModel and TFLite.
         log: file for what the frameworks say.
+        on_loaded: told of the signature and the input ranges as soon as they are known; what it raises ends the
+            conversion before anything is made.
     """
 
     targets: tuple[Target, ...]
     batch: int | None = None
     opset: int | None = None
     allow_flex: bool = False
+    jobs: int = 1
     limits: Limits = field(default_factory=Limits)
     log: Path | None = None
+    on_loaded: Callable[[Signature, dict[str, Range]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +122,7 @@ class Conversion:
     signature: Signature | None = None
     parameters: int = 0
     notes: tuple[str, ...] = ()
+    ranges: dict[str, Range] = field(default_factory=dict)
 
 
 def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Target, ...]:
@@ -140,27 +163,96 @@ def convert(
     Raises:
         EdgeportError: the source could not be loaded or traced: nothing can be made of it.
     """
-    conversion = Conversion()
+    job = _Job(checkpoint, folder, options, _Progress(options.targets, on_progress))
     left = list(options.targets)
     while left:
+        groups = _side_by_side(left) if options.jobs > 1 else [left]
+        with contextlib.ExitStack() as stack:  # workers are started here: they die with the thread that starts them
+            workers = [stack.enter_context(job.start(group)) for group in groups]
+            _drain_all(job, workers)
+        left = [target for target in left if target not in job.settled]
+    order = [route.target for route in ROUTES]
+    job.conversion.artifacts.sort(key=lambda a: order.index(Target(a.format, a.precision)))
+    return job.conversion
+
+
+def _drain_all(job: _Job, workers: Sequence[Worker]) -> None:
+    if len(workers) == 1:
+        job.drain(workers[0])
+        return
+    pool = ThreadPoolExecutor(len(workers))
+    try:
+        list(pool.map(job.drain, workers))
+    except BaseException:  # Ctrl-C too: the threads end when their workers do
+        for worker in workers:
+            worker.close()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _side_by_side(targets: Sequence[Target]) -> list[list[Target]]:
+    """TFLite is made from the SavedModel; ONNX needs neither."""
+    groups = [[t for t in targets if t.format is not Format.ONNX], [t for t in targets if t.format is Format.ONNX]]
+    return [group for group in groups if group]
+
+
+class _Job:
+    """One conversion under way: the workers that make it, and what has come of them."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: _Progress) -> None:
+        self.conversion = Conversion()
+        self.settled: set[Target] = set()
+        self._checkpoint, self._folder, self._options, self._progress = checkpoint, folder, options, progress
+
+    def start(self, targets: Sequence[Target]) -> Worker:
+        return Worker(
+            "converters.conversion:convert_in_worker",
+            _request(self._checkpoint, self._folder, self._options, targets),
+            step="convert", limits=self._options.limits, log=self._options.log, env=worker_environment(),
+        )  # fmt: skip
+
+    def drain(self, worker: Worker) -> None:
+        """Files a worker's events until it ends; where it dies, the target in hand is a failure."""
         in_hand: Target | None = None
-        request = _request(checkpoint, folder, options, left)
-        progress = _Progress(options.targets, left, on_progress)
-        with Worker(
-            "converters.conversion:convert_in_worker", request, step="convert", limits=options.limits,
-            log=options.log, env=worker_environment(),
-        ) as worker:  # fmt: skip
-            try:
-                while (message := worker.receive()).get("event"):
-                    in_hand = _take(message["event"], conversion, left, in_hand, checkpoint, folder)
-                    progress.show(message["event"])
-                break
-            except EdgeportError as error:
-                if in_hand is None:
-                    raise
-                conversion.failures.append(Failure.of(in_hand, error))
-                left.remove(in_hand)
-    return conversion
+        try:
+            while (message := worker.receive()).get("event"):
+                in_hand = self._file(message["event"])
+                if self._options.on_loaded and self.conversion.signature and "loaded" in message["event"]:
+                    self._options.on_loaded(self.conversion.signature, self.conversion.ranges)
+                self._progress.show(message["event"])
+        except EdgeportError as error:
+            if in_hand is None:
+                raise
+            self.conversion.failures.append(Failure.of(in_hand, error))
+            self.settled.add(in_hand)
+
+    def _file(self, event: Message) -> Target | None:
+        """Files one event; returns the target now in hand."""
+        if "loaded" in event:
+            loaded = event["loaded"]
+            self.conversion.signature = Signature.from_json(loaded["signature"])
+            self.conversion.parameters = int(loaded["parameters"])
+            self.conversion.notes = tuple(loaded["notes"])
+            self.conversion.ranges = {name: Range.from_json(limits) for name, limits in loaded["ranges"].items()}
+            return None
+        target = Target(Format(event["format"]), Precision(event["precision"]))
+        if "started" in event:
+            return target
+        self.settled.add(target)
+        if "failure" in event:
+            document = event["failure"]
+            self.conversion.failures.append(Failure(
+                target, document["step"] or "convert", document["status"], document["message"], document["next"],
+                int(document["code"]),
+            ))  # fmt: skip
+            return None
+        path = self._folder / artifact_name(self._checkpoint.name, target.precision, target.format)
+        self.conversion.artifacts.append(Artifact.on_disk(
+            path, target.format, target.precision, Signature.from_json(event["signature"]),
+            road=event["road"], notes=tuple(event["notes"]),
+        ))  # fmt: skip
+        return None
 
 
 def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left: Sequence[Target]) -> Message:
@@ -177,44 +269,13 @@ def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left
     }  # fmt: skip
 
 
-def _take(
-    event: Message, conversion: Conversion, left: list[Target], in_hand: Target | None,
-    checkpoint: Checkpoint, folder: Path,
-) -> Target | None:  # fmt: skip
-    """Files one event of the worker; returns the target now in hand."""
-    if "loaded" in event:
-        loaded = event["loaded"]
-        conversion.signature = Signature.from_json(loaded["signature"])
-        conversion.parameters = int(loaded["parameters"])
-        conversion.notes = tuple(loaded["notes"])
-        return None
-    target = Target(Format(event["format"]), Precision(event["precision"]))
-    if "started" in event:
-        return target
-    left.remove(target)
-    if "failure" in event:
-        document = event["failure"]
-        conversion.failures.append(Failure(
-            target, document["step"] or "convert", document["status"], document["message"], document["next"],
-            int(document["code"]),
-        ))  # fmt: skip
-        return None
-    path = folder / artifact_name(checkpoint.name, target.precision, target.format)
-    conversion.artifacts.append(Artifact.on_disk(
-        path, target.format, target.precision, Signature.from_json(event["signature"]),
-        road=event["road"], notes=tuple(event["notes"]),
-    ))  # fmt: skip
-    return None
-
-
 class _Progress:
     """Shares of the time: loading, then each target's cost in the table."""
 
-    def __init__(self, targets: Sequence[Target], left: Sequence[Target], on_progress: Progress | None) -> None:
-        costs = {route.target: route.cost for route in ROUTES}
-        self._whole = sum(costs[t] for t in targets)
-        self._costs = costs
-        self._done = self._whole - sum(costs[t] for t in left)
+    def __init__(self, targets: Sequence[Target], on_progress: Progress | None) -> None:
+        self._costs = {route.target: route.cost for route in ROUTES}
+        self._whole = sum(self._costs[t] for t in targets) or 1.0
+        self._done = 0.0
         self._on_progress = on_progress
         self._tell("loading the checkpoint", 0.0)
 

@@ -17,7 +17,7 @@ class Traced:
     """One concrete function and what it needs to live.
 
     Attributes:
-        module: a `tf.Module` that owns the variables in a stable order and the function; what SavedModel stores.
+        module: a `tf.Module` that owns the variables in a stable order; SavedModel stores it with the function.
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
@@ -52,11 +52,8 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         return {name: tf.identity(value, name=f"output_{name_index[name]}")
                 for name, value in zip(names, results, strict=True)}  # fmt: skip
 
-    module = tf.Module()
-    module.variables_in_order = loaded.variables
-    module.serve = tf.function(serve, input_signature=specs, autograph=False)
     try:
-        concrete = module.serve.get_concrete_function()
+        concrete = tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
     except (TypeError, NotImplementedError) as cause:
         raise RefusedError(f"The model cannot be traced into a graph ({_first_line(cause)}).",
                            next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
@@ -65,7 +62,21 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         raise StepError(f"Tracing the model failed ({_first_line(cause)}).",
                         next_step="Call the model on a batch in Keras first: it has to run there.",
                         step="trace") from cause  # fmt: skip
-    return Traced(module, concrete, _settled(signature, concrete), _has_loop(concrete))
+    return Traced(_owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete))
+
+
+def _owner(loaded: Loaded, concrete: Any) -> Any:
+    """A module with the variables that the function uses, in the model's order.
+
+    Others stay out: the state of random generators differs from load to load. The function is no attribute of it, since
+    saving would trace it again.
+    """
+    import tensorflow as tf
+
+    used = {id(variable.handle) for variable in concrete.graph.variables}
+    module = tf.Module()
+    module.variables_in_order = tuple(v for v in loaded.variables if id(v.handle) in used)
+    return module
 
 
 def _first_line(cause: BaseException) -> str:

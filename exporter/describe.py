@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.routes import Conversion
+from converters.formats import Precision
+from converters.routes import Conversion, ConvertOptions, Target
+from exporter.details import Details
 from exporter.manifest import SCHEMA, Manifest
 from exporter.options import RunOptions
+from exporter.recommend import recommend
+from exporter.reuse import Shelf, key_of, reuse_row
 from exporter.sources import Source
 from validate.agreement import Agreement
 from validate.latency import Latency
@@ -20,20 +25,33 @@ from validate.latency.host import host_facts
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that the steps of a run returned; None for a step that was left out."""
+    """Everything that the steps of a run returned; None for a step that was left out.
+
+    Attributes:
+        details: further fields of artifacts' rows, `notes`: of their verdicts; both by file name.
+        dropped: files that `-p auto` made and did not keep, with the reason.
+    """
 
     source: Source
     checkpoint: Checkpoint
     conversion: Conversion
     agreement: Agreement | None
     latency: Latency | None
+    shelf: Shelf
+    details: Details = field(default_factory=dict)
+    notes: Details = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
     """The manifest, still without `files[]` and digests. Paths are relative to `staging`."""
     conversion, latency = findings.conversion, findings.latency
     timed = latency.to_json(staging) if latency else {"timings": [], "comparisons": []}
-    verdicts = _verdicts(findings.agreement, staging)
+    verdicts = _verdicts(findings.agreement, staging, findings.notes)
+    artifacts = [
+        _artifact_row(artifact, findings, staging, options) | findings.details.get(artifact.path.name, {})
+        for artifact in conversion.artifacts
+    ]
     assert conversion.signature is not None
     return Manifest.from_document({
         "schema": SCHEMA,
@@ -46,31 +64,47 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         },
         "signature": conversion.signature.to_json(),
         "preprocessing": _preprocessing(findings.agreement),
-        "artifacts": [
-            artifact.to_json(staging) | {"reused": False, "notes": [*conversion.notes, *artifact.notes]}
-            for artifact in conversion.artifacts
-        ],
+        "artifacts": artifacts,
         "failures": [failure.to_json() for failure in conversion.failures],
         "verdicts": verdicts,
         "timings": timed["timings"],
         "comparisons": timed["comparisons"],
-        "recommended": _recommended(conversion, verdicts, timed["timings"]),
-        "environment": {"host": latency.host if latency else host_facts()},
+        "recommended": recommend(artifacts, verdicts, timed["timings"], options.choice)
+        | ({"dropped": findings.dropped} if findings.dropped else {}),
+        "environment": {
+            "host": latency.host if latency else host_facts(),
+            **({"noise": timed["noise"], "controls": timed["controls"]} if latency else {}),
+        },
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     })  # fmt: skip
 
 
-def _verdicts(agreement: Agreement | None, staging: Path) -> list[dict[str, Any]]:
+def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options: RunOptions) -> dict[str, Any]:
+    """The row, with the key by which a later run finds a float32 artifact again."""
+    conversion = findings.conversion
+    row = artifact.to_json(staging) | {
+        "reused": artifact.path.name in findings.shelf.reused,
+        "notes": [*conversion.notes, *artifact.notes],
+    }
+    if artifact.precision is Precision.FLOAT32:
+        asked = ConvertOptions((), batch=options.batch, opset=options.opset, allow_flex=options.allow_flex)
+        row["reuse"] = reuse_row(artifact, conversion, key_of(findings.checkpoint, Target.of(artifact), asked))
+    return row
+
+
+def _verdicts(agreement: Agreement | None, staging: Path, notes: Details) -> list[dict[str, Any]]:
     """The verdict rows, with what they were judged on."""
     if agreement is None:
         return []
     document = agreement.to_json()
     judged_on = {key: document[key] for key in ("samples", "seed", "input_range", "oracle_samples")}
     reference = {"reference_accuracy": document["reference_accuracy"]} if document["reference_accuracy"] else {}
-    return [
-        verdict.to_json() | {"artifact": verdict.artifact.relative_to(staging).as_posix()} | judged_on | reference
-        for verdict in agreement.verdicts
-    ]
+    rows = []
+    for verdict in agreement.verdicts:
+        row = verdict.to_json()
+        row["notes"] = [*row["notes"], *notes.get(verdict.artifact.name, {}).get("notes", ())]
+        rows.append(row | {"artifact": verdict.artifact.relative_to(staging).as_posix()} | judged_on | reference)
+    return rows
 
 
 def _preprocessing(agreement: Agreement | None) -> dict[str, Any] | None:
@@ -78,21 +112,3 @@ def _preprocessing(agreement: Agreement | None) -> dict[str, Any] | None:
     if agreement is None:
         return None
     return {name: limits.to_json() for name, limits in agreement.ranges.items()}
-
-
-def _recommended(
-    conversion: Conversion, verdicts: list[dict[str, Any]], timings: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """The smallest artifact that passed, and the fastest one on each device."""
-    passed = {row["artifact"] for row in verdicts if row["status"] == "agree"}
-    sizes = {Path(a.path).name: a.size_bytes for a in conversion.artifacts}
-    if not passed:
-        return {}
-    chosen: dict[str, Any] = {"smallest": min(sorted(passed), key=lambda path: sizes[path])}
-    fastest: dict[str, dict[str, Any]] = {}
-    for row in timings:
-        if row["status"] == "ok" and row["artifact"] in passed:
-            best = fastest.get(row["device"])
-            if best is None or row["p50_ms"]["value"] < best["p50_ms"]["value"]:
-                fastest[row["device"]] = row
-    return chosen | {"fastest": {device: row["artifact"] for device, row in fastest.items()}}

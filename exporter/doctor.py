@@ -95,15 +95,17 @@ class Diagnosis:
 
 def diagnose(log: Path | None = None, on_progress: Progress | None = None) -> Diagnosis:
     """Tries every runtime in a worker of its own and looks for conflicts. Call it from the main thread."""
-    from validate.latency.host import host_facts
+    from exporter.machine import machine_facts, machine_problems
 
     states = []
     for done, probe in enumerate(PROBES):
         if on_progress:
             on_progress(f"trying {probe}", done / len(PROBES))
         states.append(try_runtime(probe, log))
+    facts = machine_facts()
     problems = [*package_problems(), *environment_problems(dict(os.environ)), *runtime_problems(states)]
-    return Diagnosis(tuple(states), tuple(problems), host_facts())
+    problems += [Problem(what, mend) for what, mend in machine_problems(facts)]
+    return Diagnosis(tuple(states), tuple(problems), facts)
 
 
 def try_runtime(probe: Probe, log: Path | None = None) -> RuntimeState:
@@ -139,6 +141,9 @@ def package_problems(distribution: str = "edgeport") -> Iterator[Problem]:
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: CUDA may be gone.",
             "python -m pip uninstall -y onnxruntime onnxruntime-gpu && python -m pip install onnxruntime-gpu",
         )
+    from exporter.machine import wheel_problems
+
+    yield from (Problem(what, mend) for what, mend in wheel_problems(version_of))
 
 
 def environment_problems(environment: dict[str, str]) -> Iterator[Problem]:

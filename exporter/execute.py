@@ -97,9 +97,11 @@ def _error_of(row: OutputRow) -> float | None:
 def run_golden(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Worker: opens `path`, runs the inputs of the golden file `golden`, writes `outputs`."""
     from validate.runtimes import RuntimeOptions, open_artifact
+    from validate.runtimes.quantized import FloatEnds
 
-    inputs, _ = read_golden(Path(request["golden"]))
-    runtime = open_artifact(Path(request["path"]), RuntimeOptions(threads=1))
+    inputs, references = read_golden(Path(request["golden"]))
+    floats = [name for name, array in (*inputs.items(), *references.items()) if array.dtype.kind == "f"]
+    runtime = FloatEnds(open_artifact(Path(request["path"]), RuntimeOptions(threads=1)), floats)
     outputs = runtime.run(inputs)
     np.savez(request["outputs"], **{f"output/{name}": array for name, array in outputs.items()})  # type: ignore[arg-type]
     return {}

@@ -24,6 +24,23 @@ class BuildChoices:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What makes an artifact the one to ship.
+
+    Attributes:
+        objective: `latency`, `size` or `accuracy`.
+        max_latency_ms: greatest p50.
+        max_size_mb: greatest size in megabytes (10**6 bytes).
+        min_agreement: least share of samples of the checkpoint's class.
+    """
+
+    objective: str = "latency"
+    max_latency_ms: float | None = None
+    max_size_mb: float | None = None
+    min_agreement: float | None = None
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """What to make, how to judge it and how to time it.
 
@@ -35,6 +52,16 @@ class RunOptions:
         max_seconds: of timing, all rows together.
         require: devices without which the run fails.
         allow_inconclusive: an `inconclusive` verdict passes.
+        calibration: data for int8: a path, or `random`; None where no precision needs any.
+        calibration_method: of ONNX: `minmax`, `entropy` or `percentile`.
+        io: what a fully quantized TFLite file takes and gives: `float`, `int8` or `uint8`.
+        target_device: what quantized ONNX files are sized for, `cpu` or `tensorrt`.
+        fully_integer: a float operation in an int8 file fails the run.
+        rescue_budget: share of multiply-adds that may stay float to mend a precision that misses its gate; 0 is off.
+        choice: what an artifact must keep to, and what the recommendation goes by.
+        jobs: conversion workers at a time.
+        cache: a folder of finished artifacts, shared between bundles.
+        no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
         command: the argument vector, for the manifest.
     """
@@ -55,7 +82,18 @@ class RunOptions:
     require: tuple[str, ...] = ()
     allow_inconclusive: bool = False
     limits: Limits = field(default_factory=Limits)
+    jobs: int = 1
+    cache: Path | None = None
+    no_cache: bool = False
     force: bool = False
+    calibration: str | None = None
+    calibration_samples: int = 128
+    calibration_method: str = "minmax"
+    io: str = "float"
+    target_device: str = "cpu"
+    fully_integer: bool = False
+    rescue_budget: float = 0.1
+    choice: Choice = field(default_factory=Choice)
     judge: bool = True
     time: bool = True
     build: BuildChoices = field(default_factory=BuildChoices)

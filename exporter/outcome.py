@@ -15,7 +15,11 @@ def exit_code(manifest: Manifest, *, allow_inconclusive: bool = False) -> int:
 
 
 def gates_pass(manifest: Manifest, *, allow_inconclusive: bool = False) -> bool:
-    """Every verdict is `agree` (or an allowed `inconclusive`) and every timing that ran gave right answers."""
+    """Every verdict is `agree` (or an allowed `inconclusive`), every timing that ran gave right answers, every artifact
+    keeps to gates of its own (`--fully-integer`), and one keeps to the limits that were given.
+    """
     passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
     judged = all(verdict.status in passing for verdict in manifest.verdicts)
-    return judged and all(timing.status != "error" for timing in manifest.timings)
+    own = (gate for artifact in manifest.artifacts for gate in artifact.more().get("gates", ()))
+    kept = all(gate["passed"] for gate in own) and "unmet" not in manifest.recommended
+    return judged and kept and all(timing.status != "error" for timing in manifest.timings)

@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.derive import Makers, convert_all
 from converters.errors import EdgeportError, StepError, error_from_json
-from converters.routes import Conversion, ConvertOptions, Target, convert, resolve_targets
+from converters.routes import Conversion, ConvertOptions, Target
 from exporter.bundle import check_output, finish, staged, write_golden
 from exporter.describe import Findings, describe
+from exporter.details import Made, artifact_details, verdict_notes
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
+from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
+from exporter.rescue import Case, Rescue, rescue_missed
+from exporter.reuse import Shelf
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -43,7 +49,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         EdgeportError: the source or the options are refused, nothing could be made, or a required device is missing
             (the bundle is written all the same).
     """
-    targets = resolve_targets(options.formats, options.precisions)
+    targets = targets_of(options)
     source = find_source(given, options.build, options.seed)
     check_output(output, force=options.force)
 
@@ -52,21 +58,41 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         log.touch()
         share = _shares(options, progress)
         checkpoint = open_source(source, Path(scratch), log, share("build"))
-        conversion = convert(checkpoint, staging, _convert_options(targets, options, log), share("convert"))
+        calibrating = Calibrating(targets, options, Path(scratch), log)
+        how = _convert_options(targets, options, log, calibrating)
+        shelf = Shelf(None if options.no_cache else output, None if options.no_cache else options.cache)
+        makers = Makers(calibrating.ready, float32=shelf.around_convert)
+        derived = convert_all(checkpoint, staging, how, makers, share("convert"))
+        conversion = derived.conversion
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
+        rescues: dict[Path, Rescue] = {}
+        dropped: dict[str, str] = {}
+        if agreement is not None:
+            judged = _compare_options(staging, options)
+            case = Case(checkpoint.path, staging / GOLDEN, calibrating.how(), judged, share("validate"))
+            agreement, rescues = rescue_missed(derived, agreement, case, options)
+            if AUTO in options.precisions:
+                agreement, dropped = keep_passing(conversion, agreement)
+        shutil.rmtree(staging / ".float32", ignore_errors=True)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
-        findings = Findings(source, checkpoint, conversion, agreement, latency)
+        made = Made(conversion, calibrating.data, rescues)
+        details = artifact_details(made, checkpoint.path, options, log)
+        findings = Findings(
+            source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped
+        )
         manifest = finish(staging, describe(findings, staging, options))
 
     _required_devices(latency, options, output)
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
 
 
-def _convert_options(targets: tuple[Target, ...], options: RunOptions, log: Path) -> ConvertOptions:
+def _convert_options(
+    targets: tuple[Target, ...], options: RunOptions, log: Path, calibrating: Calibrating
+) -> ConvertOptions:
     return ConvertOptions(
-        targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, limits=options.limits,
-        log=log,
+        targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, jobs=options.jobs,
+        limits=options.limits, log=log, on_loaded=calibrating.on_loaded,
     )  # fmt: skip
 
 
@@ -82,13 +108,17 @@ def _judge(
     reference: Path, conversion: Conversion, staging: Path, options: RunOptions, progress: Progress
 ) -> Agreement:
     """Every artifact, opened again from disk, against the checkpoint; writes the golden vectors."""
-    compare_options = CompareOptions(
+    paths = [a.path for a in conversion.artifacts]
+    agreement = compare(reference, paths, _compare_options(staging, options), progress)
+    write_golden(staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
+    return agreement
+
+
+def _compare_options(staging: Path, options: RunOptions) -> CompareOptions:
+    return CompareOptions(
         inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
         limits=options.limits, log=staging / LOG, tolerances=options.tolerances, fixed_batch=options.batch,
     )  # fmt: skip
-    agreement = compare(reference, [a.path for a in conversion.artifacts], compare_options, progress)
-    write_golden(staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
-    return agreement
 
 
 def _time(conversion: Conversion, staging: Path, options: RunOptions, progress: Progress) -> Latency:

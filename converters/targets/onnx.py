@@ -11,8 +11,10 @@ import numpy as np
 
 from converters.errors import StepError, UnsupportedError, UsageError
 from converters.signature import Signature
+from converters.targets.onnx_file import skeleton, write_model
 from converters.targets.onnx_fuse import fuse_affine
 from converters.targets.onnx_graph import canonical_model, fold_constants, settle_loops
+from converters.targets.onnx_merge import merge_equal
 from converters.targets.weights import ordered_outputs, weightless
 from converters.tracing import Traced
 
@@ -21,6 +23,13 @@ OPSETS = range(13, 19)
 """tf2onnx 1.17 writes up to opset 18; below 13 quantization has no per-channel form."""
 
 _IR_VERSION = 8  # what ONNX 1.13 to 1.15 write: runtimes of old devices refuse newer files
+
+_PASSES = (
+    "optimize_transpose", "fold_constants", "loop_optimizer", "global_pool_optimizer", "remove_identity",
+    "remove_back_to_back",
+)  # fmt: skip
+"""Of tf2onnx's twelve passes those that a float graph gains by. `global_pool_optimizer` may cost a node, but
+GlobalAveragePool has an integer kernel and ReduceMean none. What `merge_duplication` keeps depends on the process."""
 
 WEIGHTLESS, FROZEN = "weightless", "frozen"
 
@@ -58,12 +67,13 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
     fuse_affine(model, constants)
+    merge_equal(model, constants, outputs)
     signature = traced.signature
     renames = dict(zip([*inputs, *outputs], [*signature.input_names, *signature.output_names], strict=True))
-    finished = canonical_model(model, constants, renames, outputs)
+    finished, initializers = canonical_model(model, constants, renames, outputs)
     _declare(finished, signature)
-    _check(finished)
-    path.write_bytes(finished.SerializeToString(deterministic=True))
+    _check(skeleton(finished, initializers))
+    write_model(finished, initializers, path)
     return OnnxFile(road, opset)
 
 
@@ -82,7 +92,6 @@ def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], ops
     from tf2onnx import optimizer, tf_loader, tfonnx
 
     with tf.Graph().as_default():
-        tf.import_graph_def(definition, name="")
         lean = tf_loader.tf_optimize(list(inputs), list(outputs), definition)
     lean = _with_inputs(lean, definition, inputs)
     with tf.Graph().as_default() as graph:
@@ -92,7 +101,8 @@ def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], ops
                 graph, opset=opset, input_names=list(inputs), output_names=list(outputs),
                 custom_op_handlers={"Erfc": (_erfc, [])},
             )  # fmt: skip
-            converted = optimizer.optimize_graph(converted, catch_errors=False)
+            passes = {name: optimizer._get_optimizers()[name] for name in _PASSES}
+            converted = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
             return converted.make_model("edgeport")
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
             reason = " ".join(str(cause).split())[:300]

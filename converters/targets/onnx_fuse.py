@@ -67,6 +67,7 @@ def _fuse_chain(graph: _Graph, node: Any) -> list[Any]:
     """Absorbs what follows `node`; returns the nodes that are no longer needed."""
     scale, shift = np.array(1.0), np.array(0.0)
     absorbed: list[Any] = []
+    factors_taken = 0
     last = node
     while True:
         follower = graph.sole_reader(last.output[0])
@@ -74,9 +75,11 @@ def _fuse_chain(graph: _Graph, node: Any) -> list[Any]:
         if factors is None:
             break
         scale, shift = scale * factors[0], shift * factors[0] + factors[1]
+        factors_taken += {"Mul": 1, "Div": 2}.get(follower.op_type, 0)  # a reciprocal is no float32 number
         absorbed.append(follower)
         last = follower
-    if absorbed and _apply(graph, node, scale, shift):
+    # A single product rounds in float32 as it does in float64, in a third of the time.
+    if absorbed and _apply(graph, node, scale.astype(np.float32) if factors_taken <= 1 else scale, shift):
         node.output[0] = last.output[0]
         return absorbed
     return []
@@ -136,12 +139,13 @@ def _apply(graph: _Graph, node: Any, scale: Array, shift: Array) -> bool:
     biased = len(node.input) > 2 and node.input[2] != ""
     if not plain or (node.op_type == "MatMul" and has_shift) or (biased and node.input[2] not in graph.constants):
         return False
-    weight = graph.constants[node.input[1]].astype(np.float64)
+    weight = graph.constants[node.input[1]].astype(scale.dtype, copy=False)
     axis = _CHANNEL_AXIS[node.op_type] % weight.ndim
     column = scale.reshape([-1 if k == axis else 1 for k in range(weight.ndim)]) if scale.ndim else scale
     _replace(graph, node, 1, weight * column)
     if biased or has_shift:
         old = graph.constants[node.input[2]].astype(np.float64) if biased else np.float64(0)
+        scale = scale.astype(np.float64)
         channels = _channels(node, weight)
         _replace(graph, node, 2, np.broadcast_to(old * scale + shift, (channels,)))
     return True

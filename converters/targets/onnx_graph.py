@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from converters.targets.onnx_merge import refill, settle_identities
+from converters.targets.onnx_order import has_subgraph, in_order, inputs_of
 from converters.targets.weights import Array
 
 _NEVER_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -34,9 +36,9 @@ def fold_constants(model: Any, weights: Mapping[str, Array]) -> dict[str, Array]
     kept = []
     for node in model.graph.node:  # tf2onnx hands them out in topological order
         known = all(not i or i in constants or i in pending for i in node.input)
-        if known and node.input and not _has_subgraph(node) and node.op_type not in _NEVER_FOLDED:
+        if known and node.input and not has_subgraph(node) and node.op_type not in _NEVER_FOLDED:
             pending.update({output: node for output in node.output if output})
-        elif node.op_type == "Constant" and not _has_subgraph(node):
+        elif node.op_type == "Constant" and not has_subgraph(node):
             constants[node.output[0]] = _evaluate(node, {}, model)[node.output[0]]
         else:
             kept.append(node)
@@ -119,7 +121,7 @@ _QUICK: dict[str, Callable[[Any, list[Array]], Array]] = {
 
 def canonical_model(
     model: Any, constants: Mapping[str, Array], renames: Mapping[str, str], outputs: Sequence[str]
-) -> Any:
+) -> tuple[Any, dict[str, Array]]:
     """A new model: nodes in the order in which the outputs reach them, names by structure, nothing unused.
 
     tf2onnx walks Python sets, so its names and orders differ from process to process. The depth-first order from the
@@ -127,52 +129,31 @@ def canonical_model(
 
     Args:
         renames: the graph's input and output names -> the signature's names.
+
+    Returns:
+        The model without initializers, and the constants under their new names in the order of their first use.
     """
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     names = _Names(renames)
     graph = model.graph
-    nodes = _reached(graph, outputs)
+    nodes = in_order(graph, outputs)
     for node in nodes:
         for name in node.output:
             names.assign(name, node)
     renamed = []
     used: dict[str, None] = {}
     for node in nodes:
-        used |= dict.fromkeys(n for n in _inputs_of(node) if n in constants)
+        used |= dict.fromkeys(n for n in inputs_of(node) if n in constants)
         renamed.append(names.renamed(node, constants))
-    initializers = [numpy_helper.from_array(constants[n], names[n]) for n in used]
     domains = {node.domain for node in _all_nodes(renamed)} | {""}
-    return helper.make_model(
-        helper.make_graph(renamed, "edgeport", [], [], initializer=initializers),
+    finished = helper.make_model(
+        helper.make_graph(renamed, "edgeport", [], []),
         opset_imports=[o for o in model.opset_import if o.domain in domains],
         producer_name="edgeport", ir_version=onnx.IR_VERSION,
     )  # fmt: skip
-
-
-def _reached(graph: Any, outputs: Sequence[str]) -> list[Any]:
-    """Depth-first postorder from the outputs, with an explicit stack: deep networks overflow Python's."""
-    producer = {name: node for node in graph.node for name in node.output if name}
-    order: list[Any] = []
-    done: set[int] = set()
-    stack: list[tuple[Any, Iterator[str]]] = []
-    for output in outputs:
-        if output in producer:
-            stack.append((producer[output], iter(_inputs_of(producer[output]))))
-        while stack:
-            node, names = stack[-1]
-            if id(node) in done:
-                stack.pop()
-                continue
-            following = next((n for n in names if n in producer and id(producer[n]) not in done), None)
-            if following is None:
-                done.add(id(node))
-                order.append(node)
-                stack.pop()
-            else:
-                stack.append((producer[following], iter(_inputs_of(producer[following]))))
-    return order
+    return finished, {names[n]: constants[n] for n in used}
 
 
 class _Names:
@@ -200,7 +181,7 @@ class _Names:
         taken.add(candidate)
         return candidate
 
-    def renamed(self, node: Any, constants: Mapping[str, Array]) -> Any:
+    def renamed(self, node: Any, constants: Collection[str]) -> Any:
         """A copy of the node under its new names, bodies of loops and branches included.
 
         A constant is named after the first node that reads it: `<node>/weight`, `/bias`, `/input_<k>`.
@@ -210,8 +191,10 @@ class _Names:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         copy.name = self._unique(_GENERATED.sub("", node.name) or node.op_type, self._nodes)
-        copy.doc_string = ""
-        for position, name in enumerate(_inputs_of(node)):
+        copy.ClearField("doc_string")
+        if not copy.domain:
+            copy.ClearField("domain")  # set to nothing and not set are other bytes
+        for position, name in enumerate(inputs_of(node)):
             if name in constants and name not in self._new:
                 role = _ROLES.get((node.op_type, position), f"input_{position}")
                 self._new[name] = self._unique(f"{copy.name}/{role}", self._taken)
@@ -219,39 +202,36 @@ class _Names:
         copy.output[:] = [self[o] for o in node.output]
         for attribute in copy.attribute:
             for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                self._rename_body(body, constants)
+                self._rename_body(body, copy.name)
         return copy
 
-    def _rename_body(self, body: Any, constants: Mapping[str, Array]) -> None:
-        locals_ = [v.name for v in (*body.input, *body.initializer)] + [o for n in body.node for o in n.output]
-        for name in locals_:
-            self.assign(name)
-        body.name = "body"
-        for value in (*body.input, *body.output, *body.initializer):
+    def _rename_body(self, body: Any, owner: str) -> None:
+        """A loop's or branch's body, like the graph: nodes as its outputs reach them, constants by their reader."""
+        if not any(has_subgraph(node) for node in body.node):
+            settle_identities(body)
+        nodes = in_order(body, [o.name for o in body.output])
+        initializers = {i.name: i for i in body.initializer}
+        for k, value in enumerate(body.input):
+            self._new[value.name] = self._unique(f"{owner}/carried_{k}", self._taken)
+        for node in nodes:
+            for name in node.output:
+                self.assign(name, node)
+        renamed = [self.renamed(node, initializers) for node in nodes]
+        for value in body.output:
+            if value.name in initializers:
+                self.assign(value.name)
+        used = [n for n in dict.fromkeys(self._new) if n in initializers]
+        kept = [initializers[n] for n in used]
+        for value in (*body.input, *body.output, *kept):
             value.name = self[value.name]
+        body.name = "body"
         del body.value_info[:]
-        renamed = [self.renamed(node, constants) for node in body.node]
-        del body.node[:]
-        body.node.extend(renamed)
-
-
-def _has_subgraph(node: Any) -> bool:
-    return any(a.HasField("g") or a.graphs for a in node.attribute)
-
-
-def _inputs_of(node: Any) -> list[str]:
-    """What a node reads, names that its subgraphs take from outside included."""
-    names = [i for i in node.input if i]
-    for attribute in node.attribute:
-        for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-            inner = {v.name for v in (*body.input, *body.initializer)} | {o for n in body.node for o in n.output}
-            names += [n for node_ in body.node for n in _inputs_of(node_) if n not in inner]
-            names += [o.name for o in body.output if o.name not in inner]
-    return names
+        refill(body.initializer, kept)
+        refill(body.node, renamed)
 
 
 def _used_names(graph: Any) -> list[str]:
-    used = [name for node in graph.node for name in _inputs_of(node)]
+    used = [name for node in graph.node for name in inputs_of(node)]
     return list(dict.fromkeys([*used, *(o.name for o in graph.output)]))
 
 

@@ -9,9 +9,13 @@ from typing import Any
 from converters.errors import StepError, UnsupportedError
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_order import order_signature
+from converters.targets.tflite_weights import missing_kernels
 from converters.targets.weights import reached_variables
 from converters.tracing import Traced
 
+LARGEST = 1536 << 20
+"""Bytes of weights from which TFLite is refused: constants that the converter folds come on top."""
+_SMALL = 1024
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
@@ -19,20 +23,70 @@ def write_tflite(traced: Traced, saved_model: Path, path: Path, *, allow_flex: b
     """Writes `path` in float32 from the SavedModel that `traced` was saved as.
 
     Raises:
-        StepError: an operation that TFLite lacks (named, with its layer), or a file that came out without its weights.
+        UnsupportedError: an operation that TFLite lacks (named, with its layer), or weights beyond its 2 GiB.
+        StepError: a file that came out without its weights.
     """
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE_KEY])
-    sets = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    converter.target_spec.supported_ops = [*sets, tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else sets
+    _check_size(traced)
     try:
-        content = bytearray(converter.convert())
+        content = _converted(saved_model, allow_flex)
     except Exception as cause:  # the converter raises a bare Exception subclass of its own, RuntimeError and ValueError
-        raise _convert_error(cause) from cause
+        raise _explained(saved_model, cause) from cause
+    content = without_duplicates(content)
     order_signature(content, traced.signature)
     _check_weights(content, traced)
     path.write_bytes(content)
+
+
+def _check_size(traced: Traced) -> None:
+    """A flatbuffer's offsets end at 2 GiB: refuse before minutes of work."""
+    weights = sum(v.shape.num_elements() * v.dtype.size for v in reached_variables(traced.concrete).values())
+    if weights > LARGEST:
+        raise UnsupportedError(
+            f"The model has {weights / 2**30:.1f} GiB of weights, and a TFLite file ends at 2 GiB.",
+            next_step="Leave tflite out with -f: savedmodel and onnx hold such models.", step="convert",
+        )  # fmt: skip
+
+
+def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
+    """What `tf.lite.TFLiteConverter.from_saved_model` does, less the two times that it loads the SavedModel in Python.
+
+    Those serve its statistics and its error locations and take half of its time.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python import convert
+
+    sets = {tf.lite.OpsSet.TFLITE_BUILTINS} | ({tf.lite.OpsSet.SELECT_TF_OPS} if allow_flex else set())
+    return bytearray(convert.convert_saved_model(
+        saved_model_dir=str(saved_model), saved_model_version=1, saved_model_tags={tf.saved_model.SERVING},
+        saved_model_exported_names=[SIGNATURE_KEY], experimental_enable_resource_variables=True,
+        enable_composite_direct_lowering=True, select_user_tf_ops=set(), target_ops=sets,
+    ))  # fmt: skip
+
+
+def _explained(saved_model: Path, cause: BaseException) -> StepError:
+    """The failure with the layers that it is about: only the public converter knows where operations come from."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE_KEY])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    try:
+        converter.convert()
+    except Exception as explained:  # as above
+        return _convert_error(explained)
+    return _convert_error(cause)
+
+
+def without_duplicates(content: bytearray) -> bytearray:
+    """The file with equal constants stored once; untouched where there are none."""
+    from tensorflow.lite.python import convert
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    buffers = (model.Buffers(k) for k in range(model.BuffersLength()))
+    digests = [hashlib.blake2b(b.DataAsNumpy()).digest() for b in buffers if b.DataLength() > _SMALL]
+    if len(set(digests)) == len(digests):
+        return content
+    return bytearray(convert.deduplicate_readonly_buffers(bytes(content)))
 
 
 def _convert_error(cause: BaseException) -> StepError:
@@ -64,24 +118,23 @@ def _layer_of(error: Any) -> str:
 
 
 def _check_weights(content: bytearray, traced: Traced) -> None:
-    """No variable op, and at least as many constant bytes as the distinct weights that the outputs depend on.
+    """No variable op, and every kernel that the outputs depend on is inside, as it is or in a folded form.
 
     `TFLiteConverter.from_concrete_functions` on an unfrozen function silently writes a file without weights (design).
+    Loops take their kernels apart; there, and where the SavedModel is the source, the sum of the bytes is checked.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
+    kernels = {n: v.numpy() for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
     held = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
-    distinct: dict[bytes, int] = {}
-    for variable in reached_variables(traced.concrete).values():
-        value = variable.numpy()
-        if value.ndim >= 2:
-            distinct[hashlib.sha256(value.tobytes()).digest()] = value.nbytes
-    needed = sum(distinct.values())
-    if codes & _VARIABLE_OPS or held < needed:
+    distinct = {hashlib.blake2b(value.tobytes()).digest(): value.nbytes for value in kernels.values()}
+    missing = [] if traced.recurrent else missing_kernels(content, kernels)
+    if codes & _VARIABLE_OPS or held < sum(distinct.values()) or missing:
+        lost = f": {', '.join(missing[:3])}" if missing else ""
         raise StepError(
-            f"The TFLite file came out without its weights ({held} bytes of constants for {needed} bytes of weights).",
+            f"The TFLite file came out without all of its weights{lost}.",
             next_step="Report this model's architecture; leave tflite out with -f meanwhile.", step="convert",
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +65,12 @@ def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | 
     needed = _needed(source, [t.op.name for t in concrete.outputs])
     definition = graph_pb2.GraphDef(versions=source.versions, library=source.library)
     weights: dict[str, Array] = {}
+    reads = {n.name: _producer(n.input[0]) for n in source.node if n.op == "ReadVariableOp" and n.name in needed}
     for node in source.node:
         if node.name in variables:
             _add_weight(definition, node.name, variables[node.name].numpy(), weights)
-        elif node.name in needed:
-            rewritten = _without_resources(node, set(variables))
+        elif node.name in needed and node.name not in reads:
+            rewritten = _without_resources(node, reads, set(variables))
             if rewritten is None:
                 return None
             definition.node.extend(rewritten)
@@ -124,21 +125,17 @@ def _add_weight(definition: Any, name: str, value: Array, weights: dict[str, Arr
     node.attr["dtype"].type = dtype
 
 
-def _without_resources(node: Any, variables: set[str]) -> list[Any] | None:
-    """The node with variable reads turned into plain ops; None when it takes a variable in another way."""
+def _without_resources(node: Any, reads: Mapping[str, str], variables: set[str]) -> list[Any] | None:
+    """The node taking weights themselves instead of their reads; None when it takes a variable in another way."""
     from tensorflow.core.framework import node_def_pb2
 
     data = [i for i in node.input if not i.startswith("^")]
-    if not any(_producer(i) in variables for i in data):
+    if not any(i in variables for i in data):
         same = node_def_pb2.NodeDef()
         same.CopyFrom(node)
         del same.input[:]
-        same.input.extend(data)
+        same.input.extend(reads.get(_producer(i), i) for i in data)
         return [same]
-    if node.op == "ReadVariableOp":
-        read = node_def_pb2.NodeDef(name=node.name, op="Identity", input=data)
-        read.attr["T"].type = node.attr["dtype"].type
-        return [read]
     if node.op == "ResourceGather" and not node.attr["batch_dims"].i:
         return _gather(node, data)
     return None

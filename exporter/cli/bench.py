@@ -2,97 +2,152 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.errors import EdgeportError, RefusedError, StepError, error_from_json
+from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
-from exporter.cli.options import output_options
+from exporter.cli.options import limit_options, output_options
 
 if TYPE_CHECKING:
-    from validate.latency import Interval, Latency, Timing
+    from validate.latency import Latency, MeasureOptions, Timing
+    from validate.latency.earlier import Change
+    from validate.latency.tuning import Tuned
 
-PARTIAL = 10
+GATE_FAILED, PARTIAL = 1, 10
 _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
+_PATH = click.Path(path_type=Path)
+
+
+class NumbersType(click.ParamType[tuple[int, ...]]):
+    """`1,2,4`: whole numbers separated by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no whole number, nor several separated by commas", param, ctx)
 
 
 @click.command("bench")
-@click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to run; repeat for several. [cpu]")
-@click.option("--threads", multiple=True, type=int, metavar="N", help="Threads; repeat for several. [physical cores]")
-@click.option("--batch", "batches", multiple=True, type=int, metavar="N", help="Samples in a run; repeat. [1]")
+@click.option("--threads", multiple=True, type=NumbersType(), metavar="N,...", help="Threads. [physical cores]")
+@click.option("--batch", "batches", multiple=True, type=NumbersType(), metavar="N,...",
+              help="Samples in a run; a sweep ends when throughput stops growing. [1]")  # fmt: skip
+@click.option("--litert", multiple=True, type=click.Choice(["interpreter", "compiled"]),
+              help="LiteRT's interface; repeat for both. [interpreter]")  # fmt: skip
+@click.option("--xnnpack", multiple=True, type=click.Choice(["on", "off"]), help="LiteRT with XNNPACK. [on]")
+@click.option("--graph", "graphs", multiple=True, type=click.Choice(["off", "basic", "extended", "all"]),
+              help="ONNX Runtime's graph level; repeat. [all]")  # fmt: skip
+@click.option("--spinning", multiple=True, type=click.Choice(["on", "off"]), help="ONNX Runtime's idle threads. [on]")
+@click.option("--tf32", multiple=True, type=click.Choice(["on", "off"]), help="CUDA with TF32. [on]")
+@click.option("--conv-search", multiple=True, type=click.Choice(["exhaustive", "heuristic", "default"]),
+              help="CUDA's convolution search. [exhaustive]")  # fmt: skip
+@click.option("--boundary", multiple=True, type=click.Choice(["host", "device"]),
+              help="Arrays in and out, or data that stays on the device. [host]")  # fmt: skip
+@click.option("--tune", "tuning", is_flag=True, help="Find the fastest session settings for this machine.")
+@click.option("--profile", "profiling", is_flag=True, help="Where the time goes, by Keras layer and by kind.")
+@click.option("--cold", "cold_starts", default=1, show_default=True, metavar="N", help="Fresh processes to start.")
 @click.option("--max-seconds", default=60.0, show_default=True, metavar="S", help="Time for everything together.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the order and of inputs made up.")
-@click.option("--golden", type=click.Path(path_type=Path), help="Golden vectors (.npz); a bundle's own by default.")
+@click.option("--golden", type=_PATH, help="Golden vectors (.npz); a bundle's own by default.")
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
-@click.option("--save-samples", type=click.Path(path_type=Path), help="Folder for the raw samples (.npy, nanoseconds).")
+@click.option("--compare", "earlier", type=_PATH, metavar="OLD.json", help="Against an earlier result of such a host.")
+@click.option("--max-slowdown", metavar="P%", help="With --compare: exit with 1 when a row is slower than this.")
+@click.option("--junit", type=_PATH, metavar="FILE", help="Write the rows as JUnit XML.")
+@click.option("--markdown", type=_PATH, metavar="FILE", help="Write the tables for a pull request.")
+@click.option("--save-samples", type=_PATH, help="Folder for the raw samples (.npy, nanoseconds).")
+@click.option("--ssh", metavar="HOST", help="Measure on this board, with our own worker.")
+@click.option("--ssh-python", default="python3", show_default=True, metavar="PATH", help="The Python there.")
+@click.option("--ssh-options", default="", metavar="TEXT", help="More arguments for ssh, as one text.")
+@click.option("--adb", metavar="SERIAL", help="Measure on this phone, with the benchmark binary that is on it.")
+@limit_options
 @output_options
-def command(
-    artifacts: tuple[Path, ...], require: tuple[str, ...], save_samples: Path | None, console: Console, **chosen: Any
-) -> int:
-    """Time artifacts: p50, p90 and p99 with 95 % confidence intervals, load time, first run and memory.
+def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int:
+    """Time artifacts: p50, p90, p95 and p99 with 95 % confidence intervals, load time, first run and memory.
 
     ARTIFACT is a .tflite, .onnx or .ort file, a SavedModel folder, or a bundle, of which all artifacts are timed and
     checked against its golden answers. Several take turns in random order, so that what disturbs the machine hits all.
     """
-    from validate.latency import MeasureOptions, measure
+    from exporter.cli import bench_output
+    from exporter.cli.bench_inputs import expand, measure_options
+    from validate.latency.earlier import read_result
 
-    paths, golden_of = _expand(artifacts)
-    options = MeasureOptions(
-        devices=tuple(dict.fromkeys([*(chosen["devices"] or ["cpu"]), *require])),
-        batches=chosen["batches"] or (1,), max_seconds=chosen["max_seconds"], seed=chosen["seed"],
-        golden=chosen["golden"], golden_of={} if chosen["golden"] else golden_of,
-        **({"threads": chosen["threads"]} if chosen["threads"] else {}),
-    )  # fmt: skip
+    if chosen["max_slowdown"] and not chosen["earlier"]:
+        raise UsageError("--max-slowdown compares with nothing.", next_step="Give --compare OLD.json too.")
+    old = read_result(chosen["earlier"]) if chosen["earlier"] else None  # refused before minutes are spent
+    paths, golden_of = expand(artifacts)
+    options = measure_options(chosen, golden_of)
     with console.progress() as progress:
-        latency = measure(paths, options, progress)
-    if save_samples is not None:
-        latency.save_samples(save_samples)
-    show(console, latency)
-    _raise_failures(latency, require)
-    console.document(latency.to_json())
-    return PARTIAL if latency.errors else 0
+        latency, tuned = _measure(paths, options, chosen, progress)
+    changes = _changes(old, latency, chosen)
+    if chosen["save_samples"] is not None:
+        latency.save_samples(chosen["save_samples"])
+    bench_output.show(console, latency, changes, tuned)
+    bench_output.write(latency, changes, junit=chosen["junit"], markdown=chosen["markdown"])
+    _raise_failures(latency, chosen["require"])
+    _keep(artifacts, latency, tuned)
+    console.document(bench_output.document(latency, changes, tuned))
+    if latency.errors:
+        return PARTIAL
+    return GATE_FAILED if any(change.fails for change in changes) else 0
 
 
-def show(console: Console, latency: Latency) -> None:
-    """The rows as a table, and what they say of each other."""
-    columns = [
-        "artifact", "device", "threads", "batch", "p50 ms", "+-", "p90 ms", "p99 ms", "first ms", "load ms", "peak MiB",
-        "runs", "remarks",
-    ]  # fmt: skip
-    console.table("Latency, host to host", columns, [_cells(timing) for timing in latency.timings])
-    for compared in latency.comparisons:
-        ratio, settings = compared.ratio, f"{compared.candidate.device}, threads {compared.candidate.threads}"
-        within = "" if ratio.low is None else f" [{ratio.low:.3f}, {ratio.high:.3f}]"
-        console.say(
-            f"{compared.candidate.artifact.name} is {compared.verdict.value} against "
-            f"{compared.baseline.artifact.name}: ratio {ratio.value:.3f}{within} ({settings})"
+def _measure(
+    paths: list[Path], options: MeasureOptions, chosen: dict[str, Any], progress: Any
+) -> tuple[Latency, list[Tuned]]:
+    from validate.latency import measure
+    from validate.latency.adb import measure_on_phone
+    from validate.latency.board import Board
+    from validate.latency.insight import with_profiles
+    from validate.latency.tuning import tune
+
+    elsewhere = [name for name in ("ssh", "adb") if chosen[name]]
+    if len(elsewhere) > 1 or (elsewhere and (chosen["tuning"] or chosen["profiling"])):
+        raise UsageError(
+            f"--{elsewhere[0]} goes with none of --adb, --ssh, --tune and --profile.",
+            next_step="Ask for one of them at a time.",
         )
+    if chosen["adb"]:
+        return measure_on_phone(paths, options, chosen["adb"]), []
+    if chosen["ssh"]:
+        board = Board(chosen["ssh"], chosen["ssh_python"], tuple(shlex.split(chosen["ssh_options"])))
+        return measure(paths, replace(options, board=board), progress), []
+    latency, tuned = tune(paths, options, progress) if chosen["tuning"] else (measure(paths, options, progress), [])
+    return (with_profiles(latency, options, progress) if chosen["profiling"] else latency), tuned
 
 
-def _cells(timing: Timing) -> list[str]:
-    row, phases = timing.row, timing.phases
-    start = [row.artifact.name, row.device, str(row.threads), str(row.batch)]
-    if timing.p50_ms is None or phases is None:
-        return [*start, *[""] * 8, f"{timing.status.value}: {timing.reason}"]
-    return [
-        *start, _figure(timing.p50_ms), _spread(timing.p50_ms), _figure(timing.p90_ms), _figure(timing.p99_ms),
-        f"{phases.first_ms:.4g}", f"{phases.load_ms:.4g}", f"{phases.peak_rss_bytes / 2**20:.0f}",
-        str(len(timing.samples)), ", ".join(timing.flags),
-    ]  # fmt: skip
+def _changes(old: dict[str, Any] | None, latency: Latency, chosen: dict[str, Any]) -> list[Change]:
+    from validate.latency.earlier import compare_results, parse_share
+
+    if old is None:
+        return []
+    allowed = parse_share(chosen["max_slowdown"]) if chosen["max_slowdown"] else None
+    return compare_results(old, latency.to_json(), allowed, chosen["earlier"])
 
 
-def _figure(interval: Interval | None) -> str:
-    """The value; `n/a` where the samples are too few to know it."""
-    return f"{interval.value:.4g}" if interval is not None and interval.low is not None else "n/a"
+def _keep(artifacts: Sequence[Path], latency: Latency, tuned: list[Tuned]) -> None:
+    """Writes tuned settings and profiles into the manifest and the report of each bundle that was given."""
+    from exporter.cli.bench_inputs import keep
 
-
-def _spread(interval: Interval) -> str:
-    return "n/a" if interval.low is None else f"{interval.half_width:.1%}"
+    for given in artifacts:
+        if not (given / "manifest.json").is_file():
+            continue
+        settings = {found.artifact.name: found.to_json() for found in tuned if found.artifact.parent == given}
+        inside = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == given}
+        profiles = [profile for profile in latency.profiles if profile["artifact"] in inside]
+        if settings or profiles:
+            keep(given, settings, profiles)
 
 
 def _raise_failures(latency: Latency, require: Sequence[str]) -> None:
@@ -112,38 +167,3 @@ def _as_error(timing: Timing) -> EdgeportError:
         "code": timing.exit_code, "message": timing.reason, "next": timing.next_step,
         "file": str(timing.row.given), "step": "bench",
     })  # fmt: skip
-
-
-def _expand(artifacts: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:
-    """Bundles replaced by their artifacts, and the golden vectors of every artifact that lies in a bundle."""
-    paths: list[Path] = []
-    golden_of: dict[Path, Path] = {}
-    for given in artifacts:
-        members = _members(given) if (given / "manifest.json").is_file() else [given]
-        bundle = given if members != [given] else given.parent
-        golden = bundle / "golden.npz"
-        if (bundle / "manifest.json").is_file() and golden.is_file():
-            golden_of.update(dict.fromkeys(members, golden))
-        paths += members
-    return paths, golden_of
-
-
-def _members(bundle: Path) -> list[Path]:
-    """The artifacts that a bundle's manifest lists."""
-    manifest = bundle / "manifest.json"
-    try:
-        listed = [Path(row["path"]) for row in json.loads(manifest.read_text(encoding="utf-8"))["artifacts"]]
-    except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise RefusedError(
-            f"{manifest} cannot be read as a manifest ({type(cause).__name__}: {cause}).",
-            next_step="Check the bundle with edgeport verify.", file=manifest,
-        ) from cause  # fmt: skip
-    for path in listed:
-        if path.is_absolute() or ".." in path.parts:
-            raise RefusedError(
-                f"{manifest} lists {path}, which lies outside the bundle.",
-                next_step="Do not use this bundle: its manifest was not written by edgeport.", file=manifest,
-            )  # fmt: skip
-    if not listed:
-        raise RefusedError(f"{manifest} lists no artifact.", next_step="Make the bundle again.", file=manifest)
-    return [bundle / path for path in listed]

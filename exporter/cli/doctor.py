@@ -51,4 +51,13 @@ def _state(state: RuntimeState) -> str:
 def _machine(host: dict[str, object]) -> str:
     memory = host["memory_bytes"]
     gib = f", {memory / 2**30:.0f} GiB" if isinstance(memory, int) else ""
-    return f"{host['cpu']}, {host['cores']} cores{gib}, {host['system']} {host['kernel']}, Python {host['python']}"
+    flags = host.get("cpu_flags")
+    features = f" ({', '.join(flags)})" if isinstance(flags, list) else ""
+    quota = f", quota {host['cpu_quota']} CPUs" if host.get("cpu_quota") else ""
+    gpu = host.get("gpu")
+    driver = ""
+    if isinstance(gpu, dict):
+        missing = f"no GPU ({gpu.get('missing')})"
+        driver = f", {gpu['name']} with driver {gpu['driver']}" if "name" in gpu else f", {missing}"
+    system = f"{host['system']} {host['kernel']}, Python {host['python']}"
+    return f"{host['cpu']}{features}, {host['cores']} cores{quota}{gib}, {system}{driver}"

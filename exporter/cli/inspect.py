@@ -42,6 +42,8 @@ def _show(document: dict[str, Any], console: Console) -> None:
     if rows:
         console.table("", ["", "name", "shape", "dtype"], rows)
     _show_ops(document, console)
+    if document["integer"]:
+        _show_integer(document["integer"], console)
     for note in document["notes"]:
         console.say(f"note: {note}")
 
@@ -57,3 +59,16 @@ def _show_ops(document: dict[str, Any], console: Console) -> None:
     for key, words in (("flex_ops", "Flex (TensorFlow) operations"), ("custom_ops", "custom operations")):
         if document[key]:
             console.say(f"{words}: {', '.join(document[key])}")
+
+
+def _show_integer(integer: dict[str, Any], console: Console) -> None:
+    shares = {"integer": integer["integer_macs_share"], "hybrid": integer["hybrid_macs_share"]}
+    told = ", ".join(f"{share:.1%} {word}" for word, share in shares.items() if share is not None)
+    console.say(
+        f"by {integer['basis']}: {integer['integer_operations']} of {integer['operations']} operations are integer"
+        + (f"; multiply-adds: {told}" if told else "")
+    )
+    places = list(dict.fromkeys(f"{island['layer']} ({island['operation']})" for island in integer["islands"]))
+    if places:
+        shown = places if console.verbosity > 0 else places[:_TOP_OPS]
+        console.say(f"computed in float: {', '.join(shown)}" + (", ..." if len(places) > len(shown) else ""))

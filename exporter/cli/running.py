@@ -11,7 +11,7 @@ from converters.isolation import Limits
 from exporter.cli.build import parse_shape
 from exporter.cli.console import Console
 from exporter.models.settings import split_assignments
-from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, RunOptions
+from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions
 from exporter.pipeline import Outcome, run
 from exporter.report.terminal import terminal_tables
 
@@ -35,7 +35,12 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
         architecture=rest.pop("architecture"), input_shape=parse_shape(shape) if shape else None,
         classes=rest.pop("classes"), settings=split_assignments(assignments), weights=rest.pop("weights"),
     )  # fmt: skip
+    choice = Choice(
+        rest.pop("objective", "latency"), rest.pop("max_latency", None), rest.pop("max_size", None),
+        rest.pop("min_agreement", None),
+    )  # fmt: skip
     return RunOptions(
+        choice=choice,
         formats=rest.pop("formats") or DEFAULT_FORMATS,
         precisions=rest.pop("precisions") or DEFAULT_PRECISIONS,
         limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
@@ -73,6 +78,14 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
     for verdict in manifest.verdicts:
         if verdict.status != "agree":
             console.say(f"{verdict.artifact}: {verdict.status}: {verdict.reason}")
+    for artifact in manifest.artifacts:
+        for gate in artifact.more().get("gates", ()):
+            if not gate["passed"]:
+                console.say(f"{artifact.path}: {gate['gate']}: {gate['reason']}")
+    if unmet := manifest.recommended.get("unmet"):
+        console.say(str(unmet))
+    for note in dict.fromkeys(note for row in manifest.verdicts for note in row.notes if note.startswith("Calib")):
+        console.say(note)
     shares = [(verdict.artifact, row.accuracy) for verdict in manifest.verdicts for row in verdict.outputs]
     accuracies = [f"{artifact} {share:.1%}" for artifact, share in shares if share is not None]
     if accuracies:

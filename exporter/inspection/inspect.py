@@ -11,6 +11,7 @@ from converters.artifact import digest, size_of
 from converters.checkpoints.identify import check_h5, check_saved_model
 from converters.checkpoints.scan import scan_config
 from converters.errors import RefusedError
+from converters.formats import Format
 from converters.readers.facts import TensorFact, WeightFact, refusing
 from converters.readers.h5_file import H5Facts, read_h5
 from converters.readers.keras_file import parse_config, read_keras
@@ -19,6 +20,7 @@ from converters.readers.sniff import FileKind, sniff
 from converters.readers.tflite_file import read_tflite
 from converters.signature import BATCH, TensorSpec
 from exporter.inspection import precision
+from exporter.inspection.integer import count_integers
 from exporter.inspection.keras_signature import signature_of
 
 
@@ -36,6 +38,7 @@ class _Findings:
     flex_ops: list[str] = field(default_factory=list)
     custom_ops: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    integer: dict[str, Any] | None = None
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -64,6 +67,7 @@ def inspect(path: Path) -> dict[str, Any]:
         "flex_ops": found.flex_ops,
         "custom_ops": found.custom_ops,
         "notes": found.notes,
+        "integer": found.integer,
     }
 
 
@@ -135,6 +139,7 @@ def _tflite(path: Path) -> _Findings:
         outputs=_specs(signature.outputs if signature else facts.outputs),
         parameters=sum(t.elements for t in facts.constants), ops=dict(facts.ops),
         flex_ops=facts.flex_ops, custom_ops=[op for op in facts.custom_ops if op not in facts.flex_ops], notes=notes,
+        integer=_integer(path, Format.TFLITE, precision.of_tflite(facts)),
     )  # fmt: skip
 
 
@@ -146,7 +151,14 @@ def _onnx(path: Path) -> _Findings:
         "onnx", precision.of_onnx(facts), inputs=_specs(facts.inputs), outputs=_specs(facts.outputs),
         parameters=sum(i.elements for i in facts.initializers), ops=dict(facts.ops), opset=facts.opset,
         custom_ops=facts.custom_ops, notes=notes,
+        integer=_integer(path, Format.ONNX, precision.of_onnx(facts)),
     )  # fmt: skip
+
+
+def _integer(path: Path, fmt: Format, computes: str) -> dict[str, Any] | None:
+    """What a quantized file computes in; None for a file that computes in floats alone."""
+    report = count_integers(path, fmt) if "int" in computes else None
+    return report.to_json() if report is not None else None
 
 
 def _elements(weights: Iterable[WeightFact]) -> int:

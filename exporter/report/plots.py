@@ -84,7 +84,10 @@ def latency_plot(manifest: Manifest) -> Latency | None:
 
 
 def scatter_plot(manifest: Manifest) -> Scatter | None:
-    """Size against p50 for the artifacts timed on the first device; None where one point would stand alone."""
+    """Size against p50 for the artifacts timed on the first device; None where one point would stand alone.
+
+    Filled points are on the Pareto front of size, latency and error; hollow ones are beaten in all three.
+    """
     timed = timed_rows(manifest)
     sizes = {artifact.path: artifact.size_bytes for artifact in manifest.artifacts}
     first = (timed[0].device, timed[0].threads, timed[0].batch) if timed else None
@@ -93,15 +96,41 @@ def scatter_plot(manifest: Manifest) -> Scatter | None:
         return None
     points = [(row, row.p50_ms.value if row.p50_ms else 0.0, float(sizes[row.artifact])) for row in rows]
     x, y = Axis.over([p[1] for p in points]), Axis.over([p[2] for p in points])
+    front, lost = _front(manifest), _errors(manifest)
     legend = tuple(
-        say.clean(f"{row.artifact}: {say.size(int(size))}, {say.milliseconds(p50)}") for row, p50, size in points
+        say.clean(
+            f"{row.artifact}: {say.size(int(size))}, {say.milliseconds(p50)}{lost.get(row.artifact, '')}"
+            f"{', on the Pareto front' if row.artifact in front else ''}"
+        )
+        for row, p50, size in points
     )
     label = f"Size against median latency on {say.clean(rows[0].device)}. " + "; ".join(legend)
-    marks = [_point(number, x.at(p50), _height(y, size)) for number, (_, p50, size) in enumerate(points, 1)]
+    marks = [
+        _point(number, x.at(p50), _height(y, size), beaten=bool(front) and row.artifact not in front)
+        for number, (row, p50, size) in enumerate(points, 1)
+    ]
     svg = Markup('<svg class="scatter" height="250" role="img" aria-label="{}">{}{}{}</svg>').format(
         label, _grid_y(y), _grid_x(x), Markup("").join(marks)
     )
     return Scatter(svg, legend)
+
+
+def _front(manifest: Manifest) -> set[str]:
+    """Artifacts that no other one beats in size, latency and error at once; empty where no run has told."""
+    listed = manifest.recommended.get("pareto")
+    return {str(path) for path in listed} if isinstance(listed, list) else set()
+
+
+def _errors(manifest: Manifest) -> dict[str, str]:
+    """By artifact, its accuracy where there are labels, else how far its error lies below the signal."""
+    told = {}
+    for verdict in manifest.verdicts:
+        output = view.worst_output(verdict)
+        if output is not None and output.accuracy is not None:
+            told[verdict.artifact] = f", accuracy {say.percent(output.accuracy)}"
+        elif output is not None:
+            told[verdict.artifact] = f", error {say.decibels(output.sqnr_db, output.max_abs)} down"
+    return told
 
 
 def _marks(row: TimingRow) -> dict[str, float]:
@@ -163,12 +192,12 @@ def _grid_x(axis: Axis) -> Markup:
     return Markup("").join(parts)
 
 
-def _point(number: int, x: float, y: float) -> Markup:
+def _point(number: int, x: float, y: float, *, beaten: bool) -> Markup:
     dx, anchor = ("-9", "end") if x > 90 else ("9", "start")
     return Markup(
-        '<circle class="dot" cx="{0:.2f}%" cy="{1:.1f}" r="5"/>'
+        '<circle class="dot{5}" cx="{0:.2f}%" cy="{1:.1f}" r="5"/>'
         '<text class="mark" x="{0:.2f}%" y="{1:.1f}" dx="{2}" dy="-5" text-anchor="{3}">{4}</text>'
-    ).format(x, y, dx, anchor, number)
+    ).format(x, y, dx, anchor, number, " beaten" if beaten else "")
 
 
 def _line(kind: str, x1: str, x2: str, y1: float, y2: float) -> Markup:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from exporter.manifest import ArtifactRow, Manifest, OutputRow, TimingRow, VerdictRow
+from exporter.report import precisions
 from exporter.report import wording as say
 from exporter.report.headline import timed_rows
+
+_GROUPS_SHOWN = 15
 
 Kind = Literal["text", "name", "number", "status"]
 
@@ -148,6 +151,12 @@ def comparisons(manifest: Manifest) -> Table:
     return _table("Comparisons", columns, rows, "Below 1x the candidate is faster than the baseline.")
 
 
+def quantized(manifest: Manifest) -> Table:
+    """What quantized artifacts really compute in."""
+    columns = tuple(Column(title, kind) for title, kind in precisions.HEADERS)
+    return _table("Really integer?", columns, precisions.rows(manifest), precisions.NOTE)
+
+
 def failures(manifest: Manifest) -> Table:
     """Targets that were asked for and not made."""
     columns = (
@@ -207,7 +216,7 @@ def facts(manifest: Manifest) -> Table:
         ("parameters", parameters), ("content digest", manifest.content_digest),
         ("made", manifest.created), ("tool", f"{manifest.tool.name} {manifest.tool.version}"),
         *_flat(manifest.recommended, "recommended"), *_flat(manifest.preprocessing, "preprocessing"),
-        *_flat(manifest.environment, ""),
+        *_flat({k: v for k, v in manifest.environment.items() if k not in {"profiles", "controls"}}, ""),
     ]  # fmt: skip
     rows = [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in pairs if value is not None]
     return _table("Source and environment", (Column("What"), Column("Value")), rows)
@@ -221,9 +230,28 @@ def command(manifest: Manifest) -> str:
 def tables(manifest: Manifest) -> list[Table]:
     """All tables that have rows, the summary first."""
     makers = (
-        summary, failures, latency, agreement, comparisons, not_timed, notes, signature, facts,
+        summary, failures, quantized, latency, agreement, comparisons, not_timed, notes, signature, facts,
     )  # fmt: skip
-    return [table for make in makers if (table := make(manifest)).rows]
+    return [table for table in (*(make(manifest) for make in makers), *profiles(manifest)) if table.rows]
+
+
+def profiles(manifest: Manifest) -> list[Table]:
+    """Where the time goes, by kind and by Keras layer, of every artifact that `bench --profile` looked into."""
+    found: Any = manifest.environment.get("profiles") or []
+    columns = ("us", "Share", "Million multiply-adds", "Operations")
+    result = []
+    for profile in found:
+        for what, first in (("kinds", "Kind"), ("layers", "Keras layer")):
+            rows = [
+                [group["name"], say.figure(group["us"]), say.percent(group["share"]),
+                 say.figure(group["macs"] / 1e6), str(group["operations"])]
+                for group in profile.get(what, ())[:_GROUPS_SHOWN]
+            ]  # fmt: skip
+            share = profile.get("share_of_peak")
+            note = "" if share is None else f"At p50: {say.percent(share)} of this machine's measured float32 peak."
+            titles = (Column(first, "name"), *(Column(title, "number") for title in columns))
+            result.append(_table(f"Time of {profile['artifact']} by {first.lower()}", titles, rows, note))
+    return result
 
 
 def _table(title: str, columns: tuple[Column, ...], rows: Iterable[Iterable[str]], note: str = "") -> Table:

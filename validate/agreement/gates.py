@@ -60,6 +60,8 @@ GATES: dict[Precision, Gate] = {
     Precision.INT16X8: Gate(None, 20.0, 0.995, 2.0**-8, "provisional: int16x8 was measured at 50 dB"),
     Precision.DYNAMIC_INT8: Gate(None, 16.0, 0.99, 2.0**-7, "provisional: dynamic int8 was measured at 46 dB"),
     Precision.INT8: Gate(None, 13.0, 0.98, 2.0**-7, "provisional: int8 was measured at 43 dB; codes of 1/256"),
+    Precision.DYNAMIC_INT4: Gate(None, 8.0, 0.97, 2.0**-7, "provisional: 4-bit weights keep a quarter as many steps"),
+    Precision.DYNAMIC_INT4_B32: Gate(None, 8.0, 0.97, 2.0**-7, "provisional: as for dynamic_int4"),
 }  # fmt: skip
 
 TOLERANCES = ("noise_ratio", "sqnr_db", "top1")

@@ -31,6 +31,9 @@ from validate.runtimes.base import Array
 _MAPS = {"softmax": (softmax, 0.5), "sigmoid": (sigmoid, 0.25)}
 """The final maps and how much they can stretch a difference: |d softmax| <= |d x| / 2, |d sigmoid| <= |d x| / 4."""
 
+_LEFT_DB = 3.0
+"""What a reduced precision's probabilities must keep of their movement, whatever its logits keep."""
+
 _CREST = 4.0
 """Greatest error over rms error that a gate on the rms lets pass where a greatest error is needed."""
 
@@ -189,6 +192,7 @@ def _row(
         faults.append(f"{kept.flips} of {kept.count} labels change, and {gate.top1:.1%} must keep theirs")
     if basis == "logits":
         faults += _map_faults(values, str(kind), gate, judged.undecided)
+        faults += _lost_outputs(values, probability, str(kind), gate)
     status = DISAGREE if faults else INCONCLUSIVE if judged.dead_passes else AGREE
     return OutputRow(
         name=name, basis=basis, max_abs=gap.max_abs, rmse=gap.rmse,
@@ -295,3 +299,16 @@ def _map_faults(values: _Values, kind: str, gate: Gate, undecided: float) -> lis
     if worst <= limit:
         return []
     return [f"its probabilities lie {worst:.2g} from the {kind} of its logits (limit {limit:.2g})"]
+
+
+def _lost_outputs(values: _Values, gap: Difference, kind: str, gate: Gate) -> list[str]:
+    """A file may compute right logits and lose them in its last operation: an int8 sigmoid has steps of 1/256, which
+    give one constant for a network whose probabilities all lie near 0.5."""
+    moving = signal(values.wanted).moving_square
+    if gate.noise_ratio is not None or gap.mean_square <= moving * 10 ** (-_LEFT_DB / 10):
+        return []
+    return [
+        f"its {kind} loses what its logits tell: the error of the probabilities is "
+        f"{sqnr_db(moving, gap.mean_square):.1f} dB below what they move by, and a constant would have 0 dB "
+        f"(limit {_LEFT_DB:g} dB)"
+    ]

@@ -24,6 +24,7 @@ from validate.agreement.plan import Plan, make_plan, small_batches
 from validate.agreement.special import special_values
 from validate.agreement.structure import compare_structure
 from validate.agreement.taps import Tapped, open_tapped
+from validate.agreement.taps.quantized import in_floats
 from validate.runtimes import Arrays, RuntimeOptions, fixed_batch
 
 Run = Callable[[Mapping[str, Any]], tuple[Arrays, Arrays]]
@@ -92,7 +93,7 @@ def _drawing(request: Message, tapped: Any, signature: Signature) -> inputs_of.I
     model = _model(tapped)
     hints = {}
     if model is not None:
-        from validate.agreement.hints import input_hints
+        from converters.checkpoints.ranges import input_hints
 
         hints = input_hints(model)
     fixed = fixed_batch(signature) or 1
@@ -221,7 +222,7 @@ def _run_candidate(
     entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
 ) -> Message:
     work, options = Path(request["work"]), RuntimeOptions(threads=request["threads"])
-    tapped = open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"])
+    tapped = in_floats(open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"]), reference)
     signature = tapped.runtime.signature
     problems, notes = compare_structure(
         reference, signature, ordered=tapped.runtime.ordered, fixed_batch=request["fixed_batch"]

@@ -1,6 +1,8 @@
 """Inputs to judge and time models on: seeded ones by rule, or the user's own arrays and images."""
 
-from validate.inputs.drawn import UNKNOWN_SIZE, InputOptions, Inputs, Range, generate
+from converters.checkpoints.ranges import Range
+from converters.given import UNKNOWN_SIZE
+from validate.inputs.drawn import InputOptions, Inputs, generate
 from validate.inputs.given import LABELS, read
 
 __all__ = ["LABELS", "UNKNOWN_SIZE", "InputOptions", "Inputs", "Range", "generate", "read"]

@@ -10,35 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError, UsageError
+from converters.given import UNKNOWN_SIZE
 from converters.signature import Signature, TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-UNKNOWN_SIZE = 32
 _DEFAULT_INTEGERS = 10
-
-
-@dataclass(frozen=True)
-class Range:
-    """What an input's values are drawn from.
-
-    Attributes:
-        low: the least value.
-        high: the greatest value, which integers may take and floats come up to.
-        source: where the range comes from, in words.
-    """
-
-    low: float
-    high: float
-    source: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high, "source": self.source}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Range:
-        return cls(float(document["low"]), float(document["high"]), str(document["source"]))
 
 
 @dataclass(frozen=True)
@@ -49,7 +28,7 @@ class InputOptions:
         samples: how many.
         seed: of PCG64; every input has a stream of its own, derived from the seed and its name.
         value_range: draws every float input from here (`--input-range`).
-        hints: what the model says of its inputs, by name; see `validate.agreement.hints`.
+        hints: what the model says of its inputs, by name; see `converters.checkpoints.ranges`.
         unknown_size: stands for every dimension that is unknown and is not the batch.
     """
 

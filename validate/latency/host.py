@@ -61,6 +61,18 @@ def physical_cores() -> int:
     return max(1, min(len(cores), math.floor(quota) if quota else len(cores)))
 
 
+def cpus_for(threads: int) -> list[int]:
+    """The CPUs to pin a worker to: one of each physical core, the last ones first (interrupts favour CPU 0).
+
+    All that we may use where there are more threads than cores.
+    """
+    cores: dict[str, int] = {}
+    for cpu in sorted(_affinity()):
+        cores.setdefault(_siblings(cpu), cpu)
+    chosen = sorted(cores.values())
+    return sorted(_affinity()) if threads > len(chosen) else chosen[-threads:]
+
+
 def cpu_quota() -> float | None:
     """How many CPUs' time the control group (version 2 or 1) grants; None for no limit."""
     group = Path("/sys/fs/cgroup") / _own_group()

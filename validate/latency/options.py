@@ -9,8 +9,10 @@ from pathlib import Path
 from converters.errors import UsageError
 from converters.formats import format_of, precision_in_name
 from converters.isolation import Limits
+from validate.latency.board import Board
 from validate.latency.host import physical_cores
 from validate.latency.results import Row
+from validate.latency.variant import DEFAULT, Variant
 
 DEVICES = ("cpu", "cuda", "tensorrt")
 
@@ -23,8 +25,12 @@ class MeasureOptions:
         devices: of `cpu`, `cuda`, `tensorrt`.
         threads: intra-operator threads; the physical cores given to us by default.
         batches: samples in one run.
-        max_seconds: for everything, loading and warm-up included. At least three rounds are taken, however little is
-            left.
+        variants: session settings; one that means nothing to a row's runtime is taken once.
+        compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
+        board: where to measure, when not here (see `validate.latency.board`).
+        cold_starts: fresh processes whose way to the first answer is timed; the one that is then timed counts.
+        max_seconds: for everything, loading and warm-up included. At least six rounds are taken, however
+            little is left.
         seed: of the order within rounds, of inputs that are made up, and of the bootstrap.
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
             inputs are made up and answers stay unchecked.
@@ -37,6 +43,10 @@ class MeasureOptions:
     devices: tuple[str, ...] = ("cpu",)
     threads: tuple[int, ...] = field(default_factory=lambda: (physical_cores(),))
     batches: tuple[int, ...] = (1,)
+    variants: tuple[Variant, ...] = (DEFAULT,)
+    compare_settings: bool = False
+    board: Board | None = None
+    cold_starts: int = 1
     max_seconds: float = 60.0
     seed: int = 0
     golden: Path | None = None
@@ -55,6 +65,8 @@ class MeasureOptions:
                     f"A timing needs at least 1 in its {what}, not {min(values, default='none')}.",
                     next_step=f"Give {what} of 1 or more.",
                 )
+        if self.cold_starts < 1:
+            raise UsageError(f"{self.cold_starts} cold starts are too few.", next_step="Give --cold 1 or more.")
         if not self.max_seconds > 0:
             raise UsageError(
                 f"{self.max_seconds:g} seconds are too few to time anything.", next_step="Give --max-seconds above 0."
@@ -83,9 +95,10 @@ def rows_of(artifacts: Sequence[Path], options: MeasureOptions) -> list[Row]:
                 next_step="Export a checkpoint first (edgeport export), then time what it made.", file=path,
             )  # fmt: skip
         rows += [
-            Row(path, fmt, precision_in_name(path), device, threads, batch)
+            Row(path, fmt, precision_in_name(path), device, threads, batch, variant)
             for device in dict.fromkeys(options.devices)
             for threads in dict.fromkeys(options.threads)
             for batch in dict.fromkeys(options.batches)
+            for variant in dict.fromkeys(v.for_row(fmt, device) for v in options.variants)
         ]
     return rows

@@ -11,7 +11,9 @@ import numpy as np
 
 from converters.formats import Format, Precision
 from converters.signature import unique_names
-from validate.latency.statistics import Comparison, Interval, Samples
+from validate.latency.comparing import Comparison
+from validate.latency.statistics import Interval, Samples
+from validate.latency.variant import DEFAULT, Variant
 
 
 class Status(StrEnum):
@@ -24,7 +26,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration to be timed, in a process of its own. `given` is the artifact's path as the caller has it."""
+    """One configuration to be timed, in a process of its own.
+
+    Attributes:
+        given: the artifact's path as the caller has it.
+        control: it is the second process of an A/A control.
+    """
 
     given: Path
     format: Format
@@ -32,6 +39,8 @@ class Row:
     device: str
     threads: int
     batch: int
+    variant: Variant = DEFAULT
+    control: bool = False
 
     @property
     def artifact(self) -> Path:
@@ -45,7 +54,9 @@ class Row:
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"{self.artifact.name} ({self.device}, {threads}, batch {self.batch})"
+        variant = f", {self.variant.label}" if self.variant.label else ""
+        control = "A/A control of " if self.control else ""
+        return f"{control}{self.artifact.name} ({self.device}, {threads}, batch {self.batch}{variant})"
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,9 @@ class Phases:
     """What came before the steady state, and what the process used.
 
     Attributes:
+        cold_ms: from the start of the fresh process to its first answer (page cache warm), the interpreter's start,
+            imports and everything below included; the median of the cold starts taken.
+        cold_starts: how many were taken.
         import_ms: importing the runtime's library.
         load_ms: opening the artifact, engine builds included.
         first_ms: the first run.
@@ -64,6 +78,8 @@ class Phases:
         libraries: the frameworks that the process had loaded, with their versions.
     """
 
+    cold_ms: float
+    cold_starts: int
     import_ms: float
     load_ms: float
     first_ms: float
@@ -83,7 +99,9 @@ class Timing:
         next_step: what mends it.
         exit_code: of an `error`, see `converters.errors`; 0 otherwise.
         throughput: samples per second, one run after the other: batch / mean duration.
-        samples: int64 (n, 2): the round and the nanoseconds of each run.
+        samples: int64 (n, 2): the round and the nanoseconds of each run, tainted rounds included.
+        tainted: the rounds that something outside disturbed; the figures leave them out unless most are.
+        facts: what else the worker found out: CPUs it was pinned to, node placement, GPU memory.
         flags: what a reader must know before trusting the row.
     """
 
@@ -95,12 +113,15 @@ class Timing:
     size_bytes: int = 0
     p50_ms: Interval | None = None
     p90_ms: Interval | None = None
+    p95_ms: Interval | None = None
     p99_ms: Interval | None = None
     min_ms: float | None = None
     throughput: float | None = None
     phases: Phases | None = None
     samples: Samples = field(default_factory=lambda: np.empty((0, 2), np.int64), repr=False, compare=False)
     flags: tuple[str, ...] = ()
+    tainted: tuple[int, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
         """The document's row; `artifact` is relative to `base` where it lies below it."""
@@ -115,11 +136,15 @@ class Timing:
             "next": self.next_step,
             "threads": row.threads,
             "batch": row.batch,
-            "boundary": "host_to_host",
+            "boundary": row.variant.boundary,
+            "variant": row.variant.label,
+            "session": row.variant.to_json(),
             "size_bytes": self.size_bytes,
             **{name: value and value.to_json() for name, value in self.percentiles().items()},
             "min_ms": self.min_ms,
             "throughput": self.throughput,
+            "cold_ms": phases and phases.cold_ms,
+            "cold_starts": phases.cold_starts if phases else 0,
             "import_ms": phases and phases.import_ms,
             "load_ms": phases and phases.load_ms,
             "first_ms": phases and phases.first_ms,
@@ -129,22 +154,29 @@ class Timing:
             "cpu_ms": phases and phases.cpu_seconds * 1e3,
             "libraries": phases.libraries if phases else {},
             "samples": len(self.samples),
+            "tainted_rounds": list(self.tainted),
+            "facts": self.facts,
             "flags": list(self.flags),
         }
 
     def percentiles(self) -> dict[str, Interval | None]:
         """The intervals by their JSON names."""
-        return {"p50_ms": self.p50_ms, "p90_ms": self.p90_ms, "p99_ms": self.p99_ms}
+        return {"p50_ms": self.p50_ms, "p90_ms": self.p90_ms, "p95_ms": self.p95_ms, "p99_ms": self.p99_ms}
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two rows of the same device, threads and batch: candidate / baseline, and what is said of the candidate."""
+    """Two rows: candidate / baseline of p50, paired by round, and what is said of the candidate.
+
+    `noise_floor` is the difference below which nothing is claimed, from the A/A control of the same settings; None
+    where there was no control.
+    """
 
     baseline: Row
     candidate: Row
     ratio: Interval
     verdict: Comparison
+    noise_floor: float | None = None
 
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
         return {
@@ -153,18 +185,50 @@ class Compared:
             "device": self.candidate.device,
             "threads": self.candidate.threads,
             "batch": self.candidate.batch,
+            "baseline_variant": self.baseline.variant.label,
+            "candidate_variant": self.candidate.variant.label,
+            "noise_floor": self.noise_floor,
             "ratio": self.ratio.to_json(),
             "verdict": self.verdict.value,
         }
 
 
 @dataclass(frozen=True)
+class Control:
+    """An A/A control: one row's artifact in a second process. `noise_floor` is None where its rounds were too few."""
+
+    row: Row
+    ratio: Interval
+    noise_floor: float | None
+
+    def to_json(self, base: Path | None = None) -> dict[str, Any]:
+        return {
+            "artifact": shown(self.row.given, base), "device": self.row.device, "threads": self.row.threads,
+            "batch": self.row.batch, "variant": self.row.variant.label, "ratio": self.ratio.to_json(),
+            "noise_floor": self.noise_floor,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Latency:
-    """All rows of one measurement, what they say of each other, and the machine they were taken on."""
+    """All rows of one measurement, what they say of each other, and the machine they were taken on.
+
+    Attributes:
+        controls: the A/A controls.
+        noise: rounds, tainted ones by reason, canary, context switches.
+        notes: what was left out and why, in sentences.
+        profiles: where the time goes, one a profiled row (see `validate.latency.profile`).
+        peaks: the machine's measured peak, by threads.
+    """
 
     host: dict[str, Any]
     timings: tuple[Timing, ...]
     comparisons: tuple[Compared, ...] = ()
+    controls: tuple[Control, ...] = ()
+    noise: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    profiles: tuple[dict[str, Any], ...] = ()
+    peaks: tuple[dict[str, Any], ...] = ()
 
     @property
     def unavailable(self) -> tuple[Timing, ...]:
@@ -186,21 +250,31 @@ class Latency:
             "host": self.host,
             "timings": [timing.to_json(base) for timing in self.timings],
             "comparisons": [compared.to_json(base) for compared in self.comparisons],
+            "controls": [control.to_json(base) for control in self.controls],
+            "noise": self.noise,
+            "notes": list(self.notes),
+            "profiles": list(self.profiles),
+            "peaks": list(self.peaks),
         }
 
     def save_samples(self, folder: Path) -> list[Path]:
         """Writes each timed row's raw samples as `.npy`, int64 (n, 2): round index and nanoseconds.
 
-        Names are `<artifact>.<device>.t<threads>.b<batch>.npy`; a row that occurs twice gets `_1`.
+        Names are `<artifact>.<device>.t<threads>.b<batch>[.<variant>].npy`; a row that occurs twice gets `_1`.
         """
         timed = [t for t in self.timings if t.status is Status.OK]
         rows = [t.row for t in timed]
-        names = unique_names(f"{r.artifact.name}.{r.device}.t{r.threads}.b{r.batch}" for r in rows)
+        names = unique_names(_file_name(row) for row in rows)
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{name}.npy" for name in names]
         for path, timing in zip(paths, timed, strict=True):
             np.save(path, timing.samples, allow_pickle=False)
         return paths
+
+
+def _file_name(row: Row) -> str:
+    variant = row.variant.label.replace(", ", "-").replace(" ", "_")
+    return f"{row.artifact.name}.{row.device}.t{row.threads}.b{row.batch}" + (f".{variant}" if variant else "")
 
 
 def shown(path: Path, base: Path | None) -> str:

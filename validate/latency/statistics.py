@@ -1,4 +1,4 @@
-"""Percentiles and ratios with confidence intervals that hold when neighbouring samples resemble each other.
+"""Percentiles with confidence intervals that hold when neighbouring samples resemble each other.
 
 Consecutive runs of a model are not independent (lag-1 correlations of 0.5 to 0.8 are common on shared machines), so the
 textbook interval of a percentile is too narrow. The unit that is resampled here is the *round*: in each round every
@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -24,20 +23,9 @@ Samples = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 CONFIDENCE = 0.95
-SAME_WITHIN = 0.03
-CLAIM_BEYOND = 0.01
 RESAMPLES = 2000
 _MAX_CLUSTERS = 40
-_MIN_CLUSTERS = 5
-
-
-class Comparison(StrEnum):
-    """What is said of the candidate."""
-
-    FASTER = "FASTER"
-    SLOWER = "SLOWER"
-    SAME = "SAME"
-    AMBIGUOUS = "AMBIGUOUS"
+MIN_CLUSTERS = 5
 
 
 @dataclass(frozen=True)
@@ -85,63 +73,20 @@ def percentile(samples: Samples, p: float, *, seed: int = 0, resamples: int = RE
     order = np.argsort(samples[:, 1], kind="stable")
     ordered = samples[order, 1].astype(np.float64)
     value = float(ordered[_rank(p, len(ordered))])
-    clusters = _clusters(samples[:, 0])
+    clusters = clusters_of(samples[:, 0])
     count = int(clusters.max()) + 1
-    if not enough_samples(len(ordered), p) or count < _MIN_CLUSTERS:
+    if not enough_samples(len(ordered), p) or count < MIN_CLUSTERS:
         return Interval(value)
-    draws = _resampled_quantiles(ordered, clusters[order], p, _weights(count, resamples, seed))
+    draws = resampled_quantiles(ordered, clusters[order], p, draw_weights(count, resamples, seed))
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    wider = _student_factor(count)
-    worth = _independent_worth(ordered <= value, clusters[order])
-    exact_low, exact_high = _order_statistics(ordered, p, worth)
+    wider = student_factor(count)
+    worth = independent_worth(ordered <= value, clusters[order])
+    exact_low, exact_high = order_statistics(ordered, p, worth)
     return Interval(
         value,
         float(max(ordered[0], min(value - (value - low) * wider, exact_low))),
         float(max(value + (high - value) * wider, exact_high)),
     )
-
-
-def ratio_of_medians(baseline: Samples, candidate: Samples, *, seed: int = 0) -> Interval:
-    """Candidate / baseline: the geometric mean of the per-round ratios of medians, with its interval.
-
-    Pairing by round takes out what slows both alike. Rounds that only one of them has are left out.
-
-    Raises:
-        ValueError: they share no round.
-    """
-    mine, theirs = _round_medians(candidate), _round_medians(baseline)
-    shared = sorted(mine.keys() & theirs.keys())
-    if not shared:
-        raise ValueError("no common round")
-    logs = np.log([mine[k] / theirs[k] for k in shared])
-    clusters = _clusters(np.asarray(shared))
-    count = int(clusters.max()) + 1
-    value = float(np.exp(logs.mean()))
-    if count < _MIN_CLUSTERS:
-        return Interval(value)
-    sums = np.bincount(clusters, weights=logs)
-    sizes = np.bincount(clusters)
-    weights = _weights(count, RESAMPLES, seed)
-    means = (weights * sums).sum(axis=1) / (weights * sizes).sum(axis=1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    wider, centre = _student_factor(count), float(logs.mean())
-    low, high = centre - (centre - low) * wider, centre + (high - centre) * wider
-    return Interval(value, float(np.exp(low)), float(np.exp(high)))
-
-
-def verdict(ratio: Interval) -> Comparison:
-    """SAME where the whole interval lies within +-3 %, FASTER or SLOWER where all of it is over 1 % away from 1.
-
-    Else AMBIGUOUS. The 1 % is for what two processes of the same program differ by (memory layout): no interval over
-    rounds shows that.
-    """
-    if ratio.low is None or ratio.high is None:
-        return Comparison.AMBIGUOUS
-    if ratio.low >= 1 - SAME_WITHIN and ratio.high <= 1 + SAME_WITHIN:
-        return Comparison.SAME
-    if ratio.high < 1 - CLAIM_BEYOND:
-        return Comparison.FASTER
-    return Comparison.SLOWER if ratio.low > 1 + CLAIM_BEYOND else Comparison.AMBIGUOUS
 
 
 def is_steady(medians: Sequence[float], tolerance: float = 0.05) -> bool:
@@ -155,19 +100,19 @@ def _rank(p: float, n: int) -> int:
     return min(n - 1, max(0, math.ceil(p * n - 1e-9) - 1))
 
 
-def _clusters(rounds: Any) -> Any:
+def clusters_of(rounds: Any) -> Any:
     """The cluster of each sample: its round, or several neighbouring ones so that there are at most 40.
 
     Merging neighbours costs nothing where rounds are independent and widens the interval where they are not.
     """
     _, index = np.unique(rounds, return_inverse=True)
     count = int(index.max()) + 1
-    merged = math.ceil(count / min(_MAX_CLUSTERS, max(_MIN_CLUSTERS * 2, count // 6)))
+    merged = math.ceil(count / min(_MAX_CLUSTERS, max(MIN_CLUSTERS * 2, count // 6)))
     full = count // merged  # the last, incomplete group joins its neighbour
     return np.minimum(index // merged, full - 1)
 
 
-def _resampled_quantiles(ordered: Floats, clusters: Any, p: float, weights: Any) -> Floats:
+def resampled_quantiles(ordered: Floats, clusters: Any, p: float, weights: Any) -> Floats:
     """The p-quantile of each resample, shape (resamples,). `clusters` belongs to the sorted samples.
 
     A resample weighs each cluster, so what lies at or below a rank is a weighted sum of the clusters' counts there:
@@ -185,12 +130,12 @@ def _resampled_quantiles(ordered: Floats, clusters: Any, p: float, weights: Any)
     return ordered[low]
 
 
-def _weights(count: int, resamples: int, seed: int) -> Any:
+def draw_weights(count: int, resamples: int, seed: int) -> Any:
     """How often each of `count` clusters is drawn in each resample, shape (resamples, count)."""
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
 
 
-def _independent_worth(below: Any, clusters: Any) -> int:
+def independent_worth(below: Any, clusters: Any) -> int:
     """How many independent samples these are worth for the quantile that `below` tells the samples under.
 
     The design effect (Kish, "Survey Sampling", 1965): the variance of the clusters' shares below the quantile, over
@@ -205,7 +150,7 @@ def _independent_worth(below: Any, clusters: Any) -> int:
     return max(1, int(len(below) / max(1.0, observed / (len(below) * share * (1 - share)))))
 
 
-def _order_statistics(ordered: Floats, p: float, worth: int) -> tuple[float, float]:
+def order_statistics(ordered: Floats, p: float, worth: int) -> tuple[float, float]:
     """The samples between whose ranks the quantile lies, with 2.5 % binomial tails of `worth` samples on each side."""
     from scipy.stats import binom
 
@@ -216,7 +161,7 @@ def _order_statistics(ordered: Floats, p: float, worth: int) -> tuple[float, flo
     return float(ordered[max(0, low)]), float(ordered[min(n - 1, high)])
 
 
-def _student_factor(clusters: int) -> float:
+def student_factor(clusters: int) -> float:
     """How much wider than a percentile bootstrap's an interval from few clusters must be.
 
     Student's t over the normal quantile, and sqrt(k / (k - 1)) as a resample's variance is too small by (k - 1) / k.
@@ -226,9 +171,3 @@ def _student_factor(clusters: int) -> float:
     high = (1 + CONFIDENCE) / 2
     student = float(stdtrit(clusters - 1, high)) / float(stdtrit(1e9, high))
     return student * math.sqrt(clusters / (clusters - 1))
-
-
-def _round_medians(samples: Samples) -> dict[int, float]:
-    starts = np.flatnonzero(np.r_[True, np.diff(samples[:, 0]) != 0])
-    parts = np.split(samples, starts[1:])
-    return {int(part[0, 0]): float(np.median(part[:, 1])) for part in parts}

@@ -11,20 +11,27 @@ import importlib
 import importlib.metadata
 import itertools
 import math
+import os
+import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.errors import StepError
+from converters.errors import EdgeportError, StepError
 from converters.formats import Precision
 from converters.isolation import Channel, Message
+from validate.latency.calls import Call, check_synchronous, prepare
 from validate.latency.feeds import Feeds, Golden, check_answers, make_feeds
+from validate.latency.host import cpus_for, physical_cores
+from validate.latency.noise import canary_ns
+from validate.latency.placement import placement
 from validate.latency.statistics import is_steady
+from validate.latency.variant import Variant
 
 TARGET = "validate.latency.worker:serve"
 
@@ -51,79 +58,112 @@ class _Subject:
 
     runtime: Any
     feeds: Feeds
-    calls: list[Callable[[], Any]]
+    calls: list[Call]
     golden: Golden | None
     turn: int = 0
 
     def timed(self, count: int) -> list[int]:
         """Nanoseconds of `count` runs. The garbage collector is off meanwhile."""
-        clock = time.perf_counter_ns
-        calls = list(itertools.islice(itertools.cycle(self.calls), self.turn, self.turn + count))
+        runs = [call.run for call in itertools.islice(itertools.cycle(self.calls), self.turn, self.turn + count)]
         self.turn = (self.turn + count) % len(self.calls)
-        durations = [0] * count
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            for k, call in enumerate(calls):
-                start = clock()
-                call()
-                durations[k] = clock() - start
-        finally:
-            if collecting:
-                gc.enable()
-        return durations
+        return time_calls(runs)
+
+
+def time_calls(runs: Sequence[Callable[[], Any]]) -> list[int]:
+    """Nanoseconds of each call, one after the other, with the garbage collector off: the inmost loop of all timings."""
+    clock = time.perf_counter_ns
+    durations = [0] * len(runs)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for k, run in enumerate(runs):
+            start = clock()
+            run()
+            durations[k] = clock() - start
+    finally:
+        if collecting:
+            gc.enable()
+    return durations
 
 
 def serve(request: Message, channel: Channel) -> Message:
     """Opens, runs first, warms up, then times slots until told to finish; checks the answers last.
 
-    Sends `{"ready": ...}` when warm, `{"unavailable": ...}` when the device is not there, `{"slot": ...}` per slot.
-    Returns the memory figures. Events name the phase, so that a time-out can say where it hung.
+    Sends `{"first": ...}` after the first answer, `{"ready": ...}` when warm, `{"unavailable": ...}` when the device is
+    not there, `{"slot": ...}` per slot. Returns the memory figures. Events name the phase, so that a time-out can say
+    where it hung. A request with `cold_only` ends after the first answer.
     """
     from validate.runtimes import DeviceUnavailableError
 
+    request["cores"] = physical_cores()  # before we narrow them ourselves
+    pin(cpus_for(int(request["threads"])) if request["device"] == "cpu" else [])
     try:
         subject, phases = _prepare(request, channel)
     except DeviceUnavailableError as error:
         channel.send({"unavailable": {"reason": error.message, "next": error.next_step}})
         return {}
+    if request.get("cold_only"):
+        return {"cold_ms": phases["cold_ms"]}
     channel.event(phase="warm-up")
     runs, p50_ns, steady = _warm_up(subject, float(request["warmup_s"]))
     channel.send({"ready": {**phases, "warmup_runs": runs, "p50_ns": p50_ns, "steady": steady}})
+    _serve_slots(subject, channel)
+    return _finish(subject, phases, request)
+
+
+def pin(cpus: Sequence[int]) -> None:
+    """Keeps this process and the threads that it will start on these CPUs; before any library makes its pool."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        with suppress(OSError):  # they were taken from us meanwhile: the row's facts then say where it ran
+            os.sched_setaffinity(0, cpus)
+
+
+def _serve_slots(subject: _Subject, channel: Channel) -> None:
     while True:
         command = channel.receive()
         if command is None:
             raise BrokenPipeError  # the parent is gone
         if command["do"] == "finish":
-            break
+            return
         channel.send({"slot": _slot(subject, int(command["calls"]))})
-    used = max(phases.pop("load_peak_bytes"), _resident("VmHWM") - subject.feeds.nbytes)
-    peak = used - phases["idle_rss_bytes"]
+
+
+def _finish(subject: _Subject, phases: Message, request: Message) -> Message:
+    """Memory first, then the answers of the very calls that were timed."""
+    used = max(phases["load_peak_bytes"], _resident("VmHWM") - subject.feeds.nbytes)
+    facts = placement(subject.runtime, request["device"])
     precision = Precision(request["precision"]) if request["precision"] else None
-    for feed, expected in zip(subject.feeds.inputs, subject.feeds.expected, strict=False):
-        check_answers(expected, subject.runtime.run(feed), precision)
-    return {"peak_rss_bytes": max(0, peak), "libraries": _loaded_libraries()}
+    for call, expected in zip(subject.calls, subject.feeds.expected, strict=False):
+        check_answers(expected, call.read(call.run()), precision)
+    return {
+        "peak_rss_bytes": max(0, used - phases["idle_rss_bytes"]), "libraries": _loaded_libraries(), "facts": facts,
+    }  # fmt: skip
 
 
 def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
     """Everything up to the first run, each phase timed apart."""
-    from validate.runtimes import RuntimeOptions, open_artifact, runtime_name
+    from validate.runtimes import open_artifact, runtime_name
 
     path = Path(request["artifact"])
+    variant = Variant.from_json(request.get("variant", {}))
     golden = Golden.read(Path(request["golden"])) if request["golden"] else None
     channel.event(phase="import")
     _, import_ms = _clocked(lambda: _import(_LIBRARIES[runtime_name(path)]))
     _forget_peak()
     idle = _resident("VmRSS")
     channel.event(phase="load")
-    options = RuntimeOptions(device=request["device"], threads=int(request["threads"]))
-    runtime, load_ms = _clocked(lambda: open_artifact(path, options))
+    runtime, load_ms = _clocked(lambda: open_artifact(path, runtime_options(request, variant)))
     load_peak = _resident("VmHWM")
     feeds = make_feeds(runtime.signature, int(request["batch"]), int(request["seed"]), golden)
-    subject = _Subject(runtime, feeds, [_call(runtime, feed) for feed in feeds.inputs], golden)
+    calls = prepare(runtime, feeds.inputs, variant.boundary)
+    subject = _Subject(runtime, feeds, calls, golden)
     channel.event(phase="first run")
-    first_ns = subject.timed(1)[0]
+    first_ns = _first_run(subject, path)
+    cold_ms = (time.monotonic_ns() - int(request["spawned_ns"])) / 1e6
+    if request["device"] != "cpu":
+        check_synchronous(calls, time.perf_counter_ns)
     return subject, {
+        "cold_ms": cold_ms,
         "import_ms": import_ms,
         "load_ms": load_ms,
         "first_ms": first_ns / 1e6,
@@ -131,15 +171,34 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
         "load_peak_bytes": load_peak,
         "checked": bool(feeds.expected),
         "notes": list(getattr(runtime, "notes", ())),
+        "cores": request["cores"],
+        "cpus": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     }
 
 
-def _call(runtime: Any, feed: dict[str, Any]) -> Callable[[], Any]:
-    """One run, arrays in and arrays out, with nothing of ours inside that an application would not do."""
-    session = getattr(runtime, "session", None)
-    if session is not None:
-        return lambda: session.run(None, feed)
-    return lambda: runtime.run(feed)
+def runtime_options(request: Message, variant: Variant) -> Any:
+    """What a row asks for, in the runtimes' words."""
+    from validate.runtimes import RuntimeOptions
+
+    return RuntimeOptions(
+        device=request["device"], threads=int(request["threads"]), graph_optimization=variant.graph,
+        delegates=variant.xnnpack, tf32=variant.tf32, interface=variant.interface, spinning=variant.spinning,
+        conv_search=variant.conv_search if request["device"] != "cpu" else None,
+    )  # fmt: skip
+
+
+def _first_run(subject: _Subject, path: Path) -> int:
+    """Nanoseconds of the first run. The runtime's own exception, if it fails, is told as a sentence."""
+    try:
+        return subject.timed(1)[0]
+    except EdgeportError:
+        raise
+    except Exception as cause:
+        text = " ".join(str(cause).split())[:300] or type(cause).__name__
+        raise StepError(
+            f"{path.name} failed in its first run: {text}",
+            next_step="Check the batch against the file's signature (edgeport inspect).", file=path, step="bench",
+        ) from cause  # fmt: skip
 
 
 def _warm_up(subject: _Subject, cap_s: float) -> tuple[int, int, bool]:
@@ -161,11 +220,16 @@ def _warm_up(subject: _Subject, cap_s: float) -> tuple[int, int, bool]:
 
 
 def _slot(subject: _Subject, calls: int) -> Message:
-    """Times `calls` runs after one that is not timed: the caches still hold the other candidates' weights."""
-    subject.timed(1)
-    cpu = time.process_time()
+    """Times `calls` runs after a tenth as many that are not timed: the caches still hold the other rows' weights."""
+    canary = canary_ns()
+    subject.timed(max(1, calls // 10))
+    usage, cpu = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
     durations = subject.timed(calls)
-    return {"ns": durations, "cpu_s": time.process_time() - cpu}
+    spent, after = time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "ns": durations, "cpu_s": spent, "cpu_total_s": time.process_time(), "canary_ns": canary,
+        "switches": after.ru_nivcsw - usage.ru_nivcsw, "faults": after.ru_majflt - usage.ru_majflt,
+    }  # fmt: skip
 
 
 def _clocked(action: Callable[[], Any]) -> tuple[Any, float]:

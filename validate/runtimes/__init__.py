@@ -52,6 +52,10 @@ def open_artifact(path: Path, options: RuntimeOptions = RuntimeOptions()) -> Run
         from validate.runtimes.onnxruntime import OnnxRuntime
 
         return OnnxRuntime(path, options)
+    if name == "tflite" and options.interface == "compiled":
+        from validate.runtimes.compiled_model import CompiledModelRuntime
+
+        return CompiledModelRuntime(path, options)
     if name == "tflite":
         from validate.runtimes.tflite import TfliteRuntime
 

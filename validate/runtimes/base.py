@@ -33,6 +33,10 @@ class RuntimeOptions:
         graph_optimization: ONNX Runtime's level: `off`, `basic`, `extended` or `all`.
         delegates: TFLite: let the default delegate (XNNPACK) take what it can.
         tf32: CUDA: let matrix units round float32 operands to TF32, as ONNX Runtime does by default.
+        interface: LiteRT: `interpreter` or `compiled` (CompiledModel).
+        spinning: ONNX Runtime: idle threads spin for work.
+        conv_search: CUDA: how cuDNN's convolutions are chosen; None leaves ONNX Runtime's default.
+        profile: ONNX Runtime: write a profile to files that begin so (`session.end_profiling()` ends it).
     """
 
     device: str = "cpu"
@@ -40,6 +44,10 @@ class RuntimeOptions:
     graph_optimization: str = "all"
     delegates: bool = True
     tf32: bool = True
+    interface: str = "interpreter"
+    spinning: bool = True
+    conv_search: str | None = None
+    profile: Path | None = None
 
 
 class Runtime(Protocol):

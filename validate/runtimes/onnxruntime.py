@@ -132,6 +132,13 @@ def _create(path: Path, options: RuntimeOptions, content: bytes | None, *, stric
     session = ort.SessionOptions()
     session.intra_op_num_threads = options.threads
     session.inter_op_num_threads = 1
+    if not options.spinning:
+        session.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if options.profile is not None:
+        session.enable_profiling = True
+        session.profile_file_prefix = str(options.profile)
+    if options.device != "cpu":  # which provider took which node (1.31 and later; older ones ignore it)
+        session.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     session.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     session.graph_optimization_level = {
         "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -155,7 +162,10 @@ def _create(path: Path, options: RuntimeOptions, content: bytes | None, *, stric
 
 
 def _providers(options: RuntimeOptions) -> list[Any]:
-    cuda = (_PROVIDERS["cuda"], {"use_tf32": "1" if options.tf32 else "0"})
+    settings = {"use_tf32": "1" if options.tf32 else "0"}
+    if options.conv_search is not None:
+        settings["cudnn_conv_algo_search"] = options.conv_search
+    cuda = (_PROVIDERS["cuda"], settings)
     if options.device == "tensorrt":  # what TensorRT cannot take goes to CUDA
         return [_PROVIDERS["tensorrt"], cuda]
     return [cuda] if options.device == "cuda" else [_provider(options.device)]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
@@ -109,7 +110,10 @@ def test_an_unavailable_device_is_exit_0_when_not_required(artifact: Path, capsy
     ("arguments", "cause"),
     [
         (["nowhere.onnx"], "nowhere.onnx"), (["{}", "--threads", "0"], "threads"), (["{}", "--device", "tpu"], "tpu"),
-        ([], "ARTIFACT"),
+        ([], "ARTIFACT"), (["{}", "--batch", "1,x"], "whole number"),
+        (["{}", "--max-slowdown", "5%"], "compares with nothing"),
+        (["{}", "--compare", "nowhere.json"], "nowhere.json"), (["{}", "--ssh", "a", "--adb", "b"], "--ssh"),
+        (["{}", "--cold", "0"], "cold starts"),
     ],
 )  # fmt: skip
 def test_usage_errors_are_exit_2(
@@ -123,6 +127,62 @@ def test_usage_errors_are_exit_2(
 def test_the_table_shows_the_row(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", str(artifact), str(artifact), "--batch", "2", "--max-seconds", "2", "--threads", "1"]) == 0
     captured = capsys.readouterr()
-    assert captured.out.count("tiny.float32.onnx") == 4  # two rows, and both names in the comparison
-    assert "ratio" in captured.out
+    assert captured.out.count("tiny.float32.onnx") == 7  # rows, phases, both names in the comparison, the control
+    assert "noise floor" in captured.out
     assert "warming up tiny.float32.onnx" in captured.err
+
+
+def test_settings_are_swept_and_batches_may_be_listed(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = document(capsys, [str(artifact), "--batch", "2,3", "--graph", "all", "--graph", "basic"])
+    rows = printed["timings"]
+    assert code == 10
+    assert [(r["batch"], r["variant"], r["status"]) for r in rows] == [  # type: ignore[attr-defined]
+        (2, "", "ok"), (2, "graph basic", "ok"), (3, "", "error"), (3, "graph basic", "error"),
+    ]  # fmt: skip
+    assert len(printed["controls"]) == 1  # type: ignore[arg-type]
+
+
+def test_an_earlier_result_and_a_gate(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = document(capsys, [str(artifact), "--batch", "2"])
+    assert code == 0
+    for name, factor in (("same", 1.0), ("fast", 0.1)):
+        (row,) = printed["timings"]  # type: ignore[misc]
+        old = {**printed, "timings": [{**row, "p50_ms": {k: v and v * factor for k, v in row["p50_ms"].items()}}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(old))
+    files = ["--junit", str(tmp_path / "junit.xml"), "--markdown", str(tmp_path / "bench.md")]
+    compare = ["--compare", str(tmp_path / "fast.json"), "--max-slowdown", "5%"]
+    code, printed = document(capsys, [str(artifact), "--batch", "2", *compare, *files])
+    (change,) = printed["changes"]  # type: ignore[misc]
+    assert (code, change["verdict"], change["fails"]) == (1, "slower", True)
+    suite = Xml.fromstring((tmp_path / "junit.xml").read_text())
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
+    assert "over the gate" in (tmp_path / "bench.md").read_text()
+
+    code, printed = document(capsys, [str(artifact), "--batch", "2", "--compare", str(tmp_path / "same.json"),
+                                      "--max-slowdown", "900%"])  # fmt: skip
+    assert code == 0
+    unlike = {**json.loads((tmp_path / "same.json").read_text()), "host": {"cpu": "another"}}
+    (tmp_path / "unlike.json").write_text(json.dumps(unlike))
+    code, printed = document(capsys, [str(artifact), "--batch", "2", "--compare", str(tmp_path / "unlike.json")])
+    assert code == 2
+    assert "another kind of host" in printed["error"]["message"]  # type: ignore[index]
+
+
+def test_tuning_gives_options_to_paste_that_run(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["bench", str(artifact), "--batch", "2", "--tune", "--json", "-q", "--max-seconds", "8"])
+    (tuned,) = json.loads(capsys.readouterr().out)["tuned"]
+    assert code == 0
+    assert tuned["threads"] >= 1
+    assert tuned["gain"] >= 1 or not tuned["sure"]
+    pasted = tuned["code"] + "\nprint(session.get_inputs()[0].name)"
+    command = [sys.executable, "-c", pasted]
+    done = subprocess.run(command, cwd=artifact.parent, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "a"
+
+
+def test_a_profile_is_told_by_kind_and_layer(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", str(artifact), "--batch", "2", "--profile", "--threads", "1", "--max-seconds", "2"]
+    assert run(arguments) == 0
+    out = capsys.readouterr().out
+    assert "by kind" in out
+    assert "elementwise" in out

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from converters.checkpoints.loading import loaded_model
-from validate.agreement.hints import input_hints
+from converters.checkpoints.ranges import input_hints
 from validate.agreement.oracle import NoOracleError, float64_clone, float64_default
 from validate.agreement.taps.function import TappedFunction
 

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from validate.latency import statistics
-from validate.latency.statistics import (
-    Comparison,
-    Interval,
-    enough_samples,
-    is_steady,
-    percentile,
-    ratio_of_medians,
-    verdict,
-)
+from validate.latency.comparing import CLAIM_BEYOND, Comparison, Paired, paired_ratio, verdicts
+from validate.latency.statistics import Interval, enough_samples, is_steady, percentile
 
 MEDIAN_NS, SPREAD = 20e6, 0.1
 
@@ -66,7 +59,7 @@ def test_the_textbook_interval_would_not_cover() -> None:
     rng, hits = np.random.default_rng(3), 0
     for _ in range(300):
         ordered = np.sort(autocorrelated(rng, (40, 10), rho=0.7)[:, 1]).astype(np.float64)
-        low, high = statistics._order_statistics(ordered, 0.5, len(ordered))
+        low, high = statistics.order_statistics(ordered, 0.5, len(ordered))
         hits += low <= MEDIAN_NS <= high
     assert hits / 300 < 0.75
 
@@ -74,7 +67,7 @@ def test_the_textbook_interval_would_not_cover() -> None:
 def test_the_order_statistic_interval_is_exact_for_independent_samples() -> None:
     """Published ranks for n = 1000: the median lies between the 469th and the 532nd smallest."""
     ordered = np.arange(1, 1001, dtype=np.float64)
-    assert statistics._order_statistics(ordered, 0.5, 1000) == (469, 532)
+    assert statistics.order_statistics(ordered, 0.5, 1000) == (469, 532)
 
 
 def test_pairs_of_the_same_thing_are_told_apart_in_one_of_twenty_cases() -> None:
@@ -82,7 +75,7 @@ def test_pairs_of_the_same_thing_are_told_apart_in_one_of_twenty_cases() -> None
     rng, hits = np.random.default_rng(5), 0
     for trial in range(400):
         one, other = (autocorrelated(rng, (40, 10), rho=0.7) for _ in range(2))
-        ratio = ratio_of_medians(one, other, seed=trial)
+        ratio = paired_ratio(one, other, seed=trial).interval
         assert ratio.low is not None
         assert ratio.high is not None
         hits += ratio.low <= 1 <= ratio.high
@@ -96,8 +89,9 @@ def test_pairing_by_round_takes_out_what_slows_both() -> None:
     one, other = (autocorrelated(rng, (40, 10), rho=0.0) for _ in range(2))
     one[:, 1] = one[:, 1] * load
     other[:, 1] = other[:, 1] * load * 1.10
-    ratio = ratio_of_medians(one, other)
-    assert verdict(ratio) is Comparison.SLOWER
+    paired = paired_ratio(one, other)
+    assert verdicts([paired], CLAIM_BEYOND) == [Comparison.SLOWER]
+    ratio = paired.interval
     assert ratio.value == pytest.approx(1.10, abs=0.03)
     assert percentile(one, 0.5).half_width > 3 * ratio.half_width
 
@@ -114,31 +108,72 @@ def test_too_few_samples_have_no_interval(p: float, least: int) -> None:
 def test_too_few_rounds_have_no_interval() -> None:
     taken = np.stack([np.repeat(np.arange(4), 100), np.arange(400) + 1], axis=1)
     assert percentile(taken, 0.5).low is None
-    assert ratio_of_medians(taken, taken).low is None
+    assert paired_ratio(taken, taken).interval.low is None
 
 
 def test_no_samples_and_no_common_round_are_refused() -> None:
     with pytest.raises(ValueError, match="no samples"):
         percentile(np.empty((0, 2), np.int64), 0.5)
     with pytest.raises(ValueError, match="no common round"):
-        ratio_of_medians(np.array([[0, 5]]), np.array([[1, 5]]))
+        paired_ratio(np.array([[0, 5]]), np.array([[1, 5]]))
+
+
+def paired(ratio: float, half_width: float) -> Paired:
+    """A ratio with a symmetric interval on the scale of logarithms, over 40 groups of rounds."""
+    error = np.log1p(half_width) / 2.02
+    low, high = ratio / (1 + half_width), ratio * (1 + half_width)
+    return Paired(float(np.log(ratio)), float(error), 40, Interval(ratio, low, high))
 
 
 @pytest.mark.parametrize(
-    ("interval", "expected"),
+    ("ratio", "half_width", "floor", "expected"),
     [
-        (Interval(0.80, 0.75, 0.85), Comparison.FASTER),
-        (Interval(1.20, 1.15, 1.25), Comparison.SLOWER),
-        (Interval(1.00, 0.98, 1.02), Comparison.SAME),
-        (Interval(1.02, 1.01, 1.03), Comparison.SAME),
-        (Interval(1.02, 0.95, 1.09), Comparison.AMBIGUOUS),
-        (Interval(1.04, 1.011, 1.07), Comparison.SLOWER),
-        (Interval(1.04, 1.005, 1.07), Comparison.AMBIGUOUS),
-        (Interval(0.50), Comparison.AMBIGUOUS),
+        (0.80, 0.05, 0.02, Comparison.FASTER),
+        (1.20, 0.05, 0.02, Comparison.SLOWER),
+        (1.20, 0.05, 0.19, Comparison.AMBIGUOUS),  # the A/A control differs as much
+        (1.00, 0.02, 0.02, Comparison.SAME),
+        (1.02, 0.005, 0.02, Comparison.SAME),
+        (1.02, 0.07, 0.02, Comparison.AMBIGUOUS),
+        (1.05, 0.02, 0.02, Comparison.SLOWER),
+        (1.05, 0.04, 0.02, Comparison.AMBIGUOUS),
+        (1.20, 0.01, float("inf"), Comparison.AMBIGUOUS),  # a control of too few rounds
     ],
 )  # fmt: skip
-def test_verdict(interval: Interval, expected: Comparison) -> None:
-    assert verdict(interval) is expected
+def test_verdict(ratio: float, half_width: float, floor: float, expected: Comparison) -> None:
+    assert verdicts([paired(ratio, half_width)], floor) == [expected]
+
+
+def test_no_interval_is_no_verdict() -> None:
+    assert verdicts([Paired(-0.7, np.inf, 3, Interval(0.5))], 0.02) == [Comparison.AMBIGUOUS]
+
+
+def test_holm_holds_several_claims_to_less_than_one() -> None:
+    """A difference that is claimed alone is not claimed among nine that are none; a plain one is."""
+    weak, plain, none = paired(1.065, 0.041), paired(1.5, 0.05), paired(1.0, 0.04)
+    assert verdicts([weak], 0.02) == [Comparison.SLOWER]
+    said = verdicts([weak, *[none] * 8, plain], 0.02)
+    assert said[0] is Comparison.AMBIGUOUS
+    assert said[-1] is Comparison.SLOWER
+
+
+def test_claims_between_equals_stay_rare_with_many_candidates() -> None:
+    """Ten equal candidates, 200 experiments: 5 % of the experiments may hold a claim, not 5 % of the pairs."""
+    rng, wrong = np.random.default_rng(9), 0
+    for trial in range(200):
+        ratios = []
+        for _ in range(10):
+            logs = rng.normal(0, 0.1, 40)
+            taken = np.stack([np.arange(40), MEDIAN_NS * np.ones(40)], axis=1)
+            other = np.stack([np.arange(40), MEDIAN_NS * np.exp(logs)], axis=1)
+            ratios.append(paired_ratio(taken, other, seed=trial))
+        wrong += any(v in {Comparison.FASTER, Comparison.SLOWER} for v in verdicts(ratios, 0.0))
+    assert wrong / 200 <= 0.10
+
+
+def test_the_noise_floor_is_what_the_control_may_differ_by() -> None:
+    assert paired(1.0, 0.001).floor == CLAIM_BEYOND
+    assert paired(1.10, 0.05).floor == pytest.approx(0.155)
+    assert paired(1 / 1.10, 0.05).floor == pytest.approx(0.155)
 
 
 def test_steady_means_three_windows_that_agree() -> None:
@@ -171,10 +206,10 @@ def test_percentile_invariants(ns: list[int], calls: int, p: float, factor: int)
 def test_ratio_invariants(ns: list[int], factor: float) -> None:
     """A candidate that is f times slower in every round is f times slower, exactly, and against itself it is 1."""
     taken = np.stack([np.arange(len(ns)) // 2, np.asarray(ns)], axis=1)
-    itself = ratio_of_medians(taken, taken)
+    itself = paired_ratio(taken, taken).interval
     assert itself.value == pytest.approx(1.0)
     scaled = taken.astype(np.float64) * np.array([1.0, factor])
-    there, back = ratio_of_medians(taken, scaled), ratio_of_medians(scaled, taken)
+    there, back = paired_ratio(taken, scaled).interval, paired_ratio(scaled, taken).interval
     assert there.value == pytest.approx(factor)
     assert there.value * back.value == pytest.approx(1.0)
 
@@ -182,8 +217,8 @@ def test_ratio_invariants(ns: list[int], factor: float) -> None:
 def test_the_quantile_of_a_resample_is_that_of_the_samples_it_repeats() -> None:
     taken = autocorrelated(np.random.default_rng(2), (12, 5), rho=0.5)
     order = np.argsort(taken[:, 1])
-    weights = statistics._weights(12, 20, seed=1)
-    found = statistics._resampled_quantiles(taken[order, 1].astype(np.float64), taken[order, 0], 0.9, weights)
+    weights = statistics.draw_weights(12, 20, seed=1)
+    found = statistics.resampled_quantiles(taken[order, 1].astype(np.float64), taken[order, 0], 0.9, weights)
     for row, value in zip(weights, found, strict=True):
         repeated = np.concatenate([np.tile(taken[taken[:, 0] == k, 1], times) for k, times in enumerate(row)])
         assert value == np.quantile(repeated, 0.9, method="inverted_cdf")

@@ -19,8 +19,9 @@ from validate.latency import Comparison, Latency, MeasureOptions, Status, host, 
 from validate.latency.experiment import MIN_ROUNDS
 
 ROW_FIELDS = {
-    "artifact", "format", "precision", "device", "status", "reason", "threads", "batch", "boundary", "p50_ms", "p90_ms",
-    "p99_ms", "min_ms", "throughput", "load_ms", "first_ms", "peak_rss_bytes", "samples", "flags",
+    "artifact", "format", "precision", "device", "status", "reason", "threads", "batch", "boundary", "p50_ms",
+    "p90_ms", "p95_ms", "p99_ms", "min_ms", "throughput", "variant", "cold_ms", "tainted_rounds",
+    "load_ms", "first_ms", "peak_rss_bytes", "samples", "flags",
 }  # fmt: skip
 
 
@@ -52,6 +53,7 @@ def test_both_runtimes_are_timed(mixed: Latency) -> None:
             assert "unchecked" not in timing.flags
             assert timing.phases is not None
             assert timing.phases.first_ms >= timing.min_ms
+            assert timing.phases.cold_ms >= timing.phases.import_ms + timing.phases.load_ms + timing.phases.first_ms
             assert timing.phases.warmup_runs >= 10
             assert timing.phases.load_ms > 0
             assert timing.phases.peak_rss_bytes > 0
@@ -97,7 +99,7 @@ def test_the_candidate_is_compared_with_the_first_artifact(mixed: Latency) -> No
 
 def test_the_document_has_the_designs_fields(mixed: Latency, onnx_folder: Path) -> None:
     document = json.loads(json.dumps(mixed.to_json(onnx_folder), allow_nan=False))
-    assert set(document) == {"host", "timings", "comparisons"}
+    assert set(document) >= {"host", "timings", "comparisons", "controls", "noise", "notes"}
     assert len(document["timings"]) == 6
     for row in document["timings"]:
         assert set(row) >= ROW_FIELDS
@@ -141,7 +143,7 @@ def test_crashing_hanging_and_damaged_files_are_rows_and_the_others_go_on(onnx_f
 
     def kill_one(label: str, _: float) -> None:
         if label.startswith("timing") and not killed:
-            worker = max(_workers(), key=lambda p: p.create_time())  # the one started last: `fixed`
+            *_, worker, _control = sorted(_workers(), key=lambda p: p.create_time())  # `fixed`, the last but one
             os.kill(worker.pid, signal.SIGSEGV)
             killed.append(worker.pid)
 

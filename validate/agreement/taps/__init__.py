@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from validate.runtimes import Arrays, Runtime, RuntimeOptions, open_artifact, runtime_name
 from validate.runtimes.base import Array, failed
+from validate.runtimes.quantized import dequantized
 
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
 
@@ -104,13 +103,3 @@ def _open_copy(path: Path, options: RuntimeOptions, scratch: Path) -> tuple[dict
         kinds, copy = tapped_folder(path, scratch)
         return (kinds, open_artifact(copy, options)) if kinds else ({}, None)
     return {}, None
-
-
-def dequantized(runtime: Runtime, name: str, values: Array) -> Array:
-    """Integer codes of a quantized file's tensor as the numbers they stand for; other values as they are."""
-    quantization = getattr(runtime, "quantization", {})
-    if values.dtype.kind not in "iu" or name not in quantization:
-        return values
-    scale, zero_point = quantization[name]
-    numbers: Array = ((values.astype(np.int64) - zero_point) * scale).astype(np.float32)
-    return numbers

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from validate.inputs import Range
 
 # keras.applications: the range that each `preprocess_input` leaves. Those that scale inside the model are found by
 # their Rescaling layer. "torch": (x/255 - mean) / std; "caffe": x - mean, both over ImageNet's channels.
@@ -21,6 +20,28 @@ _CONVENTIONS = (
 _SHAPE_ONLY = {"Reshape", "Permute", "Flatten", "RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "GetItem",
                "ExpandDims", "Squeeze", "Cast", "Identity"}  # fmt: skip
 _MAX_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Range:
+    """What an input's values lie between.
+
+    Attributes:
+        low: the least value.
+        high: the greatest value, which integers may take and floats come up to.
+        source: where the range comes from, in words.
+    """
+
+    low: float
+    high: float
+    source: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high, "source": self.source}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Range:
+        return cls(float(document["low"]), float(document["high"]), str(document["source"]))
 
 
 def input_hints(model: Any) -> dict[str, Range]:

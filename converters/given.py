@@ -1,0 +1,181 @@
+"""The user's own arrays and images, fitted to a signature: what models are judged and calibrated on."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.errors import RefusedError, UsageError
+from converters.signature import BATCH, Signature, TensorSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LABELS = "labels"
+UNKNOWN_SIZE = 32
+"""Stands for every dimension that is unknown and is not the batch."""
+_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """Arrays that fit a signature.
+
+    Attributes:
+        arrays: by input name, samples first.
+        labels: the class of each sample, when they were given.
+        notes: what was done to the user's arrays, in sentences.
+    """
+
+    arrays: dict[str, Array]
+    labels: Array | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_given(path: Path, signature: Signature, option: str = "--inputs") -> Given:
+    """The user's arrays: an `.npz` keyed by input name, an `.npy` for a single input, or a folder of images.
+
+    `labels` in an `.npz` are the classes of the samples. Nothing pickled is ever loaded.
+
+    Raises:
+        UsageError: the path is not there, or the arrays' names, shapes or dtypes do not fit the signature.
+        RefusedError: the file is damaged, pickled or empty, or holds values that are not finite.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}, given to {option}, is not there.", next_step="Check the path.", file=path)
+    given: dict[str, Array]
+    if path.is_dir():
+        given = {_only_input(path, signature).name: _read_images(path, _only_input(path, signature))}
+    elif path.suffix.lower() == ".npy":
+        given = {_only_input(path, signature).name: _load(path)["array"]}
+    elif path.suffix.lower() == ".npz":
+        given = _load(path)
+    else:
+        raise UsageError(
+            f"{path.name} is no .npz, no .npy and no folder of images.",
+            next_step="Save the arrays with numpy.savez, keyed by input name.", file=path,
+        )  # fmt: skip
+    return _fit(path, signature, given)
+
+
+def _fit(path: Path, signature: Signature, given: dict[str, Array]) -> Given:
+    names = signature.input_names
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise UsageError(
+            f"{path.name} has no array for the input {', '.join(missing)}; it has {', '.join(given) or 'none'}.",
+            next_step=f"Key the arrays by input name: {', '.join(names)}.", file=path,
+        )  # fmt: skip
+    notes: list[str] = []
+    arrays = {spec.name: _fit_one(path, spec, given[spec.name], notes) for spec in signature.inputs}
+    counts = {name: int(array.shape[0]) for name, array in arrays.items()}
+    labels = given.get(LABELS) if LABELS not in names else None
+    if labels is not None:
+        counts[LABELS] = int(labels.shape[0]) if labels.ndim else 0
+    if len(set(counts.values())) != 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise UsageError(
+            f"The arrays of {path.name} have different numbers of samples ({listed}).",
+            next_step="Give the same number of samples under every key.", file=path,
+        )  # fmt: skip
+    extra = [key for key in given if key not in names and key != LABELS]
+    if extra:
+        notes.append(f"{path.name}: the keys {', '.join(extra)} are no inputs and were ignored.")
+    return Given(arrays, labels, tuple(notes))
+
+
+def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Array:
+    where = f"{path.name}: the array for {spec.name}"
+    wanted = f"({', '.join(str(d) for d in spec.shape)})"
+    sizes = zip(spec.shape[1:], array.shape[1:], strict=False)
+    if array.ndim != len(spec.shape) or any(isinstance(want, int) and want != got for want, got in sizes):
+        raise UsageError(
+            f"{where} has shape {array.shape}, and the model takes {wanted}.",
+            next_step=f"Give it the shape {wanted}, samples first.", file=path,
+        )  # fmt: skip
+    if array.size == 0:
+        raise RefusedError(f"{where} is empty.", next_step="Give at least one sample.", file=path)
+    fixed = spec.shape[0] if spec.shape else BATCH
+    if isinstance(fixed, int) and array.shape[0] % fixed:
+        raise UsageError(
+            f"{where} has {array.shape[0]} samples, and the model takes batches of {fixed} alone.",
+            next_step=f"Give a multiple of {fixed} samples.", file=path,
+        )  # fmt: skip
+    dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
+    if array.dtype != dtype:
+        array = _cast(path, where, array, dtype)
+        notes.append(f"{where} was converted to {dtype.name}.")
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise RefusedError(
+            f"{where} holds values that are not finite in {dtype.name}.",
+            next_step="Replace NaN and infinite values: no two runtimes need agree on them.", file=path,
+        )  # fmt: skip
+    return np.ascontiguousarray(array)
+
+
+def _cast(path: Path, where: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array in the model's dtype, where that loses no more than float rounding."""
+    if array.dtype.kind in "iub" and dtype.kind == "f":
+        return array.astype(dtype)
+    if array.dtype.kind == "f" and dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return array.astype(dtype)
+    if array.dtype.kind in "iu" and dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if array.size == 0 or (int(array.min()) >= info.min and int(array.max()) <= info.max):
+            return array.astype(dtype)
+    raise UsageError(
+        f"{where} has dtype {array.dtype.name}, and the model takes {dtype.name}.",
+        next_step=f"Convert it to {dtype.name} yourself, so that nothing is lost unseen.", file=path,
+    )  # fmt: skip
+
+
+def _load(path: Path) -> dict[str, Array]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"array": loaded}
+        with loaded:
+            return {key: loaded[key] for key in loaded.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as cause:
+        pickled = "allow_pickle" in str(cause) or "ickle" in str(cause)
+        reason = "holds Python objects, which are never loaded" if pickled else f"cannot be read: {cause}"
+        raise RefusedError(
+            f"{path.name} {reason}.", next_step="Save plain numeric arrays with numpy.savez or numpy.save.", file=path
+        ) from cause
+
+
+def _only_input(path: Path, signature: Signature) -> TensorSpec:
+    if len(signature.inputs) != 1:
+        raise UsageError(
+            f"{path.name} holds one input, and the model has {len(signature.inputs)}.",
+            next_step=f"Give an .npz keyed by {', '.join(signature.input_names)}.", file=path,
+        )  # fmt: skip
+    return signature.inputs[0]
+
+
+def _read_images(folder: Path, spec: TensorSpec) -> Array:
+    """Images as (samples, height, width, channels), values 0..255, resized to the model's size."""
+    from PIL import Image, UnidentifiedImageError
+
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGES and p.is_file())
+    channels = spec.shape[3] if len(spec.shape) == 4 else None
+    modes: dict[Any, str] = {1: "L", 3: "RGB", 4: "RGBA"}
+    if not files or channels not in modes:
+        cause = "holds no images" if not files else f"cannot feed {spec.name}, which takes no images"
+        raise UsageError(f"{folder} {cause}.", next_step="Give .png or .jpg files, or an .npz.", file=folder)
+    _, height, width, depth = spec.concrete(1, UNKNOWN_SIZE)
+    pictures = []
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                resized = image.convert(modes[channels]).resize((width, height), Image.Resampling.BILINEAR)
+        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as cause:
+            raise RefusedError(
+                f"{file} cannot be read as an image.", next_step="Remove it from the folder, or repair it.", file=file
+            ) from cause
+        pictures.append(np.asarray(resized, dtype=np.uint8).reshape(height, width, depth))
+    return np.stack(pictures)

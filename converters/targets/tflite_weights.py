@@ -1,0 +1,82 @@
+"""Are a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import permutations
+
+import numpy as np
+
+from converters.targets.weights import Array
+
+_TOLERANCE = 1e-5  # of a folded scale: one float32 multiplication for each element
+
+
+def missing_kernels(content: bytes | bytearray, kernels: Mapping[str, Array]) -> list[str]:
+    """The names of those kernels of which no constant of the file holds all numbers.
+
+    Args:
+        kernels: float arrays of rank 2 and more; others are passed over.
+    """
+    constants = _constants(content)
+    return [
+        name for name, kernel in kernels.items()
+        if kernel.dtype == np.float32 and not any(_holds(c, kernel) for c in constants.get(kernel.size, ()))
+    ]  # fmt: skip
+
+
+def _constants(content: bytes | bytearray) -> dict[int, list[Array]]:
+    """The file's float32 constants by their number of elements."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    found: dict[int, list[Array]] = {}
+    for index in range(model.SubgraphsLength()):
+        subgraph = model.Subgraphs(index)
+        for k in range(subgraph.TensorsLength()):
+            tensor = subgraph.Tensors(k)
+            buffer = model.Buffers(tensor.Buffer())
+            if tensor.Type() == schema.TensorType.FLOAT32 and buffer.DataLength():
+                shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
+                values = buffer.DataAsNumpy().view(np.float32).reshape(shape)
+                found.setdefault(values.size, []).append(values)
+    return found
+
+
+def _holds(constant: Array, kernel: Array) -> bool:
+    if np.array_equal(constant.reshape(-1), kernel.reshape(-1)):
+        return True
+    stored = np.squeeze(constant)
+    for bare in _foldings(np.squeeze(kernel)):
+        for axes in _arrangements(bare, stored):
+            arranged = bare.transpose(axes)
+            if np.array_equal(arranged, stored) or _is_scaled(arranged, stored):
+                return True
+    return False
+
+
+def _foldings(bare: Array) -> Iterator[Array]:
+    """The kernel, and the matrices that an einsum makes of it (attention's heads and widths are one axis there)."""
+    yield bare
+    if bare.ndim > 2:
+        for split in range(1, bare.ndim):
+            yield bare.reshape(int(np.prod(bare.shape[:split])), -1)
+
+
+def _arrangements(bare: Array, stored: Array) -> Iterator[tuple[int, ...]]:
+    if bare.ndim == stored.ndim and bare.ndim <= 5:
+        for axes in permutations(range(bare.ndim)):
+            if tuple(bare.shape[a] for a in axes) == stored.shape:
+                yield axes
+
+
+def _is_scaled(kernel: Array, stored: Array) -> bool:
+    """True when, along some axis, every slice is the kernel's slice times one number."""
+    for axis in range(kernel.ndim):
+        rest = tuple(a for a in range(kernel.ndim) if a != axis)
+        energy = np.sum(np.square(kernel, dtype=np.float64), axis=rest, keepdims=True)
+        scale = np.sum(kernel * stored, axis=rest, keepdims=True, dtype=np.float64) / np.maximum(energy, 1e-300)
+        peak = np.max(np.abs(stored), axis=rest, keepdims=True)
+        if np.all(np.abs(kernel * scale - stored) <= _TOLERANCE * np.maximum(peak, 1e-30)):
+            return True
+    return False

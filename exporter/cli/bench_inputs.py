@@ -1,0 +1,111 @@
+"""What `edgeport bench` is given: artifacts and bundles, options, and where tuned settings are kept."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import RefusedError
+from exporter.cli.running import limits
+
+if TYPE_CHECKING:
+    from validate.latency import MeasureOptions, Variant
+
+
+def measure_options(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -> MeasureOptions:
+    """The command line's words as MeasureOptions. Raises UsageError."""
+    from validate.latency import MeasureOptions
+    from validate.latency.host import physical_cores
+
+    threads, batches = (tuple(itertools.chain(*chosen[name])) for name in ("threads", "batches"))
+    variants = _variants(chosen)
+    return MeasureOptions(
+        devices=tuple(dict.fromkeys([*(chosen["devices"] or ["cpu"]), *chosen["require"]])),
+        batches=batches or (1,), max_seconds=chosen["max_seconds"], seed=chosen["seed"], golden=chosen["golden"],
+        golden_of={} if chosen["golden"] else golden_of, variants=variants, cold_starts=chosen["cold_starts"],
+        limits=limits(chosen["timeout"], chosen["memory_limit"]), threads=threads or (physical_cores(),),
+    )  # fmt: skip
+
+
+def _variants(chosen: Mapping[str, Any]) -> tuple[Variant, ...]:
+    from validate.latency import Variant
+    from validate.latency.variant import DEVICE_RESIDENT, HOST_TO_HOST
+
+    def switches(name: str) -> list[bool]:
+        return [value == "on" for value in chosen[name]] or [True]
+
+    searches = [value.upper() for value in chosen["conv_search"]] or ["EXHAUSTIVE"]
+    boundaries = [DEVICE_RESIDENT if value == "device" else HOST_TO_HOST for value in chosen["boundary"] or ("host",)]
+    product = itertools.product(
+        chosen["litert"] or ("interpreter",), switches("xnnpack"), chosen["graphs"] or ("all",), switches("spinning"),
+        switches("tf32"), searches, boundaries,
+    )  # fmt: skip
+    return tuple(Variant(*values) for values in product)
+
+
+def expand(artifacts: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:
+    """Bundles replaced by their artifacts, and the golden vectors of every artifact that lies in a bundle.
+
+    Raises:
+        RefusedError: a manifest is damaged, or lists what lies outside its bundle.
+    """
+    paths: list[Path] = []
+    golden_of: dict[Path, Path] = {}
+    for given in artifacts:
+        members = _members(given) if (given / "manifest.json").is_file() else [given]
+        bundle = given if members != [given] else given.parent
+        golden = bundle / "golden.npz"
+        if (bundle / "manifest.json").is_file() and golden.is_file():
+            golden_of.update(dict.fromkeys(members, golden))
+        paths += members
+    return paths, golden_of
+
+
+def keep(bundle: Path, settings: Mapping[str, Any], profiles: Sequence[Mapping[str, Any]]) -> None:
+    """Writes `recommended.settings` and `environment.profiles`, seals the manifest again and renders its reports.
+
+    Of a profile the groups are kept, not each operation.
+
+    Raises:
+        IntegrityError: the manifest does not match its own digest.
+    """
+    from exporter.bundle import rewrite_reports
+    from exporter.bundle.disk import write_file
+    from exporter.bundle.staging import locked
+    from exporter.manifest import MANIFEST
+    from exporter.manifest_file import load
+
+    with locked(bundle):
+        manifest = load(bundle / MANIFEST)
+        recommended, environment = dict(manifest.recommended), dict(manifest.environment)
+        if settings:
+            recommended["settings"] = dict(settings)
+        if profiles:
+            environment["profiles"] = [{k: v for k, v in profile.items() if k != "nodes"} for profile in profiles]
+        update = {"recommended": recommended, "environment": environment}
+        write_file(bundle / MANIFEST, manifest.model_copy(update=update).with_files(manifest.files).to_bytes())
+    rewrite_reports(bundle)
+
+
+def _members(bundle: Path) -> list[Path]:
+    """The artifacts that a bundle's manifest lists."""
+    manifest = bundle / "manifest.json"
+    try:
+        listed = [Path(row["path"]) for row in json.loads(manifest.read_text(encoding="utf-8"))["artifacts"]]
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise RefusedError(
+            f"{manifest} cannot be read as a manifest ({type(cause).__name__}: {cause}).",
+            next_step="Check the bundle with edgeport verify.", file=manifest,
+        ) from cause  # fmt: skip
+    for path in listed:
+        if path.is_absolute() or ".." in path.parts:
+            raise RefusedError(
+                f"{manifest} lists {path}, which lies outside the bundle.",
+                next_step="Do not use this bundle: its manifest was not written by edgeport.", file=manifest,
+            )  # fmt: skip
+    if not listed:
+        raise RefusedError(f"{manifest} lists no artifact.", next_step="Make the bundle again.", file=manifest)
+    return [bundle / path for path in listed]

@@ -1,0 +1,203 @@
+"""What `edgeport bench` says: tables for the terminal, markdown for a pull request, JUnit for a build server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as Xml
+
+from converters.errors import ResourceError
+from exporter.cli.console import Console, printable
+
+if TYPE_CHECKING:
+    from validate.latency import Interval, Latency, Timing
+    from validate.latency.earlier import Change
+    from validate.latency.tuning import Tuned
+
+Table = tuple[str, list[str], list[list[str]]]
+_LAYERS_SHOWN = 12
+
+
+def document(latency: Latency, changes: Sequence[Change], tuned: Sequence[Tuned]) -> dict[str, Any]:
+    """The document of `--json`."""
+    more: dict[str, Any] = {"changes": [change.to_json() for change in changes]} if changes else {}
+    return {**latency.to_json(), **more, **({"tuned": [found.to_json() for found in tuned]} if tuned else {})}
+
+
+def show(console: Console, latency: Latency, changes: Sequence[Change], tuned: Sequence[Tuned]) -> None:
+    """The rows as tables, and what they say of each other."""
+    for title, columns, rows in tables(latency, changes):
+        if rows:
+            console.table(title, columns, rows)
+    for line in (*remarks(latency), *latency.notes):
+        console.say(line)
+    for found in tuned:
+        sure = f"{found.gain:.2f} times the default's speed" if found.sure else "nothing is surely faster"
+        label = found.best.variant.label or "default settings"
+        console.say(f"{found.artifact.name}: {found.best.threads} threads, {label} ({sure}).")
+        console.say(str(found.to_json()["code"]))
+
+
+def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
+    """(title, columns, rows): latency, comparisons, changes, profiles."""
+    columns = [
+        "artifact", "device", "threads", "batch", "settings", "p50 ms", "+-", "p90 ms", "p95 ms", "p99 ms", "runs",
+        "remarks",
+    ]  # fmt: skip
+    found: list[Table] = [("Latency", columns, [_cells(timing) for timing in latency.timings])]
+    before = ["artifact", "setting", "cold ms", "import ms", "load ms", "first ms", "peak MiB", "CPU ms a run", "MB"]
+    phases = [cells for timing in latency.timings if (cells := _phase_cells(timing))]
+    found.append(("Before the steady state, and what it costs", before, phases))
+    compared = [
+        [
+            c.candidate.artifact.name, _setting(c.candidate), c.verdict.value, _ratio(c.ratio),
+            f"{c.baseline.artifact.name} {c.baseline.variant.label}".strip(),
+            "n/a" if c.noise_floor is None else f"{c.noise_floor:.1%}",
+        ]
+        for c in latency.comparisons
+    ]  # fmt: skip
+    found.append(("Compared", ["candidate", "setting", "is", "ratio of p50", "against", "noise floor"], compared))
+    changed = [[c.row, c.verdict + (", over the gate" if c.fails else ""), _ratio(c.ratio)] for c in changes]
+    found.append(("Since the earlier result", ["row", "now", "now / then"], changed))
+    return [*found, *(table for profile in latency.profiles for table in _profile_tables(profile))]
+
+
+def remarks(latency: Latency) -> list[str]:
+    """The controls, the noise and the rooflines, in sentences."""
+    lines = [
+        f"A/A control {c.row.artifact.name} ({c.row.device}, {c.row.threads} threads): ratio {_ratio(c.ratio)}; "
+        + ("too few rounds for a noise floor." if c.noise_floor is None else
+           f"differences under {c.noise_floor:.1%} are not claimed.")
+        for c in latency.controls
+    ]  # fmt: skip
+    noise = latency.noise
+    if noise.get("tainted_rounds"):
+        reasons = ", ".join(f"{name} {count}" for name, count in noise["reasons"].items())
+        lines.append(f"{noise['tainted_rounds']} of {noise['rounds']} rounds were disturbed ({reasons}).")
+    for profile in latency.profiles:
+        if profile["error"]:
+            lines.append(profile["error"])
+        elif profile["share_of_peak"] is not None:
+            lines.append(
+                f"{profile['artifact']}: {profile['macs'] / 1e6:.4g} million multiply-adds a run, "
+                f"{profile['macs_per_s'] / 1e9:.4g} G/s: {profile['share_of_peak']:.0%} of this machine's measured "
+                f"float32 peak (roof for this file: {profile['roof_macs_per_s'] / 1e9:.4g} G/s)."
+            )
+    return lines
+
+
+def write(latency: Latency, changes: Sequence[Change], *, junit: Path | None, markdown: Path | None) -> None:
+    """Writes the files that were asked for. Raises ResourceError where that fails."""
+    for path, make in ((junit, to_junit), (markdown, to_markdown)):
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(make(latency, changes), encoding="utf-8")
+        except OSError as cause:
+            raise ResourceError(
+                f"{path} cannot be written: {cause.strerror}.", next_step="Give another place.", file=path
+            ) from cause
+
+
+def to_markdown(latency: Latency, changes: Sequence[Change]) -> str:
+    """Tables for a pull request."""
+    parts = []
+    for title, columns, rows in tables(latency, changes):
+        if rows:
+            lines = [columns, ["---"] * len(columns), *rows]
+            body = "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
+            parts.append(f"### {_escaped(title)}\n\n{body}\n")
+    said = "\n".join(f"- {_escaped(line)}" for line in (*remarks(latency), *latency.notes))
+    return "\n".join([*parts, said, ""])
+
+
+def to_junit(latency: Latency, changes: Sequence[Change]) -> str:
+    """One test case a row: `error` where it could not be timed, `failure` where it is over the gate."""
+    from validate.latency.earlier import row_name
+
+    failing = {change.row: change for change in changes if change.fails}
+    suite = Xml.Element("testsuite", name="edgeport bench", tests=str(len(latency.timings)))
+    counts = {"errors": 0, "failures": 0, "skipped": 0}
+    for timing in latency.timings:
+        name = row_name(timing.to_json())
+        seconds = timing.p50_ms.value / 1e3 if timing.p50_ms else 0.0
+        about = {"classname": "edgeport.bench", "name": printable(name), "time": f"{seconds:.9f}"}
+        case = Xml.SubElement(suite, "testcase", about)
+        if timing.status.value == "error":
+            counts["errors"] += 1
+            Xml.SubElement(case, "error", message=printable(timing.reason))
+        elif timing.status.value == "unavailable":
+            counts["skipped"] += 1
+            Xml.SubElement(case, "skipped", message=printable(timing.reason))
+        elif name in failing:
+            counts["failures"] += 1
+            Xml.SubElement(case, "failure", message=f"{_ratio(failing[name].ratio)} times the earlier p50")
+    for key, count in counts.items():
+        suite.set(key, str(count))
+    return Xml.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _profile_tables(profile: dict[str, Any]) -> list[Table]:
+    if profile["error"]:
+        return []
+    found = []
+    for what in ("kinds", "layers"):
+        rows = [
+            [g["name"], f"{g['us']:.4g}", f"{g['share']:.1%}", f"{g['macs'] / 1e6:.4g}", str(g["operations"])]
+            for g in profile[what][:_LAYERS_SHOWN]
+        ]
+        title = f"Where the time of {profile['artifact']} goes, by {'kind' if what == 'kinds' else 'Keras layer'}"
+        found.append((title, [what[:-1], "us", "share", "million multiply-adds", "operations"], rows))
+    return found
+
+
+def _cells(timing: Timing) -> list[str]:
+    row = timing.row
+    start = [row.artifact.name, row.device, str(row.threads), str(row.batch), row.variant.label]
+    if timing.p50_ms is None:
+        return [*start, *[""] * 6, f"{timing.status.value}: {timing.reason}"]
+    percentiles = [_figure(interval) for interval in (timing.p90_ms, timing.p95_ms, timing.p99_ms)]
+    spread = [_value(timing.p50_ms), _spread(timing.p50_ms)]
+    return [*start, *spread, *percentiles, str(len(timing.samples)), ", ".join(timing.flags)]
+
+
+def _phase_cells(timing: Timing) -> list[str]:
+    phases = timing.phases
+    if phases is None:
+        return []
+    milliseconds = (phases.cold_ms, phases.import_ms, phases.load_ms, phases.first_ms)
+    return [
+        timing.row.artifact.name, _setting(timing.row), *(f"{value:.4g}" for value in milliseconds),
+        f"{phases.peak_rss_bytes / 2**20:.0f}", f"{phases.cpu_seconds * 1e3:.4g}", f"{timing.size_bytes / 1e6:.3g}",
+    ]  # fmt: skip
+
+
+def _setting(row: Any) -> str:
+    variant = f", {row.variant.label}" if row.variant.label else ""
+    return f"{row.device}, {row.threads} threads, batch {row.batch}{variant}"
+
+
+def _value(interval: Interval) -> str:
+    return f"{interval.value:.4g}"
+
+
+def _figure(interval: Interval | None) -> str:
+    """The value; `n/a` where the samples are too few to know it."""
+    return f"{interval.value:.4g}" if interval is not None and interval.low is not None else "n/a"
+
+
+def _spread(interval: Interval) -> str:
+    return "n/a" if interval.low is None else f"{interval.half_width:.1%}"
+
+
+def _ratio(interval: Interval | None) -> str:
+    if interval is None:
+        return "n/a"
+    within = "" if interval.low is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
+    return f"{interval.value:.3f}{within}"
+
+
+def _escaped(text: str) -> str:
+    return printable(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,76 @@
+"""What the manifest says of a quantized artifact beyond its format: calibration, integers, rescue, gates of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converters.calibration import Calibration
+from converters.derive import CALIBRATED
+from converters.routes import Conversion
+from exporter.inspection.executed import count_all, layer_names
+from exporter.options import RunOptions
+from exporter.rescue import Rescue
+
+Details = dict[str, dict[str, Any]]
+"""By artifact file name, further fields of its row."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the making of a run's artifacts left to tell."""
+
+    conversion: Conversion
+    calibration: Calibration | None
+    rescues: Mapping[Path, Rescue]
+
+
+def artifact_details(made: Made, checkpoint: Path, options: RunOptions, log: Path) -> Details:
+    """Further fields of the artifacts' rows: `calibration`, `integer`, `rescue` and `gates`."""
+    details: Details = {}
+    layers = layer_names(checkpoint)
+    reports = count_all(made.conversion.artifacts, options.limits, log)
+    for artifact in made.conversion.artifacts:
+        name, row = artifact.path.name, {}
+        calibrated = artifact.precision in CALIBRATED
+        if name in reports:
+            row["integer"] = reports[name].to_json(layers)
+            if options.fully_integer and calibrated:
+                row["gates"] = [_fully_integer(row["integer"])]
+        if made.calibration is not None and calibrated:
+            row["calibration"] = _calibrated_on(made.calibration)
+        if artifact.path in made.rescues:
+            row["rescue"] = made.rescues[artifact.path].to_json()
+        if row:
+            details[name] = row
+    return details
+
+
+def _calibrated_on(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "source": calibration.source, "samples": calibration.samples,
+        "findings": [{"name": f.name, "message": f.message, "mend": f.mend} for f in calibration.findings],
+    }  # fmt: skip
+
+
+def _fully_integer(integer: Mapping[str, Any]) -> dict[str, Any]:
+    places = [f"{island['layer']} ({island['operation']})" for island in integer["islands"]]
+    shown = ", ".join(dict.fromkeys(places[:8])) + (", ..." if len(places) > 8 else "")
+    some = f"{len(places)} operation{'s compute' if len(places) > 1 else ' computes'} in float: {shown}."
+    return {"gate": "fully-integer", "passed": not places, "reason": some if places else "All of it is integer."}
+
+
+def verdict_notes(made: Made) -> Details:
+    """By artifact file name, `notes` for its verdict: doubts about the calibration data, and what a rescue came to."""
+    notes: Details = {}
+    for artifact in made.conversion.artifacts:
+        said: list[str] = []
+        if made.calibration is not None and artifact.precision in CALIBRATED:
+            said += [str(finding) for finding in made.calibration.findings]
+        if artifact.path in made.rescues:
+            said.append(made.rescues[artifact.path].sentence)
+        if said:
+            notes[artifact.path.name] = {"notes": said}
+    return notes

@@ -1,0 +1,154 @@
+"""Which artifact to ship: among those that pass and keep to the limits, the best by the objective, per device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.options import Choice
+
+_MB = 10**6
+_OBJECTIVES = {"latency": "p50_ms", "size": "size_bytes", "accuracy": "error"}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An artifact that passed, on one device.
+
+    Attributes:
+        p50_ms: None where it was not timed.
+        error: what is lost, less is better: 1 - accuracy where labels were given, else the error's share of the signal.
+        agreement: share of samples of the checkpoint's class; None where there are no classes.
+    """
+
+    artifact: str
+    device: str
+    size_bytes: int
+    p50_ms: float | None
+    error: float | None
+    agreement: float | None
+    accuracy: float | None
+
+    def measure(self, name: str) -> float:
+        value = getattr(self, name)
+        return math.inf if value is None else float(value)
+
+
+def recommend(
+    artifacts: Sequence[Mapping[str, Any]], verdicts: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, Any]],
+    choice: Choice,
+) -> dict[str, Any]:  # fmt: skip
+    """The manifest's `recommended`: `smallest`, `most_accurate` (with labels), `fastest` and `choice` by device, and
+    `pareto`: artifacts that no other one beats in size, latency and error at once.
+
+    Where limits were given and no artifact keeps to them, `unmet` says which and by how much.
+    """
+    contenders = _contenders(artifacts, verdicts, timings)
+    if not contenders:
+        return {"unmet": "No artifact passed."} if _limits(choice) else {}
+    chosen: dict[str, Any] = {"smallest": min(contenders, key=lambda c: (c.size_bytes, c.artifact)).artifact}
+    labelled = [c for c in contenders if c.accuracy is not None]
+    if labelled:
+        best = min(labelled, key=lambda c: (-(c.accuracy or 0.0), c.size_bytes, c.artifact))
+        chosen["most_accurate"] = best.artifact
+    devices = list(dict.fromkeys(c.device for c in contenders if c.p50_ms is not None))
+    fastest = {d: _best(contenders, d, "p50_ms") for d in devices}
+    chosen["fastest"] = {device: found.artifact for device, found in fastest.items() if found}
+    fitting = [c for c in contenders if not _misses(c, choice)]
+    measure = _OBJECTIVES[choice.objective]
+    picks = {device: _best(fitting, device, measure) for device in devices or [""]}
+    chosen |= {
+        "objective": choice.objective,
+        "choice": {device or "any": found.artifact for device, found in picks.items() if found},
+        "pareto": _pareto(contenders),
+    }
+    limits = _limits(choice)
+    if limits:
+        chosen["limits"] = limits
+        if not fitting:
+            nearest = min(contenders, key=lambda c: (len(_misses(c, choice)), c.measure(measure)))
+            why = "; ".join(_misses(nearest, choice))
+            chosen["unmet"] = f"No artifact keeps to the limits; {nearest.artifact}: {why}."
+    return chosen
+
+
+def _contenders(
+    artifacts: Sequence[Mapping[str, Any]], verdicts: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, Any]]
+) -> list[Contender]:
+    passed = {row["artifact"]: row for row in verdicts if row["status"] == "agree"}
+    found = []
+    for artifact in artifacts:
+        path = artifact["path"]
+        if path not in passed or not all(gate["passed"] for gate in artifact.get("gates", ())):
+            continue
+        outputs = passed[path]["outputs"]
+        agreements = [row["top1_agreement"] for row in outputs if row.get("top1_agreement") is not None]
+        accuracies = [row["accuracy"] for row in outputs if row.get("accuracy") is not None]
+        accuracy = min(accuracies, default=None)
+        error = 1 - accuracy if accuracy is not None else _lost(outputs)
+        rows = [row for row in timings if row["artifact"] == path and row["status"] == "ok"]
+        for device, p50 in _fastest_rows(rows).items() or {"": None}.items():
+            found.append(Contender(
+                path, device, artifact["size_bytes"], p50, error, min(agreements, default=None), accuracy,
+            ))  # fmt: skip
+    return found
+
+
+def _fastest_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """By device, the least p50 over threads and batches of one size."""
+    best: dict[str, float | None] = {}
+    for row in rows:
+        value = float(row["p50_ms"]["value"])
+        known = best.get(row["device"])
+        best[row["device"]] = value if known is None else min(known, value)
+    return best
+
+
+def _lost(outputs: Sequence[Mapping[str, Any]]) -> float | None:
+    """Error over signal of the worst output, as an amplitude."""
+    decibels = [row["sqnr_db"] for row in outputs if row.get("sqnr_db") is not None]
+    return 10 ** (-min(decibels) / 20) if decibels else 0.0
+
+
+def _best(contenders: Sequence[Contender], device: str, measure: str) -> Contender | None:
+    there = [c for c in contenders if c.device == device]
+    if measure == "p50_ms":
+        there = [c for c in there if c.p50_ms is not None]
+    return min(there, key=lambda c: (c.measure(measure), c.measure("p50_ms"), c.size_bytes, c.artifact), default=None)
+
+
+def _misses(contender: Contender, choice: Choice) -> list[str]:
+    """The limits that it does not keep to, in words."""
+    found = []
+    if choice.max_size_mb is not None and contender.size_bytes > choice.max_size_mb * _MB:
+        found.append(f"it has {contender.size_bytes / _MB:.3g} MB, and {choice.max_size_mb:g} MB are allowed")
+    if choice.max_latency_ms is not None and not contender.measure("p50_ms") <= choice.max_latency_ms:
+        took = "it was not timed" if contender.p50_ms is None else f"its p50 is {contender.p50_ms:.3g} ms"
+        found.append(f"{took}, and {choice.max_latency_ms:g} ms are allowed")
+    agreement, wanted = contender.agreement, choice.min_agreement
+    if wanted is not None and agreement is not None and agreement < wanted:
+        found.append(f"{agreement:.1%} of samples keep their class of {wanted:.1%} wanted")
+    return found
+
+
+def _limits(choice: Choice) -> dict[str, float]:
+    given = {
+        "max_latency_ms": choice.max_latency_ms, "max_size_mb": choice.max_size_mb,
+        "min_agreement": choice.min_agreement,
+    }  # fmt: skip
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _pareto(contenders: Sequence[Contender]) -> list[str]:
+    """Artifacts for which there is no other that is at least as good in all three measures and better in one."""
+    measures = ("size_bytes", "p50_ms", "error")
+    front = []
+    for one in contenders:
+        rivals = [c for c in contenders if c is not one and c.device == one.device]
+        own = [one.measure(m) for m in measures]
+        theirs = [[rival.measure(m) for m in measures] for rival in rivals]
+        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in theirs):
+            front.append(one.artifact)
+    return list(dict.fromkeys(front))

@@ -1,0 +1,53 @@
+"""What quantized artifacts compute in, what they were calibrated on, and what a rescue kept in float."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from exporter.manifest import ArtifactRow, Manifest
+from exporter.report import wording as say
+
+HEADERS: tuple[tuple[str, Literal["text", "name", "number", "status"]], ...] = (
+    ("Artifact", "name"), ("Integer multiply-adds", "number"), ("Hybrid", "number"), ("Float operations", "text"),
+    ("Calibrated on", "text"), ("Rescue", "text"),
+)  # fmt: skip
+NOTE = (
+    "Hybrid: integer weights, activations quantized on the fly. Float operations are told by their Keras layer; those "
+    "of ONNX files by the graph that ONNX Runtime executes."
+)
+_SHOWN = 6
+
+
+def rows(manifest: Manifest) -> list[list[str]]:
+    """One row for each artifact that says what it computes in."""
+    return [_row(artifact, artifact.more()) for artifact in manifest.artifacts if "integer" in artifact.more()]
+
+
+def _row(artifact: ArtifactRow, more: dict[str, Any]) -> list[str]:
+    integer, calibration, rescue = more["integer"], more.get("calibration"), more.get("rescue")
+    return [
+        artifact.path, say.percent(integer.get("integer_macs_share")), say.percent(integer.get("hybrid_macs_share")),
+        _islands(integer), _calibrated(calibration) if calibration else say.NONE,
+        _rescued(rescue) if rescue else say.NONE,
+    ]  # fmt: skip
+
+
+def _islands(integer: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(f"{i['layer']} ({i['operation']})" for i in integer.get("islands", ())))
+    if not names:
+        return "none"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(integer['islands'])} of {integer['operations']}: {', '.join(names[:_SHOWN])}{more}"
+
+
+def _calibrated(calibration: dict[str, Any]) -> str:
+    doubts = ", ".join(finding["name"] for finding in calibration.get("findings", ()))
+    return f"{calibration['source']}" + (f"; doubts: {doubts}" if doubts else "")
+
+
+def _rescued(rescue: dict[str, Any]) -> str:
+    if not rescue["reached"]:
+        return f"tried and failed: {rescue['reason']}"
+    layers = ", ".join(f"{kept['layer']} ({kept['sqnr_db_without']:.1f} dB without)" for kept in rescue["float_layers"])
+    change = f"{rescue['sqnr_db_before']:.1f} to {rescue['sqnr_db_after']:.1f} dB"
+    return f"{change} with {say.percent(rescue['float_macs_share'])} of the multiply-adds in float: {layers}"

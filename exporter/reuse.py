@@ -1,0 +1,205 @@
+"""Artifacts that were made before from the same source, options and versions: found by key, checked by digest, copied.
+
+Per bundle by default: what the bundle that is about to be replaced holds. `--cache DIR` shares them between bundles;
+`--no-cache` makes everything afresh. Copies are reflinks where the file system has them, never hard links.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from converters.artifact import Artifact, digest, files_of
+from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.ranges import Range
+from converters.errors import IntegrityError
+from converters.formats import artifact_name
+from converters.routes import Conversion, ConvertOptions, Progress, Target, convert
+from converters.signature import Signature
+from exporter.manifest import MANIFEST, canonical
+from exporter.manifest_file import load
+
+_MAKERS = ("edgeport", "tensorflow", "keras", "tf2onnx", "onnx", "numpy")
+_FICLONE = 0x40049409  # linux/fs.h
+_ENTRY = "artifact.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One artifact that can be reused, and what its conversion said of the model."""
+
+    artifact: Artifact
+    signature: Signature
+    parameters: int
+    notes: tuple[str, ...]
+    ranges: dict[str, Range]
+
+
+@dataclass
+class Shelf:
+    """Where to look for finished artifacts, and where to keep new ones.
+
+    Attributes:
+        bundle: the bundle that is about to be replaced; None does not look there.
+        cache: a folder shared between bundles; None has none.
+    """
+
+    bundle: Path | None
+    cache: Path | None
+    reused: set[str] = field(default_factory=set)
+
+    def around_convert(
+        self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: Progress
+    ) -> Conversion:
+        """`converters.routes.convert`, of what is not on the shelf; takes the rest from there and keeps what is new."""
+        ready = self.take(checkpoint, options, folder)
+        there = {Target.of(artifact) for artifact in ready.artifacts}
+        missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
+        if ready.signature is not None and not missing.targets and options.on_loaded:
+            options.on_loaded(ready.signature, ready.ranges)
+        made = convert(checkpoint, folder, missing, progress)
+        self.keep(checkpoint, options, made)
+        return merged(ready, made, options.targets)
+
+    def take(self, checkpoint: Checkpoint, options: ConvertOptions, staging: Path) -> Conversion:
+        """Copies what is there into `staging`. Damaged or foreign entries are passed over."""
+        conversion = Conversion()
+        for target in options.targets:
+            name = artifact_name(checkpoint.name, target.precision, target.format)
+            entry = self._find(key_of(checkpoint, target, options), name)
+            if entry is None:
+                continue
+            copied = copy_artifact(entry.artifact, staging / name)
+            conversion.artifacts.append(copied)
+            conversion.signature, conversion.parameters = entry.signature, entry.parameters
+            conversion.notes, conversion.ranges = entry.notes, entry.ranges
+            self.reused.add(name)
+        return conversion
+
+    def keep(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
+        """Puts new artifacts into the shared cache, each whole or not at all."""
+        if self.cache is None or conversion.signature is None:
+            return
+        for artifact in conversion.artifacts:
+            if artifact.path.name in self.reused:
+                continue
+            key = key_of(checkpoint, Target.of(artifact), options)
+            part = self.cache / f".part-{secrets.token_hex(8)}"
+            part.mkdir(parents=True)
+            copy_artifact(artifact, part / artifact.path.name)
+            document = {
+                "artifact": artifact.to_json(artifact.path.parent), "signature": conversion.signature.to_json(),
+                "parameters": conversion.parameters, "reuse": reuse_row(artifact, conversion, key),
+            }  # fmt: skip
+            (part / _ENTRY).write_text(json.dumps(document))
+            try:
+                part.rename(self.cache / key)
+            except OSError:  # another run was first: its entry is as good
+                shutil.rmtree(part, ignore_errors=True)
+
+    def _find(self, key: str, name: str) -> Entry | None:
+        found = (self._in_bundle(key, name), self._in_cache(key, name))
+        return next((e for e in found if e is not None and digest(e.artifact.path) == e.artifact.sha256), None)
+
+    def _in_bundle(self, key: str, name: str) -> Entry | None:
+        if self.bundle is None or not (self.bundle / MANIFEST).is_file():
+            return None
+        try:
+            manifest = load(self.bundle / MANIFEST)
+        except IntegrityError:
+            return None
+        row = next((r for r in manifest.artifacts if r.path == name and "reuse" in r.more()), None)
+        if row is None or manifest.source.parameters is None or not (self.bundle / name).exists():
+            return None
+        document = {
+            "artifact": row.model_dump(mode="json"), "signature": manifest.signature.model_dump(mode="json"),
+            "parameters": manifest.source.parameters, "reuse": row.more()["reuse"],
+        }  # fmt: skip
+        return _entry(document, key, self.bundle)
+
+    def _in_cache(self, key: str, name: str) -> Entry | None:
+        folder = None if self.cache is None else self.cache / key
+        if folder is None or not (folder / _ENTRY).is_file():
+            return None
+        try:
+            document: dict[str, Any] = json.loads((folder / _ENTRY).read_text())
+        except ValueError:
+            return None
+        entry = _entry(document, key, folder)
+        return entry if entry is not None and entry.artifact.path.exists() else None
+
+
+def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
+    """The entry that a document describes; None where it is of another key or not as edgeport writes it."""
+    try:
+        reuse = document["reuse"]
+        if reuse["key"] != key:
+            return None
+        return Entry(
+            Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder),
+            Signature.from_json(document["signature"]), int(document["parameters"]), tuple(reuse["model_notes"]),
+            {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()},
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def reuse_row(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
+    """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
+    return {
+        "key": key, "notes": list(artifact.notes), "model_notes": list(conversion.notes),
+        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()},
+    }  # fmt: skip
+
+
+def key_of(checkpoint: Checkpoint, target: Target, options: ConvertOptions) -> str:
+    """SHA-256 over all that decides an artifact's bytes: source, name, target, options and the makers' versions."""
+    document = {
+        "source": checkpoint.sha256, "kind": checkpoint.kind.value, "name": checkpoint.name, "target": str(target),
+        "batch": options.batch, "opset": options.opset, "allow_flex": options.allow_flex,
+        "versions": {name: version(name) for name in _MAKERS},
+    }  # fmt: skip
+    return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def merged(first: Conversion, second: Conversion, targets: Sequence[Target]) -> Conversion:
+    """Reused and new artifacts together, in the order of the targets."""
+    artifacts = sorted(
+        [*first.artifacts, *second.artifacts], key=lambda a: targets.index(Target.of(a))
+    )
+    known = second if second.signature is not None else first
+    return replace(known, artifacts=artifacts, failures=second.failures)
+
+
+def copy_artifact(artifact: Artifact, destination: Path) -> Artifact:
+    """Copies an artifact's files beside `destination`, and returns it as it lies there."""
+    for source, target in _pairs(artifact.path, destination):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy_file(source, target)
+    return Artifact.from_json(artifact.to_json(artifact.path.parent) | {"path": destination.name}, destination.parent)
+
+
+def _pairs(source: Path, destination: Path) -> Iterable[tuple[Path, Path]]:
+    for file in files_of(source):
+        if source.is_dir():
+            yield file, destination / file.relative_to(source)
+        else:  # external data lies beside its .onnx, under the name that stands in it
+            yield file, destination.with_name(destination.name + file.name.removeprefix(source.name))
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("wb") as writer:
+        try:
+            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+        except OSError:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+        os.fsync(writer.fileno())

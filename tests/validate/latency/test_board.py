@@ -1,0 +1,109 @@
+"""Measuring over ssh, against a real sshd on the loopback where there is one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from converters.errors import StepError
+from validate.latency import MeasureOptions, Status, measure
+from validate.latency.board import Board
+
+SSHD = os.environ.get("EDGEPORT_SSHD") or shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+needs_sshd = pytest.mark.skipif(SSHD is None or shutil.which("ssh-keygen") is None, reason="no sshd here")
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """An sshd of our own, on a free port, with keys of our own."""
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    shutil.copy(folder / "user.pub", folder / "authorized")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = folder / "config"
+    config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
+        f"PidFile {folder / 'pid'}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    assert SSHD is not None
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=log)
+    options = ("-p", str(port), "-i", str(folder / "user"), "-o", "StrictHostKeyChecking=no",
+               "-o", f"UserKnownHostsFile={folder / 'known'}", "-o", "IdentitiesOnly=yes", "-F", "none")  # fmt: skip
+    found = Board("127.0.0.1", sys.executable, options)
+    for _ in range(100):
+        if subprocess.run(found.command("true"), capture_output=True, check=False).returncode == 0:
+            break
+        if process.poll() is not None:
+            pytest.skip(f"this sshd does not start: {(folder / 'log').read_text()[-300:]}")
+        time.sleep(0.1)
+    else:
+        process.kill()
+        pytest.fail(f"this sshd lets nobody in: {(folder / 'log').read_text()[-300:]}")
+    yield found
+    process.terminate()
+    process.wait()
+    log.close()
+
+
+@needs_sshd
+def test_our_own_worker_measures_there(board: Board, onnx_folder: Path, tensorflow_folder: Path) -> None:
+    """The same document as here: figures, checked answers, phases, the A/A control, the board's own facts."""
+    files = [onnx_folder / "dense.float32.onnx", tensorflow_folder / "dense.float32.tflite",
+             onnx_folder / "wrong.float32.onnx"]  # fmt: skip
+    options = MeasureOptions(threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz", board=board)
+    latency = measure(files, options)
+    onnx, tflite, wrong = latency.timings
+    for timing in (onnx, tflite):
+        assert timing.status is Status.OK, timing.reason
+        assert timing.p50_ms is not None
+        assert timing.p50_ms.low is not None
+        assert timing.phases is not None
+        assert timing.phases.cold_ms > timing.phases.load_ms
+        assert "unchecked" not in timing.flags
+    assert onnx.phases is not None
+    assert not {"tensorflow", "keras", "ai-edge-litert"} & set(onnx.phases.libraries)
+    assert wrong.status is Status.ERROR
+    assert "wrong answer" in wrong.reason
+    assert latency.host["python"]
+    assert len(latency.controls) == 1
+
+
+@needs_sshd
+def test_nothing_is_left_on_the_board(board: Board, onnx_folder: Path) -> None:
+    before = set(Path("/tmp").glob("edgeport-bench.*"))
+    measure([onnx_folder / "dense.float32.onnx"], MeasureOptions(threads=(1,), max_seconds=2, board=board))
+    assert set(Path("/tmp").glob("edgeport-bench.*")) <= before
+    for _ in range(50):
+        listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        if "validate.latency.remote" not in listed:
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker outlives the measurement")
+
+
+@needs_sshd
+def test_a_board_without_the_python_is_a_row_or_an_error_that_names_it(board: Board, onnx_folder: Path) -> None:
+    broken = Board(board.host, "/no/such/python", board.ssh_options)
+    with pytest.raises(Exception, match="/no/such/python"):
+        measure([onnx_folder / "dense.float32.onnx"], MeasureOptions(threads=(1,), max_seconds=2, board=broken))
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh here")
+def test_a_board_that_cannot_be_reached_is_a_step_error(onnx_folder: Path) -> None:
+    board = Board("127.0.0.1", ssh_options=("-p", "1", "-F", "none"))
+    with pytest.raises(StepError, match=r"board 127\.0\.0\.1 cannot be used"):
+        measure([onnx_folder / "dense.float32.onnx"], MeasureOptions(threads=(1,), max_seconds=2, board=board))

@@ -1,0 +1,179 @@
+"""The GPU's rows: what is measured, and what proves that it ran there. `scripts/gpu_check` runs them all.
+
+Each row goes the whole way in a worker of its own: session, proof, timing through `measure`. With `stand_in` the CPU
+provider takes the session's place and nothing else changes; such an entry is marked and proves nothing about a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from converters.errors import EdgeportError
+from converters.formats import Format, format_of
+from converters.isolation import Channel, Limits, Message, run_step, worker_environment
+from validate.latency.experiment import measure
+from validate.latency.options import MeasureOptions
+from validate.latency.variant import DEFAULT, DEVICE_RESIDENT, Variant
+
+TARGET = "validate.latency.gpu_rows:prove"
+NODE_TIME_SHARE = 0.99
+"""Of a row's node time, at least so much must be the device's own for the row to bear its name."""
+
+_TIMEOUT_S = 900.0
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider"}
+
+
+@dataclass(frozen=True)
+class GpuRow:
+    """One row of `docs/gpu-evidence.json`.
+
+    Attributes:
+        name: the key in the evidence.
+        format: `onnx` or `savedmodel`.
+    """
+
+    name: str
+    format: Format
+    device: str
+    variant: Variant = DEFAULT
+
+
+ROWS = (
+    GpuRow("cuda", Format.ONNX, "cuda"),
+    GpuRow("cuda, TF32 off", Format.ONNX, "cuda", Variant(tf32=False)),
+    GpuRow("cuda, heuristic convolution search", Format.ONNX, "cuda", Variant(conv_search="HEURISTIC")),
+    GpuRow("cuda, device resident", Format.ONNX, "cuda", Variant(boundary=DEVICE_RESIDENT)),
+    GpuRow("cuda, device resident, TF32 off", Format.ONNX, "cuda", Variant(boundary=DEVICE_RESIDENT, tf32=False)),
+    GpuRow("tensorrt", Format.ONNX, "tensorrt"),
+    GpuRow("tensorrt, TF32 off", Format.ONNX, "tensorrt", Variant(tf32=False)),
+    GpuRow("tensorrt, device resident", Format.ONNX, "tensorrt", Variant(boundary=DEVICE_RESIDENT)),
+    GpuRow("tensorflow", Format.SAVEDMODEL, "cuda"),
+)
+
+
+def evidence(row: GpuRow, artifact: Path, options: MeasureOptions, *, stand_in: bool = False) -> dict[str, Any]:
+    """The row's entry: status, the proof and the figures; never raises for a device that is not there.
+
+    Args:
+        artifact: of the row's format.
+        options: seconds, golden vectors and limits; devices and variants are the row's.
+        stand_in: run the session on the CPU provider, marked as such.
+    """
+    device = "cpu" if stand_in else row.device
+    about = {
+        "row": row.name, "stand_in": stand_in, "artifact": artifact.name, "device": device,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    request = {
+        "artifact": str(artifact.absolute()), "device": device, "wanted": row.device, "threads": options.threads[0],
+        "batch": options.batches[0], "seed": options.seed, "variant": row.variant.to_json(),
+        "golden": options.golden and str(options.golden.absolute()),
+    }  # fmt: skip
+    env = worker_environment(gpu=not stand_in, threads=options.threads[0])
+    if not row.variant.tf32:
+        env["NVIDIA_TF32_OVERRIDE"] = "0"
+    try:
+        limits = Limits(options.limits.timeout_s or _TIMEOUT_S, options.limits.memory_bytes)
+        proof = run_step(TARGET, request, step="gpu check", limits=limits, log=options.log, env=env)
+    except EdgeportError as error:
+        return {**about, "status": "error", "reason": error.message, "next": error.next_step}
+    if "unavailable" in proof:
+        return {**about, "status": "unavailable", **proof["unavailable"]}
+    chosen = replace(options, devices=(device,), variants=(row.variant,), threads=options.threads[:1])
+    latency = measure([artifact], chosen)
+    (timing,) = latency.timings
+    document = timing.to_json()
+    status = document["status"] if stand_in or proof["proven"] else "not proven"
+    return {**about, "status": status, "reason": document["reason"], "proof": proof, "timing": document,
+            "controls": [control.to_json() for control in latency.controls]}  # fmt: skip
+
+
+def prove(request: Message, _: Channel) -> Message:
+    """In a worker: opens the artifact with no fallback, runs it under a profile, and says where each node ran."""
+    from validate.runtimes import DeviceUnavailableError
+
+    path = Path(request["artifact"])
+    try:
+        if format_of(path) is Format.SAVEDMODEL:
+            return _prove_tensorflow(path, request)
+        return _prove_onnxruntime(path, request)
+    except DeviceUnavailableError as error:
+        return {"unavailable": {"reason": error.message, "next": error.next_step}}
+
+
+def judged(providers: Mapping[str, Mapping[str, float]], wanted: str) -> dict[str, Any]:
+    """The shares of nodes and of node time that ran on the provider wanted, and whether that is proof."""
+    nodes = sum(p["nodes"] for p in providers.values())
+    micros = sum(p["us"] for p in providers.values())
+    mine = providers.get(wanted, {"nodes": 0.0, "us": 0.0})
+    share = mine["us"] / micros if micros else 0.0
+    return {
+        "node_share": mine["nodes"] / nodes if nodes else 0.0, "node_time_share": share,
+        "nodes": {name: round(p["nodes"]) for name, p in providers.items()}, "proven": share >= NODE_TIME_SHARE,
+    }  # fmt: skip
+
+
+def _prove_onnxruntime(path: Path, request: Message) -> Message:
+    """Node placement from ONNX Runtime's trace: what ran, not what was asked for."""
+    import onnxruntime
+
+    from validate.latency.nvml import gpu_state
+    from validate.latency.profile_onnx import traced
+    from validate.latency.worker import runtime_options
+    from validate.runtimes import open_artifact
+
+    variant = Variant.from_json(request["variant"])
+    before = gpu_state()
+    runtime: Any = open_artifact(path, runtime_options(request, variant))
+    providers = list(runtime.session.get_providers())
+    _, runs, by_provider = traced(path, request, variant)
+    after = gpu_state()
+    return {
+        **judged(by_provider, _PROVIDERS[request["device"]]), "providers": providers, "profiled_runs": runs,
+        "provider_options": {name: dict(v) for name, v in runtime.session.get_provider_options().items()},
+        "cpu_fallback_forbidden": request["device"] != "cpu" and not runtime.notes, "notes": list(runtime.notes),
+        "gpu": after, "device_memory_grew_bytes": _grew(before, after),
+        "versions": {"onnxruntime": onnxruntime.__version__, **_build(onnxruntime)},
+    }  # fmt: skip
+
+
+def _prove_tensorflow(path: Path, request: Message) -> Message:
+    """Device placement from TensorFlow's own results: each output tensor names the device that made it."""
+    import tensorflow as tf
+
+    from validate.latency.nvml import gpu_state
+    from validate.latency.profile import feeds_of
+    from validate.latency.worker import runtime_options
+    from validate.runtimes import open_artifact
+
+    before = gpu_state()
+    tf.config.set_soft_device_placement(request["device"] == "cpu")  # no silent fallback
+    runtime: Any = open_artifact(path, runtime_options(request, Variant()))
+    where = "/GPU:0" if request["device"] == "cuda" else "/CPU:0"
+    feed = feeds_of(request, runtime)[0]
+    with tf.device(where):
+        outputs = runtime.function(**{name: tf.constant(value) for name, value in feed.items()})
+    devices = sorted({str(output.device) for output in outputs.values()})
+    after = gpu_state()
+    return {
+        "proven": all(device.endswith(where.lstrip("/").replace("GPU", "device:GPU").replace("CPU", "device:CPU"))
+                      for device in devices),
+        "output_devices": devices, "cpu_fallback_forbidden": request["device"] != "cpu", "gpu": after,
+        "device_memory_grew_bytes": _grew(before, after),
+        "versions": {"tensorflow": tf.__version__, **{k: str(v) for k, v in tf.sysconfig.get_build_info().items()
+                                                      if k in {"cuda_version", "cudnn_version"}}},
+    }  # fmt: skip
+
+
+def _grew(before: Mapping[str, Any], after: Mapping[str, Any]) -> int | None:
+    if "memory_used_bytes" not in before or "memory_used_bytes" not in after:
+        return None
+    return int(after["memory_used_bytes"]) - int(before["memory_used_bytes"])
+
+
+def _build(onnxruntime: Any) -> dict[str, str]:
+    return {"cuda": str(getattr(onnxruntime, "cuda_version", "")), "build": onnxruntime.get_build_info()[:200]}

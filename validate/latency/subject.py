@@ -1,0 +1,235 @@
+"""A row while it is being timed: its worker, what that has said so far, and the result that comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Protocol
+
+import numpy as np
+
+from converters.artifact import size_of
+from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError
+from converters.isolation import Limits, Message, Worker, worker_environment
+from validate.latency import worker as worker_side
+from validate.latency.noise import SlotNoise
+from validate.latency.options import MeasureOptions
+from validate.latency.results import Phases, Row, Status, Timing
+from validate.latency.statistics import Interval, Samples, percentile
+
+P50_KNOWN_TO, P90_KNOWN_TO = 0.01, 0.03
+QUANTILES = (("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99))
+_SLOT_S = 0.03
+_LONGEST_SLOT_S = 2.0
+_SLOT_CALLS = (3, 200)
+_STEP_TIMEOUT_S = {"cpu": 180.0, "cuda": 300.0, "tensorrt": 900.0}  # TensorRT builds its engine while loading
+
+
+class Speaker(Protocol):
+    """The parent's end of a worker, here or on a board."""
+
+    def send(self, message: Message) -> None: ...
+
+    def receive(self, timeout_s: float | None = None) -> Message: ...
+
+    def close(self) -> None: ...
+
+
+Launch = Callable[[Row, Message], Speaker]
+"""Starts a worker for a row with its request."""
+
+
+@dataclass
+class Subject:
+    """`calls` is the number of runs in a slot; `failed` is set instead of samples where the row cannot be timed."""
+
+    row: Row
+    options: MeasureOptions
+    launch: Launch
+    worker: Speaker | None = None
+    ready: Message = field(default_factory=dict)
+    calls: int = 1
+    rounds: list[list[int]] = field(default_factory=list)
+    round_numbers: list[int] = field(default_factory=list)
+    cpu_s: float = 0.0
+    cpu_total_s: float = 0.0
+    failed: Timing | None = None
+    end_facts: Message = field(default_factory=dict)
+    cold_ms: list[float] = field(default_factory=list)
+
+    @property
+    def running(self) -> bool:
+        return self.worker is not None and self.failed is None
+
+    @property
+    def samples(self) -> Samples:
+        """(n, 2): round and nanoseconds."""
+        numbers = np.repeat(np.asarray(self.round_numbers, np.int64), [len(r) for r in self.rounds])
+        taken = np.asarray([ns for r in self.rounds for ns in r], np.int64)
+        return np.stack([numbers, taken], axis=1)
+
+    def clean(self, tainted: set[int]) -> Samples:
+        """The samples to judge by: those of clean rounds, or all where more than three of four rounds are tainted."""
+        samples = self.samples
+        clean = set(self.round_numbers) - tainted
+        if not tainted or len(clean) * 4 < len(self.round_numbers):
+            return samples
+        kept: Samples = samples[np.isin(samples[:, 0], list(clean))]
+        return kept
+
+    def start(self, warmup_s: float) -> None:
+        """Starts the worker and waits until it is warm. The cold starts before it end after their first answer."""
+        for _ in range(self.options.cold_starts - 1):
+            self.worker = self.launch(self.row, self._request(warmup_s) | {"cold_only": True})
+            result = self._receive("result", "its cold start")
+            self.end()
+            if self.failed is not None:
+                return
+            self.cold_ms.append(result["cold_ms"])
+        self.worker = self.launch(self.row, self._request(warmup_s))
+        self.ready = self._receive("ready", "its start")
+        if not self.ready:
+            return
+        self.cold_ms.append(self.ready["cold_ms"])
+        per_call = self.ready["p50_ns"] / 1e9
+        few, many = _SLOT_CALLS
+        self.calls = min(many, max(few, round(_SLOT_S / per_call)))
+        if self.calls * per_call > _LONGEST_SLOT_S:
+            self.calls = max(1, int(_LONGEST_SLOT_S / per_call))
+
+    def take_slot(self, number: int) -> SlotNoise:
+        """One slot of runs for round `number`."""
+        assert self.worker is not None
+        self.worker.send({"do": "slot", "calls": self.calls})
+        slot = self._receive("slot", "its rounds")
+        self.rounds.append(slot["ns"])
+        self.round_numbers.append(number)
+        self.cpu_s += slot["cpu_s"]
+        used, self.cpu_total_s = slot["cpu_total_s"] - self.cpu_total_s, slot["cpu_total_s"]
+        return SlotNoise(slot["canary_ns"], slot["switches"], slot["faults"], used)
+
+    def finish(self) -> None:
+        """Asks for memory and placement; the worker checks its answers before it gives them."""
+        assert self.worker is not None
+        self.worker.send({"do": "finish"})
+        self.end_facts = self._receive("result", "the check of its answers")
+
+    def end(self) -> None:
+        """Ends the worker, if it is there."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            worker.close()
+
+    @contextlib.contextmanager
+    def failing(self) -> Iterator[None]:
+        """Turns the row's failure into its result, and ends its worker, so that the others go on."""
+        try:
+            yield
+        except EdgeportError as error:
+            untimed = _untimed(self.row, Status.ERROR, error.message, error.next_step)
+            self.failed = replace(untimed, exit_code=error.exit_code)
+        finally:
+            if self.failed is not None:
+                self.end()
+
+    def is_precise(self, tainted: set[int]) -> bool:
+        samples, seed = self.clean(tainted), self.options.seed
+        if percentile(samples, 0.50, seed=seed, resamples=400).half_width > P50_KNOWN_TO:
+            return False
+        return percentile(samples, 0.90, seed=seed, resamples=400).half_width <= P90_KNOWN_TO
+
+    def timing(self, tainted: set[int]) -> Timing:
+        """The row's result. Percentiles are of the clean rounds; the raw samples of all rounds are kept."""
+        if self.failed is not None:
+            return self.failed
+        samples, ready = self.clean(tainted), self.ready
+        quantiles = {n: percentile(samples, p, seed=self.options.seed).scaled(1e-6) for n, p in QUANTILES}
+        phases = Phases(
+            cold_ms=median(self.cold_ms), cold_starts=len(self.cold_ms), import_ms=ready["import_ms"],
+            load_ms=ready["load_ms"], first_ms=ready["first_ms"], warmup_runs=ready["warmup_runs"],
+            idle_rss_bytes=ready["idle_rss_bytes"], peak_rss_bytes=self.end_facts["peak_rss_bytes"],
+            libraries=self.end_facts["libraries"], cpu_seconds=self.cpu_s / len(self.samples),
+        )  # fmt: skip
+        hit = sorted(tainted & set(self.round_numbers))
+        return Timing(
+            self.row, Status.OK, size_bytes=size_of(self.row.artifact), p50_ms=quantiles["p50"],
+            p90_ms=quantiles["p90"], p95_ms=quantiles["p95"], p99_ms=quantiles["p99"],
+            min_ms=float(samples[:, 1].min()) / 1e6, throughput=self.row.batch * 1e9 / float(samples[:, 1].mean()),
+            phases=phases, samples=self.samples, flags=self._flags(quantiles, len(hit)), tainted=tuple(hit),
+            facts={"cpus": ready["cpus"], "notes": ready["notes"], **self.end_facts["facts"]},
+        )  # fmt: skip
+
+    def _request(self, warmup_s: float) -> Message:
+        row, options = self.row, self.options
+        golden = options.golden_of.get(row.given, options.golden)
+        return {
+            "artifact": str(row.artifact), "device": row.device, "threads": row.threads, "batch": row.batch,
+            "precision": row.precision and row.precision.value, "seed": options.seed, "warmup_s": warmup_s,
+            "golden": golden and str(golden.absolute()), "variant": row.variant.to_json(),
+            "spawned_ns": time.monotonic_ns(),
+        }  # fmt: skip
+
+    def _flags(self, quantiles: dict[str, Interval], tainted: int) -> tuple[str, ...]:
+        """What a reader must know before trusting the row."""
+        ready, rounds = self.ready, len(self.round_numbers)
+        flags = {
+            "unchecked": not ready["checked"],
+            "not_steady": not ready["steady"],
+            "oversubscribed": self.row.threads > ready["cores"],
+            "partly_on_cpu": bool(ready["notes"]) and self.row.device != "cpu",
+            "precision_not_reached": quantiles["p50"].half_width > P50_KNOWN_TO
+            or quantiles["p90"].half_width > P90_KNOWN_TO,
+            "tainted": (rounds - tainted) * 4 < rounds,
+            **{f"{name}_too_few_samples": quantiles[name].low is None for name, _ in QUANTILES},
+        }
+        return tuple(name for name, raised in flags.items() if raised)
+
+    def _receive(self, key: str, phase: str) -> Message:
+        """The next message under `key`; events only tell how far it has come. Empty where the device is not there."""
+        assert self.worker is not None
+        limit = self.options.limits.timeout_s or _STEP_TIMEOUT_S[self.row.device]
+        while True:
+            try:
+                message = self.worker.receive(limit)
+            except EdgeportError as error:
+                raise _located(error, self.row, phase) from None
+            if "event" in message:
+                phase = f"its {message['event']['phase']}"
+            elif "unavailable" in message:
+                missing = message["unavailable"]
+                self.failed = _untimed(self.row, Status.UNAVAILABLE, missing["reason"], missing["next"])
+                return {}
+            elif key in message:
+                content: Message = message[key]
+                return content
+
+
+def launch_here(options: MeasureOptions) -> Launch:
+    """Workers on this machine: a fresh interpreter each."""
+
+    def launch(row: Row, request: Message) -> Speaker:
+        env = worker_environment(gpu=row.device != "cpu", threads=row.threads)
+        if not row.variant.tf32:
+            env["NVIDIA_TF32_OVERRIDE"] = "0"  # TensorRT and TensorFlow have no option of their own (CUDA's has)
+        limits = Limits(memory_bytes=options.limits.memory_bytes)
+        return Worker(worker_side.TARGET, request, step="bench", limits=limits, log=options.log, env=env)
+
+    return launch
+
+
+def _located(error: EdgeportError, row: Row, phase: str) -> EdgeportError:
+    """The same error with the file in its sentence, and the phase where the worker could not speak for itself."""
+    name = row.artifact.name
+    if isinstance(error, CrashError | StepTimeoutError | ResourceError):
+        error.message = f"{name}, in {phase}: {error.message}"
+    elif name not in error.message:
+        error.message = f"{name}: {error.message}"
+    error.file = error.file or str(row.artifact)
+    return error
+
+
+def _untimed(row: Row, status: Status, reason: str, next_step: str) -> Timing:
+    return Timing(row, status, reason, next_step, size_bytes=size_of(row.artifact))

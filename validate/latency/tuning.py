@@ -1,0 +1,129 @@
+"""`--tune`: the session settings under which an artifact is fastest on this machine, as options ready to paste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from converters.formats import Format, format_of
+from validate.latency.comparing import Comparison
+from validate.latency.experiment import Progress, measure
+from validate.latency.host import physical_cores
+from validate.latency.options import MeasureOptions
+from validate.latency.results import Latency, Row, Status, Timing
+from validate.latency.variant import DEFAULT, Variant
+
+_ONNX_VARIANTS = (DEFAULT, Variant(spinning=False), Variant(graph="extended"), Variant(graph="basic"))
+_LITERT_VARIANTS = (DEFAULT, Variant(xnnpack=False), Variant(interface="compiled"))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best settings of one artifact.
+
+    Attributes:
+        best: the row that was fastest; the default one where nothing was claimed to be faster.
+        gain: default's p50 / best's p50.
+        sure: whether the difference is beyond the noise floor.
+    """
+
+    artifact: Path
+    default: Row
+    best: Row
+    p50_ms: float
+    gain: float
+    sure: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "artifact": self.artifact.name, "threads": self.best.threads, "session": self.best.variant.to_json(),
+            "label": self.best.variant.label, "p50_ms": self.p50_ms, "gain": self.gain, "sure": self.sure,
+            "code": snippet(self.best),
+        }  # fmt: skip
+
+
+def tune(artifacts: Sequence[Path], options: MeasureOptions, progress: Progress) -> tuple[Latency, list[Tuned]]:
+    """Times every artifact under every setting that its runtime has, interleaved, one artifact after the other."""
+    latencies, found = [], []
+    cores = physical_cores()
+    threads = tuple(dict.fromkeys([cores, *(t for t in (1, cores // 2) if t >= 1), *options.threads]))
+    for path in artifacts:
+        variants = _variants(path)
+        chosen = replace(
+            options, threads=threads, variants=variants, compare_settings=True,
+            max_seconds=options.max_seconds / len(artifacts),
+        )  # fmt: skip
+        latency = measure([path], chosen, progress)
+        latencies.append(latency)
+        if (tuned := best_of(path, latency)) is not None:
+            found.append(tuned)
+    return _joined(latencies), found
+
+
+def best_of(path: Path, latency: Latency) -> Tuned | None:
+    """The fastest row among those claimed FASTER than the default; else the default. None where nothing was timed."""
+    timed = {t.row: t for t in latency.timings if t.status is Status.OK and t.row.given == path}
+    if not timed:
+        return None
+    default = next(iter(timed))
+    faster = [c.candidate for c in latency.comparisons if c.verdict is Comparison.FASTER and c.candidate in timed]
+    best = min(faster, key=lambda row: _p50(timed[row]), default=default)
+    return Tuned(path, default, best, _p50(timed[best]), _p50(timed[default]) / _p50(timed[best]), bool(faster))
+
+
+def snippet(row: Row) -> str:
+    """Python that opens the artifact with these settings."""
+    name, variant = row.artifact.name, row.variant
+    if row.format in (Format.ONNX, Format.ORT):
+        lines = ["import onnxruntime as ort", "options = ort.SessionOptions()",
+                 f"options.intra_op_num_threads = {row.threads}"]  # fmt: skip
+        if variant.graph != "all":
+            level = {"off": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED"}[variant.graph]
+            lines.append(f"options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_{level}")
+        if not variant.spinning:
+            lines.append('options.add_session_config_entry("session.intra_op.allow_spinning", "0")')
+        return "\n".join([*lines, f'session = ort.InferenceSession("{name}", options)'])
+    if row.format is Format.TFLITE and variant.interface == "compiled":
+        return "\n".join([
+            "from ai_edge_litert.compiled_model import CompiledModel",
+            "from ai_edge_litert.hardware_accelerator import HardwareAccelerator",
+            "from ai_edge_litert.options import CpuOptions, Options",
+            f"options = Options(HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads={row.threads}))",
+            f'model = CompiledModel.from_file("{name}", options=options)',
+        ])  # fmt: skip
+    if row.format is Format.TFLITE:
+        resolver = "" if variant.xnnpack else (
+            ", experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+        )
+        imported = "Interpreter" if variant.xnnpack else "Interpreter, OpResolverType"
+        call = f'interpreter = Interpreter("{name}", num_threads={row.threads}{resolver})'
+        return f"from ai_edge_litert.interpreter import {imported}\n{call}"
+    return "\n".join([
+        "import tensorflow as tf", f"tf.config.threading.set_intra_op_parallelism_threads({row.threads})",
+        "tf.config.threading.set_inter_op_parallelism_threads(1)", f'model = tf.saved_model.load("{name}")',
+    ])  # fmt: skip
+
+
+def _variants(path: Path) -> tuple[Variant, ...]:
+    fmt = format_of(path)
+    if fmt in (Format.ONNX, Format.ORT):
+        return _ONNX_VARIANTS
+    return _LITERT_VARIANTS if fmt is Format.TFLITE else (DEFAULT,)
+
+
+def _p50(timing: Timing) -> float:
+    assert timing.p50_ms is not None
+    return timing.p50_ms.value
+
+
+def _joined(latencies: Sequence[Latency]) -> Latency:
+    first = latencies[0]
+    return replace(
+        first,
+        timings=tuple(t for latency in latencies for t in latency.timings),
+        comparisons=tuple(c for latency in latencies for c in latency.comparisons),
+        controls=tuple(c for latency in latencies for c in latency.controls),
+        notes=tuple(n for latency in latencies for n in latency.notes),
+    )

@@ -1,0 +1,114 @@
+"""LiteRT's CompiledModel: the newer of its two interfaces, with tensor buffers instead of an interpreter's tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.signature import Signature
+from validate.runtimes.base import (
+    Array,
+    Arrays,
+    DeviceUnavailableError,
+    RuntimeOptions,
+    damaged,
+    failed,
+    ordered_inputs,
+)  # fmt: skip
+from validate.runtimes.tflite import SIGNATURE_KEY, TfliteRuntime
+
+
+class CompiledModelRuntime:
+    """A `.tflite` file in LiteRT's CompiledModel on the CPU; the interpreter reads its signature.
+
+    Raises:
+        RefusedError: the file is damaged, has no signature, or needs operations that LiteRT does not have.
+        DeviceUnavailableError: a device other than the CPU was asked for.
+    """
+
+    ordered = True
+    device = "cpu"
+
+    def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions()) -> None:
+        if options.device != "cpu":
+            raise DeviceUnavailableError(
+                f"{options.device} is not available to {path.name}: LiteRT's accelerators are for phones.",
+                next_step="Time the .onnx file on that device.", file=path,
+            )  # fmt: skip
+        self.path = path
+        self.notes: tuple[str, ...] = ()
+        self.signature: Signature = TfliteRuntime(path, options).signature
+        try:
+            self._model = _open(path, options.threads)
+            keys = list(self._model.get_signature_list())
+        except Exception as cause:
+            damaged(path, "a TFLite model", cause)
+        self._key = SIGNATURE_KEY if SIGNATURE_KEY in keys else keys[0]
+        self._sizes: tuple[tuple[int, ...], ...] = ()
+        self._buffers: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+
+    def prepared(self, feed: Arrays) -> tuple[Callable[[], Any], Callable[[Any], Arrays]]:
+        """One run with these inputs: written, run, read; and what names its results. For timing."""
+        self._resize(feed)
+        inputs, outputs = self._buffers
+        shapes = self._output_shapes()
+        model, key = self._model, self._key
+        writes = [(inputs[name].write, array) for name, array in feed.items()]
+        reads = [
+            (outputs[spec.name].read, int(np.prod(shapes[spec.name])), np.dtype(spec.dtype).type)
+            for spec in self.signature.outputs
+        ]
+
+        def run() -> list[Array]:
+            for write, array in writes:
+                write(array)
+            model.run_by_name(key, inputs, outputs)
+            return [read(count, dtype) for read, count, dtype in reads]
+
+        def named(results: list[Array]) -> Arrays:
+            names = self.signature.output_names
+            return {name: np.asarray(r).reshape(shapes[name]) for name, r in zip(names, results, strict=True)}
+
+        return run, named
+
+    def run(self, inputs: Mapping[str, Array]) -> Arrays:
+        call, named = self.prepared(ordered_inputs(self.signature, inputs, self.path))
+        try:
+            return named(call())
+        except Exception as cause:
+            failed(self.path, cause)
+
+    def _resize(self, feed: Arrays) -> None:
+        """Buffers for these shapes; made once as long as the shapes stay."""
+        sizes = tuple(array.shape for array in feed.values())
+        if sizes == self._sizes:
+            return
+        try:
+            for spec in self.signature.inputs:
+                if any(isinstance(d, str) for d in spec.shape):
+                    self._model.resize_input_tensor_by_name(self._key, spec.name, list(feed[spec.name].shape))
+            self._buffers = (
+                {n: self._model.create_input_buffer_by_name(self._key, n) for n in self.signature.input_names},
+                {n: self._model.create_output_buffer_by_name(self._key, n) for n in self.signature.output_names},
+            )
+        except Exception as cause:
+            failed(self.path, cause)
+        self._sizes = sizes
+
+    def _output_shapes(self) -> dict[str, tuple[int, ...]]:
+        details = self._model.get_output_tensor_details(self._key)
+        return {name: tuple(int(d) for d in details[name]["shape"]) for name in self.signature.output_names}
+
+
+def _open(path: Path, threads: int) -> Any:
+    from ai_edge_litert.compiled_model import CompiledModel
+    from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+    from ai_edge_litert.options import CpuOptions, Options
+
+    cpu = CpuOptions(num_threads=threads)
+    return CompiledModel.from_file(
+        str(path), options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+    )
