@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("exporter.cli.inspect", "Tell what a file holds, without running it."),
     "export": ("exporter.cli.export", "Convert a checkpoint, without judging or timing the result."),
     "validate": ("exporter.cli.validate", "Compare artifacts with a reference, output by output."),
+    "localize": ("exporter.cli.localize", "Name the first layer at which an artifact parts from its checkpoint."),
     "bench": ("exporter.cli.bench", "Time artifacts, interleaved when there are several."),
     "run": ("exporter.cli.run", "The main job: export, validate, bench, bundle, report."),
     "verify": ("exporter.cli.verify", "Check a bundle against its manifest."),

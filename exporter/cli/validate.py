@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,22 @@ from exporter.cli.console import Console
 from exporter.cli.options import PairType, limit_options, output_options
 
 if TYPE_CHECKING:
-    from validate.agreement import Agreement
+    from validate.agreement import Agreement, CompareOptions, Verdict
 
 
 @click.command("validate")
 @click.argument("reference", metavar="REFERENCE", type=click.Path(path_type=Path))
-@click.argument("candidates", metavar="CANDIDATE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("candidates", metavar="CANDIDATE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--inputs", type=click.Path(path_type=Path), metavar="PATH", help="Judge on these: .npz, .npy or images.")
 @click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="Inputs to draw otherwise.")
 @click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn inputs.")
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
+@click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
+@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep what the float64 oracle gave.")
+@click.option("--self-test", is_flag=True, help="Break REFERENCE in known ways: is each fault caught on these inputs?")
+@click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="For --self-test. [tflite and onnx]")
 @limit_options
 @output_options
 def command(
@@ -38,15 +43,93 @@ def command(
     from validate.agreement import CompareOptions, compare
 
     limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
+    broken, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
     options = CompareOptions(limits=limited, tolerances=tolerances(chosen.pop("tolerances")), **chosen)
     _check_reference(reference)
+    if broken:
+        return _self_test(reference, candidates, formats, options, console)
+    if not candidates:
+        raise UsageError(
+            "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
+        )
     paths = [path for given in candidates for path in _members(given)]
+    if matrix:
+        return _matrix([reference, *paths], options, allow_inconclusive, console)
     with console.progress() as progress:
         agreement = compare(reference, paths, options, progress)
     console.document(agreement.to_json())
     _show(agreement, console)
     passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
     return int(any(verdict.status not in passing for verdict in agreement.verdicts))
+
+
+def _self_test(
+    reference: Path, candidates: tuple[Path, ...], formats: tuple[str, ...], options: CompareOptions, console: Console
+) -> int:
+    """The known faults, each caught or not; exit code 1 when one survives."""
+    from exporter.making import WRITE
+    from validate.mutants import self_test
+
+    if candidates:
+        raise UsageError(
+            "--self-test breaks the checkpoint and takes no artifacts.", next_step="Leave the artifacts out."
+        )
+    with console.progress() as progress:
+        outcome = self_test(reference, WRITE, _known(formats) or ("tflite", "onnx"), options, progress)
+    console.document(outcome.to_json())
+    rows = []
+    for row in outcome.rows:
+        ratio = "" if row.noise_ratio is None else f"{row.noise_ratio:.3g}"
+        rows.append([row.mutant, row.subject, row.layer or "", row.status, ratio])
+    title = f"Faults in {reference} on {outcome.samples} samples"
+    console.table(title, ["fault", "in", "layer", "status", "noise ratio"], rows)
+    if outcome.unexercised:
+        console.say(f"Not exercised by these inputs: {', '.join(outcome.unexercised)}.")
+    if not outcome.passed:
+        missed = sorted({row.mutant for row in outcome.rows if row.status == "survived"})
+        console.say(f"The inputs are too weak for: {', '.join(missed)}. Give more or real --inputs.")
+    return int(not outcome.passed)
+
+
+def _matrix(paths: list[Path], options: CompareOptions, allow_inconclusive: bool, console: Console) -> int:
+    """Every path against every other; the first one's inputs are used throughout."""
+    from validate.agreement import compare
+
+    agreements = []
+    with console.progress() as progress:
+        for k, reference in enumerate(paths):
+            others = [path for path in paths if path != reference]
+            progress(reference.name, k / len(paths))
+            agreements.append(compare(reference, others, options))
+            ranges = list(agreements[0].ranges.values())
+            if options.inputs is None and options.input_range is None and len(ranges) == 1:
+                options = replace(options, input_range=(ranges[0].low, ranges[0].high))
+    console.document({"matrix": [agreement.to_json() for agreement in agreements]})
+    rows = []
+    for agreement in agreements:
+        by_path = {verdict.artifact: verdict for verdict in agreement.verdicts}
+        cells = [_cell(by_path[path]) if path in by_path else "" for path in paths]
+        rows.append([agreement.reference.name, *cells])
+    console.table("Row: reference. Column: candidate", ["", *(path.name for path in paths)], rows)
+    passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
+    return int(any(verdict.status not in passing for agreement in agreements for verdict in agreement.verdicts))
+
+
+def _cell(verdict: Verdict) -> str:
+    """The status and the figure that was gated."""
+    ratios = [row.noise_ratio for row in verdict.outputs if row.noise_ratio is not None]
+    if ratios:
+        return f"{verdict.status} {max(ratios):.2f}x"
+    levels = [row.sqnr_db for row in verdict.outputs if row.sqnr_db is not None]
+    return f"{verdict.status} {min(levels):.0f} dB" if levels else verdict.status
+
+
+def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
+    known = ("savedmodel", "tflite", "onnx")
+    for given in formats:
+        if given not in known:
+            raise UsageError(f"There is no format `{given}`.", next_step=f"Choose from: {', '.join(known)}.")
+    return formats
 
 
 def _check_reference(path: Path) -> None:
@@ -88,6 +171,8 @@ def _show(agreement: Agreement, console: Console) -> None:
             cells = [format(value, form) if value is not None else "" for value, form in figures]
             rows.append([name, row.status, row.name, row.basis, *cells])
     console.table(f"Against {agreement.reference} on {agreement.samples} samples", columns, rows)
+    if agreement.unexercised:
+        console.say(f"No input crosses the bend of: {', '.join(agreement.unexercised)}.")
     for verdict in agreement.verdicts:
         if verdict.status != "agree":
             console.say(f"{verdict.artifact.name}: {verdict.status}: {verdict.reason}")

@@ -15,8 +15,9 @@ from converters.formats import Precision, precision_in_name
 from converters.isolation import Message, run_step
 from converters.signature import Signature
 from validate.agreement.arrays import read
+from validate.agreement.decisions import accuracy, scores
 from validate.agreement.gates import Gate, gate_for
-from validate.agreement.judge import Candidate, Reference, Yardstick, accuracy, judge_output
+from validate.agreement.judge import Candidate, Reference, Yardstick, judge_output
 from validate.agreement.plan import Plan
 from validate.agreement.results import (
     AGREE,
@@ -57,7 +58,7 @@ def compare(
             raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
     gates = [gate_for(_precision(path, options), options.tolerances) for path in candidates]
     with tempfile.TemporaryDirectory(prefix="edgeport-validate-") as folder:
-        comparison = _Comparison(Path(folder), options, on_progress or (lambda stage, fraction: None))
+        comparison = Comparison(Path(folder), options, on_progress or (lambda stage, fraction: None))
         document = comparison.run_reference(reference)
         verdicts = comparison.run_candidates(candidates, gates)
         return comparison.agreement(reference, document, verdicts)
@@ -67,17 +68,17 @@ def _precision(path: Path, options: CompareOptions) -> Precision:
     return options.precision or precision_in_name(path) or Precision.FLOAT32
 
 
-class _Comparison:
+class Comparison:
     """One comparison under way, in a folder of its own."""
 
     def __init__(self, work: Path, options: CompareOptions, on_progress: OnProgress) -> None:
         self._work, self._options, self._on_progress = work, options, on_progress
-        self._threads = options.threads or len(os.sched_getaffinity(0))
+        self.threads = options.threads or len(os.sched_getaffinity(0))
         self._yardsticks: dict[tuple[str, int], Yardstick] = {}
 
     def _step(self, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
         options = self._options
-        request = {**request, "work": str(self._work), "threads": self._threads}
+        request = {**request, "work": str(self._work), "threads": self.threads}
         return run_step(
             f"validate.agreement.workers:{function}", request, step="validate", limits=options.limits, log=options.log,
             on_event=on_event,
@@ -89,10 +90,12 @@ class _Comparison:
             "path": str(path.resolve()), "samples": options.samples, "seed": options.seed,
             "inputs": str(options.inputs.resolve()) if options.inputs else None,
             "input_range": list(options.input_range) if options.input_range else None,
+            "cache": str(options.cache.resolve()) if options.cache else None,
         }  # fmt: skip
         self._on_progress("reference", 0.0)
         document = self._step("run_reference", request, lambda e: self._on_progress("reference", float(e["fraction"])))
         self.signature = Signature.from_json(document["signature"])
+        self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
             self._work, Plan.from_json(document["plan"]), self.signature.output_names, dict(document["kinds"]), labels
@@ -123,7 +126,7 @@ class _Comparison:
             nonlocal at_work
             at_work = k = int(event["candidate"])
             if "result" in event:
-                verdicts[k] = self._judge(paths[k], k, event["result"], gates[k])
+                verdicts[k] = self.judged(paths[k], str(k), event["result"], gates[k])
             elif "error" in event:
                 verdicts[k] = _error(paths[k], error_from_json(event["error"]))
             share = 1.0 if k in verdicts else float(event.get("fraction", 0.0))
@@ -142,11 +145,12 @@ class _Comparison:
             verdicts.setdefault(at_work, _error(paths[at_work], error))
         return verdicts
 
-    def _judge(self, path: Path, k: int, result: Message, gate: Gate) -> Verdict:
+    def judged(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
+        """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
         notes = tuple(result["notes"])
         if result["problems"]:
             return Verdict(path, DISAGREE, "; ".join(result["problems"]), (), notes)
-        folder = self._work / str(k)
+        folder = self._work / key
         candidate = Candidate(folder, dict(result["kinds"]))
         rows = tuple(
             judge_output(self.reference, self._yardsticks, candidate, i, gate)
@@ -158,17 +162,23 @@ class _Comparison:
         if self._options.tolerances:
             given = ", ".join(f"{key}={value:g}" for key, value in self._options.tolerances.items())
             notes = (*notes, f"the gates were overridden: {given}")
-        return Verdict(path, status, reason, rows, notes)
+        special = {kind: [self._special.get(kind, ""), found] for kind, found in result.get("special", {}).items()}
+        return Verdict(path, status, reason, rows, notes, special=special)
 
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names
         shares = (accuracy(self.reference.values("out", i), self.reference.labels) for i in range(len(names)))
+        found = {
+            name: scores(self.reference.values("out", i), self.reference.labels, self.reference.kinds.get(name))
+            for i, name in enumerate(names)
+        }  # fmt: skip
         return Agreement(
-            reference=path, signature=self.signature, seed=self._options.seed, samples=plan.samples,
+            reference=path, reference_scores={name: value for name, value in found.items() if value},
+            signature=self.signature, seed=self._options.seed, samples=plan.samples,
             ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
             verdicts=verdicts, golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),
-            oracle_samples=plan.oracle, notes=tuple(document["notes"]),
+            oracle_samples=plan.oracle, notes=tuple(document["notes"]), unexercised=tuple(document["unexercised"]),
         )  # fmt: skip
 
     def _golden(self) -> Golden:

@@ -11,8 +11,19 @@ import numpy as np
 
 from converters.errors import StepError
 from validate.agreement.arrays import blocks, read, wide
+from validate.agreement.decisions import LabelsKept, accuracy, allowed, labels_kept, lower_bound, scores
 from validate.agreement.gates import MORE_SAMPLES, Gate
-from validate.agreement.metrics import Difference, Signal, difference, sigmoid, signal, softmax, sqnr_db, top_one
+from validate.agreement.metrics import (
+    Difference,
+    Signal,
+    TopOne,
+    difference,
+    sigmoid,
+    signal,
+    softmax,
+    sqnr_db,
+    top_one,
+)
 from validate.agreement.plan import Plan
 from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, OutputRow
 from validate.runtimes.base import Array
@@ -170,12 +181,15 @@ def _row(
     else:
         judged = _by_sqnr(stick, max(gap.mean_square, lone.mean_square if lone else 0.0), gate)
     ranked = values.values.ndim == 2 and values.values.shape[1] > 1
-    top = top_one(values.values, stick.values, 2 * judged.undecided) if ranked else None
+    top = top_one(values.values, stick.values, 2 * judged.undecided) if ranked and kind != "sigmoid" else None
+    kept = _labels(values, judged, basis) if kind == "sigmoid" else None
     faults = [] if judged.passed else [judged.reason]
     if nonfinite:
         faults.insert(0, f"{nonfinite} values are not finite where the reference's are")
-    if top is not None and kind == "softmax" and top.flips > math.ceil((1 - gate.top1) * len(values.values)):
+    if top is not None and kind == "softmax" and top.flips > allowed(len(values.values), gate.top1):
         faults.append(f"{top.flips} of {len(values.values)} samples change class, and {gate.top1:.1%} must keep theirs")
+    if kept is not None and kept.flips > allowed(kept.count, gate.top1):
+        faults.append(f"{kept.flips} of {kept.count} labels change, and {gate.top1:.1%} must keep theirs")
     if basis == "logits":
         faults += _map_faults(values, str(kind), gate, judged.undecided)
         faults += _lost_outputs(values, probability, str(kind), gate)
@@ -185,10 +199,24 @@ def _row(
         sqnr_db=sqnr_db(stick.signal.moving_square, gap.mean_square), noise_ratio=ratio,
         top1_agreement=top.agreement if top else None, accuracy=accuracy(values.outputs, labels),
         nonfinite=nonfinite, samples=len(values.values),
-        probability_max_abs=probability.max_abs if basis == "logits" else None, ties=top.ties if top else None,
-        gate=judged.to_json(), status=status,
+        probability_max_abs=probability.max_abs if basis == "logits" else None,
+        ties=top.ties if top else kept.ties if kept else None,
+        labels_agreement=kept.agreement if kept else None, agreement_low=_sure(top, kept, len(values.values)),
+        scores=scores(values.outputs, labels, kind), gate=judged.to_json(), status=status,
         reason="; ".join(faults) if faults else _dead(stick) if judged.dead_passes else judged.reason,
     )  # fmt: skip
+
+
+def _labels(values: _Values, judged: Judged, basis: str) -> LabelsKept:
+    """A label is on above a probability of one half, which is a logit of 0."""
+    return labels_kept(values.values, values.stick.values, judged.undecided, 0.0 if basis == "logits" else 0.5)
+
+
+def _sure(top: TopOne | None, kept: LabelsKept | None, samples: int) -> float | None:
+    """The least share of classes or labels alike that so few samples prove."""
+    if top is not None:
+        return lower_bound(samples - top.flips, samples)
+    return None if kept is None else lower_bound(kept.count - kept.flips, kept.count)
 
 
 def _singles_difference(values: _Values) -> Difference | None:
@@ -284,20 +312,3 @@ def _lost_outputs(values: _Values, gap: Difference, kind: str, gate: Gate) -> li
         f"{sqnr_db(moving, gap.mean_square):.1f} dB below what they move by, and a constant would have 0 dB "
         f"(limit {_LEFT_DB:g} dB)"
     ]
-
-
-def accuracy(outputs: Array, labels: Array | None) -> float | None:
-    """Share of samples of the labelled class: the greatest of several outputs, or a single one over 0.5.
-
-    None without labels or where they do not fit: they must be one whole number a sample, or one-hot rows.
-    """
-    if labels is None or outputs.ndim != 2:
-        return None
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim == 2 and labels.shape == outputs.shape and bool((labels.sum(axis=1) == 1).all()):
-        labels = labels.argmax(axis=1)
-    if labels.ndim != 1 or labels.dtype.kind not in "iub":
-        return None
-    guess = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.5
-    return float((guess == labels).mean())

@@ -11,7 +11,9 @@ _ORACLE_BYTES = 256 << 20
 _ORACLE_WORK = 1 << 28
 """Weights times samples that the oracle may run beyond its first 16 samples: 500 digits through 100 000 weights."""
 
-_SINGLES = 8
+SIZES = (1, 2, 3, 7)
+"""The sizes of the small batches, one after the other: powers of two alone would hide a wrong reshape."""
+
 _LARGEST_BATCH = 32
 ORACLE_SAMPLES = 16
 
@@ -22,7 +24,8 @@ class Plan:
 
     Attributes:
         samples: run in batches of `batch`.
-        singles: the first of them, run again in batches of one; 0 where the model insists on a larger batch.
+        singles: the first of them, run again in small batches of `SIZES`, each in reverse order so that a batch whose
+            samples leak into each other is found; 0 where the model insists on a larger batch.
         batch: the larger batch.
         oracle: the first of them, run by the oracle too.
     """
@@ -44,13 +47,13 @@ def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) 
     """Plans by the bytes of one sample's inputs and outputs, the weights, and the batch the reference insists on.
 
     >>> make_plan(500, 1000, 100_000, None)
-    Plan(samples=500, singles=8, batch=32, oracle=500)
+    Plan(samples=500, singles=13, batch=32, oracle=500)
     >>> make_plan(16, 50 << 20, 20_000, None)
     Plan(samples=16, singles=1, batch=2, oracle=2)
     """
     row_bytes = max(1, row_bytes)
     batch = min(samples, _clamp(_BATCH_BYTES // row_bytes, 2, _LARGEST_BATCH))
-    singles = min(samples, _clamp(_BATCH_BYTES // row_bytes, 1, _SINGLES))
+    singles = min(samples, _clamp(_BATCH_BYTES // row_bytes, 1, sum(SIZES)))
     oracle = min(samples, _clamp(_ORACLE_BYTES // (2 * row_bytes), 2, ORACLE_SAMPLES))
     if samples * parameters <= _ORACLE_WORK and 2 * row_bytes * samples <= _ORACLE_BYTES:
         oracle = samples
@@ -58,6 +61,19 @@ def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) 
         batch, singles = fixed, 0
         oracle = min(samples, -(-oracle // fixed) * fixed)
     return Plan(samples, singles, batch, oracle)
+
+
+def small_batches(count: int) -> list[int]:
+    """The sizes that `count` samples are run in: those of `SIZES`, again and again.
+
+    >>> small_batches(13), small_batches(8), small_batches(1)
+    ([1, 2, 3, 7], [1, 2, 3, 2], [1])
+    """
+    sizes: list[int] = []
+    while count:
+        sizes.append(min(count, SIZES[len(sizes) % len(SIZES)]))
+        count -= sizes[-1]
+    return sizes
 
 
 def _clamp(value: int, low: int, high: int) -> int:

@@ -32,6 +32,7 @@ class CompareOptions:
         precision: judges every candidate as this one; None takes it from the artifact's name, else float32.
         fixed_batch: a batch size that candidates may insist on, besides 1.
         threads: of each runtime; None takes all cores that the process may use.
+        cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
     """
 
     inputs: Path | None = None
@@ -44,6 +45,7 @@ class CompareOptions:
     precision: Precision | None = None
     fixed_batch: int | None = None
     threads: int | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class OutputRow:
         nonfinite: elements that are finite in the reference and not here.
         probability_max_abs: greatest difference of the probabilities; None where the basis is not `logits`.
         ties: samples whose two best classes lie too close in the reference to tell; see `metrics.top_one`.
+        labels_agreement: share of on-or-off decisions like the reference's, for a sigmoid head of several labels.
+        agreement_low: of `top1_agreement` or `labels_agreement`, what the number of samples proves (95 %, one-sided).
+        scores: `top1`, `top5` or `f1` against the labels, each `{value, low, high}` with a 95 % interval.
         gate: which number was gated (`measure`), its `value` and `limit`, and whether a dead model would pass.
         status: `agree`, `disagree` or `inconclusive`, with `reason`.
     """
@@ -81,6 +86,9 @@ class OutputRow:
     gate: dict[str, Any]
     status: str
     reason: str
+    labels_agreement: float | None = None
+    agreement_low: float | None = None
+    scores: Mapping[str, Mapping[str, float]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {key: _finite(value) for key, value in vars(self).items()}
@@ -91,6 +99,8 @@ class Verdict:
     """The judgement on one artifact: `agree`, `disagree`, `inconclusive` or `error`, and why in one sentence.
 
     Attributes:
+        special: by `nan`, `inf`, `-inf` and `denormal`, what the outputs become in the reference and here: `finite`,
+            `inf`, `nan` or `error`. Told, not gated.
         error: the document of what befell it when the status is `error`: code, message, next, file and step.
     """
 
@@ -100,6 +110,7 @@ class Verdict:
     outputs: tuple[OutputRow, ...] = ()
     notes: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
+    special: Mapping[str, list[str]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -108,6 +119,7 @@ class Verdict:
             "reason": self.reason,
             "outputs": [row.to_json() for row in self.outputs],
             "notes": list(self.notes),
+            "special_values": {kind: list(pair) for kind, pair in self.special.items()},
             **({"error": dict(self.error)} if self.error else {}),
         }
 
@@ -128,7 +140,9 @@ class Agreement:
         signature: the reference's.
         ranges: by input name, what the values were drawn from.
         reference_accuracy: share of samples that the reference puts in the labelled class; None without labels.
+        reference_scores: by output name, as in `OutputRow.scores`.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
+        unexercised: layers of the checkpoint whose activations bend where none of these inputs came.
     """
 
     reference: Path
@@ -141,6 +155,8 @@ class Agreement:
     reference_accuracy: float | None = None
     oracle_samples: int = 0
     notes: tuple[str, ...] = ()
+    unexercised: tuple[str, ...] = ()
+    reference_scores: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -150,6 +166,8 @@ class Agreement:
             "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
             "oracle_samples": self.oracle_samples,
             "reference_accuracy": self.reference_accuracy,
+            "reference_scores": dict(self.reference_scores),
+            "unexercised": list(self.unexercised),
             "notes": list(self.notes),
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
         }

@@ -2,7 +2,7 @@
 
 The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>` and
 `<candidate>/{out,logits,out1,logits1}.<k>`, all `.npy`, k being the place in the reference's signature; a `1` stands
-for batches of one.
+for the small batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer, read
-from validate.agreement.plan import Plan, make_plan
+from validate.agreement.cache import cache_key, recall, remember
+from validate.agreement.plan import Plan, make_plan, small_batches
+from validate.agreement.special import special_values
 from validate.agreement.structure import compare_structure
 from validate.agreement.taps import Tapped, open_tapped
 from validate.agreement.taps.quantized import in_floats
@@ -39,7 +41,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
     work, path = Path(request["work"]), Path(request["path"])
     tapped = open_tapped(path, RuntimeOptions(threads=request["threads"]), work / "taps" / "reference")
     signature = tapped.runtime.signature
-    given = _inputs_that_run(request, tapped, signature)
+    given = inputs_that_run(request, tapped, signature)
     inputs = given.arrays
     with Writer(work / "inputs", "in", signature.input_names, given.samples) as writer:
         writer.append(inputs, given.samples)
@@ -47,19 +49,29 @@ def run_reference(request: Message, channel: Channel) -> Message:
         np.save(work / "labels.npy", given.labels, allow_pickle=False)
     plan = _plan(tapped, inputs, given.samples, signature)
     notes = [*given.notes, *tapped.runtime.notes]
-    _run_batches(tapped.run, inputs, plan, signature, work / "reference", lambda f: channel.event(fraction=0.5 * f))
-    reason = _run_oracle(tapped, inputs, plan, work / "oracle", lambda f: channel.event(fraction=0.5 + 0.5 * f))
+    run_batches(tapped.run, inputs, plan, signature, work / "reference", lambda f: channel.event(fraction=0.5 * f))
+    reason = _cached_oracle(request, inputs, plan, work / "oracle", lambda folder: _run_oracle(
+        tapped, inputs, plan, folder, lambda f: channel.event(fraction=0.5 + 0.5 * f)
+    ))  # fmt: skip
     if reason is not None:
         plan = Plan(plan.samples, plan.singles, plan.batch, 0)
         notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
+    unexercised = _unexercised(tapped)  # before special values pass through the same watches
     return {
         "signature": signature.to_json(), "plan": plan.to_json(), "kinds": tapped.kinds,
         "ranges": {name: limits.to_json() for name, limits in given.ranges.items()}, "notes": notes,
-        "has_labels": given.labels is not None,
+        "has_labels": given.labels is not None, "unexercised": unexercised,
+        "special": special_values(tapped.run, _first(inputs, signature)),
     }  # fmt: skip
 
 
-def _inputs_that_run(request: Message, tapped: Tapped, signature: Signature) -> inputs_of.Inputs:
+def _unexercised(tapped: Tapped) -> list[str]:
+    """Layers whose activations bend where no input came, see `coverage`; an artifact does not tell."""
+    extremes = getattr(tapped, "extremes", None)
+    return [] if extremes is None else list(extremes.unexercised())
+
+
+def inputs_that_run(request: Message, tapped: Any, signature: Signature) -> inputs_of.Inputs:
     """The given inputs, or drawn ones; unknown dimensions get the first size that the model accepts."""
     if request["inputs"] is not None:
         return inputs_of.read(Path(request["inputs"]), signature)
@@ -77,7 +89,7 @@ def _inputs_that_run(request: Message, tapped: Tapped, signature: Signature) -> 
     raise refusals[0]
 
 
-def _drawing(request: Message, tapped: Tapped, signature: Signature) -> inputs_of.InputOptions:
+def _drawing(request: Message, tapped: Any, signature: Signature) -> inputs_of.InputOptions:
     model = _model(tapped)
     hints = {}
     if model is not None:
@@ -94,7 +106,7 @@ def _first(inputs: Arrays, signature: Signature) -> Arrays:
     return {name: array[: fixed_batch(signature) or 1] for name, array in inputs.items()}
 
 
-def _model(tapped: Tapped) -> Any:
+def _model(tapped: Any) -> Any:
     """The Keras model behind a checkpoint; None for an artifact."""
     return getattr(getattr(tapped, "loaded", None), "model", None)
 
@@ -107,6 +119,22 @@ def _plan(tapped: Tapped, inputs: Arrays, samples: int, signature: Signature) ->
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
     model = _model(tapped)
     return make_plan(samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+
+
+def _cached_oracle(
+    request: Message, inputs: Arrays, plan: Plan, folder: Path, run: Callable[[Path], str | None]
+) -> str | None:
+    """The oracle's outputs, from the cache where the same checkpoint ran on the same inputs before."""
+    cache = request.get("cache")
+    if cache is None:
+        return run(folder)
+    key = cache_key(Path(request["path"]), inputs, plan.oracle)
+    if recall(Path(cache), key, folder):
+        return None
+    reason = run(folder)
+    if reason is None:
+        remember(Path(cache), key, folder)
+    return reason
 
 
 def _run_oracle(
@@ -142,26 +170,30 @@ def _run_oracle(
         return {renamed[k]: v for k, v in outputs.items()}, {renamed[k]: v for k, v in logits.items()}
 
     few = Plan(plan.oracle, 0, min(plan.batch, 8) if plan.singles else plan.batch, plan.oracle)
-    _run_batches(run, inputs, few, mine, folder, on_progress)
+    run_batches(run, inputs, few, mine, folder, on_progress)
     return None
 
 
-def _run_batches(
+def run_batches(
     run: Run, inputs: Mapping[str, Any], plan: Plan, signature: Signature, folder: Path,
     on_progress: Callable[[float], None],
 ) -> None:  # fmt: skip
-    """Runs the plan's batches and single samples and writes outputs and logits."""
+    """Runs the plan's batches, then its small ones in reverse order, and writes outputs and logits in order."""
     names, total, done = signature.output_names, plan.samples + plan.singles, 0
-    for suffix, count, size in (("", plan.samples, plan.batch), ("1", plan.singles, 1)):
+    large = [plan.batch] * -(-plan.samples // plan.batch)
+    for suffix, count, sizes in (("", plan.samples, large), ("1", plan.singles, small_batches(plan.singles))):
         with (
             Writer(folder, f"out{suffix}", names, count) as outputs,
             Writer(folder, f"logits{suffix}", names, count) as logits,
         ):
-            for start in range(0, count, size):
+            start, turn = 0, -1 if suffix else 1
+            for size in sizes:
                 rows = min(size, count - start)
-                values, taps = run({k: np.ascontiguousarray(v[start : start + rows]) for k, v in inputs.items()})
-                outputs.append(values, rows)
-                logits.append(taps, rows)
+                part = {k: np.ascontiguousarray(v[start : start + rows][::turn]) for k, v in inputs.items()}
+                values, taps = run(part)
+                outputs.append({k: v[::turn] if v.ndim else v for k, v in values.items()}, rows)
+                logits.append({k: v[::turn] for k, v in taps.items()}, rows)
+                start += rows
                 done += rows
                 on_progress(done / total)
 
@@ -207,5 +239,6 @@ def _run_candidate(
     def report(fraction: float) -> None:
         channel.event(candidate=entry["key"], fraction=fraction)
 
-    _run_batches(tapped.run, inputs, plan, reference, work / entry["key"], report)
-    return {**result, "ran": True}
+    run_batches(tapped.run, inputs, plan, reference, work / entry["key"], report)
+    few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
+    return {**result, "ran": True, "special": special_values(tapped.run, few)}

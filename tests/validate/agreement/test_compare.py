@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,15 @@ def test_honest_files_agree_on_their_logits(small: Agreement, name: str) -> None
                                   "mutant-epsilon.savedmodel", "silent16.tflite"])  # fmt: skip
 def test_mutants_disagree(small: Agreement, name: str) -> None:
     assert judged(small)[name].status == "disagree"
+
+
+def test_special_values_are_told_and_not_gated(small: Agreement) -> None:
+    for name in HONEST:
+        document = judged(small)[name].to_json()
+        assert document["status"] == "agree"
+        assert document["special_values"].keys() == {"nan", "inf", "-inf", "denormal"}
+        assert document["special_values"]["denormal"] == ["finite", "finite"]
+        assert document["special_values"]["nan"][0] == "nan"
 
 
 def test_a_softmax_swapped_for_a_sigmoid_is_found_though_the_logits_agree(small: Agreement) -> None:
@@ -218,3 +228,41 @@ def test_no_framework_in_the_parent() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "validate.agreement.compare" in done.stdout.split()
     assert not {"tensorflow", "keras", "onnx", "onnxruntime", "ai_edge_litert", "scipy"} & set(done.stdout.split())
+
+
+def test_the_oracle_is_kept_by_checkpoint_and_inputs(zoo: Path, tmp_path: Path) -> None:
+    options = CompareOptions(samples=4, cache=tmp_path)
+    first = compare(zoo / "small.keras", [zoo / "small.onnx"], options)
+    (entry,) = tmp_path.iterdir()
+    kept = np.load(entry / "logits.0.npy")
+    np.save(entry / "logits.0.npy", kept + 1.0)  # what is found there is what is used
+    second = compare(zoo / "small.keras", [zoo / "small.onnx"], options)
+    assert first.verdicts[0].status == "agree"
+    assert first.verdicts[0].outputs[0].noise_ratio != second.verdicts[0].outputs[0].noise_ratio
+    assert [p.name for p in tmp_path.iterdir()] == [entry.name]
+
+
+@pytest.mark.slow
+def test_the_matrix_makes_every_file_the_reference(zoo: Path, edgeport: Any) -> None:
+    files = [zoo / name for name in ("small.keras", "small.onnx", "mutant-epsilon.onnx")]
+    ran = edgeport("validate", *files, "--matrix", "--json")
+    assert ran.code == 1
+    found = {
+        (Path(row["reference"]).name, Path(verdict["artifact"]).name): verdict["status"]
+        for row in ran.document["matrix"] for verdict in row["verdicts"]
+    }  # fmt: skip
+    assert len(found) == 6
+    assert found["small.onnx", "small.keras"] == found["small.keras", "small.onnx"] == "agree"
+    assert found["small.onnx", "mutant-epsilon.onnx"] == found["mutant-epsilon.onnx", "small.onnx"] == "disagree"
+
+
+@pytest.mark.slow
+def test_no_false_alarm_in_200_seeds(zoo: Path) -> None:
+    script = Path(__file__).with_name("repeat_seeds.py")
+    files = [str(zoo / name) for name in ("small.onnx", "small.tflite", "small.savedmodel")]
+    done = subprocess.run([sys.executable, str(script), str(zoo / "small.keras"), "200", *files],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.split("RESULT")[1])
+    assert [row["alarms"] for row in found.values()] == [0, 0, 0]
+    assert all(0 < row["worst"] < 3 for row in found.values())

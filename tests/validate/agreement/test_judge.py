@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from converters.errors import UsageError
 from converters.formats import Precision
 from validate.agreement.arrays import Writer
+from validate.agreement.decisions import accuracy
 from validate.agreement.gates import GATES, gate_for
-from validate.agreement.judge import Candidate, Reference, accuracy, judge_output
+from validate.agreement.judge import Candidate, Reference, judge_output
 from validate.agreement.metrics import softmax
 from validate.agreement.plan import Plan
 from validate.agreement.results import OutputRow
@@ -65,13 +66,13 @@ def living(samples: int = 16) -> Any:
 def test_within_the_gate_agrees_and_beyond_it_does_not(tmp_path: Path) -> None:
     bench = Bench(tmp_path, living())
     error = np.zeros((16, 4))
-    error[3, 2] = 3.5 * NOISE
+    error[3, 2] = 2.5 * NOISE
     good = bench.judge(bench.exact + error)
     bad = bench.judge(bench.exact + 2 * error)
     assert (good.status, good.basis) == ("agree", "outputs")
-    assert good.noise_ratio == pytest.approx(3.5, rel=1e-6)
+    assert good.noise_ratio == pytest.approx(2.5, rel=1e-6)
     assert bad.status == "disagree"
-    assert bad.noise_ratio == pytest.approx(7.0, rel=1e-6)
+    assert bad.noise_ratio == pytest.approx(5.0, rel=1e-6)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

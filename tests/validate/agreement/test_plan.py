@@ -13,7 +13,7 @@ def test_every_plan_is_bounded_and_runs_every_sample(samples: int, row: int, wei
     plan = make_plan(samples, row, weights, fixed)
     assert plan.samples == samples
     assert 1 <= plan.oracle <= samples
-    assert 0 <= plan.singles <= min(8, samples)
+    assert 0 <= plan.singles <= min(13, samples)
     assert plan.oracle < 16 + (fixed or 1) or row * 2 * samples <= 256 << 20
     if fixed and fixed > 1:
         assert (plan.batch, plan.singles, plan.oracle % fixed) == (fixed, 0, 0)
@@ -23,6 +23,6 @@ def test_every_plan_is_bounded_and_runs_every_sample(samples: int, row: int, wei
 
 
 def test_plans_of_the_main_examples() -> None:
-    assert make_plan(500, 1000, 104_745, None) == Plan(samples=500, singles=8, batch=32, oracle=500)
+    assert make_plan(500, 1000, 104_745, None) == Plan(samples=500, singles=13, batch=32, oracle=500)
     assert make_plan(16, 600_000, 22_364_081, None).oracle == 16
     assert make_plan(16, 51 << 20, 140_160, None) == Plan(samples=16, singles=1, batch=2, oracle=2)

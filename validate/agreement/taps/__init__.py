@@ -56,6 +56,7 @@ class TappedCheckpoint:
         self.loaded = runtime.loaded
         self._function = TappedFunction(self.loaded.function, self.loaded.signature)
         self.kinds = self._function.kinds
+        self.extremes = self._function.extremes
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
         try:

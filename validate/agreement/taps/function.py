@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from converters.signature import Signature
+from validate.agreement.coverage import Extremes, watches
+from validate.agreement.recording import recording
 from validate.runtimes.base import Array, Arrays
 
 _KINDS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
@@ -17,6 +19,7 @@ class TappedFunction:
 
     Attributes:
         narrowing: the first operation that turns float64 into a narrower float, by name; None where there is none.
+        extremes: what the values before each bent activation reached in the runs so far.
 
     Args:
         function: list of input tensors -> list of output tensors.
@@ -31,14 +34,17 @@ class TappedFunction:
             tf.TensorSpec([None if isinstance(d, str) else d for d in spec.shape], spec.dtype)
             for spec in signature.inputs
         ]
-        traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
+        with recording() as records:
+            traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
         outputs = list(traced.outputs)
         taps = {
             name: found for name, out in zip(signature.output_names, outputs, strict=True) if (found := _tap(out))
         }
         self.narrowing = next((op.name for op in traced.graph.get_operations() if _narrows(op)), None)
         self.kinds = {name: kind for name, (kind, _) in taps.items()}
-        fetches = [*outputs, *(tensor for _, tensor in taps.values())]
+        self.extremes = Extremes(watches(records))
+        self._watched = self.extremes.tensors(traced.graph)
+        fetches = [*outputs, *(tensor for _, tensor in taps.values()), *self._watched]
         self._function = traced.prune(list(traced.inputs[: len(specs)]), fetches)
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
@@ -47,6 +53,9 @@ class TappedFunction:
 
         results = self._function(*(tf.constant(inputs[s.name], dtype=s.dtype) for s in self._signature.inputs))
         values = [result.numpy() for result in results]
+        if self._watched:
+            self.extremes.take(*values[-2:])
+            values = values[:-2]
         names = self._signature.output_names
         return dict(zip(names, values, strict=False)), dict(zip(self.kinds, values[len(names) :], strict=True))
 

@@ -1,0 +1,69 @@
+"""`edgeport localize REFERENCE CANDIDATE`: the first layer, by its Keras name, where they part."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from exporter.cli.console import Console
+from exporter.cli.options import PairType, limit_options, output_options
+
+if TYPE_CHECKING:
+    from validate.localize import Localization
+
+_AROUND = 6
+
+
+@click.command("localize")
+@click.argument("reference", metavar="REFERENCE", type=click.Path(path_type=Path))
+@click.argument("candidate", metavar="CANDIDATE", type=click.Path(path_type=Path))
+@click.option("--inputs", type=click.Path(path_type=Path), metavar="PATH", help="Run on these: .npz, .npy or images.")
+@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="At most so many.")
+@click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn inputs.")
+@limit_options
+@output_options
+def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any) -> int:
+    """The first layer, by its Keras name, at which CANDIDATE parts from the checkpoint REFERENCE.
+
+    CANDIDATE is a .tflite or .onnx file, a SavedModel folder or another checkpoint. Exit code 1 when a layer parts.
+    """
+    from converters.checkpoints.identify import identify
+    from converters.formats import Format, format_of
+    from exporter.cli.running import limits
+    from exporter.making import Twins
+    from validate.localize import LocalizeOptions, localize
+
+    options = LocalizeOptions(limits=limits(chosen.pop("timeout"), chosen.pop("memory_limit")), **chosen)
+    identify(reference)
+    if candidate.exists() and format_of(candidate) in {None, Format.SAVEDMODEL}:
+        identify(candidate)
+    with tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder, console.progress() as progress:
+        twins = Twins(Path(folder), options.limits)
+        found = localize(reference, candidate, twins.make, options, progress)
+    console.document(found.to_json())
+    _show(found, console)
+    return int(found.first_divergent_layer is not None)
+
+
+def _show(found: Localization, console: Console) -> None:
+    columns = ["layer", "kind", "noise ratio", "limit", "SQNR dB", ""]
+    first = next((k for k, row in enumerate(found.layers) if row.name == found.first_divergent_layer), None)
+    rows = found.layers if console.verbosity > 0 else found.layers[max(0, (first or 0) - _AROUND):][: 2 * _AROUND + 1]
+    cells = []
+    for row in rows:
+        mark = "first to part" if row.name == found.first_divergent_layer else "parts" if row.diverges else ""
+        figures = [(row.noise_ratio, ".3g"), (row.limit, ".3g"), (row.sqnr_db, ".1f")]
+        shown = ["fused" if value is None and form == ".3g" else "" if value is None else format(value, form)
+                 for value, form in figures]  # fmt: skip
+        cells.append([row.name, row.kind, shown[0], "" if row.limit is None else shown[1], shown[2], mark])
+    title = f"{found.candidate} against {found.reference}, layer by layer, on {found.samples} samples"
+    console.table(title, columns, cells)
+    if first is None:
+        console.say("No layer parts from the checkpoint on these inputs.")
+        return
+    others = f" (or {', '.join(found.suspects)}: the file fuses them)" if found.suspects else ""
+    console.say(f"The first layer to part is {found.first_divergent_layer}{others}.")

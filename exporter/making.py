@@ -1,0 +1,73 @@
+"""Making artifacts for those who judge them: validate may not import a writer, so it is handed these by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.identify import identify
+from converters.errors import StepError, UnsupportedError, error_from_json
+from converters.formats import SUFFIXES, Format, Precision
+from converters.isolation import Limits
+from converters.routes import ConvertOptions, Target, convert
+
+WRITE = "exporter.making:write"
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Makes healthy artifacts of a checkpoint, in a folder that is the caller's to remove."""
+
+    folder: Path
+    limits: Limits = field(default_factory=Limits)
+
+    def make(self, reference: Path, fmt: Format, precision: Precision) -> Path:
+        """The artifact's path.
+
+        Raises:
+            EdgeportError: what the conversion raised, or failed with.
+        """
+        options = ConvertOptions(targets=(Target(fmt, precision),), limits=self.limits)
+        conversion = convert(identify(reference), self.folder, options)
+        for failure in conversion.failures:
+            raise error_from_json({
+                "code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step,
+            })  # fmt: skip
+        return conversion.artifacts[0].path
+
+
+def write(model: Any, fmt: str, precision: str, folder: Path) -> Path:
+    """Writes a Keras model that is in memory, as it is; called in a worker that has it. Returns the artifact's path.
+
+    Raises:
+        UnsupportedError: only float32 is written from memory.
+        EdgeportError: what the format's writer raises.
+    """
+    from converters.checkpoints.loading import loaded_model
+    from converters.targets.onnx import write_onnx
+    from converters.targets.savedmodel import write_saved_model
+    from converters.targets.tflite import write_tflite
+    from converters.tracing import trace
+
+    if precision != Precision.FLOAT32:
+        raise UnsupportedError(
+            f"A model in memory is written in float32 alone, not in {precision}.",
+            next_step="Ask for float32.", step="convert",
+        )  # fmt: skip
+    form = Format(fmt)
+    traced = trace(loaded_model(model))
+    if form is Format.TFLITE and traced.recurrent:
+        traced = trace(loaded_model(model), 1)
+    path = folder / f"model{SUFFIXES[form]}"
+    if form is Format.ONNX:
+        write_onnx(traced, path)
+    elif form is Format.SAVEDMODEL:
+        write_saved_model(traced, path)
+    elif form is Format.TFLITE:
+        saved = folder / "saved"
+        write_saved_model(traced, saved)
+        write_tflite(traced, saved, path)
+    else:
+        raise StepError(f"{fmt} is not written from memory.", next_step="Ask for onnx, tflite or savedmodel.")
+    return path

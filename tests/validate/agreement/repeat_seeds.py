@@ -1,0 +1,55 @@
+"""Judges honest artifacts of one checkpoint on many seeds, in one process: `repeat_seeds.py CHECKPOINT SEEDS FILE...`.
+
+Prints as JSON, by file, how often it did not agree and the greatest noise ratio.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.loading import loaded_model
+from converters.formats import Precision
+from validate import inputs as inputs_of
+from validate.agreement.gates import gate_for
+from validate.agreement.hints import input_hints
+from validate.agreement.judge import Candidate, Reference, judge_output
+from validate.agreement.oracle import float64_clone, float64_default
+from validate.agreement.plan import make_plan
+from validate.agreement.taps import open_tapped
+from validate.agreement.taps.function import TappedFunction
+from validate.agreement.workers import run_batches
+from validate.runtimes import RuntimeOptions
+
+
+def main(checkpoint: Path, seeds: int, files: list[Path]) -> dict[str, Any]:
+    options = RuntimeOptions(threads=2)
+    with tempfile.TemporaryDirectory() as scratch:
+        tapped: Any = open_tapped(checkpoint, options, Path(scratch) / "taps")
+        model, signature = tapped.loaded.model, tapped.runtime.signature
+        with float64_default():
+            loaded = loaded_model(float64_clone(model))
+            exact = TappedFunction(loaded.function, loaded.signature)
+        candidates = {file.name: open_tapped(file, options, Path(scratch) / file.name) for file in files}
+        found = {name: {"alarms": 0, "worst": 0.0} for name in candidates}
+        for seed in range(seeds):
+            work = Path(scratch) / "run"
+            given = inputs_of.generate(signature, inputs_of.InputOptions(16, seed, None, input_hints(model)))
+            plan = make_plan(16, 1000, model.count_params(), None)
+            runs = {"reference": tapped.run, "oracle": exact.run, **{n: c.run for n, c in candidates.items()}}
+            for name, run in runs.items():
+                run_batches(run, given.arrays, plan, signature, work / name, lambda _share: None)
+            reference = Reference(work, plan, signature.output_names, dict(tapped.kinds))
+            for name, candidate in candidates.items():
+                there = Candidate(work / name, dict(candidate.kinds))
+                row = judge_output(reference, {}, there, 0, gate_for(Precision.FLOAT32, {}))
+                found[name]["alarms"] += row.status != "agree"
+                found[name]["worst"] = max(found[name]["worst"], row.noise_ratio or 0.0)
+        return found
+
+
+if __name__ == "__main__":
+    print("RESULT" + json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), [Path(p) for p in sys.argv[3:]])))

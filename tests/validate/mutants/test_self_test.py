@@ -1,0 +1,57 @@
+"""The self-test on the digits checkpoint: every fault that has a place there is caught, in memory and in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converters.errors import RefusedError
+from validate.agreement import CompareOptions
+from validate.mutants import CAUGHT, NO_PLACE, SelfTest, self_test
+
+
+@pytest.fixture(scope="session")
+def digits(examples: Path) -> SelfTest:
+    return self_test(examples / "digits_se_inception.keras", "exporter.making:write", ("onnx",))
+
+
+@pytest.mark.slow
+def test_every_fault_is_caught_in_the_model_and_in_the_file(digits: SelfTest) -> None:
+    rows = {(row.mutant, row.subject): row for row in digits.rows}
+    assert {row.status for row in digits.rows} == {CAUGHT, NO_PLACE}
+    assert [row.mutant for row in digits.rows if row.status == NO_PLACE] == ["tanh-gelu"]
+    assert len({row.mutant for row in digits.rows}) == 13
+    assert all((row.mutant, subject) in rows for row in digits.rows if row.status == CAUGHT
+               for subject in ("keras", "onnx"))  # fmt: skip
+    assert min(row.noise_ratio or 0 for row in digits.rows if row.status == CAUGHT) > 10
+    assert digits.passed
+
+
+@pytest.mark.slow
+def test_the_weaker_the_inputs_the_less_is_caught(examples: Path) -> None:
+    """Blank images: what is not brought out is told apart from what is missed, and nothing is called caught."""
+    options = CompareOptions(input_range=(0.0, 1e-6), samples=4)
+    weak = self_test(examples / "digits_se_inception.keras", "exporter.making:write", (), options)
+    assert any(row.status != CAUGHT and row.status != NO_PLACE for row in weak.rows)
+    document = weak.to_json()
+    assert {"reference", "seed", "samples", "passed", "mutants", "unexercised", "notes"} <= document.keys()
+    assert "relu6" in {row["mutant"] for row in document["mutants"] if row["status"] == "not exercised"}
+
+
+def test_only_a_checkpoint_can_be_broken(tmp_path: Path) -> None:
+    (tmp_path / "file.onnx").write_bytes(b"")
+    with pytest.raises(RefusedError, match="no Keras checkpoint"):
+        self_test(tmp_path / "file.onnx", "exporter.making:write")
+
+
+def test_usage(edgeport: Any, examples: Path, tmp_path: Path) -> None:
+    checkpoint = examples / "digits_se_inception.keras"
+    assert edgeport("validate", checkpoint).code == 2
+    both = edgeport("validate", "--self-test", checkpoint, tmp_path)
+    assert both.code == 2
+    assert "takes no artifacts" in both.stderr
+    unknown = edgeport("validate", "--self-test", checkpoint, "-f", "caffe")
+    assert unknown.code == 2
+    assert "caffe" in unknown.stderr

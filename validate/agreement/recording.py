@@ -1,0 +1,115 @@
+"""Record what every layer of a Keras model gives while its function is traced. Worker side.
+
+Nested models are looked into; a layer that is called twice gives two records, `name` and `name#1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """One call of one layer.
+
+    Attributes:
+        name: the layer's Keras name; `#k` is added for further calls, the outer model's name where two share one.
+        operation: the layer, or a Keras operation such as `TrueDivide`.
+        inputs: the tensors it was given.
+        tensor: its output, the first where it has several.
+    """
+
+    name: str
+    operation: Any
+    inputs: tuple[Any, ...]
+    tensor: Any
+
+    @property
+    def kind(self) -> str:
+        return type(self.operation).__name__
+
+
+class _Names:
+    """Names that are the same every time the same model is traced."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._calls: dict[str, int] = {}
+
+    def of(self, operation: Any, owner: str) -> str:
+        name = self._names.get(id(operation))
+        if name is None:
+            name = str(operation.name)
+            if name in self._names.values():
+                name = f"{owner}/{name}" if owner else f"{name}'"
+            self._names[id(operation)] = name
+        call = self._calls.get(name, 0)
+        self._calls[name] = call + 1
+        return f"{name}#{call}" if call else name
+
+
+@contextmanager
+def recording() -> Iterator[list[Record]]:
+    """Fills the list, in the order of execution, with each call of a Keras operation in the block's own graph.
+
+    Calls inside of loops (a recurrent layer's cell) belong to another graph and are left out; the layer itself is in.
+    """
+    import tensorflow as tf
+    from keras.src.ops.operation import Operation
+
+    original = Operation.__call__
+    records: list[Record] = []
+    names, owners = _Names(), [""]
+    home: Any = None
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal home
+        graph = tf.compat.v1.get_default_graph()
+        home = home or graph  # of the first call: the trace begins after this block does
+        owners.append(str(self.name))
+        try:
+            results = original(self, *args, **kwargs)
+        finally:
+            owners.pop()
+        found = [t for t in tf.nest.flatten(results) if isinstance(t, tf.Tensor) and getattr(t, "graph", None) is home]
+        if found and _is_leaf(self) and graph is home and found[0].dtype.is_floating and found[0].shape.rank:
+            given = [t for t in tf.nest.flatten((args, kwargs)) if isinstance(t, tf.Tensor)]
+            records.append(Record(names.of(self, owners[-1]), self, tuple(given), found[0]))
+        return results
+
+    Operation.__call__ = call
+    try:
+        yield records
+    finally:
+        Operation.__call__ = original
+
+
+def _is_leaf(operation: Any) -> bool:
+    """A nested model is not recorded itself: its last layer gives the same."""
+    return not hasattr(operation, "_operations")
+
+
+def predecessors(records: list[Record]) -> dict[str, tuple[str, ...]]:
+    """By record, the records whose tensors it is computed from, looking through whatever lies between."""
+    made = {id(record.tensor): record.name for record in reversed(records)}
+    latest: dict[int, str] = {}
+    result: dict[str, tuple[str, ...]] = {}
+    for record in records:
+        found: dict[str, None] = {}
+        queue, seen = list(record.inputs), set()
+        while queue:
+            tensor = queue.pop()
+            if id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            name = latest.get(id(tensor)) or made.get(id(tensor))
+            if name is not None and name != record.name:
+                found[name] = None
+            else:
+                queue.extend(tensor.op.inputs)
+        result[record.name] = tuple(found)
+        latest[id(record.tensor)] = record.name
+    return result

@@ -1,0 +1,248 @@
+"""Where does a candidate part from its checkpoint? The parent's side."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.errors import RefusedError, UsageError
+from converters.formats import Format, Precision, format_of, precision_in_name
+from converters.isolation import Limits, Message, run_step
+from validate.agreement.arrays import read
+from validate.agreement.gates import GATES
+from validate.agreement.metrics import difference
+from validate.localize.align import File, match_by_value
+from validate.localize.blame import Member, broken_member
+from validate.localize.reading import Layers, Reading, in_layout
+from validate.runtimes import runtime_name
+from validate.runtimes.base import Array
+
+Make = Callable[[Path, Format, Precision], Path]
+"""Makes a healthy twin of the candidate from the checkpoint, with the exporter's own converters."""
+
+OnProgress = Callable[[str, float], None]
+
+_LIMIT = GATES[Precision.FLOAT32].noise_ratio or 4.0
+_MATCH = {Precision.FLOAT32: 1e-3, Precision.FLOAT16: 0.05}
+"""How close, relative and rms, a tensor of the healthy twin lies to the layer that it holds; 0.3 where quantized."""
+
+
+@dataclass(frozen=True)
+class LocalizeOptions:
+    """As in `CompareOptions`; `samples` is an upper bound, less are taken of a model with big layers."""
+
+    inputs: Path | None = None
+    samples: int = 16
+    seed: int = 0
+    input_range: tuple[float, float] | None = None
+    limits: Limits = field(default_factory=Limits)
+    log: Path | None = None
+    precision: Precision | None = None
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer, in the order of execution.
+
+    Attributes:
+        noise_ratio: greatest error against the oracle over float32 Keras' own in this layer; None where the candidate
+            holds no such value, because it is fused into the next.
+        sqnr_db: the layer's signal over the error; infinite (null in JSON) where there is none.
+        limit: what a healthy file of this kind may show here.
+    """
+
+    name: str
+    kind: str
+    noise_ratio: float | None
+    sqnr_db: float | None
+    limit: float | None
+    diverges: bool
+
+    def to_json(self) -> dict[str, Any]:
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(self).items()}
+        return {**finite, "observed": self.noise_ratio is not None}
+
+
+@dataclass(frozen=True)
+class Localization:
+    """The outcome.
+
+    Attributes:
+        first_divergent_layer: None where no layer parts.
+        suspects: further layers that explain the same fault, where the file fuses them into one.
+    """
+
+    reference: Path
+    candidate: Path
+    first_divergent_layer: str | None
+    suspects: tuple[str, ...]
+    layers: tuple[LayerRow, ...]
+    samples: int
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "reference": str(self.reference), "candidate": str(self.candidate),
+            "first_divergent_layer": self.first_divergent_layer, "suspects": list(self.suspects),
+            "samples": self.samples, "layers": [row.to_json() for row in self.layers], "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def localize(
+    reference: Path, candidate: Path, make: Make, options: LocalizeOptions = LocalizeOptions(),
+    on_progress: OnProgress = lambda _label, _share: None,
+) -> Localization:  # fmt: skip
+    """The first layer at which the candidate's values leave the checkpoint's.
+
+    A file's own tensors are read, unfused; which tensor is which layer is told by a healthy twin that `make` makes from
+    the checkpoint in the same format and precision, and that also shows what error is honest in each layer.
+
+    Raises:
+        UsageError: a path is not there.
+        RefusedError: the reference is no Keras checkpoint, or a file is damaged.
+        EdgeportError: a worker failed.
+    """
+    return localize_each(reference, [candidate], make, options, on_progress)[0]
+
+
+def localize_each(
+    reference: Path, candidates: Sequence[Path], make: Make, options: LocalizeOptions = LocalizeOptions(),
+    on_progress: OnProgress = lambda _label, _share: None,
+) -> tuple[Localization, ...]:  # fmt: skip
+    """`localize` for several candidates of one checkpoint, which runs once, and is made into one twin of a kind."""
+    for path in (reference, *candidates):
+        if not path.exists():
+            raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
+    if runtime_name(reference) != "keras":
+        raise RefusedError(
+            f"{reference} is no Keras checkpoint: only that has layers to name.",
+            next_step="Give the .keras or .h5 file that the candidate was made from.", file=reference,
+        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="edgeport-localize-") as folder:
+        run = _Run(Path(folder), options, on_progress)
+        run.start(reference, make)
+        return tuple(run.locate(candidate) for candidate in candidates)
+
+
+class _Run:
+    """One checkpoint, run once, and the candidates that are held against it."""
+
+    def __init__(self, work: Path, options: LocalizeOptions, on_progress: OnProgress) -> None:
+        self.work, self.options, self.on_progress = work, options, on_progress
+        self._twins: dict[tuple[Format, Precision], _Twin] = {}
+        self._count = 0
+
+    def _step(self, target: str, request: Message) -> Message:
+        options = self.options
+        request = {**request, "work": str(self.work), "threads": options.threads}
+        return run_step(
+            f"validate.localize.{target}", request, step="localize", limits=options.limits, log=options.log
+        )
+
+    def start(self, reference: Path, make: Make) -> None:
+        """Runs the checkpoint and its oracle."""
+        options = self.options
+        self.reference, self.make = reference, make
+        self.on_progress("running the checkpoint", 0.0)
+        document = self._step("reference:run_reference", {
+            "path": str(reference.resolve()), "samples": options.samples, "seed": options.seed,
+            "inputs": str(options.inputs.resolve()) if options.inputs else None,
+            "input_range": list(options.input_range) if options.input_range else None,
+        })  # fmt: skip
+        self.samples, self.notes = int(document["samples"]), tuple(document["notes"])
+        self.input_names = [spec["name"] for spec in document["signature"]["inputs"]]
+        self.layers = Layers(self.work, document)
+
+    def locate(self, candidate: Path) -> Localization:
+        limits: dict[str, float] = {}
+        if runtime_name(candidate) == "keras":
+            values = self._of_checkpoint(candidate)
+        else:
+            values, limits = self._of_file(candidate)
+        self.on_progress("comparing layers", 0.9)
+        rows = tuple(self._row(name, values.get(name), limits.get(name, _LIMIT)) for name in self.layers.names)
+        suspects = self._blame(rows, values, limits)
+        return Localization(
+            self.reference, candidate, suspects[0] if suspects else None, suspects[1:], rows, self.samples, self.notes
+        )
+
+    def _of_checkpoint(self, candidate: Path) -> dict[str, Array]:
+        self.on_progress("running the candidate", 0.5)
+        stem = self._stem("cand")
+        found = self._step("reference:run_checkpoint", {"path": str(candidate.resolve()), "stem": stem})["layers"]
+        values = {name: read(self.work, stem, k) for k, name in enumerate(found)}
+        return {name: value for name, value in values.items() if value is not None and name in self.layers.truths}
+
+    def _stem(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}{self._count}"
+
+    def _of_file(self, candidate: Path) -> tuple[dict[str, Array], dict[str, float]]:
+        precision = self.options.precision or precision_in_name(candidate) or Precision.FLOAT32
+        form = format_of(candidate)
+        assert form is not None
+        if (form, precision) not in self._twins:
+            self.on_progress("making a healthy twin", 0.3)
+            twin_path = self.make(self.reference, form, precision)
+            self.on_progress("running the twin", 0.6)
+            self._twins[form, precision] = _Twin.of(self._tensors(twin_path), self.layers, precision)
+        twin = self._twins[form, precision]
+        self.on_progress("running the candidate", 0.75)
+        reading = Reading(self.layers, twin.file, self._tensors(candidate), twin.places, twin.limits)
+        return reading.values(), twin.limits
+
+    def _tensors(self, path: Path) -> File:
+        stem = self._stem("file")
+        request = {"path": str(path.resolve()), "stem": stem, "input_names": self.input_names}
+        return File.of(self.work, stem, self._step("tensors:read_tensors", request))
+
+    def _row(self, name: str, value: Array | None, limit: float) -> LayerRow:
+        layers = self.layers
+        kind = layers.kinds[name]
+        if value is None:
+            return LayerRow(name, kind, None, None, None, False)
+        if value.shape != layers.truths[name].shape:
+            return LayerRow(name, kind, math.inf, -math.inf, limit, True)
+        gap = difference(value, layers.truths[name])
+        ratio = layers.ratio(name, gap.max_abs) if not gap.nonfinite else math.inf
+        signal = float(np.mean(np.square(layers.truths[name], dtype=np.float64)))
+        sqnr = math.inf if gap.mean_square == 0 else 10 * math.log10(max(signal, 1e-300) / gap.mean_square)
+        return LayerRow(name, kind, ratio, sqnr, limit, ratio > limit)
+
+    def _blame(
+        self, rows: tuple[LayerRow, ...], values: Mapping[str, Array], limits: Mapping[str, float]
+    ) -> tuple[str, ...]:
+        """The first layer that parts, or of those fused with it the one that explains what is seen."""
+        first = next((row.name for row in rows if row.diverges), None)
+        if first is None:
+            return ()
+        if values[first].shape != self.layers.truths[first].shape:
+            return (first,)
+        observed = set(values)
+        group = self.layers.fused_into(first, observed)
+        members = [Member(n, self.layers.kinds[n], self.layers.truths[n], self.layers.biased[n]) for n in group]
+        tolerance = limits.get(first, _LIMIT) * self.layers.noise[first]
+        return broken_member(members, np.asarray(values[first]), tolerance)
+
+
+@dataclass(frozen=True)
+class _Twin:
+    """A healthy file: which tensor is which layer, and how far each may lie from the oracle."""
+
+    file: File
+    places: dict[str, str]
+    limits: dict[str, float]
+
+    @classmethod
+    def of(cls, file: File, layers: Layers, precision: Precision) -> _Twin:
+        places = match_by_value(file, layers.truths, _MATCH.get(precision, 0.3))
+        honest = {name: in_layout(file.value(place), layers.truths[name]) for name, place in places.items()}
+        ratios = {name: layers.noise_ratio(name, value) for name, value in honest.items()}
+        return cls(file, places, {name: _LIMIT * max(1.0, ratio) for name, ratio in ratios.items()})

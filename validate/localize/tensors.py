@@ -1,0 +1,184 @@
+"""The artifact's side: the values of every tensor inside a file, and the operations that link them. Worker side.
+
+Nothing is fused or delegated here, so that each tensor that the file names can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.isolation import Channel, Message
+from converters.signature import Signature
+from validate.agreement.arrays import path_of
+from validate.runtimes import RuntimeOptions, fixed_batch, runtime_name
+from validate.runtimes.base import Array, damaged, failed
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation: its type, and the names of the tensors it takes and gives."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def read_tensors(request: Message, _channel: Channel) -> Message:
+    """Runs a file on the reference's inputs and writes each floating tensor with a row a sample as `<stem>.<k>.npy`.
+
+    Returns:
+        `nodes` as `[op, inputs, outputs]` in the order of execution, `tensors` (name to k), and `inputs`, the names of
+        the file's own inputs in the reference's order.
+    """
+    work, path = Path(request["work"]), Path(request["path"])
+    names = list(request["input_names"])
+    arrays = [np.load(path_of(work, "in", k)) for k in range(len(names))]
+    opened = _OPENERS[runtime_name(path)](path, names, int(request["threads"]))
+    tensors: dict[str, int] = {}
+    samples = len(arrays[0])
+    for name, value in opened.values(arrays):
+        if value.dtype.kind == "f" and value.ndim and value.shape[0] == samples:
+            np.save(path_of(work, request["stem"], len(tensors)), value)
+            tensors[name] = len(tensors)
+    nodes = [[node.op, list(node.inputs), list(node.outputs)] for node in opened.nodes]
+    return {"nodes": nodes, "tensors": tensors, "inputs": opened.inputs}
+
+
+class _Onnx:
+    def __init__(self, path: Path, names: list[str], threads: int) -> None:
+        import onnx
+
+        from validate.runtimes.onnxruntime import OnnxRuntime
+
+        try:
+            model = onnx.load(str(path), load_external_data=False)
+        except Exception as cause:
+            damaged(path, "an ONNX model", cause)
+        self.inputs = names
+        self.nodes = [Node(n.op_type, tuple(n.input), tuple(o for o in n.output if o)) for n in model.graph.node]
+        there = {output.name for output in model.graph.output}
+        for node in self.nodes:
+            model.graph.output.extend(onnx.ValueInfoProto(name=o) for o in node.outputs if o not in there)
+        options = RuntimeOptions(threads=threads, graph_optimization="off")
+        self._runtime = OnnxRuntime(path, options, model.SerializeToString())
+
+    def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:
+        feeds = dict(zip(self.inputs, arrays, strict=True))
+        yield from feeds.items()
+        yield from _in_pieces(self._runtime.signature, feeds, self._run).items()
+
+    def _run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        session = self._runtime.session
+        names = [output.name for output in session.get_outputs()]
+        try:
+            return dict(zip(names, session.run(names, feeds), strict=True))
+        except Exception as cause:
+            failed(self._runtime.path, cause)
+
+
+def _in_pieces(
+    signature: Signature, feeds: dict[str, Array], run: Callable[[dict[str, Array]], dict[str, Array]]
+) -> dict[str, Array]:
+    """A file of a fixed batch size takes the samples in pieces; inner tensors are joined like outputs."""
+    size = fixed_batch(signature)
+    count = len(next(iter(feeds.values())))
+    if size is None or size == count:
+        return run(feeds)
+    pieces = [run({k: v[i : i + size] for k, v in feeds.items()}) for i in range(0, count, size)]
+    batched = [name for name, value in pieces[0].items() if value.ndim and value.shape[0] == size]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in batched}
+
+
+class _Tflite:
+    def __init__(self, path: Path, names: list[str], threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        from validate.runtimes.tflite import TfliteRuntime
+
+        self.path, self.signature = path, TfliteRuntime(path).signature
+        self._interpreter = Interpreter(
+            model_path=str(path), num_threads=threads, experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )  # fmt: skip
+        keys = list(self._interpreter.get_signature_list())
+        key = "serving_default" if "serving_default" in keys else keys[0]
+        self._runner = self._interpreter.get_signature_runner(key)
+        self._names = names
+        indices = {name: str(detail["index"]) for name, detail in self._runner.get_input_details().items()}
+        self.inputs = [indices[name] for name in names]
+        self.nodes = [
+            Node(o["op_name"], tuple(str(i) for i in o["inputs"]), tuple(str(i) for i in o["outputs"]))
+            for o in self._interpreter._get_ops_details()
+        ]
+
+    def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:
+        feeds = dict(zip(self._names, arrays, strict=True))
+        yield from _in_pieces(self.signature, feeds, self._run).items()
+
+    def _run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        try:
+            self._runner(**feeds)
+        except Exception as cause:
+            failed(self.path, cause)
+        found = {}
+        made = {*self.inputs, *(o for node in self.nodes for o in node.outputs)}
+        for detail in self._interpreter.get_tensor_details():
+            if str(detail["index"]) in made:
+                value = self._tensor(detail)
+                if value is not None:
+                    found[str(detail["index"])] = value
+        return found
+
+    def _tensor(self, detail: Any) -> Array | None:
+        try:
+            value = np.array(self._interpreter.get_tensor(detail["index"]))
+        except ValueError:  # a tensor without data, such as an optional state
+            return None
+        parameters = detail["quantization_parameters"]
+        scales, zeros = parameters["scales"], parameters["zero_points"]
+        if value.dtype.kind in "iu" and len(scales) == 1:
+            return ((value.astype(np.int64) - int(zeros[0])) * float(scales[0])).astype(np.float32)
+        return value
+
+
+class _SavedModel:
+    def __init__(self, path: Path, names: list[str], threads: int) -> None:
+        from validate.runtimes.saved_model import SavedModelRuntime, load_signature
+
+        self.path, self.signature = path, SavedModelRuntime(path, RuntimeOptions(threads=threads)).signature
+        self._loaded, function = load_signature(path)
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
+        _, keywords = function.structured_input_signature
+        order = sorted(keywords)
+        placeholders = dict(zip(order, frozen.inputs, strict=True))
+        self._feeds = [placeholders[name] for name in names]
+        self.inputs = [tensor.name for tensor in self._feeds]
+        operations = [op for op in frozen.graph.get_operations() if op.type not in {"Const", "NoOp", "Placeholder"}]
+        self.nodes = [
+            Node(op.type, tuple(t.name for t in op.inputs), tuple(t.name for t in op.outputs)) for op in operations
+        ]
+        self._tensors = [t for op in operations for t in op.outputs if t.dtype.is_floating]
+        self._function = frozen.prune(self._feeds, self._tensors)
+
+    def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:
+        import tensorflow as tf
+
+        yield from zip(self.inputs, arrays, strict=True)
+        try:
+            results = self._function(*(tf.constant(a, t.dtype) for a, t in zip(arrays, self._feeds, strict=True)))
+        except Exception as cause:
+            failed(self.path, cause)
+        for tensor, value in zip(self._tensors, results, strict=True):
+            yield tensor.name, value.numpy()
+
+
+_OPENERS: dict[str, Callable[[Path, list[str], int], Any]] = {
+    "onnxruntime": _Onnx, "tflite": _Tflite, "saved_model": _SavedModel,
+}  # fmt: skip

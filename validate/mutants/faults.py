@@ -1,0 +1,230 @@
+"""The known faults, each with where it goes. Worker side; see `catalogue`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from validate.mutants.catalogue import (
+    Mutation,
+    Place,
+    Survey,
+    Undo,
+    convolutions,
+    kernels,
+    kind_of,
+    leaves,
+    middle,
+    named,
+    with_attribute,
+    with_call,
+    with_weight,
+)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def _epsilon(model: Any, _survey: Survey) -> Place | None:
+    norm = middle([layer for layer in leaves(model) if hasattr(layer, "epsilon") and kind_of(layer).endswith("ization")
+                   and kind_of(layer) != "Normalization"])  # fmt: skip
+    return None if norm is None else with_attribute(norm.name, "epsilon", lambda e: 1e-5 if e > 2e-5 else 1e-3)
+
+
+def _bias(model: Any, survey: Survey) -> Place | None:
+    """The greatest bias: a unit behind a ReLU that never fires would hide the fault."""
+    layer = middle([layer for layer in kernels(model) if getattr(layer, "use_bias", False)])
+    if layer is None:
+        return None
+
+    def nudged(bias: Array) -> Array:
+        k = int(bias.argmax())
+        bias.flat[k] += 1e-3 * max(1.0, abs(float(bias.flat[k])))
+        return bias
+
+    return with_weight(layer.name, "bias", nudged)
+
+
+def _swapped(model: Any, _survey: Survey) -> Place | None:
+    layer = middle([c for c in convolutions(model) if c.filters > 1])
+    return None if layer is None else with_weight(layer.name, "kernel", lambda k: _exchanged(k, *_loudest(k, 2)))
+
+
+def _loudest(kernel: Array, count: int) -> list[int]:
+    """The output channels of the largest kernels."""
+    sizes = np.abs(kernel).sum(axis=tuple(range(kernel.ndim - 1)))
+    return [int(k) for k in np.argsort(sizes)[::-1][:count]]
+
+
+def _exchanged(array: Array, a: int, b: int) -> Array:
+    array[..., [a, b]] = array[..., [b, a]]
+    return array
+
+
+def _zeroed(model: Any, _survey: Survey) -> Place | None:
+    layer = middle(convolutions(model) or kernels(model))
+
+    def zero(kernel: Array) -> Array:
+        kernel[..., _loudest(kernel, 1)[0]] = 0
+        return kernel
+
+    return None if layer is None else with_weight(layer.name, "kernel", zero)
+
+
+def _transposed(model: Any, _survey: Survey) -> Place | None:
+    square = [c for c in convolutions(model) if c.kernel_size[0] == c.kernel_size[1] > 1]
+    layer = middle(square)
+    return None if layer is None else with_weight(layer.name, "kernel", lambda k: k.transpose(1, 0, 2, 3))
+
+
+def _is(layer: Any, name: str) -> bool:
+    return getattr(getattr(layer, "activation", None), "__name__", "") == name
+
+
+def _relu6(model: Any, survey: Survey) -> Place | None:
+    """Where the inputs drive a ReLU furthest: capped at 6, or where none gets there, that is what shows."""
+    import keras
+
+    plain = [layer for layer in leaves(model) if _is(layer, "relu") or _is_plain_relu(layer)]
+    if not plain:
+        return None
+    layer = max(plain, key=lambda layer: survey.get(layer.name, (0.0, 0.0))[1])
+    if _is(layer, "relu"):
+        return with_attribute(layer.name, "activation", lambda _: keras.activations.relu6)
+    return with_attribute(layer.name, "max_value", lambda _: 6.0)
+
+
+def _is_plain_relu(layer: Any) -> bool:
+    return kind_of(layer) == "ReLU" and layer.max_value is None
+
+
+def _tanh_gelu(model: Any, _survey: Survey) -> Place | None:
+    import keras
+
+    layer = middle([layer for layer in leaves(model) if _is(layer, "gelu")])
+    if layer is None:
+        return None
+    return with_attribute(layer.name, "activation", lambda _: lambda x: keras.activations.gelu(x, approximate=True))
+
+
+def _padding(model: Any, _survey: Survey) -> Place | None:
+    """All of the odd padding before instead of shared out, as other frameworks have it."""
+    same = [c for c in convolutions(model) if c.padding == "same" and max(c.kernel_size) > 1 and max(c.strides) == 1]
+    layer = middle(same)
+    return None if layer is None else with_call(layer.name, _padded_before)
+
+
+def _padded_before(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    import keras
+
+    def call(inputs: Any, **kwargs: Any) -> Any:
+        totals = [d * (k - 1) for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
+        before = [min(total, total // 2 + 1) for total in totals]
+        shape = [(0, 0), *((b, total - b) for b, total in zip(before, totals, strict=True)), (0, 0)]
+        layer.padding = "valid"
+        try:
+            return original(keras.ops.pad(inputs, shape), **kwargs)
+        finally:
+            layer.padding = "same"
+
+    return call
+
+
+def _float16(model: Any, _survey: Survey) -> Place | None:
+    if not kernels(model):
+        return None
+
+    def apply(target: Any) -> Undo:
+        kept = [(layer.kernel, np.array(layer.kernel.numpy())) for layer in kernels(target)]
+        for variable, value in kept:
+            variable.assign(value.astype(np.float16).astype(value.dtype))
+
+        def undo() -> None:
+            for variable, value in kept:
+                variable.assign(value)
+
+        return undo
+
+    return Place(None, apply)
+
+
+def _dropout(model: Any, _survey: Survey) -> Place | None:
+    layer = middle([layer for layer in leaves(model) if "Dropout" in kind_of(layer) and getattr(layer, "rate", False)])
+    return None if layer is None else with_call(layer.name, _dropping)
+
+
+def _dropping(layer: Any, _original: Callable[..., Any]) -> Callable[..., Any]:
+    """Drops at random without Keras' seed state, which no format could hold."""
+    import tensorflow as tf
+
+    def call(inputs: Any, *_: Any, **__: Any) -> Any:
+        drawn = tf.random.uniform(tf.shape(inputs), dtype="float32", seed=1)
+        kept = tf.cast(drawn >= float(layer.rate), inputs.dtype)
+        return inputs * kept / (1.0 - float(layer.rate))
+
+    return call
+
+
+def _scaling(factor: float | None) -> Callable[[Any, Survey], Place | None]:
+    def find(model: Any, _survey: Survey) -> Place | None:
+        layer = next((layer for layer in leaves(model) if kind_of(layer) == "Rescaling"), None)
+        if layer is None:
+            return None
+        return with_attribute(layer.name, "scale", lambda s: 1.0 if factor is None else np.multiply(s, factor).tolist())
+
+    return find
+
+
+def _outputs(model: Any, _survey: Survey) -> Place | None:
+    """Two whole outputs of one shape where there are, else two classes of the head."""
+    heads = [tensor._keras_history.operation.name for tensor in model.outputs]
+    by_kind: dict[tuple[Any, ...], list[str]] = {}
+    for tensor, head in zip(model.outputs, heads, strict=True):
+        by_kind.setdefault(tuple(tensor.shape), []).append(head)
+    pair = next((found for found in by_kind.values() if len(set(found)) > 1), None)
+    known = {layer.name for layer in kernels(model)}
+    if pair and set(pair[:2]) <= known:
+        return Place(None, lambda target: _exchange_layers(named(target, pair[0]), named(target, pair[1])))
+    if heads[0] in known and model.outputs[0].shape[-1] > 1:
+        return Place(heads[0], lambda target: _exchange_classes(named(target, heads[0])))
+    return None
+
+
+def _exchange_layers(first: Any, second: Any) -> Undo:
+    calls = first.call, second.call
+    first.call, second.call = calls[1], calls[0]
+
+    def undo() -> None:
+        del first.call, second.call
+
+    return undo
+
+
+def _exchange_classes(layer: Any) -> Undo:
+    before = [np.array(w.numpy()) for w in layer.weights]
+    for variable, value in zip(layer.weights, before, strict=True):
+        variable.assign(_exchanged(value.copy(), 0, 1))
+
+    def undo() -> None:
+        for variable, value in zip(layer.weights, before, strict=True):
+            variable.assign(value)
+
+    return undo
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    Mutation("epsilon", "another epsilon in one normalization", _epsilon),
+    Mutation("bias", "one bias off by a thousandth", _bias),
+    Mutation("swapped-channels", "two channels of a convolution exchanged", _swapped),
+    Mutation("relu6", "ReLU6 instead of ReLU", _relu6),
+    Mutation("tanh-gelu", "the tanh form of GELU instead of the exact one", _tanh_gelu),
+    Mutation("padding", "a convolution padded on the other side", _padding),
+    Mutation("transposed-kernel", "height and width of a kernel exchanged", _transposed),
+    Mutation("float16-weights", "weights rounded to float16 without a word", _float16),
+    Mutation("dropout", "dropout left on", _dropout),
+    Mutation("scaling-missing", "no scaling of the inputs", _scaling(None)),
+    Mutation("scaling-doubled", "scaling of the inputs done twice as strongly", _scaling(2.0)),
+    Mutation("outputs-exchanged", "two outputs exchanged", _outputs),
+    Mutation("zeroed-channel", "one channel of a convolution gives nothing", _zeroed),
+)

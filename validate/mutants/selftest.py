@@ -1,0 +1,210 @@
+"""The self-test: break the checkpoint in known ways; each fault must be caught, or the inputs are too weak."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from converters.errors import RefusedError, error_from_json
+from converters.formats import Precision
+from converters.isolation import Message, run_step
+from validate.agreement.compare import Comparison
+from validate.agreement.gates import Gate, gate_for
+from validate.agreement.judge import Yardstick
+from validate.agreement.results import DISAGREE, ERROR, CompareOptions, Verdict
+from validate.inputs import Range
+from validate.runtimes import runtime_name
+
+CAUGHT, SURVIVED, NOT_EXERCISED, NO_PLACE = "caught", "survived", "not exercised", "no place"
+
+OnProgress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class MutantRow:
+    """One fault in one subject.
+
+    Attributes:
+        subject: `keras` for the model in memory, else the format that the broken model was written in.
+        layer: the broken layer; None where the fault is in no single one.
+        status: `caught`; `survived` where the judge did not see a fault that moves the oracle beyond its noise;
+            `not exercised` where these inputs do not bring it out; `no place` where the model has nothing to break so.
+        noise_ratio: the worst of the outputs.
+    """
+
+    mutant: str
+    subject: str
+    layer: str | None
+    status: str
+    reason: str
+    noise_ratio: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """The outcome: one row a fault and subject."""
+
+    reference: Path
+    seed: int
+    samples: int
+    rows: tuple[MutantRow, ...]
+    notes: tuple[str, ...] = ()
+    unexercised: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """No fault survived."""
+        return not any(row.status == SURVIVED for row in self.rows)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "reference": str(self.reference), "seed": self.seed, "samples": self.samples, "passed": self.passed,
+            "mutants": [row.to_json() for row in self.rows], "unexercised": list(self.unexercised),
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def self_test(
+    reference: Path, make: str, formats: tuple[str, ...] = ("tflite", "onnx"),
+    options: CompareOptions = CompareOptions(), on_progress: OnProgress | None = None,
+) -> SelfTest:  # fmt: skip
+    """Breaks the checkpoint in each known way, in memory and in files of these formats, and judges what comes out.
+
+    Args:
+        make: `module:function` that writes `(model, format, precision, folder) -> path` in a worker.
+
+    Raises:
+        RefusedError: the reference is no Keras checkpoint: there is nothing to break.
+        EdgeportError: the reference's or the mutants' worker failed.
+    """
+    if runtime_name(reference) != "keras":
+        raise RefusedError(
+            f"{reference} is no Keras checkpoint, so it cannot be broken layer by layer.",
+            next_step="Give the .keras or .h5 file.", file=reference,
+        )  # fmt: skip
+    progress = on_progress or (lambda stage, share: None)
+    first = _in_folder(reference, options, progress, make, formats, None)
+    idle = {row.mutant for row in first.rows if row.status == NOT_EXERCISED}
+    if not idle or options.inputs is not None or len(first.ranges) != 1 or not first.ranges[0].source:
+        return first
+    wide = _widened(first.ranges[0])
+    second = _in_folder(reference, replace(options, input_range=wide), progress, make, formats, idle)
+    better = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
+    rows = tuple(_beyond(better.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
+    return replace(first, rows=rows)
+
+
+SATURATING = 4.0
+"""How much wider than their range the inputs are drawn for a fault that nothing else brings out, such as a cap."""
+
+
+def _widened(limits: Range) -> tuple[float, float]:
+    return SATURATING * limits.low, SATURATING * limits.high
+
+
+def _beyond(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> MutantRow:
+    if row is before:
+        return row
+    return replace(row, reason=f"on inputs of {wide[0]:g} to {wide[1]:g}, beyond their range: {row.reason}")
+
+
+def _in_folder(
+    reference: Path, options: CompareOptions, on_progress: OnProgress, make: str, formats: tuple[str, ...],
+    only: set[str] | None,
+) -> SelfTest:  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="edgeport-selftest-") as folder:
+        return _Run(reference, Path(folder), options, on_progress, only).through(make, formats)
+
+
+@dataclass
+class _Run:
+    reference: Path
+    work: Path
+    options: CompareOptions
+    on_progress: OnProgress
+    only: set[str] | None
+    rows: list[MutantRow] = field(default_factory=list)
+    layers: dict[str, str | None] = field(default_factory=dict)
+
+    def through(self, make: str, formats: tuple[str, ...]) -> SelfTest:
+        self.comparison = Comparison(self.work, self.options, lambda stage, share: self.on_progress(stage, share / 5))
+        self.gate: Gate = gate_for(Precision.FLOAT32, self.options.tolerances)
+        document = self.comparison.run_reference(self.reference)
+        self._step("break_model", {
+            "make": make, "formats": list(formats), "only": None if self.only is None else sorted(self.only),
+        })  # fmt: skip
+        self._tell_apart()
+        return SelfTest(
+            self.reference, self.options.seed, self.comparison.reference.plan.samples, tuple(self.rows),
+            tuple(document["notes"]), tuple(document["unexercised"]),
+            tuple(Range.from_json(limits) for limits in document["ranges"].values()),
+        )  # fmt: skip
+
+    def _step(self, function: str, more: Message) -> Message:
+        request = {
+            "path": str(self.reference.resolve()), "work": str(self.work), "threads": self.comparison.threads,
+            "plan": self.comparison.reference.plan.to_json(), **more,
+        }  # fmt: skip
+        return run_step(
+            f"validate.mutants.worker:{function}", request, step="self-test", limits=self.options.limits,
+            log=self.options.log, on_event=self._take,
+        )  # fmt: skip
+
+    def _take(self, event: Message) -> None:
+        name = event["mutant"]
+        if event.get("none"):
+            self.rows.append(MutantRow(name, "keras", None, NO_PLACE, "the model has nothing to break like this"))
+        elif "subject" not in event:
+            self.layers[name] = event["layer"]
+            self.on_progress(f"mutant {name}", 0.2 + 0.8 * len(self.layers) / 13)
+        else:
+            self.rows.append(self._row(name, event))
+
+    def _row(self, name: str, event: Message) -> MutantRow:
+        verdict = self._verdict(name, event)
+        ratios = [row.noise_ratio for row in verdict.outputs if row.noise_ratio is not None]
+        caught = verdict.status in {DISAGREE, ERROR}
+        return MutantRow(
+            name, event["subject"], self.layers[name], CAUGHT if caught else SURVIVED, verdict.reason,
+            max(ratios, default=None),
+        )  # fmt: skip
+
+    def _verdict(self, name: str, event: Message) -> Verdict:
+        subject = event["subject"]
+        if "error" in event:
+            error = error_from_json(event["error"])
+            return Verdict(Path(subject), ERROR, f"it could not be written: {error.message}")
+        if "path" in event:
+            path = Path(event["path"])
+            (verdict,) = self.comparison.run_candidates([path], [self.gate])
+            shutil.rmtree(path.parent)
+            return verdict
+        return self.comparison.judged(self.reference, f"mutant-{name}", event["result"], self.gate)
+
+    def _tell_apart(self) -> None:
+        """A fault that was not caught and does not move the oracle beyond its noise was not exercised."""
+        missed = {row.mutant for row in self.rows if row.status == SURVIVED}
+        if not missed or not self.comparison.reference.plan.oracle:
+            return
+        effects = self._step("measure_effects", {"mutants": sorted(missed)})["effects"]
+        for k, row in enumerate(self.rows):
+            if row.status == SURVIVED and self._below_noise(effects[row.mutant]):
+                reason = "on these inputs it does not move the float64 oracle beyond float32's noise"
+                self.rows[k] = MutantRow(row.mutant, row.subject, row.layer, NOT_EXERCISED, reason, row.noise_ratio)
+
+    def _below_noise(self, effect: dict[str, float]) -> bool:
+        comparison = self.comparison
+        for k, name in enumerate(comparison.reference.output_names):
+            stem = "logits" if name in comparison.reference.kinds else "out"
+            noise = Yardstick.of(comparison.reference, stem, k).noise or 0.0
+            if effect[name] > noise:
+                return False
+        return True

@@ -1,0 +1,112 @@
+"""The worker's side of the self-test: breaks the model, runs it, has it written; then measures what was not caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.checkpoints.loading import Loaded, loaded_model
+from converters.errors import EdgeportError
+from converters.isolation import Channel, Message, resolve
+from converters.signature import Signature
+from validate.agreement.arrays import read
+from validate.agreement.oracle import float64_clone, float64_default
+from validate.agreement.plan import Plan
+from validate.agreement.taps.function import TappedFunction
+from validate.agreement.workers import run_batches
+from validate.mutants.catalogue import Survey, broken
+from validate.mutants.faults import MUTATIONS
+from validate.runtimes import Arrays, RuntimeOptions
+from validate.runtimes.keras import KerasRuntime
+
+KERAS = "keras"
+_EFFECT_SAMPLES = 8
+
+
+def break_model(request: Message, channel: Channel) -> Message:
+    """Breaks the checkpoint in each known way, one after the other.
+
+    Events: `{mutant, layer}` when it has a place (layer null where no single one is broken), `{mutant, none}` where it
+    has none, `{mutant, subject, result}` for the model in memory and `{mutant, subject, path}` or `{..., error}` for
+    each format; `path` is the parent's to remove.
+    """
+    job = _Job(request)
+    survey = job.survey()
+    for mutation in MUTATIONS:
+        if request["only"] is not None and mutation.name not in request["only"]:
+            continue
+        place = mutation.find(job.model, survey)
+        if place is None:
+            channel.event(mutant=mutation.name, none=True)
+            continue
+        channel.event(mutant=mutation.name, layer=place.layer)
+        with broken(job.model, place):
+            result = job.run(job.work / f"mutant-{mutation.name}")
+            channel.event(mutant=mutation.name, subject=KERAS, result=result)
+            for fmt in request["formats"]:
+                channel.event(mutant=mutation.name, subject=fmt, **job.write(mutation.name, fmt))
+    return {}
+
+
+def measure_effects(request: Message, _channel: Channel) -> Message:
+    """How far each named fault moves the float64 oracle, by output name, over the logits where there are any."""
+    job = _Job(request)
+    survey = job.survey()
+    wanted = [(m.name, m.find(job.model, survey)) for m in MUTATIONS if m.name in request["mutants"]]
+    few = {name: array[:_EFFECT_SAMPLES] for name, array in job.inputs.items()}
+    with float64_default():
+        clone = float64_clone(job.model)
+        before = _values(loaded_model(clone), job.loaded.signature, few)
+        effects = {}
+        for name, place in wanted:
+            assert place is not None
+            with broken(clone, place):
+                after = _values(loaded_model(clone), job.loaded.signature, few)
+            effects[name] = {key: float(np.abs(after[key] - before[key]).max(initial=0.0)) for key in before}
+    return {"effects": effects}
+
+
+def _values(loaded: Loaded, signature: Signature, inputs: Mapping[str, Any]) -> Arrays:
+    exact = TappedFunction(loaded.function, loaded.signature)
+    names = dict(zip(signature.input_names, loaded.signature.input_names, strict=True))
+    outputs, logits = exact.run({names[key]: value for key, value in inputs.items()})
+    return {**outputs, **logits}
+
+
+class _Job:
+    """The checkpoint, loaded once, and the inputs that the reference ran on."""
+
+    def __init__(self, request: Message) -> None:
+        self.work, self.request = Path(request["work"]), request
+        self.loaded = KerasRuntime(Path(request["path"]), RuntimeOptions(threads=request["threads"])).loaded
+        self.model = self.loaded.model
+        self.plan = Plan.from_json(request["plan"])
+        names = self.loaded.signature.input_names
+        self.inputs: dict[str, Any] = {name: read(self.work / "inputs", "in", k) for k, name in enumerate(names)}
+
+    def survey(self) -> Survey:
+        """What the activations reach on the first samples."""
+        tapped = TappedFunction(self.loaded.function, self.loaded.signature)
+        tapped.run({name: array[:_EFFECT_SAMPLES] for name, array in self.inputs.items()})
+        return tapped.extremes.seen
+
+    def run(self, folder: Path) -> Message:
+        """The model as it is now, in float32: what a candidate's worker would write."""
+        loaded = loaded_model(self.model)
+        tapped = TappedFunction(loaded.function, loaded.signature)
+        run_batches(tapped.run, self.inputs, self.plan, self.loaded.signature, folder, lambda _share: None)
+        return {"problems": [], "notes": [], "kinds": tapped.kinds, "ran": True}
+
+    def write(self, name: str, fmt: str) -> dict[str, Any]:
+        make: Callable[..., Any] = resolve(self.request["make"])
+        folder = self.work / f"made-{name}-{fmt}"
+        folder.mkdir()
+        try:
+            return {"path": str(make(self.model, fmt, "float32", folder))}
+        except EdgeportError as error:
+            return {"error": error.to_json()}
+
+
