@@ -44,8 +44,8 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     """The greatest noise ratio on the logits of every road, in batches of 1 and of all samples."""
     from converters.checkpoints.identify import identify
     from converters.checkpoints.loading import load, loaded_model
+    from converters.checkpoints.ranges import input_hints
     from validate.agreement.gates import FLOOR_ULPS, ULP
-    from validate.agreement.hints import input_hints
     from validate.agreement.oracle import float64_clone, float64_default
     from validate.agreement.taps import open_tapped
     from validate.agreement.taps.function import TappedFunction

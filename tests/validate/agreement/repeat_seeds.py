@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.loading import loaded_model
+from converters.checkpoints.ranges import input_hints
 from converters.formats import Precision
 from validate import inputs as inputs_of
 from validate.agreement.gates import gate_for
-from validate.agreement.hints import input_hints
 from validate.agreement.judge import Candidate, Reference, judge_output
 from validate.agreement.oracle import float64_clone, float64_default
 from validate.agreement.plan import make_plan
