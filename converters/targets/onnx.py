@@ -101,6 +101,7 @@ def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], ops
                 graph, opset=opset, input_names=list(inputs), output_names=list(outputs),
                 custom_op_handlers={"Erfc": (_erfc, [])},
             )  # fmt: skip
+            _widen_scalars(converted)
             passes = {name: optimizer._get_optimizers()[name] for name in _PASSES}
             converted = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
             return converted.make_model("edgeport")
@@ -110,6 +111,28 @@ def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], ops
                 f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {reason}).",
                 next_step="Leave onnx out with -f, or replace the layer that it names.", step="convert",
             ) from cause  # fmt: skip
+
+
+def _widen_scalars(graph: Any) -> None:
+    """Scalars that are added become vectors of one: tf2onnx's transpose pass stumbles over a shape of no length."""
+    for node in graph.get_nodes():
+        if node.type != "Add":
+            continue
+        for index, other in ((0, 1), (1, 0)):
+            constant = node.inputs[index]
+            if constant is None or not constant.is_const() or not graph.get_shape(node.input[other]):
+                continue
+            value = constant.get_tensor_value(as_list=False)
+            if value.ndim == 0:
+                value = value.reshape(1)
+                graph.replace_input(node, node.input[index], _constant(graph, node.name, value), index)
+
+
+def _constant(graph: Any, stem: str, value: Any) -> str:
+    from tf2onnx import utils
+
+    name: str = graph.make_const(utils.make_name(stem), value).output[0]
+    return name
 
 
 def _with_inputs(lean: Any, definition: Any, inputs: Sequence[str]) -> Any:

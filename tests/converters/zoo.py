@@ -40,6 +40,15 @@ def separable() -> Any:
     return _functional(inp, kl.Dense(4)(kl.GlobalMaxPooling2D()(x)))
 
 
+def hard_swish_convolution() -> Any:
+    """A scalar is added right after a convolution."""
+    x = inp = keras.Input((12, 12, 3), name="image")
+    x = kl.Conv2D(6, 3, strides=2, padding="same", use_bias=False)(x)
+    x = kl.Multiply()([x, kl.Activation("hard_sigmoid")(x)])
+    x = kl.Conv2D(6, 1, use_bias=False)(x)
+    return _functional(inp, kl.ReLU(6.0, name="features")(kl.Rescaling(1.0, offset=3.0)(x)))
+
+
 def transposed() -> Any:
     x = inp = keras.Input((8, 8, 2), name="image")
     x = kl.Conv2DTranspose(6, 3, strides=2, padding="same")(x)
@@ -211,7 +220,7 @@ def odd_names() -> Any:
 ZOO: dict[str, Callable[[], Any]] = {
     function.__name__: function
     for function in (
-        convolutional, sequential, separable, transposed, one_dimensional, grouped, gelu_attention, embedding,
+        convolutional, sequential, separable, hard_swish_convolution, transposed, one_dimensional, grouped, gelu_attention, embedding,
         two_inputs_dict_outputs, list_outputs, dict_inputs, boolean_input, unknown_spatial, normalization,
         squeeze_excite, shared_layer, augmented, lstm, gru_bidirectional, channels_first, mixed_bfloat16,
         mixed_float16, quantized_int8, lora, nested, passed_through, odd_names,
