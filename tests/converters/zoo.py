@@ -220,10 +220,10 @@ def odd_names() -> Any:
 ZOO: dict[str, Callable[[], Any]] = {
     function.__name__: function
     for function in (
-        convolutional, sequential, separable, hard_swish_convolution, transposed, one_dimensional, grouped, gelu_attention, embedding,
-        two_inputs_dict_outputs, list_outputs, dict_inputs, boolean_input, unknown_spatial, normalization,
-        squeeze_excite, shared_layer, augmented, lstm, gru_bidirectional, channels_first, mixed_bfloat16,
-        mixed_float16, quantized_int8, lora, nested, passed_through, odd_names,
+        convolutional, sequential, separable, hard_swish_convolution, transposed, one_dimensional, grouped,
+        gelu_attention, embedding, two_inputs_dict_outputs, list_outputs, dict_inputs, boolean_input,
+        unknown_spatial, normalization, squeeze_excite, shared_layer, augmented, lstm, gru_bidirectional,
+        channels_first, mixed_bfloat16, mixed_float16, quantized_int8, lora, nested, passed_through, odd_names,
     )
 }  # fmt: skip
 
