@@ -72,11 +72,13 @@ def _arrangements(bare: Array, stored: Array) -> Iterator[tuple[int, ...]]:
 
 def _is_scaled(kernel: Array, stored: Array) -> bool:
     """True when, along some axis, every slice is the kernel's slice times one number."""
-    for axis in range(kernel.ndim):
-        rest = tuple(a for a in range(kernel.ndim) if a != axis)
-        energy = np.sum(np.square(kernel, dtype=np.float64), axis=rest, keepdims=True)
-        scale = np.sum(kernel * stored, axis=rest, keepdims=True, dtype=np.float64) / np.maximum(energy, 1e-300)
-        peak = np.max(np.abs(stored), axis=rest, keepdims=True)
-        if np.all(np.abs(kernel * scale - stored) <= _TOLERANCE * np.maximum(peak, 1e-30)):
+    for axis in (0, *range(kernel.ndim - 1, 0, -1)):
+        rows = np.ascontiguousarray(np.moveaxis(kernel, axis, 0)).reshape(kernel.shape[axis], -1)
+        wanted = np.ascontiguousarray(np.moveaxis(stored, axis, 0)).reshape(rows.shape)
+        place = np.argmax(np.abs(rows), axis=1)[:, None]
+        greatest = np.take_along_axis(rows, place, axis=1)
+        scale = np.take_along_axis(wanted, place, axis=1) / np.where(greatest == 0, 1, greatest)
+        peak = np.maximum(np.max(np.abs(wanted), axis=1, keepdims=True), 1e-30)
+        if np.all(np.abs(rows * scale - wanted) <= _TOLERANCE * peak):
             return True
     return False
