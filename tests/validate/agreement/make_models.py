@@ -7,7 +7,6 @@ and tf2onnx' own converters: edgeport's must not make what is used to test its j
 from __future__ import annotations
 
 import shutil
-import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -148,13 +147,34 @@ def transpose_kernel(model: keras.Model) -> None:
 
 
 def crasher(source: Path, path: Path) -> None:
-    """A file that passes LiteRT's checks and makes it read address 0: its first operation lacks its second input."""
+    """A file that passes LiteRT's checks and kills it for certain: two subgraphs that call each other for ever."""
+    import flatbuffers
     from tensorflow.lite.python import schema_py_generated as schema
 
-    content = bytearray(source.read_bytes())
-    table = schema.Model.GetRootAs(content, 0).Subgraphs(0).Operators(0)._tab
-    struct.pack_into("<i", content, table.Vector(table.Offset(6)) + 4, -1)
-    path.write_bytes(content)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(source.read_bytes()), 0))
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode = schema.BuiltinOperator.CALL_ONCE, 127
+    model.operatorCodes.append(code)
+
+    def call(subgraph: int) -> schema.OperatorT:
+        operator, options = schema.OperatorT(), schema.CallOnceOptionsT()
+        options.initSubgraphIndex = subgraph
+        operator.opcodeIndex = len(model.operatorCodes) - 1
+        operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.CallOnceOptions, options
+        operator.inputs, operator.outputs = [], []
+        return operator
+
+    def calling(subgraph: int) -> schema.SubGraphT:
+        graph = schema.SubGraphT()
+        graph.name, graph.tensors, graph.inputs, graph.outputs = b"again", [], [], []
+        graph.operators = [call(subgraph)]
+        return graph
+
+    model.subgraphs[0].operators.insert(0, call(1))
+    model.subgraphs += [calling(2), calling(1)]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
 
 
 def honest(folder: Path) -> None:
