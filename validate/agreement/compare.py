@@ -82,7 +82,7 @@ class Comparison:
         request = {**request, "work": str(self._work), "threads": self.threads}
         return run_step(
             f"validate.agreement.workers:{function}", request, step="validate", limits=options.limits, log=options.log,
-            on_event=on_event,
+            on_event=on_event, writable=(options.cache.resolve(),) if options.cache else (),
         )  # fmt: skip
 
     def run_reference(self, path: Path) -> Message:
