@@ -78,7 +78,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             shutil.rmtree(staging / folder, ignore_errors=True)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         made = Made(conversion, calibrating.data, rescues)
-        details = artifact_details(made, checkpoint.path, options, log)
+        details = artifact_details(made, checkpoint, options, log)
         findings = Findings(
             source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped
         )
