@@ -31,7 +31,7 @@ from reader_samples import facts, samples  # noqa: F401
 from exporter.bundle import verify
 
 EXPORT = ("export", "-f", "onnx")
-RUN = ("run", "-f", "onnx", "-f", "tflite", "--max-seconds", "1", "--samples", "4")
+RUN = ("run", "-f", "onnx", "--max-seconds", "0.5", "--samples", "4")
 _MARK = "EDGEPORT_TEST_MARK"
 
 
