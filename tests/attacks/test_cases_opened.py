@@ -79,6 +79,17 @@ def test_weights_that_are_no_numbers_are_named(samples: Path, tmp_path: Path) ->
         assert nonfinite_weights(samples / good, SourceKind(kind)) == ()
 
 
+def test_weights_that_are_no_numbers_fail_a_gate(edgeport: Any, samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    def edit(file: h5py.File) -> None:
+        dense(file)["0"][1, 1] = np.inf
+
+    path = with_weights(samples / "picture.keras", tmp_path / "m.keras", edit)
+    ran = edgeport("export", path, "-o", tmp_path / "out", "-f", "onnx")
+    assert ran.code == 1, ran.stderr
+    assert "vars/0" in ran.stdout
+    assert edgeport("export", path, "-o", tmp_path / "out", "-f", "onnx", "--allow-nonfinite").code == 0
+
+
 def two(path: Path) -> Path:
     return runtime.onnx_model(path, [runtime.node("Relu", ["x"], ["y"]), runtime.node("Abs", ["x"], ["y"])])
 
