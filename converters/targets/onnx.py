@@ -15,6 +15,7 @@ from converters.targets.onnx_file import skeleton, write_model
 from converters.targets.onnx_fuse import fuse_affine
 from converters.targets.onnx_graph import canonical_model, fold_constants, settle_loops
 from converters.targets.onnx_merge import merge_equal
+from converters.targets.onnx_passes import optimized
 from converters.targets.weights import ordered_outputs, weightless
 from converters.tracing import Traced
 
@@ -23,13 +24,6 @@ OPSETS = range(13, 19)
 """tf2onnx 1.17 writes up to opset 18; below 13 quantization has no per-channel form."""
 
 _IR_VERSION = 8  # what ONNX 1.13 to 1.15 write: runtimes of old devices refuse newer files
-
-_PASSES = (
-    "optimize_transpose", "fold_constants", "loop_optimizer", "global_pool_optimizer", "remove_identity",
-    "remove_back_to_back",
-)  # fmt: skip
-"""Of tf2onnx's twelve passes those that a float graph gains by. `global_pool_optimizer` may cost a node, but
-GlobalAveragePool has an integer kernel and ReduceMean none. What `merge_duplication` keeps depends on the process."""
 
 WEIGHTLESS, FROZEN = "weightless", "frozen"
 
@@ -89,7 +83,7 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
 
 def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> Any:
     import tensorflow as tf
-    from tf2onnx import optimizer, tf_loader, tfonnx
+    from tf2onnx import tf_loader, tfonnx
 
     with tf.Graph().as_default():
         lean = tf_loader.tf_optimize(list(inputs), list(outputs), definition)
@@ -102,9 +96,7 @@ def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], ops
                 custom_op_handlers={"Erfc": (_erfc, [])},
             )  # fmt: skip
             _widen_scalars(converted)
-            passes = {name: optimizer._get_optimizers()[name] for name in _PASSES}
-            converted = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
-            return converted.make_model("edgeport")
+            return optimized(converted).make_model("edgeport")
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
             reason = " ".join(str(cause).split())[:300]
             raise UnsupportedError(
