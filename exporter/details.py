@@ -32,9 +32,9 @@ class Made:
 def artifact_details(made: Made, source: Checkpoint, options: RunOptions, log: Path) -> Details:
     """Further fields of the artifacts' rows: `calibration`, `integer`, `rescue` and `gates`."""
     details: Details = {}
-    layers = layer_names(source.path)
-    nonfinite = () if options.allow_nonfinite else nonfinite_weights(source.path, source.kind)
     reports = count_all(made.conversion.artifacts, options.limits, log)
+    layers = layer_names(source.path) if reports else ()
+    nonfinite = nonfinite_weights(source.path, source.kind) if options.judge and not options.allow_nonfinite else ()
     for artifact in made.conversion.artifacts:
         name = artifact.path.name
         row: dict[str, Any] = {}
