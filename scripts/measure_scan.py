@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from converters.artifact import size_of
+
 _REPEATS = 5
 
 
@@ -28,8 +30,7 @@ def measured(path: Path) -> tuple[float, float]:
 def main(paths: list[str]) -> None:
     for name in paths:
         seconds, megabytes = measured(Path(name))
-        size = sum(f.stat().st_size for f in Path(name).rglob("*")) if Path(name).is_dir() else Path(name).stat().st_size
-        print(f"{Path(name).name}: {size / 1e6:.1f} MB on disk, {seconds:.2f} s, {megabytes:.0f} MB")
+        print(f"{Path(name).name}: {size_of(Path(name)) / 1e6:.1f} MB on disk, {seconds:.2f} s, {megabytes:.0f} MB")
 
 
 if __name__ == "__main__":
