@@ -79,6 +79,7 @@ def test_weights_that_are_no_numbers_are_named(samples: Path, tmp_path: Path) ->
         assert nonfinite_weights(samples / good, SourceKind(kind)) == ()
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_fail_a_gate(edgeport: Any, samples: Path, tmp_path: Path) -> None:  # noqa: F811
     def edit(file: h5py.File) -> None:
         dense(file)["0"][1, 1] = np.inf
@@ -129,7 +130,7 @@ def test_an_endless_loop_is_stopped_at_its_limit(tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     request = {"path": str(path), **golden(tmp_path)}
     with pytest.raises(StepTimeoutError):
-        run_step("exporter.execute:run_golden", request, step="verify", limits=Limits(timeout_s=6))
+        run_step("exporter.execute:run_golden", request, step="verify", limits=Limits(timeout_s=4))
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before, "the worker is left behind"
 
 

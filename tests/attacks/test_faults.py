@@ -132,6 +132,7 @@ def test_a_killed_run_leaves_no_half_bundle_and_the_next_one_takes_what_was_fini
     assert siblings(output) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_leftover_is_made_afresh(source: Path, exported: Path, tmp_path: Path) -> None:
     """What a killed run left is believed by its digest alone."""
     output = tmp_path / "out"
@@ -220,7 +221,7 @@ def test_a_full_disk_is_exit_7_and_the_old_bundle_stays(
         assert siblings(output) == []
 
 
-@pytest.mark.parametrize("size", [2_000, 20_000])
+@pytest.mark.parametrize("size", [2_000, 8_000])
 def test_a_limit_on_file_sizes_is_exit_7(size: int, source: Path, exported: Path, tmp_path: Path) -> None:
     """The same error without a mount: RLIMIT_FSIZE gives EFBIG."""
     output = tmp_path / "out"
@@ -269,6 +270,7 @@ def test_interrupted_in_each_step(word: str, number: signal.Signals, source: Pat
     assert siblings(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_a_crash_of_the_converter_is_a_row_and_the_rest_is_made(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     process = Process(["export", source, "-o", output, "-f", "tflite", "-f", "onnx"])

@@ -27,7 +27,7 @@ FORMATS = {
 """The file, and which part of it is changed where it is a folder."""
 
 ALLOWED = {0, 1, 3, 4, 5, 6, 7}
-SHORT, LONG = 6, 300
+SHORT, LONG = 3, 300
 
 
 def mutant(data: bytes, seed: int) -> bytes:
