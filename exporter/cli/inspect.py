@@ -9,7 +9,7 @@ import click
 
 from converters.errors import RefusedError
 from exporter.cli.console import Console
-from exporter.cli.options import output_options
+from exporter.cli.options import output_options, sandbox_option
 
 _TOP_OPS = 20
 
@@ -17,6 +17,7 @@ _TOP_OPS = 20
 @click.command(name="inspect", short_help="Tell what a file holds, without running it.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--scan", "scan_only", is_flag=True, help="Only whether it may be opened: exit 0, or 3 with the reasons.")
+@sandbox_option
 @output_options
 def command(path: Path, scan_only: bool, console: Console) -> int:
     """Tell what PATH holds, without running it: signature, parameters, operations, precision, opset, digest.
