@@ -11,13 +11,15 @@ from typing import Any
 from converters import sandbox
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.formats import Precision
+from converters.contract import Contract
+from converters.formats import Format, Precision
 from converters.routes import Conversion, ConvertOptions, Target
 from exporter.details import Details
 from exporter.manifest import SCHEMA, Manifest
 from exporter.options import RunOptions
 from exporter.recommend import recommend
 from exporter.reuse import Shelf, key_of, reuse_row
+from exporter.shipping.profiles import batch_of
 from exporter.sources import Source
 from validate.agreement import Agreement
 from validate.latency import Latency
@@ -30,6 +32,7 @@ class Findings:
 
     Attributes:
         details: further fields of artifacts' rows, `notes`: of their verdicts; both by file name.
+        contract: what a device feeds and reads.
         dropped: files that `-p auto` made and did not keep, with the reason.
     """
 
@@ -42,6 +45,7 @@ class Findings:
     details: Details = field(default_factory=dict)
     notes: Details = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    contract: Contract | None = None
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
@@ -65,6 +69,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         },
         "signature": conversion.signature.to_json(),
         "preprocessing": _preprocessing(findings.agreement),
+        "contract": findings.contract.to_json() if findings.contract else None,
         "artifacts": artifacts,
         "failures": [failure.to_json() for failure in conversion.failures],
         "verdicts": verdicts,
@@ -88,8 +93,9 @@ def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options
         "reused": artifact.path.name in findings.shelf.reused,
         "notes": [*conversion.notes, *artifact.notes],
     }
-    if artifact.precision is Precision.FLOAT32:
-        asked = ConvertOptions((), batch=options.batch, opset=options.opset, allow_flex=options.allow_flex)
+    if artifact.precision is Precision.FLOAT32 and artifact.format is not Format.ORT:
+        batch = batch_of(artifact.format, options)
+        asked = ConvertOptions((), batch=batch, opset=options.opset, allow_flex=options.allow_flex)
         row["reuse"] = reuse_row(artifact, conversion, key_of(findings.checkpoint, Target.of(artifact), asked))
     return row
 

@@ -193,6 +193,7 @@ class Manifest(_Closed):
     source: Source
     signature: SignatureRow
     preprocessing: JsonValue = None
+    contract: JsonValue = None
     artifacts: tuple[ArtifactRow, ...]
     failures: tuple[FailureRow, ...] = ()
     verdicts: tuple[VerdictRow, ...] = ()

@@ -58,6 +58,9 @@ class RunOptions:
         target_device: what quantized ONNX files are sized for, `cpu` or `tensorrt`.
         fully_integer: a float operation in an int8 file fails the run.
         rescue_budget: share of multiply-adds that may stay float to mend a precision that misses its gate; 0 is off.
+        profiles: kinds of device to make for, see `exporter.shipping.profiles`.
+        labels: files with the names of an output's places: `FILE` or `OUTPUT=FILE`.
+        preprocess: what a device does to raw values: `KEY=VALUE` or `INPUT.KEY=VALUE`.
         choice: what an artifact must keep to, and what the recommendation goes by.
         jobs: conversion workers at a time.
         cache: a folder of finished artifacts, shared between bundles.
@@ -93,6 +96,9 @@ class RunOptions:
     target_device: str = "cpu"
     fully_integer: bool = False
     rescue_budget: float = 0.1
+    profiles: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    preprocess: tuple[str, ...] = ()
     choice: Choice = field(default_factory=Choice)
     judge: bool = True
     time: bool = True

@@ -46,6 +46,7 @@ class Entry:
     parameters: int
     notes: tuple[str, ...]
     ranges: dict[str, Range]
+    facts: dict[str, Any]
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Shelf:
         there = {Target.of(artifact) for artifact in ready.artifacts}
         missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
         if ready.signature is not None and not missing.targets and options.on_loaded:
-            options.on_loaded(ready.signature, ready.ranges)
+            options.on_loaded(ready)
         noting = replace(missing, on_made=lambda made: self._note(checkpoint, options, made))
         made = convert(checkpoint, folder, noting, progress)
         self.keep(checkpoint, options, made)
@@ -90,7 +91,7 @@ class Shelf:
             copied = copy_artifact(entry.artifact, staging / name)
             conversion.artifacts.append(copied)
             conversion.signature, conversion.parameters = entry.signature, entry.parameters
-            conversion.notes, conversion.ranges = entry.notes, entry.ranges
+            conversion.notes, conversion.ranges, conversion.facts = entry.notes, entry.ranges, entry.facts
             self.reused.add(name)
         return conversion
 
@@ -145,7 +146,7 @@ class Shelf:
 
     def _in_abandoned(self, key: str, name: str) -> Iterator[Entry | None]:
         for staging in self.abandoned:
-            for folder in (staging, staging / HIDDEN):
+            for folder in (staging, *staging.glob(f"{HIDDEN}*")):
                 yield _read_entry(staging / FINISHED / f"{key}.json", key, folder)
 
 
@@ -176,7 +177,7 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
         return Entry(
             Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder),
             Signature.from_json(document["signature"]), int(document["parameters"]), tuple(reuse["model_notes"]),
-            {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()},
+            {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()}, dict(reuse["facts"]),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -186,7 +187,7 @@ def reuse_row(artifact: Artifact, conversion: Conversion, key: str) -> dict[str,
     """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
     return {
         "key": key, "notes": list(artifact.notes), "model_notes": list(conversion.notes),
-        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()},
+        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()}, "facts": conversion.facts,
     }  # fmt: skip
 
 

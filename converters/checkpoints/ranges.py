@@ -61,21 +61,34 @@ def input_hints(model: Any) -> dict[str, Range]:
 
 def _follow(start: Any, model: Any) -> Range | None:
     convention = _by_name(model)
+    for node, consumer in reached(start, model):
+        found = _told_by(consumer, node)
+        if found is not None:
+            return found
+        convention = convention or _by_name(consumer) if is_nested(consumer) else convention
+    return convention
+
+
+def reached(start: Any, model: Any) -> Iterator[tuple[Any, Any]]:
+    """The operations that an input comes to, nearest first, with their nodes: into nested models, and on behind those
+    that change shapes alone.
+    """
     queue = deque([(start, model)])
     for _ in range(_MAX_STEPS):
         if not queue:
-            break
+            return
         operation, owner = queue.popleft()
         for node, consumer in _consumers(operation, owner):
-            found = _told_by(consumer, node)
-            if found is not None:
-                return found
-            if getattr(consumer, "inputs", None) and hasattr(consumer, "_operations"):
-                convention = convention or _by_name(consumer)
+            yield node, consumer
+            if is_nested(consumer):
                 queue.extend((inner._keras_history.operation, consumer) for inner in consumer.inputs)
             elif type(consumer).__name__ in _SHAPE_ONLY:
                 queue.append((consumer, owner))
-    return convention
+
+
+def is_nested(operation: Any) -> bool:
+    """The operation is a model with a graph of its own."""
+    return bool(getattr(operation, "inputs", None)) and hasattr(operation, "_operations")
 
 
 def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
