@@ -57,6 +57,7 @@ class RunOptions:
         io: what a fully quantized TFLite file takes and gives: `float`, `int8` or `uint8`.
         target_device: what quantized ONNX files are sized for, `cpu` or `tensorrt`.
         fully_integer: a float operation in an int8 file fails the run.
+        allow_nonfinite: weights that hold NaN or infinity pass.
         rescue_budget: share of multiply-adds that may stay float to mend a precision that misses its gate; 0 is off.
         profiles: kinds of device to make for, see `exporter.shipping.profiles`.
         labels: files with the names of an output's places: `FILE` or `OUTPUT=FILE`.
@@ -95,6 +96,7 @@ class RunOptions:
     io: str = "float"
     target_device: str = "cpu"
     fully_integer: bool = False
+    allow_nonfinite: bool = False
     rescue_budget: float = 0.1
     profiles: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()

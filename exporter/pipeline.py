@@ -87,7 +87,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         remove_hidden(staging)
         made = Made(conversion, calibrating.data, rescues)
-        details = artifact_details(made, checkpoint.path, options, log)
+        details = artifact_details(made, checkpoint, options, log)
         findings = Findings(
             source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped,
             agreed.contract,

@@ -77,7 +77,7 @@ def check_saved_model(folder: Path) -> SavedModelFacts:
     if facts.host_ops:
         ops = ", ".join(sorted({f"{op} ({node})" for op, node in facts.host_ops})[:5])
         raise _refused(
-            folder, f"reads or writes files of this machine, or runs Python, when it is used: {ops}",
+            folder, f"uses operations that do more than compute (files, Python, other processes) or are unknown: {ops}",
             "Save the model again without those operations.",
         )  # fmt: skip
     return facts

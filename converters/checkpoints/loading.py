@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
@@ -15,6 +16,7 @@ from converters.signature import BATCH, Dimension, Signature, TensorSpec, unique
 
 Call = Callable[[Sequence[Any]], list[Any]]
 
+_OLDEST_KERAS = "3.15.1"  # CVE-2025-1550 up to the limits on declared sizes of 3.15.1
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.\\/>-]|^[^A-Za-z0-9.]")  # what a TensorFlow placeholder may not be called
 _REFUSED_DTYPES = {"string": "text", "resource": "a resource", "variant": "a variant"}
 
@@ -73,6 +75,7 @@ def load(checkpoint: Checkpoint) -> Loaded:
 
 
 def _load_keras(checkpoint: Checkpoint) -> Loaded:
+    check_version()
     import keras
 
     path = checkpoint.path
@@ -86,6 +89,19 @@ def _load_keras(checkpoint: Checkpoint) -> Loaded:
                            next_step="Save the whole model with `model.save`.", file=path, step="load")  # fmt: skip
     model, notes = make_plain(model)
     return loaded_model(model, notes, str(path))
+
+
+def check_version(installed: str | None = None) -> None:
+    """Refuses a Keras that loads what the scan lets pass less safely than the scan assumes. Raises StepError."""
+    from packaging.version import Version
+
+    found = installed or version("keras")
+    if Version(found) < Version(_OLDEST_KERAS):
+        raise StepError(
+            f"Keras {found} is installed; checkpoints are opened with {_OLDEST_KERAS} or later, which mend known holes "
+            "in loading.", next_step=f"python -m pip install 'keras>={_OLDEST_KERAS}' (see `edgeport doctor`).",
+            step="load",
+        )  # fmt: skip
 
 
 def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model") -> Loaded:
@@ -165,6 +181,11 @@ def _open_keras(checkpoint: Checkpoint) -> Any:
 
 def _load_error(checkpoint: Checkpoint, cause: BaseException) -> Exception:
     text = " ".join(str(cause).split())[:400]
+    if "Checksum does not match" in text:
+        return StepError(
+            f"{checkpoint.path} cannot be loaded: its data is damaged ({text[:160]}).",
+            next_step="Copy the checkpoint again, or save it again.", file=checkpoint.path, step="load",
+        )  # fmt: skip
     mismatch = any(word in text for word in ("shape", "mismatch", "expected", "weights"))
     kind = StepError if mismatch else RefusedError
     return kind(

@@ -139,5 +139,6 @@ _SOURCE_OPTIONS = (
     click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Conversions at a time."),
     click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Share finished artifacts here."),
     click.option("--no-cache", is_flag=True, help="Make everything afresh."),
+    click.option("--allow-nonfinite", is_flag=True, help="`run`: let weights pass that hold NaN or infinity."),
     click.option("--force", is_flag=True, help="Replace what is in DIR; what is not ours is kept beside it."),
 )  # fmt: skip

@@ -88,6 +88,8 @@ class Comparison:
     def run_reference(self, path: Path) -> Message:
         options = self._options
         check(path)
+        if options.cache:
+            options.cache.mkdir(parents=True, exist_ok=True)
         request = {
             "path": str(path.resolve()), "samples": options.samples, "seed": options.seed,
             "inputs": str(options.inputs.resolve()) if options.inputs else None,

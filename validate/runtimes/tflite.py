@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
 from validate.runtimes.base import (
@@ -59,6 +60,12 @@ class TfliteRuntime:
         except RefusedError:
             raise
         except Exception as cause:
+            if "Select TensorFlow op" in str(cause) and (flex := flex_operations(path)):
+                raise RefusedError(
+                    f"{path.name} needs operations of TensorFlow that LiteRT does not have here: {', '.join(flex)}.",
+                    next_step="Run it in an application with the Flex delegate, or convert it without --allow-flex.",
+                    file=path,
+                ) from cause  # fmt: skip
             damaged(path, "a TFLite model", cause)
         inputs = _by_position(self._runner.get_input_details(), self._interpreter.get_input_details())
         outputs = _by_position(self._runner.get_output_details(), self._interpreter.get_output_details())
