@@ -257,10 +257,7 @@ class _Job:
 
 def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left: Sequence[Target]) -> Message:
     return {
-        "checkpoint": {
-            "path": str(checkpoint.path), "kind": checkpoint.kind.value,
-            "name": checkpoint.name, "sha256": checkpoint.sha256,
-        },
+        "checkpoint": checkpoint.to_json(),
         "folder": str(folder),
         "targets": [[t.format.value, t.precision.value] for t in left],
         "batch": options.batch,

@@ -50,7 +50,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             (the bundle is written all the same).
     """
     targets = targets_of(options)
-    source = find_source(given, options.build, options.seed)
+    source = find_source(given, options.build, options.seed, options.opening)
     check_output(output, force=options.force)
 
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging:
@@ -60,7 +60,8 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         checkpoint = open_source(source, Path(scratch), log, share("build"))
         calibrating = Calibrating(targets, options, Path(scratch), log)
         how = _convert_options(targets, options, log, calibrating)
-        shelf = Shelf(None if options.no_cache else output, None if options.no_cache else options.cache)
+        keeps = not options.no_cache and not checkpoint.opening.runs_code  # such code's digest is not known
+        shelf = Shelf(output if keeps else None, options.cache if keeps else None)
         makers = Makers(calibrating.ready, float32=shelf.around_convert)
         derived = convert_all(checkpoint, staging, how, makers, share("convert"))
         conversion = derived.conversion
@@ -118,6 +119,7 @@ def _compare_options(staging: Path, options: RunOptions) -> CompareOptions:
     return CompareOptions(
         inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
         limits=options.limits, log=staging / LOG, tolerances=options.tolerances, fixed_batch=options.batch,
+        opening=options.opening,
     )  # fmt: skip
 
 

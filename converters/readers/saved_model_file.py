@@ -6,12 +6,12 @@ Field numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.errors import RefusedError
 from converters.readers.facts import MalformedError, TensorFact, WeightFact, mapped, refusing
+from converters.readers.graph_nodes import foreign_ops, read_graph
 from converters.readers.protobuf import Message
 from converters.readers.tensor_bundle import Entry, missing_data, read_bundle
 
@@ -25,17 +25,9 @@ DTYPES: dict[int, str] = {
 """tensorflow.DataType; +100 is the reference type of the same."""
 
 VARIABLE_OPS = frozenset({"VarHandleOp", "VariableV2", "Variable"})
-HOST_OPS = frozenset({
-    "ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "WholeFileReaderV2", "TextLineReader",
-    "TextLineReaderV2", "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "TFRecordReader", "TFRecordReaderV2",
-    "LMDBReader", "PyFunc", "PyFuncStateless", "EagerPyFunc", "Save", "SaveSlices", "SaveDataset", "SaveDatasetV2",
-    "LoadDataset", "TextLineDataset", "TFRecordDataset", "TFRecordDatasetV2", "FixedLengthRecordDataset",
-    "FixedLengthRecordDatasetV2", "SqlDataset", "EncodeProto", "DecodeProtoV2",
-})  # fmt: skip
-"""Operations that reach the host's files or Python while the model runs. (RestoreV2 and SaveV2 are every SavedModel's
-own plumbing and are not among them.)"""
 
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+_RUN_AT_LOAD = frozenset({"saved_model_main_op", "legacy_init_op", "table_initializer"})
 _KERAS_LIST = "_all_variables/"
 _BOOKKEEPING = frozenset({
     "_checkpointable_object_graph", "save_counter", "optimizer", "_optimizer", ".optimizer_slot", "seed_generator",
@@ -58,7 +50,8 @@ class SavedModelFacts:
         tags: of each meta graph.
         signatures: those of the meta graph tagged `serve`, or of the only one. Protobuf maps have no order: by name.
         ops: how often each operation occurs, function bodies included.
-        host_ops: those of HOST_OPS, with the node's name.
+        host_ops: operations that make up no model, with the node's name, see `graph_nodes.foreign_ops`.
+        has_objects: TensorFlow 2 wrote it; without, it holds graphs alone (TensorFlow 1).
         variables: what the checkpoint stores, less optimizer and bookkeeping.
     """
 
@@ -67,6 +60,7 @@ class SavedModelFacts:
     signatures: list[Signature] = field(default_factory=list)
     ops: Counter[str] = field(default_factory=Counter)
     host_ops: list[tuple[str, str]] = field(default_factory=list)
+    has_objects: bool = False
     variables: list[WeightFact] = field(default_factory=list)
 
     def signature(self, key: str = "serving_default") -> Signature | None:
@@ -143,27 +137,27 @@ def _read_graph(facts: SavedModelFacts, model: Message) -> None:
         if chosen is None or "serve" in tags:
             chosen = meta
             facts.tensorflow_version = info.text(5) if info is not None else ""
-        _count(facts, meta)
+        _scan(facts, meta)
     if chosen is None:
         raise MalformedError("it has no graph in it")
     entries = sorted(chosen.map(5), key=lambda entry: entry[0])
+    facts.has_objects = 7 in chosen
     facts.signatures = [_signature(key, s) for key, s in entries if key not in _INTERNAL_SIGNATURES]
 
 
-def _count(facts: SavedModelFacts, meta: Message) -> None:
-    graph = meta.message(2)
-    if graph is None:
+def _scan(facts: SavedModelFacts, meta: Message) -> None:
+    definition = meta.message(2)
+    if definition is None:
         return
-    library = graph.message(2)
-    bodies: list[Iterator[Message]] = [graph.messages(1)]
-    if library is not None:
-        bodies += [function.messages(3) for function in library.messages(1)]
-    for nodes in bodies:
-        for node in nodes:
-            op = node.text(2)
-            facts.ops[op] += 1
-            if op in HOST_OPS:
-                facts.host_ops.append((op, node.text(1)))
+    graph = read_graph(definition)
+    facts.ops += graph.ops()
+    roots = [
+        output.text(1) for _, signature in meta.map(5) for _, output in signature.map(2)
+    ]  # fmt: skip
+    for key, collection in meta.map(4):
+        names = collection.message(1) if key in _RUN_AT_LOAD else None
+        roots += names.texts(1) if names is not None else []
+    facts.host_ops += foreign_ops(graph, roots)
 
 
 def _signature(key: str, message: Message) -> Signature:
