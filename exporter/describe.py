@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from converters import sandbox
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.formats import Precision
@@ -61,6 +62,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
             "kind": findings.source.kind,
             "sha256": findings.checkpoint.sha256,
             "parameters": conversion.parameters,
+            "opening": findings.checkpoint.opening.told(),
         },
         "signature": conversion.signature.to_json(),
         "preprocessing": _preprocessing(findings.agreement),
@@ -73,6 +75,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         | ({"dropped": findings.dropped} if findings.dropped else {}),
         "environment": {
             "host": latency.host if latency else host_facts(),
+            "isolation": sandbox.current(),
             **({"noise": timed["noise"], "controls": timed["controls"]} if latency else {}),
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

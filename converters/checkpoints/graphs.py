@@ -1,8 +1,8 @@
 """SavedModels and frozen graphs -> a function. Runs in workers only: it imports TensorFlow.
 
-Three roads lead in. A SavedModel of TensorFlow 2 is restored with its variables. One that holds graphs alone (TensorFlow
-1), or that this TensorFlow cannot restore (Keras 2 optimizers: "has no attribute 'add_slot'"), is read by the version 1
-loader, whose variables become constants. A frozen graph is that already.
+Three roads lead in. A SavedModel of TensorFlow 2 is restored with its variables. One that holds graphs alone
+(TensorFlow 1), or that this TensorFlow cannot restore (Keras 2 optimizers: "has no attribute 'add_slot'"), is read by
+the version 1 loader, whose variables become constants. A frozen graph is that already.
 """
 
 from __future__ import annotations
@@ -47,9 +47,8 @@ def open_saved_model(checkpoint: Checkpoint) -> Loaded:
     except Exception as cause:  # AttributeError, KeyError, ValueError, OpError: restoring runs much of TensorFlow
         reason = " ".join(str(cause).split())[:120]
         try:
-            return _from_session(
-                checkpoint, key, f"tf.saved_model.load cannot restore it ({reason}): the version 1 loader read its graph."
-            )
+            note = f"tf.saved_model.load cannot restore it ({reason}): the version 1 loader read its graph."
+            return _from_session(checkpoint, key, note)
         except EdgeportError:
             raise load_error(checkpoint, cause) from cause
 
@@ -132,7 +131,7 @@ def _of_graph(
     import tensorflow as tf
 
     inputs, outputs = ends
-    definition = _inlined(definition, inputs, outputs, sizes)
+    definition = _inlined(definition, ends, sizes)
     with tf.Graph().as_default() as graph:
         _imported(path, definition, {}, [])
         specs = [
@@ -155,22 +154,24 @@ def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], wanted: lis
     except (ValueError, KeyError, tf.errors.OpError) as cause:
         raise StepError(
             f"{path}: its graph cannot be used by this TensorFlow ({' '.join(str(cause).split())[:300]}).",
-            next_step="Freeze it again with its inference graph alone (tf.compat.v1.graph_util).", file=path, step="load",
+            next_step="Freeze it again with its inference graph alone.", file=path, step="load",
         ) from cause  # fmt: skip
 
 
 def _inlined(
-    definition: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], sizes: Mapping[str, Sequence[int | None]]
+    definition: Any, ends: tuple[Mapping[str, str], Mapping[str, str]], sizes: Mapping[str, Sequence[int | None]]
 ) -> Any:
     """The part that leads from the inputs to the outputs, with functions unrolled into it and shapes as told."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    inputs, outputs = ends
     fed = {tensor.split(":")[0] for tensor in inputs.values()}
     for node in definition.node:
         if node.name in fed and f"{node.name}:0" in sizes:
             node.attr["shape"].shape.CopyFrom(tf.TensorShape(sizes[f"{node.name}:0"]).as_proto())
-    part = tf.compat.v1.graph_util.extract_sub_graph(definition, [t.split(":")[0] for t in (*outputs.values(), *inputs.values())])
+    kept = [tensor.split(":")[0] for tensor in (*outputs.values(), *inputs.values())]
+    part = tf.compat.v1.graph_util.extract_sub_graph(definition, kept)
     if not part.library.function:
         return part
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(part, name=""), [])

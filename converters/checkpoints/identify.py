@@ -29,8 +29,8 @@ from converters.readers.tensor_bundle import missing_data, read_bundle
 from converters.readers.tflite_file import read_tflite
 
 SOURCES = (
-    "a .keras or .h5 file, a SavedModel folder, a frozen .pb graph, a .tflite or .onnx file, or weights (.weights.h5 or a "
-    "TensorFlow checkpoint) with --architecture or --model-code"
+    "a .keras or .h5 file, a SavedModel folder, a frozen .pb graph, a .tflite or .onnx file, or weights (.weights.h5 "
+    "or a TensorFlow checkpoint) with --architecture or --model-code"
 )
 
 
@@ -94,7 +94,13 @@ def _scanned(path: Path, found: FileKind, opening: Opening) -> SourceKind:
         read_tflite(path)
         return SourceKind.TFLITE
     if found is FileKind.UNKNOWN and suffix == ".onnx":
-        read_onnx(path)
+        onnx = read_onnx(path)
+        if onnx.foreign_ops:
+            raise _refused(
+                path,
+                f"needs operations that ONNX Runtime does not have, or compiled ones: {', '.join(onnx.foreign_ops)}",
+                "Export it again without custom operations and without compiled contexts.",
+            )
         return SourceKind.ONNX
     if found in (FileKind.UNKNOWN, FileKind.TEXT) and suffix == ".pb":
         check_frozen_graph(path, opening)
@@ -127,7 +133,7 @@ def check_saved_model(folder: Path, *, allow_unsafe: bool = False) -> SavedModel
 
 
 def check_frozen_graph(path: Path, opening: Opening = Opening()) -> GraphFacts:
-    """Reads a `.pb` file and refuses a graph that is not frozen or reaches for the host's files. Raises RefusedError."""
+    """Reads a `.pb` file; refuses a graph that is not frozen or reaches for the host's files. Raises RefusedError."""
     if path.name == "saved_model.pb":
         raise _refused(path, "is the graph of a SavedModel", f"Give its folder: {path.parent}.")
     facts = read_graph_file(path)
@@ -181,7 +187,8 @@ def _usage(path: Path, reason: str, next_step: str) -> UsageError:
 def _foreign(path: Path, found: list[tuple[str, str]]) -> RefusedError:
     ops = ", ".join(sorted({f"{op} ({node})" for op, node in found})[:5])
     return _refused(
-        path, f"has operations that make up no model: they may reach files, the network or Python of this machine: {ops}",
+        path,
+        f"has operations that make up no model: they may reach files, the network or Python of this machine: {ops}",
         "Save the inference graph alone, without those operations; --allow-unsafe takes it as it is.",
     )  # fmt: skip
 
@@ -192,7 +199,8 @@ def _no_checkpoint(path: Path, found: FileKind) -> RefusedError:
             path, "is an ONNX Runtime model, an artifact that is already converted",
             "The commands inspect and bench take it; give the .onnx file or checkpoint that it was made from here.",
         )  # fmt: skip
-    named = {".keras": ".keras archive", ".h5": "HDF5 file", ".hdf5": "HDF5 file"}.get(path.suffix.lower(), "checkpoint")
+    names = {".keras": ".keras archive", ".h5": "HDF5 file", ".hdf5": "HDF5 file"}
+    named = names.get(path.suffix.lower(), "checkpoint")
     return _refused(path, f"is {found.value}, not a complete {named}", f"Give {SOURCES}.")
 
 

@@ -37,30 +37,46 @@ class ModelConfig:
 
 def config_of_archive(path: Path, facts: KerasFacts, opening: Opening, trust: Trust) -> ModelConfig:
     """Of a `.keras` archive. Raises RefusedError, and UsageError where a layer to replace is not there."""
-    version = str(facts.metadata.get("keras_version") or "3")
-    return _prepared(path, facts.config, version, facts.weights.stored_elements, opening, trust, legacy=False)
+    stored = Stored(path, facts.config, str(facts.metadata.get("keras_version") or "3"), legacy=False)
+    return prepared(stored, facts.weights.stored_elements, opening, trust)
 
 
 def config_of_h5(path: Path, facts: H5Facts, opening: Opening, trust: Trust) -> ModelConfig:
-    """Of an `.h5` file with a model in it. Raises RefusedError, and UsageError where a layer to replace is not there."""
+    """Of an `.h5` file with a model in it; errors as of `config_of_archive`."""
     with refusing(path, "Keras .h5 file"):
         config = parse_config(facts.model_config or "", "model_config")
-    return _prepared(path, config, facts.keras_version, facts.stored_elements, opening, trust, legacy=True)
+    return prepared(Stored(path, config, facts.keras_version, legacy=True), facts.stored_elements, opening, trust)
 
 
-def _prepared(
-    path: Path, config: dict[str, Any], version: str, stored: int, opening: Opening, trust: Trust, *, legacy: bool
-) -> ModelConfig:
-    notes: list[str] = []
-    old = is_old(version, config)
-    result = config
+@dataclass(frozen=True)
+class Stored:
+    """A config as the file holds it. `legacy`: in the form of `.h5` files, classes without modules."""
+
+    path: Path
+    config: dict[str, Any]
+    keras_version: str
+    legacy: bool
+
+
+def prepared(stored: Stored, elements: int, opening: Opening, trust: Trust) -> ModelConfig:
+    """The config with layers replaced, then modernized, then scanned.
+
+    Args:
+        elements: how many numbers the file's weights have.
+
+    Raises:
+        RefusedError: the scan, or what Keras 3 does not have.
+        UsageError: a layer to replace is not there.
+    """
+    result, notes = stored.config, list[str]()
+    old = is_old(stored.keras_version, result)
     if opening.replaced:
-        result, notes = _with_replacements(result, opening.replaced, path)
+        result, notes = _with_replacements(result, opening.replaced, stored.path)
     if old:
-        modern = modernized(result, path)
+        modern = modernized(result, stored.path)
         result, notes = modern.config, [*notes, *modern.notes]
-    report = scan_config(result, path, stored, trust)
-    return ModelConfig(result, report, old, legacy and not old, notes)
+    report = scan_config(result, stored.path, elements, trust)
+    return ModelConfig(result, report, old, stored.legacy and not old, notes)
 
 
 def _with_replacements(

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
-from converters.checkpoints.keras_files import ModelConfig, config_of_archive, config_of_h5
+from converters.checkpoints.keras_files import ModelConfig, Stored, prepared
 from converters.checkpoints.scan import Trust
 from converters.checkpoints.user_code import bound, built_model, custom_objects
 from converters.checkpoints.weights import load_weights
-from converters.readers.h5_file import read_h5
-from converters.readers.keras_file import read_keras
+
+_ANY_SIZE = 1 << 62
+"""The parent has held the sizes of layers against the weights."""
 
 
 def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
@@ -32,14 +33,12 @@ def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     opening, path = checkpoint.opening, checkpoint.path
     objects = custom_objects(opening)
     trust = Trust(frozenset(objects), lambdas=opening.allow_unsafe)
-    if checkpoint.kind is SourceKind.KERAS:
-        found = config_of_archive(path, read_keras(path), opening, trust)
-    else:
-        found = config_of_h5(path, read_h5(path), opening, trust)
+    found = prepared(_stored(checkpoint), _ANY_SIZE, opening, trust)
     notes = [*found.notes, *_said_of(found)]
     config, safe = bound(found.config, objects), not opening.allow_unsafe
     if checkpoint.kind is SourceKind.KERAS and not found.old:
-        return _archive(path, config, objects, safe=safe), tuple(notes)
+        changed = config != found.config or bool(opening.replaced)
+        return _archive(path, config if changed else None, objects, safe=safe), tuple(notes)
     model = (_legacy_model if found.legacy else _model)(config, objects, safe=safe)
     (_load_h5 if checkpoint.kind is SourceKind.H5 else _load_archive)(path, model)
     return model, tuple(notes)
@@ -74,14 +73,31 @@ def _register(model: Any) -> None:
             registry.setdefault(keras.saving.get_registered_name(kind), kind)
 
 
-def _archive(path: Path, config: dict[str, Any], objects: Mapping[str, Any], *, safe: bool) -> Any:
+def _stored(checkpoint: Checkpoint) -> Stored:
+    """The config again, by the shortest way: the parent has read the whole file with suspicion."""
+    path = checkpoint.path
+    if checkpoint.kind is SourceKind.H5:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            text, version = file.attrs["model_config"], file.attrs.get("keras_version", "")
+        return Stored(path, json.loads(text), version if isinstance(version, str) else version.decode(), legacy=True)
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    return Stored(path, config, str(metadata.get("keras_version") or "3"), legacy=False)
+
+
+def _archive(path: Path, config: dict[str, Any] | None, objects: Mapping[str, Any], *, safe: bool) -> Any:
+    """The model of an archive, whose config is `config` where one is given."""
     # Keras' public loader goes by the suffix; edgeport goes by the content.
     from keras.src.saving import saving_lib
 
-    with tempfile.TemporaryFile() as copy:
-        _rewrite(path, config, copy)
-        copy.seek(0)
-        return saving_lib._load_model_from_fileobj(copy, custom_objects=dict(objects), compile=False, safe_mode=safe)
+    with path.open("rb") if config is None else tempfile.TemporaryFile() as stream:
+        if config is not None:
+            _rewrite(path, config, stream)
+            stream.seek(0)
+        return saving_lib._load_model_from_fileobj(stream, custom_objects=dict(objects), compile=False, safe_mode=safe)
 
 
 def _rewrite(path: Path, config: dict[str, Any], copy: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
+from converters.checkpoints.quick import import_keras, quick_loading
 from converters.checkpoints.rewrites import channels_last_backend, make_plain
 from converters.errors import EdgeportError, RefusedError, StepError
 from converters.signature import BATCH, Dimension, Signature, TensorSpec, unique_names
@@ -56,6 +57,7 @@ def load(checkpoint: Checkpoint) -> Loaded:
         UsageError: the user's module or function is not there.
         StepError: the weights do not fit the architecture.
     """
+    import_keras()
     loaded = _opened(checkpoint)
     for spec in (*loaded.signature.inputs, *loaded.signature.outputs):
         if spec.dtype in _REFUSED_DTYPES:
@@ -87,7 +89,8 @@ def _load_keras(checkpoint: Checkpoint) -> Loaded:
 
     path = checkpoint.path
     try:
-        model, notes = (open_weights if checkpoint.kind in WEIGHTS else open_keras)(checkpoint)
+        with quick_loading():
+            model, notes = (open_weights if checkpoint.kind in WEIGHTS else open_keras)(checkpoint)
     except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as cause:
         raise load_error(checkpoint, cause) from cause
     if not isinstance(model, keras.Model):

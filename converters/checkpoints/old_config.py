@@ -106,7 +106,8 @@ class _Rewriter:
         if package not in {"keras", "tf_keras", "tensorflow"} or registered not in {None, "", name}:
             return value
         if name in {"Functional", "Model"}:
-            return value | {"class_name": "Functional", "module": "keras.src.models.functional", "registered_name": None}
+            functional = {"class_name": "Functional", "module": "keras.src.models.functional"}
+            return value | functional | {"registered_name": None}
         module = next((m for m in _MODULES if name in public_names(m)), None)
         if module is None:
             return {key: entry for key, entry in value.items() if key != "module"}

@@ -26,7 +26,8 @@ class Code:
         return self.module.endswith(".py")
 
     def __str__(self) -> str:
-        return f"{self.module}:{self.name}" if self.name else self.module
+        module = Path(self.module).name if self.is_file else self.module
+        return f"{module}:{self.name}" if self.name else module
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """TensorFlow checkpoints (`.index` and `.data`) into a Keras model that is built. Runs in workers only.
 
-Three layouts are known. Keras 2 numbers the layers that have weights (`layer_with_weights-3/kernel`), Keras 3 those that
-the model is made of (`_operations/4/_kernel`), both below any name that a tf.train.Checkpoint gave the model; TensorFlow
-1 writes the variables' own names (`dense/kernel`). Each variable of the model must be found, and each weight used.
+Three layouts are known. Keras 2 numbers the layers that have weights (`layer_with_weights-3/kernel`), Keras 3 those
+that the model is made of (`_operations/4/_kernel`), both below any name that a tf.train.Checkpoint gave the model;
+TensorFlow 1 writes the variables' own names (`dense/kernel`). Each variable of the model must be found, and each weight
+used.
 """
 
 from __future__ import annotations
@@ -41,10 +42,8 @@ def load_tf_checkpoint(model: Any, index: Path) -> None:
     found = _best_layout(model, weights, prefix)
     for variable, key in found:
         if tuple(shapes[key]) != tuple(variable.shape):
-            raise _unfit(
-                prefix,
-                f"`{variable.path}` has shape {tuple(variable.shape)} in the model and {tuple(shapes[key])} in the file",
-            )
+            mine, theirs = tuple(variable.shape), tuple(shapes[key])
+            raise _unfit(prefix, f"`{variable.path}` has shape {mine} in the model and {theirs} in the file")
         try:
             variable.assign(reader.get_tensor(key))
         except tf.errors.OpError as cause:

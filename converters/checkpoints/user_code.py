@@ -1,4 +1,4 @@
-"""Python that is not Keras': the user's custom objects and model functions. Imported in workers only, never here at rest.
+"""Python that is not Keras': the user's custom objects and model functions. Runs in workers only.
 
 What runs here was named on the command line and stands in the manifest as unsafe; see `Opening.runs_code`.
 """

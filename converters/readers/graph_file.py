@@ -10,9 +10,10 @@ from pathlib import Path
 
 from converters.errors import UsageError
 from converters.readers.facts import MalformedError, TensorFact, WeightFact, checked_shape, mapped, refusing
-from converters.readers.graph_nodes import Node, foreign_ops, producer, read_graph
+from converters.readers.graph_nodes import Node, nodes_of, producer
 from converters.readers.protobuf import Message
 from converters.readers.saved_model_file import DTYPES, VARIABLE_OPS
+from converters.readers.saved_model_ops import read_graph_ops
 
 _NO_RESULT = frozenset({"NoOp", "Assert", "Const", "Placeholder", "PlaceholderV2", "Assign", "SaveV2", "RestoreV2"})
 _INPUT_OPS = frozenset({"Placeholder", "PlaceholderV2"})
@@ -47,16 +48,17 @@ def read_graph_file(path: Path) -> GraphFacts:
         UsageError: it cannot be read.
     """
     with refusing(path, "frozen graph (GraphDef)"), mapped(path) as data:
-        graph = read_graph(Message(data))
-        if not graph.nodes or not all(_NODE_NAME.fullmatch(node.name) and node.op for node in graph.nodes):
+        graph = Message(data)
+        nodes = list(nodes_of(graph))
+        if not nodes or not all(_NODE_NAME.fullmatch(node.name) and node.op for node in nodes):
             raise MalformedError("it has no nodes with a name and an operation")
-        facts = GraphFacts(ops=graph.ops(), names=frozenset(node.name for node in graph.nodes))
+        ends = _ends(nodes)
+        ops = read_graph_ops(graph, [node.name for node in ends])
+        facts = GraphFacts(ops=ops.counts, foreign=ops.unsafe, names=frozenset(node.name for node in nodes))
         facts.has_variables = bool(VARIABLE_OPS & facts.ops.keys())
-        facts.inputs = [_placeholder(node) for node in graph.nodes if node.op in _INPUT_OPS]
-        ends = _ends(graph.nodes)
+        facts.inputs = [_placeholder(node) for node in nodes if node.op in _INPUT_OPS]
         facts.outputs = [TensorFact(f"{node.name}:0", None, _dtype(node)) for node in ends]
-        facts.weights = [fact for node in graph.nodes if node.op == "Const" and (fact := _constant(node)) is not None]
-        facts.foreign = foreign_ops(graph, [node.name for node in ends])
+        facts.weights = [fact for node in nodes if node.op == "Const" and (fact := _constant(node)) is not None]
     return facts
 
 
@@ -75,7 +77,7 @@ def chosen_tensors(
             near = get_close_matches(producer(given), sorted(facts.names), n=5)
             raise UsageError(
                 f"{path} has no node `{producer(given)}`.", file=path, step="scan",
-                next_step=f"Did you mean {', '.join(near)}?" if near else "`edgeport inspect` lists inputs and outputs.",
+                next_step=f"Did you mean {', '.join(near)}?" if near else "`edgeport inspect` lists its ends.",
             )  # fmt: skip
     fed = [_tensor(name) for name in inputs] or [fact.name for fact in facts.inputs]
     asked = [_tensor(name) for name in outputs] or [fact.name for fact in facts.outputs]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from converters.errors import RefusedError
 from converters.readers.facts import MalformedError, TensorFact, WeightFact, mapped, refusing
-from converters.readers.graph_nodes import foreign_ops, read_graph
 from converters.readers.protobuf import Message
+from converters.readers.saved_model_ops import read_ops
 from converters.readers.tensor_bundle import Entry, missing_data, read_bundle
 
 DTYPES: dict[int, str] = {
@@ -25,9 +25,7 @@ DTYPES: dict[int, str] = {
 """tensorflow.DataType; +100 is the reference type of the same."""
 
 VARIABLE_OPS = frozenset({"VarHandleOp", "VariableV2", "Variable"})
-
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
-_RUN_AT_LOAD = frozenset({"saved_model_main_op", "legacy_init_op", "table_initializer"})
 _KERAS_LIST = "_all_variables/"
 _BOOKKEEPING = frozenset({
     "_checkpointable_object_graph", "save_counter", "optimizer", "_optimizer", ".optimizer_slot", "seed_generator",
@@ -50,7 +48,8 @@ class SavedModelFacts:
         tags: of each meta graph.
         signatures: those of the meta graph tagged `serve`, or of the only one. Protobuf maps have no order: by name.
         ops: how often each operation occurs, function bodies included.
-        host_ops: operations that make up no model, with the node's name, see `graph_nodes.foreign_ops`.
+        host_ops: operations that may reach beyond the model (`saved_model_ops`), with the node's name.
+        assets: names of the files under `assets/` that it reads.
         has_objects: TensorFlow 2 wrote it; without, it holds graphs alone (TensorFlow 1).
         variables: what the checkpoint stores, less optimizer and bookkeeping.
     """
@@ -60,6 +59,7 @@ class SavedModelFacts:
     signatures: list[Signature] = field(default_factory=list)
     ops: Counter[str] = field(default_factory=Counter)
     host_ops: list[tuple[str, str]] = field(default_factory=list)
+    assets: list[str] = field(default_factory=list)
     has_objects: bool = False
     variables: list[WeightFact] = field(default_factory=list)
 
@@ -137,7 +137,10 @@ def _read_graph(facts: SavedModelFacts, model: Message) -> None:
         if chosen is None or "serve" in tags:
             chosen = meta
             facts.tensorflow_version = info.text(5) if info is not None else ""
-        _scan(facts, meta)
+        ops = read_ops(meta)
+        facts.ops += ops.counts
+        facts.host_ops += ops.unsafe
+        facts.assets += [_asset(asset) for asset in meta.messages(6)]
     if chosen is None:
         raise MalformedError("it has no graph in it")
     entries = sorted(chosen.map(5), key=lambda entry: entry[0])
@@ -145,19 +148,12 @@ def _read_graph(facts: SavedModelFacts, model: Message) -> None:
     facts.signatures = [_signature(key, s) for key, s in entries if key not in _INTERNAL_SIGNATURES]
 
 
-def _scan(facts: SavedModelFacts, meta: Message) -> None:
-    definition = meta.message(2)
-    if definition is None:
-        return
-    graph = read_graph(definition)
-    facts.ops += graph.ops()
-    roots = [
-        output.text(1) for _, signature in meta.map(5) for _, output in signature.map(2)
-    ]  # fmt: skip
-    for key, collection in meta.map(4):
-        names = collection.message(1) if key in _RUN_AT_LOAD else None
-        roots += names.texts(1) if names is not None else []
-    facts.host_ops += foreign_ops(graph, roots)
+def _asset(asset: Message) -> str:
+    """The name of an asset, which TensorFlow joins to the folder as it is."""
+    name = asset.text(2)
+    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or "\0" in name or ":" in name:
+        raise MalformedError(f"its asset {name!r} lies outside the folder")
+    return name
 
 
 def _signature(key: str, message: Message) -> Signature:
