@@ -149,8 +149,9 @@ def _of_graph(
 def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], wanted: list[str]) -> Any:
     import tensorflow as tf
 
+    feeds = dict(feeds)
     try:
-        return tf.graph_util.import_graph_def(definition, input_map=dict(feeds), return_elements=wanted or None, name="")
+        return tf.graph_util.import_graph_def(definition, input_map=feeds, return_elements=wanted or None, name="")
     except (ValueError, KeyError, tf.errors.OpError) as cause:
         raise StepError(
             f"{path}: its graph cannot be used by this TensorFlow ({' '.join(str(cause).split())[:300]}).",
