@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from converters.checkpoints.opening import Opening
 from converters.isolation import Limits
 
 DEFAULT_FORMATS = ("savedmodel", "tflite", "onnx")
@@ -67,6 +68,7 @@ class RunOptions:
         cache: a folder of finished artifacts, shared between bundles.
         no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
+        opening: what a source needs besides itself: a signature, the user's code, layers to replace.
         command: the argument vector, for the manifest.
     """
 
@@ -105,4 +107,5 @@ class RunOptions:
     judge: bool = True
     time: bool = True
     build: BuildChoices = field(default_factory=BuildChoices)
+    opening: Opening = field(default_factory=Opening)
     command: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from converters.checkpoints.checkpoint import FINISHED as FINISHED_KINDS
 from converters.derive import Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
@@ -19,6 +20,7 @@ from exporter.bundle import abandoned, check_output, finish, staged, write_golde
 from exporter.converting import convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
+from exporter.finished import adopt, targets_from
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
@@ -56,7 +58,8 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     options = settled(options)
     targets = targets_of(options)
     agreed = Agreed(Terms.of(options))
-    source = find_source(given, options.build, options.seed)
+    source = find_source(given, options.build, options.seed, options.opening)
+    targets = targets_from(source.kind, targets, options)
     check_output(output, force=options.force)
 
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging:
@@ -67,7 +70,8 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         calibrating = Calibrating(targets, options, Path(scratch), log)
         how = _convert_options(targets, options, log, lambda loaded: _check(loaded, agreed, calibrating))
         shelf = _shelf(output, staging, options)
-        makers = Makers(calibrating.ready, float32=shelf.around_convert)
+        finished = checkpoint.kind in FINISHED_KINDS
+        makers = Makers(calibrating.ready, float32=adopt if finished else shelf.around_convert)
         batches = partial(batch_of, options=options)
         derived = convert_batches(checkpoint, staging, how, makers, batches, share("convert"))
         conversion = derived.conversion
@@ -99,7 +103,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
 
 
 def _shelf(output: Path, staging: Path, options: RunOptions) -> Shelf:
-    if options.no_cache:
+    if options.no_cache or options.opening.runs_code:  # what such code depends on has no digest
         return Shelf(None, None)
     return Shelf(output, options.cache, abandoned(output, staging), staging / FINISHED)
 
@@ -142,6 +146,7 @@ def _compare_options(staging: Path, options: RunOptions) -> CompareOptions:
     return CompareOptions(
         inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
         limits=options.limits, log=staging / LOG, tolerances=options.tolerances, fixed_batch=options.batch,
+        opening=options.opening,
     )  # fmt: skip
 
 

@@ -196,6 +196,7 @@ def key_of(checkpoint: Checkpoint, target: Target, options: ConvertOptions) -> s
     document = {
         "source": checkpoint.sha256, "kind": checkpoint.kind.value, "name": checkpoint.name, "target": str(target),
         "batch": options.batch, "opset": options.opset, "allow_flex": options.allow_flex,
+        "opening": checkpoint.opening.told(),
         "versions": {name: version(name) for name in _MAKERS},
     }  # fmt: skip
     return hashlib.sha256(canonical(document)).hexdigest()

@@ -94,7 +94,7 @@ class Comparison:
             "path": str(path.resolve()), "samples": options.samples, "seed": options.seed,
             "inputs": str(options.inputs.resolve()) if options.inputs else None,
             "input_range": list(options.input_range) if options.input_range else None,
-            "cache": str(options.cache.resolve()) if options.cache else None,
+            "cache": str(options.cache.resolve()) if options.cache else None, "opening": options.opening.to_json(),
         }  # fmt: skip
         self._on_progress("reference", 0.0)
         document = self._step("run_reference", request, lambda e: self._on_progress("reference", float(e["fraction"])))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.opening import Opening
 from converters.formats import Precision
 from converters.isolation import Limits
 from converters.signature import Signature
@@ -33,6 +34,7 @@ class CompareOptions:
         fixed_batch: a batch size that candidates may insist on, besides 1.
         threads: of each runtime; None takes all cores that the process may use.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
+        opening: how the reference is opened, where its file does not say all.
     """
 
     inputs: Path | None = None
@@ -46,6 +48,7 @@ class CompareOptions:
     fixed_batch: int | None = None
     threads: int | None = None
     cache: Path | None = None
+    opening: Opening = field(default_factory=Opening)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.opening import Opening
 from converters.errors import EdgeportError, StepError
 from converters.isolation import Channel, Message
 from converters.signature import Signature
@@ -39,7 +40,8 @@ def run_reference(request: Message, channel: Channel) -> Message:
         `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels` and `notes`.
     """
     work, path = Path(request["work"]), Path(request["path"])
-    tapped = open_tapped(path, RuntimeOptions(threads=request["threads"]), work / "taps" / "reference")
+    options = RuntimeOptions(threads=request["threads"], opening=Opening.from_json(request["opening"]))
+    tapped = open_tapped(path, options, work / "taps" / "reference")
     signature = tapped.runtime.signature
     given = inputs_that_run(request, tapped, signature)
     inputs = given.arrays
