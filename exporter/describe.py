@@ -32,6 +32,7 @@ class Findings:
     Attributes:
         details: further fields of artifacts' rows, `notes`: of their verdicts; both by file name.
         contract: what a device feeds and reads.
+        shipping: what lies in the profiles' folders.
         dropped: files that `-p auto` made and did not keep, with the reason.
     """
 
@@ -45,6 +46,7 @@ class Findings:
     notes: Details = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     contract: Contract | None = None
+    shipping: dict[str, Any] | None = None
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
@@ -69,6 +71,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "signature": conversion.signature.to_json(),
         "preprocessing": _preprocessing(findings.agreement),
         "contract": findings.contract.to_json() if findings.contract else None,
+        "shipping": findings.shipping,
         "artifacts": artifacts,
         "failures": [failure.to_json() for failure in conversion.failures],
         "verdicts": verdicts,

@@ -13,6 +13,7 @@ from converters.routes import Conversion
 from exporter.inspection.executed import count_all, layer_names
 from exporter.options import RunOptions
 from exporter.rescue import Rescue
+from exporter.shipping.ship import board_gates
 
 Details = dict[str, dict[str, Any]]
 """By artifact file name, further fields of its row."""
@@ -31,6 +32,7 @@ def artifact_details(made: Made, checkpoint: Path, options: RunOptions, log: Pat
     """Further fields of the artifacts' rows: `calibration`, `integer`, `rescue` and `gates`."""
     details: Details = {}
     layers = layer_names(checkpoint)
+    boards = board_gates(options.profiles, made.conversion)
     reports = count_all(made.conversion.artifacts, options.limits, log)
     for artifact in made.conversion.artifacts:
         name, row = artifact.path.name, {}
@@ -39,6 +41,8 @@ def artifact_details(made: Made, checkpoint: Path, options: RunOptions, log: Pat
             row["integer"] = reports[name].to_json(layers)
             if options.fully_integer and calibrated:
                 row["gates"] = [_fully_integer(row["integer"])]
+        if name in boards:
+            row.setdefault("gates", []).append(boards[name])
         if made.calibration is not None and calibrated:
             row["calibration"] = _calibrated_on(made.calibration)
         if artifact.path in made.rescues:

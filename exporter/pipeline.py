@@ -26,6 +26,7 @@ from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import Shelf
 from exporter.shipping.profiles import batch_of, settled
+from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Agreed, Terms
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
@@ -65,7 +66,8 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         share = _shares(options, progress)
         checkpoint = open_source(source, Path(scratch), log, share("build"))
         calibrating = Calibrating(targets, options, Path(scratch), log)
-        how = _convert_options(targets, options, log, lambda loaded: _check(loaded, agreed, calibrating))
+        checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
+        how = _convert_options(targets, options, log, checks)
         shelf = Shelf(None if options.no_cache else output, None if options.no_cache else options.cache)
         makers = Makers(calibrating.ready, float32=shelf.around_convert)
         batches = partial(batch_of, options=options)
@@ -84,13 +86,14 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             agreement, rescues = rescue_missed(derived, agreement, case, options)
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
+        shipping = ship(options, Shipment(checkpoint.name, derived, agreed.contract, agreement, log), staging)
         remove_hidden(staging)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         made = Made(conversion, calibrating.data, rescues)
         details = artifact_details(made, checkpoint.path, options, log)
         findings = Findings(
             source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped,
-            agreed.contract,
+            agreed.contract, shipping,
         )
         manifest = finish(staging, describe(findings, staging, options))
 
@@ -107,9 +110,12 @@ def _convert_options(
     )  # fmt: skip
 
 
-def _check(loaded: Conversion, agreed: Agreed, calibrating: Calibrating) -> None:
+def _check(
+    loaded: Conversion, agreed: Agreed, calibrating: Calibrating, named: tuple[tuple[str, ...], str]
+) -> None:
     """What the user gave, against what the source turns out to be: before anything is converted."""
     agreed.on_loaded(loaded)
+    check_names(*named, agreed.contract)
     calibrating.contract = agreed.contract
     calibrating.on_loaded(loaded)
 
