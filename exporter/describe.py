@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from converters import sandbox
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.contract import Contract
@@ -81,6 +82,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         | ({"dropped": findings.dropped} if findings.dropped else {}),
         "environment": {
             "host": latency.host if latency else host_facts(),
+            "isolation": sandbox.current(),
             **({"noise": timed["noise"], "controls": timed["controls"]} if latency else {}),
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -97,7 +99,8 @@ def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options
     if artifact.precision is Precision.FLOAT32 and artifact.format is not Format.ORT:
         batch = batch_of(artifact.format, options)
         asked = ConvertOptions((), batch=batch, opset=options.opset, allow_flex=options.allow_flex)
-        row["reuse"] = reuse_row(artifact, conversion, key_of(findings.checkpoint, Target.of(artifact), asked))
+        own = conversion if batch == options.batch else replace(conversion, signature=artifact.signature)
+        row["reuse"] = reuse_row(artifact, own, key_of(findings.checkpoint, Target.of(artifact), asked))
     return row
 
 

@@ -15,8 +15,8 @@ from converters.derive import Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
 from converters.stamping import stamped
-from exporter.bundle import check_output, finish, staged, write_golden
-from exporter.converting import convert_batches, remove_hidden
+from exporter.bundle import abandoned, check_output, finish, staged, write_golden
+from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
 from exporter.manifest import GOLDEN, Manifest
@@ -24,7 +24,7 @@ from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
-from exporter.reuse import Shelf
+from exporter.reuse import FINISHED, Shelf
 from exporter.shipping.profiles import batch_of, settled
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Agreed, Terms
@@ -68,13 +68,14 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         calibrating = Calibrating(targets, options, Path(scratch), log)
         checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
         how = _convert_options(targets, options, log, checks)
-        shelf = Shelf(None if options.no_cache else output, None if options.no_cache else options.cache)
+        shelf = _shelf(output, staging, options)
         makers = Makers(calibrating.ready, float32=shelf.around_convert)
-        batches = partial(batch_of, options=options)
-        derived = convert_batches(checkpoint, staging, how, makers, batches, share("convert"))
+        finishing = Finishing(
+            partial(batch_of, options=options), lambda artifact: stamped(artifact, agreed.contract), shelf.note_stamped
+        )
+        derived = convert_batches(checkpoint, staging, how, (makers, finishing), share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)
-        conversion.artifacts = [stamped(artifact, agreed.contract) for artifact in conversion.artifacts]
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
         rescues: dict[Path, Rescue] = {}
         dropped: dict[str, str] = {}
@@ -99,6 +100,12 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
 
     _required_devices(latency, options, output)
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
+
+
+def _shelf(output: Path, staging: Path, options: RunOptions) -> Shelf:
+    if options.no_cache:
+        return Shelf(None, None)
+    return Shelf(output, options.cache, abandoned(output, staging), staging / FINISHED)
 
 
 def _convert_options(

@@ -1,7 +1,8 @@
 """Artifacts that were made before from the same source, options and versions: found by key, checked by digest, copied.
 
-Per bundle by default: what the bundle that is about to be replaced holds. `--cache DIR` shares them between bundles;
-`--no-cache` makes everything afresh. Copies are reflinks where the file system has them, never hard links.
+Per bundle by default: what the bundle that is about to be replaced holds, and what a run that was killed had finished.
+`--cache DIR` shares them between bundles; `--no-cache` makes everything afresh. Copies are reflinks where the file
+system has them, never hard links.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,15 +23,18 @@ from converters.artifact import Artifact, digest, files_of
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.ranges import Range
 from converters.errors import IntegrityError
-from converters.formats import artifact_name
+from converters.formats import Format, Precision, artifact_name
 from converters.routes import Conversion, ConvertOptions, Progress, Target, convert
 from converters.signature import Signature
+from exporter.bundle.disk import write_file
 from exporter.manifest import MANIFEST, canonical
 from exporter.manifest_file import load
 
 _MAKERS = ("edgeport", "tensorflow", "keras", "tf2onnx", "onnx", "numpy")
 _FICLONE = 0x40049409  # linux/fs.h
 _ENTRY = "artifact.json"
+FINISHED, HIDDEN = ".finished", ".float32"
+"""Folders in staging: notes of what is finished, and float32 files that nobody asked for but others are made from."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,14 @@ class Shelf:
     Attributes:
         bundle: the bundle that is about to be replaced; None does not look there.
         cache: a folder shared between bundles; None has none.
+        abandoned: staging folders of runs that were killed.
+        finished: where to note what is finished, for the run after one that is killed; None notes nothing.
     """
 
     bundle: Path | None
     cache: Path | None
+    abandoned: tuple[Path, ...] = ()
+    finished: Path | None = None
     reused: set[str] = field(default_factory=set)
 
     def around_convert(
@@ -67,7 +75,8 @@ class Shelf:
         missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
         if ready.signature is not None and not missing.targets and options.on_loaded:
             options.on_loaded(ready)
-        made = convert(checkpoint, folder, missing, progress)
+        noting = replace(missing, on_made=lambda made: self._note(checkpoint, options, made, made.artifacts[-1:]))
+        made = convert(checkpoint, folder, noting, progress)
         self.keep(checkpoint, options, made)
         return merged(ready, made, options.targets)
 
@@ -97,18 +106,29 @@ class Shelf:
             part = self.cache / f".part-{secrets.token_hex(8)}"
             part.mkdir(parents=True)
             copy_artifact(artifact, part / artifact.path.name)
-            document = {
-                "artifact": artifact.to_json(artifact.path.parent), "signature": conversion.signature.to_json(),
-                "parameters": conversion.parameters, "reuse": reuse_row(artifact, conversion, key),
-            }  # fmt: skip
-            (part / _ENTRY).write_text(json.dumps(document))
+            (part / _ENTRY).write_text(json.dumps(_document(artifact, conversion, key)))
             try:
                 part.rename(self.cache / key)
             except OSError:  # another run was first: its entry is as good
                 shutil.rmtree(part, ignore_errors=True)
 
+    def note_stamped(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
+        """Writes down anew what stamping has changed."""
+        bases = [a for a in conversion.artifacts if a.precision is Precision.FLOAT32 and a.format is not Format.ORT]
+        self._note(checkpoint, options, conversion, bases)
+
+    def _note(
+        self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion, artifacts: Sequence[Artifact]
+    ) -> None:
+        """Writes down what a later run must know of artifacts that are whole on disk."""
+        for artifact in artifacts if self.finished is not None else ():
+            assert self.finished is not None
+            key = key_of(checkpoint, Target.of(artifact), options)
+            self.finished.mkdir(exist_ok=True)
+            write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, conversion, key)).encode())
+
     def _find(self, key: str, name: str) -> Entry | None:
-        found = (self._in_bundle(key, name), self._in_cache(key, name))
+        found = (self._in_bundle(key, name), self._in_cache(key, name), *self._in_abandoned(key, name))
         return next((e for e in found if e is not None and digest(e.artifact.path) == e.artifact.sha256), None)
 
     def _in_bundle(self, key: str, name: str) -> Entry | None:
@@ -122,21 +142,36 @@ class Shelf:
         if row is None or manifest.source.parameters is None or not (self.bundle / name).exists():
             return None
         document = {
-            "artifact": row.model_dump(mode="json"), "signature": manifest.signature.model_dump(mode="json"),
+            "artifact": row.model_dump(mode="json"), "signature": row.more()["reuse"].get("signature"),
             "parameters": manifest.source.parameters, "reuse": row.more()["reuse"],
         }  # fmt: skip
         return _entry(document, key, self.bundle)
 
     def _in_cache(self, key: str, name: str) -> Entry | None:
-        folder = None if self.cache is None else self.cache / key
-        if folder is None or not (folder / _ENTRY).is_file():
-            return None
-        try:
-            document: dict[str, Any] = json.loads((folder / _ENTRY).read_text())
-        except ValueError:
-            return None
-        entry = _entry(document, key, folder)
-        return entry if entry is not None and entry.artifact.path.exists() else None
+        return None if self.cache is None else _read_entry(self.cache / key / _ENTRY, key, self.cache / key)
+
+    def _in_abandoned(self, key: str, name: str) -> Iterator[Entry | None]:
+        for staging in self.abandoned:
+            for folder in (staging, staging / HIDDEN):
+                yield _read_entry(staging / FINISHED / f"{key}.json", key, folder)
+
+
+def _document(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
+    assert conversion.signature is not None
+    return {
+        "artifact": artifact.to_json(artifact.path.parent), "signature": conversion.signature.to_json(),
+        "parameters": conversion.parameters, "reuse": reuse_row(artifact, conversion, key),
+    }  # fmt: skip
+
+
+def _read_entry(file: Path, key: str, folder: Path) -> Entry | None:
+    """The entry that `file` describes and whose artifact lies in `folder`; None where either is not there."""
+    try:
+        document: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    entry = _entry(document, key, folder)
+    return entry if entry is not None and entry.artifact.path.exists() else None
 
 
 def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
@@ -156,8 +191,10 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
 
 def reuse_row(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
     """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
+    assert conversion.signature is not None
     return {
-        "key": key, "notes": list(artifact.notes), "model_notes": list(conversion.notes),
+        "key": key, "signature": conversion.signature.to_json(), "notes": list(artifact.notes),
+        "model_notes": list(conversion.notes),
         "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()}, "facts": conversion.facts,
     }  # fmt: skip
 
