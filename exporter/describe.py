@@ -33,6 +33,7 @@ class Findings:
     Attributes:
         details: further fields of artifacts' rows, `notes`: of their verdicts; both by file name.
         contract: what a device feeds and reads.
+        origin: the checkpoint as it was given, where another was made of it (`--bake-preprocess`).
         shipping: what lies in the profiles' folders.
         dropped: files that `-p auto` made and did not keep, with the reason.
     """
@@ -48,6 +49,7 @@ class Findings:
     dropped: dict[str, str] = field(default_factory=dict)
     contract: Contract | None = None
     shipping: dict[str, Any] | None = None
+    origin: Checkpoint | None = None
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
@@ -66,7 +68,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "source": {
             "path": findings.source.given,
             "kind": findings.source.kind,
-            "sha256": findings.checkpoint.sha256,
+            "sha256": (findings.origin or findings.checkpoint).sha256,
             "parameters": conversion.parameters,
         },
         "signature": conversion.signature.to_json(),

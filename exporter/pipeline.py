@@ -25,6 +25,7 @@ from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, Shelf
+from exporter.shipping.baking import baked
 from exporter.shipping.profiles import batch_of, settled
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Agreed, Terms
@@ -64,7 +65,9 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         log = staging / LOG
         log.touch()
         share = _shares(options, progress)
-        checkpoint = open_source(source, Path(scratch), log, share("build"))
+        checkpoint = origin = open_source(source, Path(scratch), log, share("build"))
+        if options.bake_preprocess:
+            checkpoint = baked(origin, options, Path(scratch), log)
         calibrating = Calibrating(targets, options, Path(scratch), log)
         checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
         how = _convert_options(targets, options, log, checks)
@@ -94,7 +97,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         details = artifact_details(made, checkpoint.path, options, log)
         findings = Findings(
             source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped,
-            agreed.contract, shipping,
+            agreed.contract, shipping, origin,
         )
         manifest = finish(staging, describe(findings, staging, options))
 

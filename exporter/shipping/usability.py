@@ -97,7 +97,7 @@ def _filed(
     delegate: str, basis: str, verdict: str, counts: Mapping[str, int], rest: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
     missed = counts["operations"] - counts["taken"]
-    said = [f"{missed} operations stay on the CPU"] if missed else []
+    said = [f"{missed} operation{'s stay' if missed > 1 else ' stays'} on the CPU"] if missed else []
     if counts["parts"] > 1:
         said.append(_PARTS.format(counts["parts"]))
     reason = "; ".join(said) or "It takes all of it"
