@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.artifact import Artifact
@@ -15,21 +15,33 @@ from converters.routes import Conversion, ConvertOptions, Progress, Target
 from exporter.reuse import FINISHED, HIDDEN
 
 
-def convert_batches(
-    checkpoint: Checkpoint, staging: Path, how: ConvertOptions, makers: Makers,
-    batch_of: Callable[[Format], int | None], progress: Progress,
-) -> Derived:  # fmt: skip
-    """Makes every target; those of a dynamic batch first, so that the conversion's signature is theirs.
+@dataclass(frozen=True)
+class Finishing:
+    """What is done with files that are whole.
 
-    Args:
+    Attributes:
         batch_of: the batch size of a format's files.
+        stamp: writes the contract into an artifact.
+        note: told of a batch size's conversion once its artifacts are stamped.
+    """
+
+    batch_of: Callable[[Format], int | None]
+    stamp: Callable[[Artifact], Artifact]
+    note: Callable[[Checkpoint, ConvertOptions, Conversion], None]
+
+
+def convert_batches(
+    checkpoint: Checkpoint, staging: Path, how: ConvertOptions, steps: tuple[Makers, Finishing], progress: Progress
+) -> Derived:
+    """Makes every target; those of a dynamic batch first, so that the conversion's signature is theirs.
 
     Raises:
         EdgeportError: see `converters.derive.convert_all`.
     """
+    makers, finishing = steps
     groups: dict[int | None, list[Target]] = {}
     for target in how.targets:
-        groups.setdefault(batch_of(target.format), []).append(target)
+        groups.setdefault(finishing.batch_of(target.format), []).append(target)
     conversion, bases = Conversion(), dict[Format, Artifact]()
     for k, batch in enumerate(sorted(groups, key=lambda size: size or 0)):
         targets = tuple(groups[batch])
@@ -37,13 +49,15 @@ def convert_batches(
         share = _part(progress, k, len(groups))
         derived = convert_all(checkpoint, staging, own, makers, share)
         bases |= {target.format: derived.bases[target.format] for target in targets if target.format in derived.bases}
-        bases = _set_aside(bases, staging, k)
+        derived.conversion.artifacts = [finishing.stamp(artifact) for artifact in derived.conversion.artifacts]
+        finishing.note(checkpoint, own, derived.conversion)
+        bases = _set_aside(bases, staging, k) if k + 1 < len(groups) else bases
         conversion = derived.conversion if k == 0 else _joined(conversion, derived.conversion)
     return Derived(conversion, bases)
 
 
 def remove_hidden(staging: Path) -> None:
-    """Removes the float32 files that were made for the sake of others, and the notes of what is finished."""
+    """Removes the float32 files that were made for the sake of others, and the notes for a run after a killed one."""
     for folder in (*staging.glob(f"{HIDDEN}*"), staging / FINISHED):
         shutil.rmtree(folder, ignore_errors=True)
 

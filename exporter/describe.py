@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,8 @@ class Findings:
     Attributes:
         details: further fields of artifacts' rows, `notes`: of their verdicts; both by file name.
         contract: what a device feeds and reads.
+        origin: the checkpoint as it was given, where another was made of it (`--bake-preprocess`).
+        shipping: what lies in the profiles' folders.
         dropped: files that `-p auto` made and did not keep, with the reason.
     """
 
@@ -46,6 +48,8 @@ class Findings:
     notes: Details = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     contract: Contract | None = None
+    shipping: dict[str, Any] | None = None
+    origin: Checkpoint | None = None
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
@@ -64,13 +68,14 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "source": {
             "path": findings.source.given,
             "kind": findings.source.kind,
-            "sha256": findings.checkpoint.sha256,
+            "sha256": (findings.origin or findings.checkpoint).sha256,
             "parameters": conversion.parameters,
             "opening": findings.checkpoint.opening.told(),
         },
         "signature": conversion.signature.to_json(),
         "preprocessing": _preprocessing(findings.agreement),
         "contract": findings.contract.to_json() if findings.contract else None,
+        "shipping": findings.shipping,
         "artifacts": artifacts,
         "failures": [failure.to_json() for failure in conversion.failures],
         "verdicts": verdicts,
@@ -97,7 +102,8 @@ def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options
     if artifact.precision is Precision.FLOAT32 and artifact.format is not Format.ORT:
         batch = batch_of(artifact.format, options)
         asked = ConvertOptions((), batch=batch, opset=options.opset, allow_flex=options.allow_flex)
-        row["reuse"] = reuse_row(artifact, conversion, key_of(findings.checkpoint, Target.of(artifact), asked))
+        own = conversion if batch == options.batch else replace(conversion, signature=artifact.signature)
+        row["reuse"] = reuse_row(artifact, own, key_of(findings.checkpoint, Target.of(artifact), asked))
     return row
 
 

@@ -199,6 +199,7 @@ class Manifest(_Closed):
     signature: SignatureRow
     preprocessing: JsonValue = None
     contract: JsonValue = None
+    shipping: JsonValue = None
     artifacts: tuple[ArtifactRow, ...]
     failures: tuple[FailureRow, ...] = ()
     verdicts: tuple[VerdictRow, ...] = ()

@@ -63,6 +63,7 @@ class RunOptions:
         profiles: kinds of device to make for, see `exporter.shipping.profiles`.
         labels: files with the names of an output's places: `FILE` or `OUTPUT=FILE`.
         preprocess: what a device does to raw values: `KEY=VALUE` or `INPUT.KEY=VALUE`.
+        bake_preprocess: artifacts take uint8 and scale it themselves.
         choice: what an artifact must keep to, and what the recommendation goes by.
         jobs: conversion workers at a time.
         cache: a folder of finished artifacts, shared between bundles.
@@ -103,6 +104,7 @@ class RunOptions:
     profiles: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     preprocess: tuple[str, ...] = ()
+    bake_preprocess: bool = False
     choice: Choice = field(default_factory=Choice)
     judge: bool = True
     time: bool = True

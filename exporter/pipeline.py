@@ -17,7 +17,7 @@ from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
 from converters.stamping import stamped
 from exporter.bundle import abandoned, check_output, finish, staged, write_golden
-from exporter.converting import convert_batches, remove_hidden
+from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
 from exporter.finished import adopt, targets_from
@@ -27,7 +27,9 @@ from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, Shelf
+from exporter.shipping.baking import baked
 from exporter.shipping.profiles import batch_of, settled
+from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Agreed, Terms
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
@@ -66,17 +68,21 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         log = staging / LOG
         log.touch()
         share = _shares(options, progress)
-        checkpoint = open_source(source, Path(scratch), log, share("build"))
+        checkpoint = origin = open_source(source, Path(scratch), log, share("build"))
+        if options.bake_preprocess:
+            checkpoint = baked(origin, options, Path(scratch), log)
         calibrating = Calibrating(targets, options, Path(scratch), log)
-        how = _convert_options(targets, options, log, lambda loaded: _check(loaded, agreed, calibrating))
+        checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
+        how = _convert_options(targets, options, log, checks)
         shelf = _shelf(output, staging, options)
         finished = checkpoint.kind in FINISHED_KINDS
         makers = Makers(calibrating.ready, float32=adopt if finished else shelf.around_convert)
-        batches = partial(batch_of, options=options)
-        derived = convert_batches(checkpoint, staging, how, makers, batches, share("convert"))
+        finishing = Finishing(
+            partial(batch_of, options=options), lambda artifact: stamped(artifact, agreed.contract), shelf.note_stamped
+        )
+        derived = convert_batches(checkpoint, staging, how, (makers, finishing), share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)
-        conversion.artifacts = [stamped(artifact, agreed.contract) for artifact in conversion.artifacts]
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
         rescues: dict[Path, Rescue] = {}
         dropped: dict[str, str] = {}
@@ -88,13 +94,14 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             agreement, rescues = rescue_missed(derived, agreement, case, options)
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
+        shipping = ship(options, Shipment(checkpoint.name, derived, agreed.contract, agreement, log), staging)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         remove_hidden(staging)
         made = Made(conversion, calibrating.data, rescues)
         details = artifact_details(made, checkpoint, options, log)
         findings = Findings(
             source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped,
-            agreed.contract,
+            agreed.contract, shipping, origin,
         )
         manifest = finish(staging, describe(findings, staging, options))
 
@@ -117,9 +124,12 @@ def _convert_options(
     )  # fmt: skip
 
 
-def _check(loaded: Conversion, agreed: Agreed, calibrating: Calibrating) -> None:
+def _check(
+    loaded: Conversion, agreed: Agreed, calibrating: Calibrating, named: tuple[tuple[str, ...], str]
+) -> None:
     """What the user gave, against what the source turns out to be: before anything is converted."""
     agreed.on_loaded(loaded)
+    check_names(*named, agreed.contract)
     calibrating.contract = agreed.contract
     calibrating.on_loaded(loaded)
 

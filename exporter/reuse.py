@@ -23,7 +23,7 @@ from converters.artifact import Artifact, digest, files_of
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.ranges import Range
 from converters.errors import IntegrityError
-from converters.formats import artifact_name
+from converters.formats import Format, Precision, artifact_name
 from converters.routes import Conversion, ConvertOptions, Progress, Target, convert
 from converters.signature import Signature
 from exporter.bundle.disk import write_file
@@ -75,7 +75,7 @@ class Shelf:
         missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
         if ready.signature is not None and not missing.targets and options.on_loaded:
             options.on_loaded(ready)
-        noting = replace(missing, on_made=lambda made: self._note(checkpoint, options, made))
+        noting = replace(missing, on_made=lambda made: self._note(checkpoint, options, made, made.artifacts[-1:]))
         made = convert(checkpoint, folder, noting, progress)
         self.keep(checkpoint, options, made)
         return merged(ready, made, options.targets)
@@ -112,14 +112,20 @@ class Shelf:
             except OSError:  # another run was first: its entry is as good
                 shutil.rmtree(part, ignore_errors=True)
 
-    def _note(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
-        """Writes down beside the newest artifact what a later run must know of it."""
-        if self.finished is None:
-            return
-        artifact = conversion.artifacts[-1]
-        key = key_of(checkpoint, Target.of(artifact), options)
-        self.finished.mkdir(exist_ok=True)
-        write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, conversion, key)).encode())
+    def note_stamped(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
+        """Writes down anew what stamping has changed."""
+        bases = [a for a in conversion.artifacts if a.precision is Precision.FLOAT32 and a.format is not Format.ORT]
+        self._note(checkpoint, options, conversion, bases)
+
+    def _note(
+        self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion, artifacts: Sequence[Artifact]
+    ) -> None:
+        """Writes down what a later run must know of artifacts that are whole on disk."""
+        for artifact in artifacts if self.finished is not None else ():
+            assert self.finished is not None
+            key = key_of(checkpoint, Target.of(artifact), options)
+            self.finished.mkdir(exist_ok=True)
+            write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, conversion, key)).encode())
 
     def _find(self, key: str, name: str) -> Entry | None:
         found = (self._in_bundle(key, name), self._in_cache(key, name), *self._in_abandoned(key, name))
@@ -136,7 +142,7 @@ class Shelf:
         if row is None or manifest.source.parameters is None or not (self.bundle / name).exists():
             return None
         document = {
-            "artifact": row.model_dump(mode="json"), "signature": manifest.signature.model_dump(mode="json"),
+            "artifact": row.model_dump(mode="json"), "signature": row.more()["reuse"].get("signature"),
             "parameters": manifest.source.parameters, "reuse": row.more()["reuse"],
         }  # fmt: skip
         return _entry(document, key, self.bundle)
@@ -185,8 +191,10 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
 
 def reuse_row(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
     """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
+    assert conversion.signature is not None
     return {
-        "key": key, "notes": list(artifact.notes), "model_notes": list(conversion.notes),
+        "key": key, "signature": conversion.signature.to_json(), "notes": list(artifact.notes),
+        "model_notes": list(conversion.notes),
         "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()}, "facts": conversion.facts,
     }  # fmt: skip
 

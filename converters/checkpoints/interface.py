@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.checkpoints.ranges import is_nested, reached
+from converters.checkpoints.ranges import is_identity, is_nested, reached
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _CAFFE = (103.939, 116.779, 123.68)
@@ -50,7 +50,7 @@ def _scaling(start: Any, model: Any) -> dict[str, Any] | None:
     """`{layer, scale, offset}`, `{layer, mean, std}`, or `{convention, scale, mean, std, colour_order}`."""
     convention = _convention(model)
     for node, consumer in reached(start, model):
-        found = _scales(consumer, node)
+        found = None if is_identity(consumer) else _scales(consumer, node)
         if found is not None:
             return {"layer": consumer.name, **found}
         convention = convention or _convention(consumer) if is_nested(consumer) else convention

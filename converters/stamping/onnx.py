@@ -82,9 +82,32 @@ def _spans(path: Path) -> list[tuple[int, int]]:
     return found
 
 
-def _is_ours(entry: memoryview) -> bool:
+def property_of(path: Path, key: str, most: int) -> bytes | None:
+    """The value of one of edgeport's properties; None where the file has none of that key, or one over `most` bytes.
+
+    Raises:
+        MalformedError: the bytes are no protocol buffer.
+    """
+    for start, end in _spans(path):
+        if end - start <= most:
+            with path.open("rb") as stream:
+                stream.seek(start)
+                field = memoryview(stream.read(end - start))
+            entry = field[varint(field, 1)[1] :]
+            if _key(entry) == key:
+                length, at = varint(entry, 1)
+                _, at = varint(entry, at + length + 1)
+                return bytes(entry[at:])
+    return None
+
+
+def _key(entry: memoryview) -> str:
     length, at = varint(entry, 1)
-    key = bytes(entry[at : at + length]).decode(errors="replace")
+    return bytes(entry[at : at + length]).decode(errors="replace")
+
+
+def _is_ours(entry: memoryview) -> bool:
+    key = _key(entry)
     return key.startswith(PREFIX) or key in _IMAGE_KEYS
 
 

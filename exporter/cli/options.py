@@ -135,6 +135,7 @@ _SOURCE_OPTIONS = (
     click.option("--labels", multiple=True, metavar="FILE|OUTPUT=FILE", help="Labels of an output, one a line."),
     click.option("--preprocess", multiple=True, metavar="KEY=VALUE",
                  help="What a device does to raw values: scale, mean, std, colour_order, resize."),
+    click.option("--bake-preprocess", is_flag=True, help="Artifacts take uint8 and scale it themselves."),
     click.option("--batch", type=BatchType(), default="dynamic", metavar="N|dynamic", help="Batch size. [dynamic]"),
     click.option("--opset", type=int, metavar="N", help="ONNX opset. [17]"),
     click.option("--allow-flex", is_flag=True, help="Let TFLite use TensorFlow's Flex operations."),

@@ -120,6 +120,7 @@ def batch_of(fmt: Format, options: RunOptions) -> int | None:
 
 def settled(options: RunOptions) -> RunOptions:
     """The options with what the profiles decide: a board alone takes and gives integers."""
-    if options.profiles == ("microcontroller",) and options.io == "float":
+    alone = options.profiles == ("microcontroller",) and not options.bake_preprocess
+    if alone and options.io == "float":
         return replace(options, io="int8")
     return options

@@ -37,7 +37,7 @@ class Terms:
 
     @classmethod
     def of(cls, options: RunOptions) -> Terms:
-        return cls(options.labels, options.preprocess, input_range=options.input_range)
+        return cls(options.labels, options.preprocess, options.bake_preprocess, options.input_range)
 
     def check(self) -> None:
         """Raises what can be told to be wrong before the model is loaded."""
@@ -65,7 +65,7 @@ def contract_of(signature: Signature, told: Told, terms: Terms) -> Contract:
     scaling = told.facts.get("scaling", {})
     activations = told.facts.get("activations", {})
     labels = labels_of(terms.labels, signature, activations)
-    said = preprocess_of(parse_preprocess(terms.preprocess), signature, scaling)
+    said = preprocess_of(_left(terms), signature, scaling)
     return Contract(
         tuple(
             _input(spec, said.get(spec.name, Preprocess()), scaling.get(spec.name), _range(spec, told, terms))
@@ -73,6 +73,14 @@ def contract_of(signature: Signature, told: Told, terms: Terms) -> Contract:
         ),
         tuple(_output(spec, activations.get(spec.name), labels.get(spec.name)) for spec in signature.outputs),
     )
+
+
+def _left(terms: Terms) -> dict[str | None, dict[str, Any]]:
+    """What a device is still to do: the numbers may be in the model by now."""
+    given = parse_preprocess(terms.preprocess)
+    if not terms.bake:
+        return given
+    return {name: {k: v for k, v in said.items() if k in ("colour_order", "resize")} for name, said in given.items()}
 
 
 def _range(spec: TensorSpec, told: Told, terms: Terms) -> tuple[float, float] | None:
