@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from converters.errors import RefusedError, UsageError
+from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Format, format_of
 from converters.signature import Signature, TensorSpec
 from validate.runtimes.base import (
@@ -109,6 +109,14 @@ class OnnxRuntime:
         feeds = ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
 
+    def refuses(self, feeds: Arrays) -> bool:
+        """Whether the runtime turns these away, as the file stands: by their shape."""
+        try:
+            self._run(ordered_inputs(self.signature, feeds, self.path))
+        except StepError:
+            return True
+        return False
+
     def _run(self, feeds: Arrays) -> Arrays:
         try:
             results = self._session.run(None, feeds)
@@ -119,9 +127,7 @@ class OnnxRuntime:
 
 def _provider(device: str) -> str:
     if device not in _PROVIDERS:
-        raise UsageError(
-            f"{device} is no device of ONNX Runtime.", next_step=f"Choose one of {', '.join(_PROVIDERS)}."
-        )
+        raise UsageError(f"{device} is no device of ONNX Runtime.", next_step=f"Choose one of {', '.join(_PROVIDERS)}.")
     return _PROVIDERS[device]
 
 

@@ -49,6 +49,14 @@ class SavedModelRuntime:
         feeds = ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
 
+    def refuses(self, feeds: Arrays) -> bool:
+        """Whether the runtime turns these away, as the file stands: by their shape."""
+        try:
+            self._run(ordered_inputs(self.signature, feeds, self.path))
+        except StepError:
+            return True
+        return False
+
     def _run(self, feeds: Arrays) -> Arrays:
         import tensorflow as tf
 

@@ -100,6 +100,18 @@ class TfliteRuntime:
         feeds = ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
 
+    def refuses(self, feeds: Arrays) -> bool:
+        """Whether these have another shape than the file states. LiteRT resizes inputs for whoever asks; asked to be
+        strict, it changes no dimension that the file fixes, and that is what is asked here."""
+        wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
+        indices = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
+        try:
+            for name, array in ordered_inputs(self.signature, feeds, self.path).items():
+                wrapper.ResizeInputTensor(indices[name], np.array(array.shape, np.int32), True, subgraph)
+        except (ValueError, RuntimeError):
+            return True
+        return False
+
     def _run(self, feeds: Arrays) -> Arrays:
         try:
             results = self._runner(**feeds)

@@ -15,10 +15,11 @@ from converters.formats import Precision
 from validate.agreement.arrays import Writer
 from validate.agreement.decisions import accuracy
 from validate.agreement.gates import GATES, gate_for
-from validate.agreement.judge import Candidate, Reference, judge_output
+from validate.agreement.judge import judge_output
 from validate.agreement.metrics import softmax
 from validate.agreement.plan import Plan
 from validate.agreement.results import OutputRow
+from validate.agreement.yardstick import Candidate, Reference
 
 NOISE = 1e-6
 GATE = GATES[Precision.FLOAT32]
