@@ -10,16 +10,8 @@ import numpy as np
 
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
-from validate.runtimes.base import (
-    Array,
-    Arrays,
-    DeviceUnavailableError,
-    RuntimeOptions,
-    damaged,
-    dimensions,
-    failed,
-    ordered_inputs,
-)  # fmt: skip
+from validate.runtimes import base
+from validate.runtimes.base import Array, Arrays, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 SIGNATURE_KEY = "serving_default"
@@ -45,7 +37,7 @@ class TfliteRuntime:
 
     def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
         if options.device != "cpu":
-            raise DeviceUnavailableError(
+            raise base.DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: LiteRT has no Python delegate for it.",
                 next_step="Time the .onnx file on that device.", file=path,
             )  # fmt: skip
@@ -59,7 +51,7 @@ class TfliteRuntime:
         except RefusedError:
             raise
         except Exception as cause:
-            damaged(path, "a TFLite model", cause)
+            base.damaged(path, "a TFLite model", cause)
         inputs = _by_position(self._runner.get_input_details(), self._interpreter.get_input_details())
         outputs = _by_position(self._runner.get_output_details(), self._interpreter.get_output_details())
         self.signature = Signature(_specs(inputs), _specs(outputs))
@@ -97,7 +89,7 @@ class TfliteRuntime:
         return run, lambda results: dict(zip(self.signature.output_names, results, strict=True))
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
-        feeds = ordered_inputs(self.signature, inputs, self.path)
+        feeds = base.ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
 
     def refuses(self, feeds: Arrays) -> bool:
@@ -106,7 +98,7 @@ class TfliteRuntime:
         wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
         indices = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
         try:
-            for name, array in ordered_inputs(self.signature, feeds, self.path).items():
+            for name, array in base.ordered_inputs(self.signature, feeds, self.path).items():
                 wrapper.ResizeInputTensor(indices[name], np.array(array.shape, np.int32), True, subgraph)
         except (ValueError, RuntimeError):
             return True
@@ -116,7 +108,7 @@ class TfliteRuntime:
         try:
             results = self._runner(**feeds)
         except Exception as cause:
-            failed(self.path, cause)
+            base.failed(self.path, cause)
         return {name: results[name] for name in self.signature.output_names}
 
 
@@ -150,6 +142,6 @@ def _specs(tensors: list[tuple[str, Any]]) -> tuple[TensorSpec, ...]:
     result = []
     for name, details in tensors:
         declared = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
-        shape = dimensions(name, tuple(int(size) for size in declared))
+        shape = base.dimensions(name, tuple(int(size) for size in declared))
         result.append(TensorSpec(name, shape, np.dtype(details["dtype"]).name))
     return tuple(result)
