@@ -63,6 +63,7 @@ class RunOptions:
         cache: a folder of finished artifacts, shared between bundles.
         no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
+        selfcheck: write `selfcheck/` where there are golden vectors.
         command: the argument vector, for the manifest.
     """
 
@@ -96,5 +97,6 @@ class RunOptions:
     choice: Choice = field(default_factory=Choice)
     judge: bool = True
     time: bool = True
+    selfcheck: bool = True
     build: BuildChoices = field(default_factory=BuildChoices)
     command: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import Shelf
+from exporter.selfcheck import write_selfcheck
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -81,7 +82,10 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         findings = Findings(
             source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped
         )
-        manifest = finish(staging, describe(findings, staging, options))
+        described = describe(findings, staging, options)
+        if options.selfcheck:
+            write_selfcheck(staging, described, options.tolerances)
+        manifest = finish(staging, described)
 
     _required_devices(latency, options, output)
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))

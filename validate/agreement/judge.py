@@ -31,10 +31,10 @@ from validate.runtimes.base import Array
 _MAPS = {"softmax": (softmax, 0.5), "sigmoid": (sigmoid, 0.25)}
 """The final maps and how much they can stretch a difference: |d softmax| <= |d x| / 2, |d sigmoid| <= |d x| / 4."""
 
-_LEFT_DB = 3.0
+LEFT_DB = 3.0
 """What a reduced precision's probabilities must keep of their movement, whatever its logits keep."""
 
-_CREST = 4.0
+CREST = 4.0
 """Greatest error over rms error that a gate on the rms lets pass where a greatest error is needed."""
 
 
@@ -107,6 +107,8 @@ class Judged:
         dead_passes: a dead model would pass the same gate.
         undecided: greatest difference that two float32 runs of one model may show: classes that lie closer than twice
             this are ties, and a map may be off by what it makes of this.
+        allowed: how far from the reference the gate lets the values lie: at most for `noise_ratio`, where float32 Keras
+            may lie as far from the oracle as its noise is; in the mean square's root for `sqnr_db`.
     """
 
     measure: str
@@ -115,10 +117,12 @@ class Judged:
     passed: bool
     dead_passes: bool
     undecided: float
+    allowed: float
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        return {"measure": self.measure, "value": self.value, "limit": self.limit, "dead_passes": self.dead_passes}
+        fields = ("measure", "value", "limit", "dead_passes", "allowed")
+        return {field: getattr(self, field) for field in fields}
 
 
 def _need(folder: Path, stem: str, k: int) -> Array:
@@ -263,7 +267,8 @@ def _by_noise(values: _Values, ratio: float, limit: float) -> Judged:
                 f"more than {wider:g} times float32's noise"
             )
     dead = stick.signal.dead_max <= limit * noise
-    return Judged("noise_ratio", ratio, limit, passed, dead, limit * noise, reason)
+    furthest = (limit + 1) * noise * (MORE_SAMPLES if seen < len(values.values) else 1.0)
+    return Judged("noise_ratio", ratio, limit, passed, dead, limit * noise, furthest, reason)
 
 
 def _by_sqnr(stick: Yardstick, error_square: float, gate: Gate) -> Judged:
@@ -274,8 +279,9 @@ def _by_sqnr(stick: Yardstick, error_square: float, gate: Gate) -> Judged:
     if error_square == 0:
         reason = "it has no error at all"
     # A reduced precision's own error is no excuse for another class: the share that may change is its gate.
-    undecided = stick.signal.floor if gate.noise_ratio is None else _CREST * math.sqrt(allowed)
-    return Judged("sqnr_db", value, gate.sqnr_db, error_square <= allowed, moving <= allowed, undecided, reason)
+    undecided = stick.signal.floor if gate.noise_ratio is None else CREST * math.sqrt(allowed)
+    passed, dead = error_square <= allowed, moving <= allowed
+    return Judged("sqnr_db", value, gate.sqnr_db, passed, dead, undecided, math.sqrt(allowed), reason)
 
 
 def _dead(stick: Yardstick) -> str:
@@ -305,10 +311,10 @@ def _lost_outputs(values: _Values, gap: Difference, kind: str, gate: Gate) -> li
     """A file may compute right logits and lose them in its last operation: an int8 sigmoid has steps of 1/256, which
     give one constant for a network whose probabilities all lie near 0.5."""
     moving = signal(values.wanted).moving_square
-    if gate.noise_ratio is not None or gap.mean_square <= moving * 10 ** (-_LEFT_DB / 10):
+    if gate.noise_ratio is not None or gap.mean_square <= moving * 10 ** (-LEFT_DB / 10):
         return []
     return [
         f"its {kind} loses what its logits tell: the error of the probabilities is "
         f"{sqnr_db(moving, gap.mean_square):.1f} dB below what they move by, and a constant would have 0 dB "
-        f"(limit {_LEFT_DB:g} dB)"
+        f"(limit {LEFT_DB:g} dB)"
     ]
