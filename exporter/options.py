@@ -70,6 +70,7 @@ class RunOptions:
         no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
         opening: what a source needs besides itself: a signature, the user's code, layers to replace.
+        selfcheck: write `selfcheck/` where there are golden vectors.
         command: the argument vector, for the manifest.
     """
 
@@ -108,6 +109,7 @@ class RunOptions:
     choice: Choice = field(default_factory=Choice)
     judge: bool = True
     time: bool = True
+    selfcheck: bool = True
     build: BuildChoices = field(default_factory=BuildChoices)
     opening: Opening = field(default_factory=Opening)
     command: tuple[str, ...] = ()

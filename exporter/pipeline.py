@@ -27,6 +27,7 @@ from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, Shelf
+from exporter.selfcheck import write_selfcheck
 from exporter.shipping.baking import baked
 from exporter.shipping.profiles import batch_of, settled
 from exporter.shipping.ship import Shipment, check_names, ship
@@ -103,7 +104,10 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped,
             agreed.contract, shipping, origin,
         )
-        manifest = finish(staging, describe(findings, staging, options))
+        described = describe(findings, staging, options)
+        if options.selfcheck:
+            write_selfcheck(staging, described, options.tolerances)
+        manifest = finish(staging, described)
 
     _required_devices(latency, options, output)
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))

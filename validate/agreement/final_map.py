@@ -12,7 +12,7 @@ from validate.agreement.yardstick import Values
 _MAPS = {"softmax": (softmax, 0.5), "sigmoid": (sigmoid, 0.25)}
 """The final maps and how much they can stretch a difference: |d softmax| <= |d x| / 2, |d sigmoid| <= |d x| / 4."""
 
-_LEFT_DB = 3.0
+LEFT_DB = 3.0
 """What a reduced precision's probabilities must keep of their movement, whatever its logits keep."""
 
 
@@ -36,10 +36,10 @@ def lost_outputs(values: Values, gap: Difference, kind: str, gate: Gate) -> list
     """A file may compute right logits and lose them in its last operation: an int8 sigmoid has steps of 1/256, which
     give one constant for a network whose probabilities all lie near 0.5."""
     moving = signal(values.wanted).moving_square
-    if gate.noise_ratio is not None or gap.mean_square <= moving * 10 ** (-_LEFT_DB / 10):
+    if gate.noise_ratio is not None or gap.mean_square <= moving * 10 ** (-LEFT_DB / 10):
         return []
     return [
         f"its {kind} loses what its logits tell: the error of the probabilities is "
         f"{sqnr_db(moving, gap.mean_square):.1f} dB below what they move by, and a constant would have 0 dB "
-        f"(limit {_LEFT_DB:g} dB)"
+        f"(limit {LEFT_DB:g} dB)"
     ]

@@ -13,7 +13,7 @@ from validate.agreement.yardstick import Rounding, Values, Yardstick
 INPUTS = "inputs"
 """What the drawn or given samples are called among the kinds."""
 
-_CREST = 4.0
+CREST = 4.0
 """Greatest error over rms error that a gate on the rms lets pass where a greatest error is needed."""
 
 
@@ -27,6 +27,8 @@ class Judged:
         undecided: greatest difference that two float32 runs of one model may show: a map may be off by what it makes
             of this.
         tie: classes that lie closer than twice this, or labels closer than this to their threshold, are ties.
+        allowed: how far from the reference the gate lets the values lie: at most for `noise_ratio`, where float32 Keras
+            may lie as far from the oracle as its noise is; in the mean square's root for the others.
     """
 
     measure: str
@@ -36,10 +38,12 @@ class Judged:
     dead_passes: bool
     undecided: float
     tie: float
+    allowed: float
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        return {"measure": self.measure, "value": self.value, "limit": self.limit, "dead_passes": self.dead_passes}
+        fields = ("measure", "value", "limit", "dead_passes", "allowed")
+        return {field: getattr(self, field) for field in fields}
 
 
 def noise_ratios(values: Values) -> dict[str, float]:
@@ -83,7 +87,8 @@ def by_noise(values: Values, ratios: dict[str, float], limit: float) -> Judged:
                 f"more than {wider:g} times float32's noise"
             )
     dead = stick.signal.dead_max <= limit * noise
-    return Judged("noise_ratio", ratio, bound, passed, dead, limit * noise, limit * noise, reason)
+    furthest = (limit + 1) * noise * (MORE_SAMPLES if seen < len(values.values) else 1.0)
+    return Judged("noise_ratio", ratio, bound, passed, dead, limit * noise, limit * noise, furthest, reason)
 
 
 def by_rounding(stick: Yardstick, rms: float, rounding: Rounding, limit: float, drawn: bool) -> Judged:
@@ -102,7 +107,7 @@ def by_rounding(stick: Yardstick, rms: float, rounding: Rounding, limit: float, 
     )
     dead = math.sqrt(stick.signal.moving_square) <= allowed
     tie = max(rounding.greatest, floor) if drawn else floor
-    return Judged("rounding_ratio", ratio, limit, rms <= allowed, dead, floor, tie, reason)
+    return Judged("rounding_ratio", ratio, limit, rms <= allowed, dead, floor, tie, allowed, reason)
 
 
 def by_sqnr(stick: Yardstick, error_square: float, gate: Gate) -> Judged:
@@ -113,7 +118,6 @@ def by_sqnr(stick: Yardstick, error_square: float, gate: Gate) -> Judged:
     if error_square == 0:
         reason = "it has no error at all"
     # A reduced precision's own error is no excuse for another class: the share that may change is its gate.
-    undecided = stick.signal.floor if gate.noise_ratio is None else _CREST * math.sqrt(allowed)
-    return Judged(
-        "sqnr_db", value, gate.sqnr_db, error_square <= allowed, moving <= allowed, undecided, undecided, reason
-    )
+    undecided = stick.signal.floor if gate.noise_ratio is None else CREST * math.sqrt(allowed)
+    passed, dead, root = error_square <= allowed, moving <= allowed, math.sqrt(allowed)
+    return Judged("sqnr_db", value, gate.sqnr_db, passed, dead, undecided, undecided, root, reason)
