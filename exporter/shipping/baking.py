@@ -114,6 +114,9 @@ def _input(keras: Any, name: str, old: Any, factors: tuple[list[float], list[flo
 def _wrapped(keras: Any, model: Any, tensors: list[tuple[Any, Any]]) -> Any:
     """The same layers on new inputs: not nested, so that layers and outputs keep their names and order."""
     structure = getattr(model, "_inputs_struct", None)
-    pack = (lambda flat: keras.tree.pack_sequence_as(structure, flat)) if structure is not None else (lambda flat: flat)
+
+    def pack(flat: list[Any]) -> Any:
+        return flat if structure is None else keras.tree.pack_sequence_as(structure, flat)
+
     outputs = model.call(pack([fed for _, fed in tensors]))
     return keras.Model(pack([given for given, _ in tensors]), outputs, name=model.name)
