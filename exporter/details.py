@@ -15,6 +15,7 @@ from exporter.finite import finite_gate, nonfinite_weights
 from exporter.inspection.executed import count_all, layer_names
 from exporter.options import RunOptions
 from exporter.rescue import Rescue
+from exporter.shipping.ship import board_gates
 
 Details = dict[str, dict[str, Any]]
 """By artifact file name, further fields of its row."""
@@ -32,6 +33,7 @@ class Made:
 def artifact_details(made: Made, source: Checkpoint, options: RunOptions, log: Path) -> Details:
     """Further fields of the artifacts' rows: `calibration`, `integer`, `rescue` and `gates`."""
     details: Details = {}
+    boards = board_gates(options.profiles, made.conversion)
     reports = count_all(made.conversion.artifacts, options.limits, log)
     layers = layer_names(source.path) if reports else ()
     nonfinite = nonfinite_weights(source.path, source.kind) if options.judge and not options.allow_nonfinite else ()
@@ -45,6 +47,8 @@ def artifact_details(made: Made, source: Checkpoint, options: RunOptions, log: P
                 row["gates"] = [_fully_integer(row["integer"])]
         if nonfinite:
             row["gates"] = [*row.get("gates", ()), finite_gate(nonfinite)]
+        if name in boards:
+            row.setdefault("gates", []).append(boards[name])
         if made.calibration is not None and calibrated:
             row["calibration"] = _calibrated_on(made.calibration)
         if artifact.path in made.rescues:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from converters.checkpoints.opening import Opening
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
 
@@ -40,6 +41,7 @@ class RuntimeOptions:
         spinning: ONNX Runtime: idle threads spin for work.
         conv_search: CUDA: how cuDNN's convolutions are chosen; None leaves ONNX Runtime's default.
         profile: ONNX Runtime: write a profile to files that begin so (`session.end_profiling()` ends it).
+        opening: how a source is opened; None for an artifact, which says all itself.
     """
 
     device: str = "cpu"
@@ -51,6 +53,7 @@ class RuntimeOptions:
     spinning: bool = True
     conv_search: str | None = None
     profile: Path | None = None
+    opening: Opening | None = None
 
 
 class Runtime(Protocol):
