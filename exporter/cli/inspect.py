@@ -9,11 +9,7 @@ import click
 
 from converters.errors import RefusedError
 from exporter.cli.console import Console
-<<<<<<< HEAD
-from exporter.cli.options import output_options, sandbox_option
-=======
-from exporter.cli.options import opening_options, output_options
->>>>>>> main
+from exporter.cli.options import opening_options, output_options, sandbox_option
 
 _TOP_OPS = 20
 
@@ -21,11 +17,8 @@ _TOP_OPS = 20
 @click.command(name="inspect", short_help="Tell what a file holds, without running it.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--scan", "scan_only", is_flag=True, help="Only whether it may be opened: exit 0, or 3 with the reasons.")
-<<<<<<< HEAD
-@sandbox_option
-=======
 @opening_options
->>>>>>> main
+@sandbox_option
 @output_options
 def command(path: Path, scan_only: bool, console: Console, **chosen: Any) -> int:
     """Tell what PATH holds, without running it: signature, parameters, operations, precision, opset, digest.
