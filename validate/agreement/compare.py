@@ -12,7 +12,7 @@ import numpy as np
 
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
-from converters.formats import Precision, precision_in_name
+from converters.formats import Precision, format_of, precision_in_name
 from converters.isolation import Message, run_step
 from converters.signature import Signature
 from validate.agreement.arrays import read
@@ -92,7 +92,8 @@ class Comparison:
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         options = self._options
-        check(path)
+        if format_of(path) is not None:  # a checkpoint is scanned by its loader, which knows what the user says of it
+            check(path)
         if options.cache:
             options.cache.mkdir(parents=True, exist_ok=True)
         reduced = {p.value: None for p in precisions if gate_for(p, options.tolerances).rounding_ratio is not None}
