@@ -223,7 +223,9 @@ def _side_by_side(targets: Sequence[Target]) -> list[list[Target]]:
 class _Job:
     """One conversion under way: the workers that make it, and what has come of them."""
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: ConversionProgress) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: ConversionProgress
+    ) -> None:
         self.conversion = Conversion()
         self.settled: set[Target] = set()
         self._checkpoint, self._folder, self._options, self._progress = checkpoint, folder, options, progress

@@ -73,7 +73,7 @@ def prepared(stored: Stored, elements: int, opening: Opening, trust: Trust) -> M
     if opening.replaced:
         result, notes = _with_replacements(result, opening.replaced, stored.path)
     if old:
-        modern = modernized(result, stored.path)
+        modern = modernized(result, stored.keras_version, stored.path)
         result, notes = modern.config, [*notes, *modern.notes]
     report = scan_config(result, stored.path, elements, trust)
     return ModelConfig(result, report, old, stored.legacy and not old, notes)
