@@ -105,9 +105,8 @@ def _replaced(value: Any, wanted: Mapping[str, Rescaled], seen: dict[str, str]) 
     if not isinstance(value, dict):
         return value
     config = value.get("config")
-    name = config.get("name") if isinstance(config, dict) else None
-    if "class_name" in value and isinstance(name, str) and name in wanted and "layers" not in config:
-        return _rescaling(value, config, wanted[name], seen)
+    if "class_name" in value and isinstance(config, dict) and "layers" not in config and config.get("name") in wanted:
+        return _rescaling(value, config, wanted[str(config["name"])], seen)
     return {key: _replaced(entry, wanted, seen) for key, entry in value.items()}
 
 
@@ -118,8 +117,8 @@ def _rescaling(value: dict[str, Any], config: dict[str, Any], entry: Rescaled, s
         if key in config:
             made[key] = config[key]
     made |= {"scale": entry.scale, "offset": entry.offset}
-    kept = {key: value[key] for key in ("name", "inbound_nodes", "build_config") if key in value}
-    modules = {"module": "keras.layers", "registered_name": None} if "module" in value else {}
+    kept: dict[str, Any] = {key: value[key] for key in ("name", "inbound_nodes", "build_config") if key in value}
+    modules: dict[str, Any] = {"module": "keras.layers", "registered_name": None} if "module" in value else {}
     return {"class_name": "Rescaling", "config": made, **modules, **kept}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from converters.checkpoints.keras1_config import from_keras1
 from converters.errors import RefusedError
@@ -218,7 +218,7 @@ def _call(node: Any) -> _Call | None:
     return _Call([first], other)
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str) and value[0] != _CONSTANT
 
 

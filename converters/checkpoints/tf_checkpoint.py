@@ -132,7 +132,7 @@ def _keras3(model: Any) -> Iterator[tuple[Any, str]]:
 
 def _by_name(model: Any) -> Iterator[tuple[Any, str]]:
     for variable in _weights_of(model):
-        yield variable, variable.path
+        yield variable, variable.path.removeprefix(f"{model.name}/")
 
 
 def _own(layer: Any) -> list[Any]:

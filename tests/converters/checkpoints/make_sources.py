@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,10 @@ def keras3(folder: Path) -> None:
     custom.save(folder / "custom.keras")
     custom.save(folder / "custom.h5")
     keep(folder, "custom", X, custom(X))
+    with zipfile.ZipFile(folder / "custom.keras") as before, zipfile.ZipFile(folder / "unknown.keras", "w") as after:
+        for name in before.namelist():
+            data = before.read(name)
+            after.writestr(name, data.replace(b"Halve", b"Quarter") if name == "config.json" else data)
     scaling = keras.layers.Lambda(lambda x: x / 255, name="scale")
     scaled = keras.Sequential([keras.Input((6,)), scaling, keras.layers.Dense(3, name="labels")])
     scaled.save(folder / "code.keras")

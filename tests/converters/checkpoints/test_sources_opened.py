@@ -124,7 +124,7 @@ def test_refused_before_a_framework_sees_it(name: str, sources: Path) -> None:
 
 
 REFUSED_LATER: dict[str, tuple[Open, int, str]] = {
-    "class not in the module": (with_code("custom.keras", objects="plain"), 3, "`shop>Halve`"),
+    "class not in the module": (with_code("unknown.keras", objects=""), 3, "`shop>Quarter`"),
     "name not in the module": (with_code("custom.keras", objects="Third"), 2, "`Third`"),
     "model code fails": (with_code("bare.weights.h5", model="broken"), 4, "no such thing"),
     "model code gives no model": (with_code("bare.weights.h5", model="number"), 2, "returned a int"),
