@@ -122,7 +122,9 @@ def check_saved_model(folder: Path, *, allow_unsafe: bool = False) -> SavedModel
     if not (folder / "saved_model.pb").exists():
         if (folder / "saved_model.pbtxt").exists():
             raise _refused(folder, "is a SavedModel in text form", "Save it again in binary form (saved_model.pb).")
-        raise _refused(folder, "is a folder without a saved_model.pb, so it is no SavedModel", f"Give {SOURCES}.")
+        inside = next(iter(sorted(folder.glob("*.index"))), None)
+        next_step = f"Give the checkpoint in it: {inside.with_suffix('')}." if inside else f"Give {SOURCES}."
+        raise _refused(folder, "is a folder without a saved_model.pb, so it is no SavedModel", next_step)
     for file in folder.rglob("*"):
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
             raise _refused(folder, f"has the link {file.name!r} to a file outside it", "Copy the files themselves.")

@@ -71,7 +71,7 @@ OPENED: dict[str, tuple[Open, SourceKind, str, str]] = {
     "checkpoint of Keras 3": (with_code("today", model="plain"), SourceKind.TF_CHECKPOINT, "today", "shop.py:plain"),
     "tf.Module": (plain("module"), SourceKind.SAVEDMODEL, "module", ""),
     "one of several": (plain("several", signature="triple"), SourceKind.SAVEDMODEL, "several", ""),
-    "optimizer slots": (plain("slots"), SourceKind.SAVEDMODEL, "slots", ""),
+    "optimizer slots": (plain("slots"), SourceKind.SAVEDMODEL, "slots", "add_slot"),
     "TensorFlow 1 SavedModel": (plain("version1"), SourceKind.SAVEDMODEL, "version1", "version 1 loader"),
     "frozen graph": (plain("frozen.pb"), SourceKind.FROZEN_GRAPH, "frozen", ""),
     "told a shape": (plain("shapeless.pb", inputs=("x=batch,6",)), SourceKind.FROZEN_GRAPH, "shapeless", ""),
