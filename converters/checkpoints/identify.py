@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from converters.artifact import digest
-from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.checkpoint import FINISHED, Checkpoint, SourceKind
 from converters.checkpoints.keras_files import ModelConfig, config_of_archive, config_of_h5
 from converters.checkpoints.opening import Opening
 from converters.checkpoints.scan import Trust
@@ -49,7 +49,8 @@ def identify(path: Path, opening: Opening = Opening()) -> Checkpoint:
     if prefix is not None:
         return _tf_checkpoint(prefix, opening)
     kind = _scanned(path, sniff(path), opening)
-    return Checkpoint(path.absolute(), kind, model_name(path), digest(path), opening)
+    name = model_name(path).removesuffix(".float32") if kind in FINISHED else model_name(path)
+    return Checkpoint(path.absolute(), kind, name, digest(path), opening)
 
 
 def checkpoint_prefix(path: Path) -> Path | None:

@@ -81,7 +81,8 @@ def test_finished_files_give_further_precisions(edgeport: Any, digits: Any, exam
             "--calibration", examples / "digits_calibration.npz", "--inputs", examples / "digits.npz",
         )  # fmt: skip
         assert ran.code == 0, ran.stderr
-        assert [a["precision"] for a in ran.document["artifacts"]] == ["float32", "int8"]
+        names = [f"digits_se_inception.{precision}.{suffix}" for precision in ("float32", "int8")]
+        assert [a["path"] for a in ran.document["artifacts"]] == names
         assert ran.document["artifacts"][0]["road"] == "the source itself"
         assert {v["status"] for v in ran.document["verdicts"]} == {"agree"}
         wrong = edgeport("export", source, "-o", tmp_path / "no", "-f", "savedmodel", "--json")

@@ -128,6 +128,7 @@ REFUSED_LATER: dict[str, tuple[Open, int, str]] = {
     "name not in the module": (with_code("custom.keras", objects="Third"), 2, "`Third`"),
     "model code fails": (with_code("bare.weights.h5", model="broken"), 4, "no such thing"),
     "model code gives no model": (with_code("bare.weights.h5", model="number"), 2, "returned a int"),
+    "weights alone": (plain("bare.weights.h5"), 3, "weights only"),
     "no shape": (plain("shapeless.pb"), 3, "no known shape"),
 }
 
