@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.checkpoints.checkpoint import FINISHED as FINISHED_KINDS
 from converters.derive import Makers, convert_all
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
 from exporter.bundle import abandoned, check_output, finish, staged, write_golden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
-from exporter.finished import adopt, targets_from
+from exporter.finished import maker_for, targets_from
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
@@ -64,8 +63,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         calibrating = Calibrating(targets, options, Path(scratch), log)
         how = _convert_options(targets, options, log, calibrating)
         shelf = _shelf(output, staging, options)
-        finished = checkpoint.kind in FINISHED_KINDS
-        makers = Makers(calibrating.ready, float32=adopt if finished else shelf.around_convert)
+        makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
         derived = convert_all(checkpoint, staging, how, makers, share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)

@@ -55,8 +55,8 @@ def open_weights(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     if checkpoint.opening.model_code is None:
         raise RefusedError(
             f"{checkpoint.path} holds weights only, no architecture.",
-            next_step="Say with --model-code MODULE:FUNCTION what they belong to, or give a whole checkpoint (`edgeport "
-            "build NAME --weights` makes one).", file=checkpoint.path, step="load",
+            next_step="Say with --model-code MODULE:FUNCTION what they belong to, or give a whole checkpoint "
+            "(`edgeport build NAME --weights PATH` makes one).", file=checkpoint.path, step="load",
         )  # fmt: skip
     custom_objects(checkpoint.opening)
     model = built_model(checkpoint.opening)
