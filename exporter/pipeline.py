@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from converters.checkpoints.checkpoint import FINISHED as FINISHED_KINDS
 from converters.derive import Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
@@ -20,7 +19,7 @@ from exporter.bundle import abandoned, check_output, finish, staged, write_golde
 from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
-from exporter.finished import adopt, targets_from
+from exporter.finished import maker_for, targets_from
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
@@ -76,8 +75,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
         how = _convert_options(targets, options, log, checks)
         shelf = _shelf(output, staging, options)
-        finished = checkpoint.kind in FINISHED_KINDS
-        makers = Makers(calibrating.ready, float32=adopt if finished else shelf.around_convert)
+        makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
         finishing = Finishing(
             partial(batch_of, options=options), lambda artifact: stamped(artifact, agreed.contract), shelf.note_stamped
         )

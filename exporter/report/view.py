@@ -215,7 +215,8 @@ def facts(manifest: Manifest) -> Table:
         ("source", source.path), ("source kind", source.kind), ("source SHA-256", source.sha256),
         ("parameters", parameters), ("content digest", manifest.content_digest),
         ("made", manifest.created), ("tool", f"{manifest.tool.name} {manifest.tool.version}"),
-        *_flat(manifest.recommended, "recommended"), *_flat(manifest.preprocessing, "preprocessing"),
+        *_flat(source.opening, "opened with"), *_flat(manifest.recommended, "recommended"),
+        *_flat(manifest.preprocessing, "preprocessing"),
         *_flat({k: v for k, v in manifest.environment.items() if k not in {"profiles", "controls"}}, ""),
     ]  # fmt: skip
     rows = [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in pairs if value is not None]
