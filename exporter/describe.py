@@ -70,6 +70,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
             "kind": findings.source.kind,
             "sha256": (findings.origin or findings.checkpoint).sha256,
             "parameters": conversion.parameters,
+            "opening": findings.checkpoint.opening.told(),
         },
         "signature": conversion.signature.to_json(),
         "preprocessing": _preprocessing(findings.agreement),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from converters.checkpoints.checkpoint import FINISHED as FINISHED_KINDS
 from converters.derive import Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
@@ -18,12 +19,14 @@ from exporter.bundle import abandoned, check_output, finish, staged, write_golde
 from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
+from exporter.finished import adopt, targets_from
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, Shelf
+from exporter.selfcheck import write_selfcheck
 from exporter.shipping.baking import baked
 from exporter.shipping.profiles import batch_of, settled
 from exporter.shipping.ship import Shipment, check_names, ship
@@ -57,7 +60,8 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     options = settled(options)
     targets = targets_of(options)
     agreed = Agreed(Terms.of(options))
-    source = find_source(given, options.build, options.seed)
+    source = find_source(given, options.build, options.seed, options.opening)
+    targets = targets_from(source.kind, targets, options)
     check_output(output, force=options.force)
 
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging:
@@ -70,7 +74,8 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
         how = _convert_options(targets, options, log, checks)
         shelf = _shelf(output, staging, options)
-        makers = Makers(calibrating.ready, float32=shelf.around_convert)
+        finished = checkpoint.kind in FINISHED_KINDS
+        makers = Makers(calibrating.ready, float32=adopt if finished else shelf.around_convert)
         finishing = Finishing(partial(batch_of, options=options), agreed.stamp, shelf.note_stamped)
         derived = convert_batches(checkpoint, staging, how, (makers, finishing), share("convert"))
         conversion = derived.conversion
@@ -87,22 +92,25 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
         shipping = ship(options, Shipment(checkpoint.name, derived, agreed.contract, agreement, log), staging)
-        remove_hidden(staging)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
+        remove_hidden(staging)
         made = Made(conversion, calibrating.data, rescues)
-        details = artifact_details(made, checkpoint.path, options, log)
+        details = artifact_details(made, checkpoint, options, log)
         findings = Findings(
             source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped,
             agreed.contract, shipping, origin,
         )
-        manifest = finish(staging, describe(findings, staging, options))
+        described = describe(findings, staging, options)
+        if options.selfcheck:
+            write_selfcheck(staging, described, options.tolerances)
+        manifest = finish(staging, described)
 
     _required_devices(latency, options, output)
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
 
 
 def _shelf(output: Path, staging: Path, options: RunOptions) -> Shelf:
-    if options.no_cache:
+    if options.no_cache or options.opening.runs_code:  # what such code depends on has no digest
         return Shelf(None, None)
     return Shelf(output, options.cache, abandoned(output, staging), staging / FINISHED)
 
@@ -148,6 +156,7 @@ def _compare_options(staging: Path, options: RunOptions) -> CompareOptions:
     return CompareOptions(
         inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
         limits=options.limits, log=staging / LOG, tolerances=options.tolerances, fixed_batch=options.batch,
+        opening=options.opening,
     )  # fmt: skip
 
 

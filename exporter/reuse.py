@@ -152,7 +152,7 @@ class Shelf:
 
     def _in_abandoned(self, key: str, name: str) -> Iterator[Entry | None]:
         for staging in self.abandoned:
-            for folder in (staging, staging / HIDDEN):
+            for folder in (staging, *staging.glob(f"{HIDDEN}*")):
                 yield _read_entry(staging / FINISHED / f"{key}.json", key, folder)
 
 
@@ -204,6 +204,7 @@ def key_of(checkpoint: Checkpoint, target: Target, options: ConvertOptions) -> s
     document = {
         "source": checkpoint.sha256, "kind": checkpoint.kind.value, "name": checkpoint.name, "target": str(target),
         "batch": options.batch, "opset": options.opset, "allow_flex": options.allow_flex,
+        "opening": checkpoint.opening.told(),
         "versions": {name: version(name) for name in _MAKERS},
     }  # fmt: skip
     return hashlib.sha256(canonical(document)).hexdigest()

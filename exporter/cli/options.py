@@ -31,7 +31,15 @@ def output_options(function: Command) -> Command:
 
 def source_options(function: Command) -> Command:
     """What `export` and `run` share: what to make of SOURCE, and where."""
+    function = opening_options(function)
     for option in reversed(_SOURCE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def opening_options(function: Command) -> Command:
+    """How a source is opened; `exporter.cli.opening.opening_of` makes an Opening of them."""
+    for option in reversed(_OPENING_OPTIONS):
         function = option(function)
     return function
 
@@ -140,5 +148,22 @@ _SOURCE_OPTIONS = (
     click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Conversions at a time."),
     click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Share finished artifacts here."),
     click.option("--no-cache", is_flag=True, help="Make everything afresh."),
+    click.option("--allow-nonfinite", is_flag=True, help="`run`: let weights pass that hold NaN or infinity."),
     click.option("--force", is_flag=True, help="Replace what is in DIR; what is not ours is kept beside it."),
+)  # fmt: skip
+
+_OPENING_OPTIONS = (
+    click.option("--signature", metavar="NAME", help="For SavedModels with several signatures: which one."),
+    click.option("--custom-objects", multiple=True, metavar="MODULE[:NAME]",
+                 help="Where custom classes are found: an import path or a .py file. RUNS its code, in workers only."),
+    click.option("--model-code", metavar="MODULE:FUNCTION",
+                 help="For weights files: a function that builds the model. RUNS its code, in workers only."),
+    click.option("--replace", "replacements", multiple=True, metavar="LAYER=rescaling:SCALE[,OFFSET]",
+                 help="Take a layer (a Lambda) for x * SCALE + OFFSET; what it stores is not run."),
+    click.option("--allow-unsafe", is_flag=True,
+                 help="RUN Python code stored in the file (Lambda); take operations that the scan refuses."),
+    click.option("--graph-input", "graph_inputs", multiple=True, metavar="NODE[=batch,H,W,C]",
+                 help="For frozen graphs: an input, and its shape where the graph has none. [placeholders]"),
+    click.option("--graph-output", "graph_outputs", multiple=True, metavar="NODE",
+                 help="For frozen graphs: an output. [nodes that nothing uses]"),
 )  # fmt: skip
