@@ -14,7 +14,6 @@ from pathlib import Path
 from converters.derive import Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
-from converters.stamping import stamped
 from exporter.bundle import abandoned, check_output, finish, staged, write_golden
 from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
@@ -68,17 +67,14 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         log = staging / LOG
         log.touch()
         share = _shares(options, progress)
-        checkpoint = origin = open_source(source, Path(scratch), log, share("build"))
-        if options.bake_preprocess:
-            checkpoint = baked(origin, options, Path(scratch), log)
+        origin = open_source(source, Path(scratch), log, share("build"))
+        checkpoint = baked(origin, options, Path(scratch), log) if options.bake_preprocess else origin
         calibrating = Calibrating(targets, options, Path(scratch), log)
         checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
         how = _convert_options(targets, options, log, checks)
         shelf = _shelf(output, staging, options)
         makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
-        finishing = Finishing(
-            partial(batch_of, options=options), lambda artifact: stamped(artifact, agreed.contract), shelf.note_stamped
-        )
+        finishing = Finishing(partial(batch_of, options=options), agreed.stamp, shelf.note_stamped)
         derived = convert_batches(checkpoint, staging, how, (makers, finishing), share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)

@@ -11,6 +11,7 @@ from converters.isolation import Limits
 from exporter.cli.build import parse_shape
 from exporter.cli.console import Console
 from exporter.cli.opening import opening_of
+from exporter.manifest import Manifest
 from exporter.models.settings import split_assignments
 from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions
 from exporter.pipeline import Outcome, run
@@ -84,6 +85,8 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
         for gate in artifact.more().get("gates", ()):
             if not gate["passed"]:
                 console.say(f"{artifact.path}: {gate['gate']}: {gate['reason']}")
+    for line in _shipped(manifest):
+        console.say(line)
     if unmet := manifest.recommended.get("unmet"):
         console.say(str(unmet))
     for note in dict.fromkeys(note for row in manifest.verdicts for note in row.notes if note.startswith("Calib")):
@@ -95,3 +98,15 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
         first = f"checkpoint {reference:.1%}, " if isinstance(reference, float) else ""
         console.say(f"Accuracy: {first}{', '.join(accuracies)}.")
     console.say(f"The bundle is {output}; read {output / 'report.html'}.")
+
+
+def _shipped(manifest: Manifest) -> list[str]:
+    """What lies in the profiles' folders, and what delegates do not take."""
+    rows: Any = manifest.shipping or {}
+    lines = [f"Packed for {name}: {name}/." for name in ("server", "microcontroller") if name in rows]
+    for board in rows.get("microcontroller", ()):
+        lines.append(f"{board['artifact']}: begin with a tensor arena of {board['arena']['estimate_bytes']} bytes.")
+    for row in rows.get("mobile", {}).get("usability", ()):
+        if row["verdict"] != "yes":
+            lines.append(f"{row['artifact']}: {row['delegate']}: {row['verdict']}: {row['reason']}")
+    return lines
