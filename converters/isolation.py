@@ -261,9 +261,7 @@ class Worker:
     def _await_group(self) -> None:
         """SIGKILL takes a moment: waits until the last process of the group is gone, for at most a second."""
         for _ in range(100):
-            try:
-                os.killpg(self._process.pid, 0)
-            except (ProcessLookupError, PermissionError):
+            if not _alive(self._process.pid):
                 return
             time.sleep(0.01)
 
@@ -272,6 +270,21 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _alive(group: int) -> bool:
+    """Does a process of the group still run? Zombies do not: what a sandbox leaves may wait for its reaper for ever."""
+    import psutil
+
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def run_step(
