@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.checkpoints.ranges import Range
 from converters.derive import Makers, convert_all
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
+from converters.signature import Signature
 from exporter.bundle import abandoned, check_output, finish, staged, write_golden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
@@ -23,7 +25,7 @@ from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, HIDDEN, Shelf
-from exporter.selfcheck import write_selfcheck
+from exporter.selfcheck import refuse_names, write_selfcheck
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -103,8 +105,16 @@ def _convert_options(
 ) -> ConvertOptions:
     return ConvertOptions(
         targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, jobs=options.jobs,
-        limits=options.limits, log=log, on_loaded=calibrating.on_loaded,
+        limits=options.limits, log=log,
+        on_loaded=lambda signature, ranges: _check(signature, ranges, options, calibrating),
     )  # fmt: skip
+
+
+def _check(signature: Signature, ranges: dict[str, Range], options: RunOptions, calibrating: Calibrating) -> None:
+    """What the user gave, against what the source turns out to be: before anything is converted."""
+    if options.selfcheck and options.judge:
+        refuse_names((*signature.input_names, *signature.output_names))
+    calibrating.on_loaded(signature, ranges)
 
 
 def _something_was_made(conversion: Conversion) -> None:
