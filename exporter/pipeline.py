@@ -25,7 +25,7 @@ from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, Shelf
-from exporter.selfcheck import write_selfcheck
+from exporter.selfcheck import refuse_names, write_selfcheck
 from exporter.shipping.baking import baked
 from exporter.shipping.profiles import batch_of, settled
 from exporter.shipping.ship import Shipment, check_names, ship
@@ -70,7 +70,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         origin = open_source(source, Path(scratch), log, share("build"))
         checkpoint = baked(origin, options, Path(scratch), log) if options.bake_preprocess else origin
         calibrating = Calibrating(targets, options, Path(scratch), log)
-        checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
+        checks = partial(_check, options=options, name=checkpoint.name, agreed=agreed, calibrating=calibrating)
         how = _convert_options(targets, options, log, checks)
         shelf = _shelf(output, staging, options)
         makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
@@ -122,12 +122,12 @@ def _convert_options(
     )  # fmt: skip
 
 
-def _check(
-    loaded: Conversion, agreed: Agreed, calibrating: Calibrating, named: tuple[tuple[str, ...], str]
-) -> None:
+def _check(loaded: Conversion, options: RunOptions, name: str, agreed: Agreed, calibrating: Calibrating) -> None:
     """What the user gave, against what the source turns out to be: before anything is converted."""
     agreed.on_loaded(loaded)
-    check_names(*named, agreed.contract)
+    check_names(options.profiles, name, agreed.contract)
+    if options.selfcheck and options.judge and loaded.signature is not None:
+        refuse_names((*loaded.signature.input_names, *loaded.signature.output_names))
     calibrating.contract = agreed.contract
     calibrating.on_loaded(loaded)
 
