@@ -33,8 +33,8 @@ _CALIBRATING = {"inputs", "input_range"}
 def command(*, source: str, output: Path, rescue: bool, console: Console, **chosen: Any) -> int:
     """Convert a checkpoint, without judging or timing the result.
 
-    SOURCE is a .keras or .h5 file, a SavedModel folder, a weights file with --architecture, or a name of
-    `edgeport models`.
+    SOURCE is a .keras or .h5 file of any Keras, a SavedModel folder, a frozen .pb graph, a .tflite or .onnx file,
+    weights (.weights.h5, TensorFlow checkpoint) with --architecture or --model-code, or a name of `edgeport models`.
     """
     from exporter.cli.running import run_and_show
 
