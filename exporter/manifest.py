@@ -161,8 +161,10 @@ class TimingRow(_Row):
     threads: int | None = None
     batch: int | None = None
     boundary: str | None = None
+    variant: str | None = None
     p50_ms: Interval | None = None
     p90_ms: Interval | float | None = None
+    p95_ms: Interval | float | None = None
     p99_ms: Interval | float | None = None
     min_ms: float | None = None
     throughput: float | None = None

@@ -31,9 +31,9 @@ from exporter.shipping.profiles import batch_of, settled
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Agreed, Terms
 from exporter.sources import find_source, open_source
+from exporter.timing import time_artifacts
 from validate.agreement import Agreement, CompareOptions, compare
-from validate.latency import Latency, MeasureOptions, measure
-from validate.latency.host import physical_cores
+from validate.latency import Latency
 
 Progress = Callable[[str, float], None]
 
@@ -160,13 +160,7 @@ def _compare_options(staging: Path, options: RunOptions) -> CompareOptions:
 
 def _time(conversion: Conversion, staging: Path, options: RunOptions, progress: Progress) -> Latency:
     """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
-    golden = staging / GOLDEN
-    measure_options = MeasureOptions(
-        devices=tuple(dict.fromkeys([*options.devices, *options.require])), batches=(options.batch or 1,),
-        max_seconds=options.max_seconds, seed=options.seed, golden=golden if golden.is_file() else None,
-        limits=options.limits, log=staging / LOG, threads=options.threads or (physical_cores(),),
-    )  # fmt: skip
-    latency = measure([a.path for a in conversion.artifacts], measure_options, progress)
+    latency = time_artifacts(conversion, staging, options, staging / LOG, progress)
     latency.save_samples(staging / LATENCY)
     return latency
 

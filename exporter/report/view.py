@@ -217,7 +217,7 @@ def facts(manifest: Manifest) -> Table:
         ("made", manifest.created), ("tool", f"{manifest.tool.name} {manifest.tool.version}"),
         *_flat(source.opening, "opened with"), *_flat(manifest.recommended, "recommended"),
         *_flat(manifest.preprocessing, "preprocessing"),
-        *_flat({k: v for k, v in manifest.environment.items() if k not in {"profiles", "controls"}}, ""),
+        *_flat({k: v for k, v in manifest.environment.items() if k not in {"profiles", "peaks", "controls"}}, ""),
     ]  # fmt: skip
     rows = [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in pairs if value is not None]
     return _table("Source and environment", (Column("What"), Column("Value")), rows)
@@ -237,7 +237,7 @@ def tables(manifest: Manifest) -> list[Table]:
 
 
 def profiles(manifest: Manifest) -> list[Table]:
-    """Where the time goes, by kind and by Keras layer, of every artifact that `bench --profile` looked into."""
+    """Where the time goes, by kind and by Keras layer, of every artifact that `--profile-ops` looked into."""
     found: Any = manifest.environment.get("profiles") or []
     columns = ("us", "Share", "Million multiply-adds", "Operations")
     result = []
