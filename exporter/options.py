@@ -64,6 +64,7 @@ class RunOptions:
         no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
         command: the argument vector, for the manifest.
+        source_name: what the manifest calls the source; None is as it was given.
     """
 
     formats: tuple[str, ...] = DEFAULT_FORMATS
@@ -98,3 +99,4 @@ class RunOptions:
     time: bool = True
     build: BuildChoices = field(default_factory=BuildChoices)
     command: tuple[str, ...] = ()
+    source_name: str | None = None

@@ -8,16 +8,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.derive import Makers, convert_all
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
-from exporter.bundle import check_output, finish, staged, write_golden
+from exporter.bundle import check_output, finish, staged, write_answers, write_golden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
-from exporter.manifest import GOLDEN, Manifest
+from exporter.manifest import ANSWERS, GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
@@ -51,6 +51,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     """
     targets = targets_of(options)
     source = find_source(given, options.build, options.seed)
+    source = replace(source, given=options.source_name or given)
     check_output(output, force=options.force)
 
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging:
@@ -74,6 +75,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             agreement, rescues = rescue_missed(derived, agreement, case, options)
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
+            write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in agreement.verdicts})
         shutil.rmtree(staging / ".float32", ignore_errors=True)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         made = Made(conversion, calibrating.data, rescues)

@@ -8,6 +8,7 @@ from converters.artifact import digest_file
 from converters.errors import IntegrityError
 from exporter.bundle.checking import EXEMPT, artifact_mismatch, is_safe
 from exporter.bundle.disk import irregular, sync_tree, translated, walk, write_file
+from exporter.bundle.gathering import gather
 from exporter.bundle.staging import locked
 from exporter.manifest import GOLDEN, MANIFEST, FileRow, Manifest
 from exporter.manifest_file import load
@@ -56,7 +57,7 @@ def rewrite_reports(folder: Path) -> Manifest:
 
 def _with_reports(folder: Path, manifest: Manifest, rows: dict[str, FileRow]) -> Manifest:
     golden = tuple(row for name, row in rows.items() if name == GOLDEN)
-    for name, text in render(manifest.with_files(golden)).items():
+    for name, text in render(manifest.with_files(golden), gather(folder, manifest, rows)).items():
         write_file(folder / name, text.encode())
         rows[name] = _row(folder, name)
     return manifest.with_files(tuple(rows.values()))
