@@ -1,4 +1,7 @@
-"""The worker's side of `converters.isolation`: `python -I -m converters._worker TARGET READ_FD WRITE_FD PARENT_PID`."""
+"""The worker's side of `converters.isolation`: `python -I -m converters._worker TARGET READ_FD WRITE_FD PARENT_PID`.
+
+PARENT_PID is 0 in a sandbox, whose processes have numbers of their own.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we could ask
+        if parent and os.getppid() != parent:  # it died before we could ask
             os._exit(1)
 
 

@@ -18,11 +18,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from converters import sandbox
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, error_from_json
 
 Message = dict[str, Any]
@@ -30,6 +31,7 @@ EventHandler = Callable[[Message], None]
 
 _GRACE_S = 3.0
 _POLL_S = 0.2
+_SIGNALLED = 128
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ class Channel:
         self._open: tuple[int, ...] = (read_fd, write_fd)
         self._buffer = b""
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Writes one document. Raises BrokenPipeError when the other end is gone."""
+    def send(self, message: Mapping[str, Any]) -> None:  # raises BrokenPipeError when the other end is gone
         data = memoryview(json.dumps(message).encode() + b"\n")
         while data:
             data = data[os.write(self._write_fd, data) :]
@@ -108,11 +109,12 @@ class Worker:
         request: the JSON document that the function is given.
         step: the name of the step, for messages.
         log: file that stdout and stderr are appended to; None discards them.
+        writable: folders beside edgeport's own that the worker may write to, where it runs in a sandbox.
     """
 
     def __init__(
         self, target: str, request: Mapping[str, Any], *, step: str, limits: Limits = Limits(),
-        log: Path | None = None, env: Mapping[str, str] | None = None,
+        log: Path | None = None, env: Mapping[str, str] | None = None, writable: Sequence[Path] = (),
     ) -> None:  # fmt: skip
         self.step = step
         self.peak_rss_bytes = 0
@@ -120,24 +122,34 @@ class Worker:
         self._started = time.monotonic()
         self._over_memory = False
         self._scratch = tempfile.mkdtemp(prefix="edgeport-")
+        self._sandboxed = sandbox.current() == sandbox.BUBBLEWRAP
         child_read, parent_write = os.pipe()
         parent_read, child_write = os.pipe()
         try:
-            self._process = self._spawn(target, (child_read, child_write), log, dict(env or worker_environment()))
+            command = self._command(target, (child_read, child_write))
+            environment = dict(env or worker_environment())
+            if self._sandboxed:
+                gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
+                command = sandbox.wrapped(command, request, (Path(self._scratch), *writable), gpu=gpu)
+                environment["TMPDIR"] = self._scratch
+            self._process = self._spawn(command, (child_read, child_write), log, environment)
         finally:
-            os.close(child_read)
-            os.close(child_write)
+            for fd in (child_read, child_write):
+                os.close(fd)
         self._channel = Channel(parent_read, parent_write)
         if limits.memory_bytes is not None:
             threading.Thread(target=self._watch_memory, daemon=True).start()
         with contextlib.suppress(BrokenPipeError):
             self._channel.send(request)
 
+    def _command(self, target: str, fds: tuple[int, int]) -> list[str]:
+        parent = 0 if self._sandboxed else os.getpid()  # in a sandbox it is bubblewrap that dies with us
+        return [sys.executable, "-I", "-m", "converters._worker", target, *map(str, fds), str(parent)]
+
     def _spawn(
-        self, target: str, fds: tuple[int, int], log: Path | None, env: dict[str, str]
+        self, command: list[str], fds: tuple[int, int], log: Path | None, env: dict[str, str]
     ) -> subprocess.Popen[bytes]:
         env["KERAS_HOME"] = str(Path(self._scratch) / "keras")
-        command = [sys.executable, "-I", "-m", "converters._worker", target, str(fds[0]), str(fds[1]), str(os.getpid())]
         with contextlib.ExitStack() as stack:
             out: Any = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
             return subprocess.Popen(
@@ -191,10 +203,11 @@ class Worker:
 
     def _death(self) -> EdgeportError:
         """Why the worker is gone, as the error that fits."""
-        try:
+        code = 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            code = 0
+        if self._sandboxed and code > _SIGNALLED:
+            code = _SIGNALLED - code  # bubblewrap tells a signal as shells do
         self.close()
         if self._over_memory:
             limit = (self._limits.memory_bytes or 0) / 2**20
@@ -237,10 +250,8 @@ class Worker:
         """Ends the worker and everything it started; safe to call twice."""
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GRACE_S)
-            except subprocess.TimeoutExpired:
-                pass
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._await_group()
@@ -250,9 +261,7 @@ class Worker:
     def _await_group(self) -> None:
         """SIGKILL takes a moment: waits until the last process of the group is gone, for at most a second."""
         for _ in range(100):
-            try:
-                os.killpg(self._process.pid, 0)
-            except (ProcessLookupError, PermissionError):
+            if not _alive(self._process.pid):
                 return
             time.sleep(0.01)
 
@@ -263,9 +272,25 @@ class Worker:
         self.close()
 
 
+def _alive(group: int) -> bool:
+    """Does a process of the group still run? Zombies do not: what a sandbox leaves may wait for its reaper for ever."""
+    import psutil
+
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
 def run_step(
     target: str, request: Mapping[str, Any], *, step: str, limits: Limits = Limits(),
     log: Path | None = None, env: Mapping[str, str] | None = None, on_event: EventHandler | None = None,
+    writable: Sequence[Path] = (),
 ) -> Message:  # fmt: skip
     """Runs `module:function` in a worker and returns its result document.
 
@@ -274,7 +299,7 @@ def run_step(
     Raises:
         EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when the worker died.
     """
-    with Worker(target, request, step=step, limits=limits, log=log, env=env) as worker:
+    with Worker(target, request, step=step, limits=limits, log=log, env=env, writable=writable) as worker:
         while True:
             message = worker.receive()
             if "event" in message:

@@ -23,7 +23,7 @@ def lean_backend() -> Iterator[None]:
 
     replacements = {
         (backend, "reshape"): _lean_reshape, (backend, "matmul"): _lean_matmul, (tf, "einsum"): _lean_einsum,
-        (nn, "conv"): _plain_grouped,
+        (nn, "conv"): _plain_conv, (nn, "batch_normalization"): _lean_normalization,
     }  # fmt: skip
     originals = {place: getattr(*place) for place in replacements}
     for place, replacement in replacements.items():
@@ -48,18 +48,33 @@ def _lean_reshape(original: Callable[..., Any]) -> Callable[..., Any]:
     return reshape
 
 
-def _plain_grouped(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Keras wraps grouped convolutions in an XLA function that no format can look into; TensorFlow runs them plain."""
+def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
+    """TensorFlow's own convolution where it can do it.
+
+    Keras wraps grouped convolutions in an XLA function that no format can look into, and takes a detour of Python for
+    the others that costs as much as the operation's whole tracing.
+    """
     import tensorflow as tf
 
     def conv(inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None,
              dilation_rate: Any = 1) -> Any:  # fmt: skip
+        if data_format == "channels_last" and len(inputs.shape) == 4:
+            return tf.nn.conv2d(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
         grouped = data_format == "channels_last" and inputs.shape[-1] != kernel.shape[-2]
         if grouped and len(inputs.shape) < 5:  # the three-dimensional kernel does need XLA
             return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
         return original(inputs, kernel, strides, padding, data_format, dilation_rate)
 
     return conv
+
+
+def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Over the last axis vectors broadcast as they are; Keras reshapes all four of them first."""
+
+    def batch_normalization(x: Any, mean: Any, variance: Any, axis: int, *others: Any, **named: Any) -> Any:
+        return original(x, mean, variance, -1 if axis == len(x.shape) - 1 else axis, *others, **named)
+
+    return batch_normalization
 
 
 def _lean_matmul(original: Callable[..., Any]) -> Callable[..., Any]:

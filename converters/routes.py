@@ -78,6 +78,7 @@ class ConvertOptions:
         log: file for what the frameworks say.
         on_loaded: told of the signature and the input ranges as soon as they are known; what it raises ends the
             conversion before anything is made.
+        on_made: told of the conversion after each artifact that is whole on disk, its newest the last.
     """
 
     targets: tuple[Target, ...]
@@ -88,6 +89,7 @@ class ConvertOptions:
     limits: Limits = field(default_factory=Limits)
     log: Path | None = None
     on_loaded: Callable[[Signature, dict[str, Range]], None] | None = None
+    on_made: Callable[[Conversion], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,8 @@ class _Job:
             path, target.format, target.precision, Signature.from_json(event["signature"]),
             road=event["road"], notes=tuple(event["notes"]),
         ))  # fmt: skip
+        if self._options.on_made:
+            self._options.on_made(self.conversion)
         return None
 
 

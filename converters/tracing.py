@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         batch: the fixed batch size; None leaves the batch dynamic.
 
     Raises:
-        RefusedError: the model's Python code cannot be traced into a graph.
+        RefusedError: the model's Python code cannot be traced into a graph, or gives another one every time.
         StepError: TensorFlow fails while it traces.
     """
     import tensorflow as tf
@@ -52,8 +53,13 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         return {name: tf.identity(value, name=f"output_{name_index[name]}")
                 for name, value in zip(names, results, strict=True)}  # fmt: skip
 
+    def traced() -> Any:
+        return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
+
     try:
-        concrete = tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
+        concrete = traced()
+        if _has_foreign_code(loaded.model):
+            _check_repeats(concrete, traced())
     except (TypeError, NotImplementedError) as cause:
         raise RefusedError(f"The model cannot be traced into a graph ({_first_line(cause)}).",
                            next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
@@ -63,6 +69,36 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
                         next_step="Call the model on a batch in Keras first: it has to run there.",
                         step="trace") from cause  # fmt: skip
     return Traced(_owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete))
+
+
+def _has_foreign_code(model: Any) -> bool:
+    """Is there a layer that neither Keras nor edgeport wrote?"""
+    ours = ("keras.", "converters.", "exporter.")
+    layers = model._flatten_layers() if model is not None else ()
+    return any(not f"{type(layer).__module__}.".startswith(ours) for layer in layers)
+
+
+def _check_repeats(first: Any, second: Any) -> None:
+    """A second trace must give the same graph: Python that counts calls or draws numbers would be frozen into it."""
+    graphs = [concrete.graph.as_graph_def() for concrete in (first, second)]
+    for one, other in itertools.zip_longest(*(graph.node for graph in graphs)):
+        if one is None or other is None or _said(one) != _said(other):
+            name = (one or other).name
+            raise RefusedError(
+                f"Two traces of the model differ (first at `{name}`): what it computes depends on Python state.",
+                next_step="Keep what changes in a variable or an input instead: a file can hold only one trace.",
+                step="trace",
+            )  # fmt: skip
+
+
+def _said(node: Any) -> bytes:
+    """The node as bytes, without the names of functions that it calls: TensorFlow numbers them anew every time."""
+    plain = type(node)()
+    plain.CopyFrom(node)
+    for name in [name for name, value in node.attr.items() if value.HasField("func")]:
+        del plain.attr[name]
+    said: bytes = plain.SerializeToString(deterministic=True)
+    return said
 
 
 def _owner(loaded: Loaded, concrete: Any) -> Any:

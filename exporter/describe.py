@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from converters import sandbox
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.formats import Precision
@@ -73,6 +74,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         | ({"dropped": findings.dropped} if findings.dropped else {}),
         "environment": {
             "host": latency.host if latency else host_facts(),
+            "isolation": sandbox.current(),
             **({"noise": timed["noise"], "controls": timed["controls"]} if latency else {}),
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

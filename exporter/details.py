@@ -30,8 +30,8 @@ class Made:
 def artifact_details(made: Made, checkpoint: Path, options: RunOptions, log: Path) -> Details:
     """Further fields of the artifacts' rows: `calibration`, `integer`, `rescue` and `gates`."""
     details: Details = {}
-    layers = layer_names(checkpoint)
     reports = count_all(made.conversion.artifacts, options.limits, log)
+    layers = layer_names(checkpoint) if reports else ()
     for artifact in made.conversion.artifacts:
         name, row = artifact.path.name, {}
         calibrated = artifact.precision in CALIBRATED

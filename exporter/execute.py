@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
 from converters.isolation import Channel, Limits, run_step
 from exporter.bundle import Problem, read_golden
@@ -108,6 +109,7 @@ def run_golden(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
 
 def _run(folder: Path, artifact: ArtifactRow, limits: Limits) -> dict[str, Array]:
+    check(folder / artifact.path)
     with tempfile.TemporaryDirectory(prefix="edgeport-verify-") as scratch:
         outputs = Path(scratch) / _OUTPUTS
         request = {

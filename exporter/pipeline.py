@@ -14,7 +14,7 @@ from pathlib import Path
 from converters.derive import Makers, convert_all
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
-from exporter.bundle import check_output, finish, staged, write_answers, write_golden
+from exporter.bundle import abandoned, check_output, finish, staged, write_answers, write_golden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
 from exporter.manifest import ANSWERS, GOLDEN, Manifest
@@ -22,7 +22,7 @@ from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
-from exporter.reuse import Shelf
+from exporter.reuse import FINISHED, HIDDEN, Shelf
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -50,8 +50,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             (the bundle is written all the same).
     """
     targets = targets_of(options)
-    source = find_source(given, options.build, options.seed)
-    source = replace(source, given=options.source_name or given)
+    source = replace(find_source(given, options.build, options.seed), given=options.source_name or given)
     check_output(output, force=options.force)
 
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging:
@@ -61,7 +60,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         checkpoint = open_source(source, Path(scratch), log, share("build"))
         calibrating = Calibrating(targets, options, Path(scratch), log)
         how = _convert_options(targets, options, log, calibrating)
-        shelf = Shelf(None if options.no_cache else output, None if options.no_cache else options.cache)
+        shelf = _shelf(output, staging, options)
         makers = Makers(calibrating.ready, float32=shelf.around_convert)
         derived = convert_all(checkpoint, staging, how, makers, share("convert"))
         conversion = derived.conversion
@@ -76,7 +75,8 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
             write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in agreement.verdicts})
-        shutil.rmtree(staging / ".float32", ignore_errors=True)
+        for folder in (HIDDEN, FINISHED):
+            shutil.rmtree(staging / folder, ignore_errors=True)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         made = Made(conversion, calibrating.data, rescues)
         details = artifact_details(made, checkpoint.path, options, log)
@@ -87,6 +87,12 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
 
     _required_devices(latency, options, output)
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
+
+
+def _shelf(output: Path, staging: Path, options: RunOptions) -> Shelf:
+    if options.no_cache:
+        return Shelf(None, None)
+    return Shelf(output, options.cache, abandoned(output, staging), staging / FINISHED)
 
 
 def _convert_options(

@@ -1,7 +1,8 @@
 """Artifacts that were made before from the same source, options and versions: found by key, checked by digest, copied.
 
-Per bundle by default: what the bundle that is about to be replaced holds. `--cache DIR` shares them between bundles;
-`--no-cache` makes everything afresh. Copies are reflinks where the file system has them, never hard links.
+Per bundle by default: what the bundle that is about to be replaced holds, and what a run that was killed had finished.
+`--cache DIR` shares them between bundles; `--no-cache` makes everything afresh. Copies are reflinks where the file
+system has them, never hard links.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,12 +26,15 @@ from converters.errors import IntegrityError
 from converters.formats import artifact_name
 from converters.routes import Conversion, ConvertOptions, Progress, Target, convert
 from converters.signature import Signature
+from exporter.bundle.disk import write_file
 from exporter.manifest import MANIFEST, canonical
 from exporter.manifest_file import load
 
 _MAKERS = ("edgeport", "tensorflow", "keras", "tf2onnx", "onnx", "numpy")
 _FICLONE = 0x40049409  # linux/fs.h
 _ENTRY = "artifact.json"
+FINISHED, HIDDEN = ".finished", ".float32"
+"""Folders in staging: notes of what is finished, and float32 files that nobody asked for but others are made from."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,14 @@ class Shelf:
     Attributes:
         bundle: the bundle that is about to be replaced; None does not look there.
         cache: a folder shared between bundles; None has none.
+        abandoned: staging folders of runs that were killed.
+        finished: where to note what is finished, for the run after one that is killed; None notes nothing.
     """
 
     bundle: Path | None
     cache: Path | None
+    abandoned: tuple[Path, ...] = ()
+    finished: Path | None = None
     reused: set[str] = field(default_factory=set)
 
     def around_convert(
@@ -66,7 +74,8 @@ class Shelf:
         missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
         if ready.signature is not None and not missing.targets and options.on_loaded:
             options.on_loaded(ready.signature, ready.ranges)
-        made = convert(checkpoint, folder, missing, progress)
+        noting = replace(missing, on_made=lambda made: self._note(checkpoint, options, made))
+        made = convert(checkpoint, folder, noting, progress)
         self.keep(checkpoint, options, made)
         return merged(ready, made, options.targets)
 
@@ -96,18 +105,23 @@ class Shelf:
             part = self.cache / f".part-{secrets.token_hex(8)}"
             part.mkdir(parents=True)
             copy_artifact(artifact, part / artifact.path.name)
-            document = {
-                "artifact": artifact.to_json(artifact.path.parent), "signature": conversion.signature.to_json(),
-                "parameters": conversion.parameters, "reuse": reuse_row(artifact, conversion, key),
-            }  # fmt: skip
-            (part / _ENTRY).write_text(json.dumps(document))
+            (part / _ENTRY).write_text(json.dumps(_document(artifact, conversion, key)))
             try:
                 part.rename(self.cache / key)
             except OSError:  # another run was first: its entry is as good
                 shutil.rmtree(part, ignore_errors=True)
 
+    def _note(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
+        """Writes down beside the newest artifact what a later run must know of it."""
+        if self.finished is None:
+            return
+        artifact = conversion.artifacts[-1]
+        key = key_of(checkpoint, Target.of(artifact), options)
+        self.finished.mkdir(exist_ok=True)
+        write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, conversion, key)).encode())
+
     def _find(self, key: str, name: str) -> Entry | None:
-        found = (self._in_bundle(key, name), self._in_cache(key, name))
+        found = (self._in_bundle(key, name), self._in_cache(key, name), *self._in_abandoned(key, name))
         return next((e for e in found if e is not None and digest(e.artifact.path) == e.artifact.sha256), None)
 
     def _in_bundle(self, key: str, name: str) -> Entry | None:
@@ -127,15 +141,30 @@ class Shelf:
         return _entry(document, key, self.bundle)
 
     def _in_cache(self, key: str, name: str) -> Entry | None:
-        folder = None if self.cache is None else self.cache / key
-        if folder is None or not (folder / _ENTRY).is_file():
-            return None
-        try:
-            document: dict[str, Any] = json.loads((folder / _ENTRY).read_text())
-        except ValueError:
-            return None
-        entry = _entry(document, key, folder)
-        return entry if entry is not None and entry.artifact.path.exists() else None
+        return None if self.cache is None else _read_entry(self.cache / key / _ENTRY, key, self.cache / key)
+
+    def _in_abandoned(self, key: str, name: str) -> Iterator[Entry | None]:
+        for staging in self.abandoned:
+            for folder in (staging, staging / HIDDEN):
+                yield _read_entry(staging / FINISHED / f"{key}.json", key, folder)
+
+
+def _document(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
+    assert conversion.signature is not None
+    return {
+        "artifact": artifact.to_json(artifact.path.parent), "signature": conversion.signature.to_json(),
+        "parameters": conversion.parameters, "reuse": reuse_row(artifact, conversion, key),
+    }  # fmt: skip
+
+
+def _read_entry(file: Path, key: str, folder: Path) -> Entry | None:
+    """The entry that `file` describes and whose artifact lies in `folder`; None where either is not there."""
+    try:
+        document: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    entry = _entry(document, key, folder)
+    return entry if entry is not None and entry.artifact.path.exists() else None
 
 
 def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:

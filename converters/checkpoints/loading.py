@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.quick import import_keras, quick_loading
 from converters.checkpoints.rewrites import channels_last_backend, make_plain
 from converters.errors import RefusedError, StepError
 from converters.signature import BATCH, Dimension, Signature, TensorSpec, unique_names
@@ -53,6 +54,7 @@ def load(checkpoint: Checkpoint) -> Loaded:
             Keras does not know.
         StepError: the weights do not fit the architecture.
     """
+    import_keras()
     if checkpoint.kind is SourceKind.WEIGHTS_H5:
         raise RefusedError(
             f"{checkpoint.path} holds weights only, no architecture.",
@@ -75,7 +77,8 @@ def _load_keras(checkpoint: Checkpoint) -> Loaded:
 
     path = checkpoint.path
     try:
-        model = _open_keras(checkpoint)
+        with quick_loading():
+            model = _open_keras(checkpoint)
     except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as cause:
         raise _load_error(checkpoint, cause) from cause
     if not isinstance(model, keras.Model):

@@ -24,6 +24,14 @@ DTYPES: dict[int, str] = dict(enumerate((
 """TensorProto.DataType."""
 
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
+RUNTIME_DOMAINS = frozenset({
+    "com.microsoft", "com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc",
+})  # fmt: skip
+"""What ONNX Runtime registers by itself; operations of any other domain are code that somebody would have to load."""
+
+COMPILED_OPS = frozenset({"com.microsoft::EPContext"})
+"""A program compiled for one device, inside the model or in a file that it names: no reader can tell what it does."""
+
 STANDARD_DOMAINS = DEFAULT_DOMAINS | {"ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training"}
 
 _BITS = {"uint4": 4, "int4": 4, "float4_e2m1": 4, "uint2": 2, "int2": 2, "float6_e2m3": 6, "float6_e3m2": 6}
@@ -73,6 +81,11 @@ class OnnxFacts:
     initializers: list[Initializer] = field(default_factory=list)
     zero_point_dtypes: set[str] = field(default_factory=set)
     external_files: list[str] = field(default_factory=list)
+
+    @property
+    def foreign_ops(self) -> list[str]:
+        """Those of `custom_ops` that ONNX Runtime cannot run by itself, or that hold a compiled program."""
+        return [o for o in self.custom_ops if o in COMPILED_OPS or o.rpartition("::")[0] not in RUNTIME_DOMAINS]
 
     @property
     def opset(self) -> int | None:

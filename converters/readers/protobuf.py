@@ -31,6 +31,8 @@ class Budget:
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
     """The unsigned integer at `at` and the offset behind it; at most ten bytes."""
+    if 0 <= at < len(data) and data[at] < 0x80:  # nearly all numbers are this short
+        return data[at], at + 1
     value = shift = 0
     for position in range(at, min(at + 10, len(data))):
         byte = data[position]

@@ -6,13 +6,13 @@ Field numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.errors import RefusedError
 from converters.readers.facts import MalformedError, TensorFact, WeightFact, mapped, refusing
 from converters.readers.protobuf import Message
+from converters.readers.saved_model_ops import read_ops
 from converters.readers.tensor_bundle import Entry, missing_data, read_bundle
 
 DTYPES: dict[int, str] = {
@@ -25,16 +25,6 @@ DTYPES: dict[int, str] = {
 """tensorflow.DataType; +100 is the reference type of the same."""
 
 VARIABLE_OPS = frozenset({"VarHandleOp", "VariableV2", "Variable"})
-HOST_OPS = frozenset({
-    "ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "WholeFileReaderV2", "TextLineReader",
-    "TextLineReaderV2", "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "TFRecordReader", "TFRecordReaderV2",
-    "LMDBReader", "PyFunc", "PyFuncStateless", "EagerPyFunc", "Save", "SaveSlices", "SaveDataset", "SaveDatasetV2",
-    "LoadDataset", "TextLineDataset", "TFRecordDataset", "TFRecordDatasetV2", "FixedLengthRecordDataset",
-    "FixedLengthRecordDatasetV2", "SqlDataset", "EncodeProto", "DecodeProtoV2",
-})  # fmt: skip
-"""Operations that reach the host's files or Python while the model runs. (RestoreV2 and SaveV2 are every SavedModel's
-own plumbing and are not among them.)"""
-
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 _KERAS_LIST = "_all_variables/"
 _BOOKKEEPING = frozenset({
@@ -58,7 +48,8 @@ class SavedModelFacts:
         tags: of each meta graph.
         signatures: those of the meta graph tagged `serve`, or of the only one. Protobuf maps have no order: by name.
         ops: how often each operation occurs, function bodies included.
-        host_ops: those of HOST_OPS, with the node's name.
+        host_ops: operations that may reach beyond the model (`saved_model_ops`), with the node's name.
+        assets: names of the files under `assets/` that it reads.
         variables: what the checkpoint stores, less optimizer and bookkeeping.
     """
 
@@ -67,6 +58,7 @@ class SavedModelFacts:
     signatures: list[Signature] = field(default_factory=list)
     ops: Counter[str] = field(default_factory=Counter)
     host_ops: list[tuple[str, str]] = field(default_factory=list)
+    assets: list[str] = field(default_factory=list)
     variables: list[WeightFact] = field(default_factory=list)
 
     def signature(self, key: str = "serving_default") -> Signature | None:
@@ -143,27 +135,22 @@ def _read_graph(facts: SavedModelFacts, model: Message) -> None:
         if chosen is None or "serve" in tags:
             chosen = meta
             facts.tensorflow_version = info.text(5) if info is not None else ""
-        _count(facts, meta)
+        ops = read_ops(meta)
+        facts.ops += ops.counts
+        facts.host_ops += ops.unsafe
+        facts.assets += [_asset(asset) for asset in meta.messages(6)]
     if chosen is None:
         raise MalformedError("it has no graph in it")
     entries = sorted(chosen.map(5), key=lambda entry: entry[0])
     facts.signatures = [_signature(key, s) for key, s in entries if key not in _INTERNAL_SIGNATURES]
 
 
-def _count(facts: SavedModelFacts, meta: Message) -> None:
-    graph = meta.message(2)
-    if graph is None:
-        return
-    library = graph.message(2)
-    bodies: list[Iterator[Message]] = [graph.messages(1)]
-    if library is not None:
-        bodies += [function.messages(3) for function in library.messages(1)]
-    for nodes in bodies:
-        for node in nodes:
-            op = node.text(2)
-            facts.ops[op] += 1
-            if op in HOST_OPS:
-                facts.host_ops.append((op, node.text(1)))
+def _asset(asset: Message) -> str:
+    """The name of an asset, which TensorFlow joins to the folder as it is."""
+    name = asset.text(2)
+    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or "\0" in name or ":" in name:
+        raise MalformedError(f"its asset {name!r} lies outside the folder")
+    return name
 
 
 def _signature(key: str, message: Message) -> Signature:

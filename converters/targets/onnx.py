@@ -15,21 +15,18 @@ from converters.targets.onnx_file import skeleton, write_model
 from converters.targets.onnx_fuse import fuse_affine
 from converters.targets.onnx_graph import canonical_model, fold_constants, settle_loops
 from converters.targets.onnx_merge import merge_equal
+from converters.targets.onnx_opset import NEWEST, raised
+from converters.targets.onnx_passes import optimized
 from converters.targets.weights import ordered_outputs, weightless
 from converters.tracing import Traced
 
 DEFAULT_OPSET = 17
-OPSETS = range(13, 19)
-"""tf2onnx 1.17 writes up to opset 18; below 13 quantization has no per-channel form."""
+OPSETS = range(13, NEWEST + 1)
+"""Below 13 quantization has no per-channel form."""
+
+_WRITTEN = 18  # the highest that tf2onnx 1.17 writes; above it ONNX's version converter goes on
 
 _IR_VERSION = 8  # what ONNX 1.13 to 1.15 write: runtimes of old devices refuse newer files
-
-_PASSES = (
-    "optimize_transpose", "fold_constants", "loop_optimizer", "global_pool_optimizer", "remove_identity",
-    "remove_back_to_back",
-)  # fmt: skip
-"""Of tf2onnx's twelve passes those that a float graph gains by. `global_pool_optimizer` may cost a node, but
-GlobalAveragePool has an integer kernel and ReduceMean none. What `merge_duplication` keeps depends on the process."""
 
 WEIGHTLESS, FROZEN = "weightless", "frozen"
 
@@ -53,16 +50,17 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     if opset not in OPSETS:
         raise UsageError(f"Opset {opset} cannot be written.", step="convert",
                          next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.")  # fmt: skip
+    written = min(opset, _WRITTEN)
     graph = None if traced.recurrent else weightless(traced.concrete, traced.signature.output_names)
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]
         inputs, outputs = list(graph.inputs), list(graph.outputs)
-        model = _tf2onnx(graph.definition, [*inputs, *names], outputs, opset)
+        model = _tf2onnx(graph.definition, [*inputs, *names], outputs, written)
         weights = {f"{name}:0": value for name, value in graph.weights.items()}
         road = WEIGHTLESS
     else:
         definition, inputs, outputs = _frozen(traced)
-        model = _tf2onnx(definition, inputs, outputs, opset)
+        model = _tf2onnx(definition, inputs, outputs, written)
         weights, road = {}, FROZEN
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
@@ -72,6 +70,8 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     renames = dict(zip([*inputs, *outputs], [*signature.input_names, *signature.output_names], strict=True))
     finished, initializers = canonical_model(model, constants, renames, outputs)
     _declare(finished, signature)
+    if opset > written:
+        finished, initializers = raised(finished, initializers, opset)
     _check(skeleton(finished, initializers))
     write_model(finished, initializers, path)
     return OnnxFile(road, opset)
@@ -89,7 +89,7 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
 
 def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> Any:
     import tensorflow as tf
-    from tf2onnx import optimizer, tf_loader, tfonnx
+    from tf2onnx import tf_loader, tfonnx
 
     with tf.Graph().as_default():
         lean = tf_loader.tf_optimize(list(inputs), list(outputs), definition)
@@ -102,9 +102,7 @@ def _tf2onnx(definition: Any, inputs: Sequence[str], outputs: Sequence[str], ops
                 custom_op_handlers={"Erfc": (_erfc, [])},
             )  # fmt: skip
             _widen_scalars(converted)
-            passes = {name: optimizer._get_optimizers()[name] for name in _PASSES}
-            converted = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
-            return converted.make_model("edgeport")
+            return optimized(converted).make_model("edgeport")
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
             reason = " ".join(str(cause).split())[:300]
             raise UnsupportedError(

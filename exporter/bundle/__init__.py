@@ -9,9 +9,9 @@
 from exporter.bundle.checking import Problem, verify
 from exporter.bundle.golden import read_answers, read_golden, write_answers, write_golden
 from exporter.bundle.sealing import finish, rewrite_reports
-from exporter.bundle.staging import check_output, staged
+from exporter.bundle.staging import abandoned, check_output, staged
 
 __all__ = [
-    "Problem", "check_output", "finish", "read_answers", "read_golden", "rewrite_reports", "staged", "verify",
-    "write_answers", "write_golden",
+    "Problem", "abandoned", "check_output", "finish", "read_answers", "read_golden", "rewrite_reports", "staged",
+    "verify", "write_answers", "write_golden",
 ]  # fmt: skip

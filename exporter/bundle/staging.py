@@ -2,7 +2,8 @@
 
 Siblings of `OUT`:
     .OUT.lock           the kernel's lock; the file stays, and is free as soon as its holder ends, however it ends
-    .OUT.staging-<id>   the bundle in the making; whoever holds the lock sweeps those of earlier runs
+    .OUT.staging-<id>   the bundle in the making; whoever holds the lock may take from those of killed runs
+                        (`abandoned`) and sweeps them when it ends
     .OUT.previous       the old bundle for the two renames that replace it where the kernel cannot swap; put back by
                         the next run if the machine died between them
     OUT.old-<n>         with `force`: what lay at OUT and was no bundle of ours: only what we wrote is ever deleted
@@ -91,8 +92,9 @@ def staged(output: Path, *, force: bool = False) -> Iterator[Path]:
     made = _make_parents(path)
     try:
         with locked(path):
-            _sweep(path)
+            _restore(path)
             check_output(path, force=force)  # another run may have ended since
+            left = _stagings(path)
             staging = _sibling(path, f"staging-{secrets.token_hex(4)}")
             try:
                 _make_folder(staging, path)
@@ -103,7 +105,8 @@ def staged(output: Path, *, force: bool = False) -> Iterator[Path]:
                     raise translated(cause, path) from cause
                 raise
             finally:
-                shutil.rmtree(staging, ignore_errors=True)
+                for folder in (staging, *left):
+                    shutil.rmtree(folder, ignore_errors=True)
     except BaseException:
         _remove_parents(path, made)
         raise
@@ -161,19 +164,32 @@ def _free_name(path: Path) -> Path:
     return aside
 
 
-def _sweep(path: Path) -> None:
-    """Under the lock: puts back a bundle that a dying run had moved aside, and removes what such runs left."""
+def abandoned(output: Path, staging: Path) -> tuple[Path, ...]:
+    """What runs that were killed left of their staging folders, newest first; ask while `staging` is held."""
+    others = [folder for folder in _stagings(output.resolve()) if folder != staging]
+    return tuple(sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True))
+
+
+def _restore(path: Path) -> None:
+    """Under the lock: puts back a bundle that a dying run had moved aside, or removes it where the new one is there."""
     previous = _sibling(path, "previous")
     try:
         if previous.is_dir() and not path.exists():
             previous.rename(path)
-        ours = re.compile(re.escape(_sibling(path, "staging-").name) + "[0-9a-f]{8}")
-        stale = [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]
     except OSError as cause:
         raise translated(cause, path) from cause
-    for folder in [*stale, previous]:
-        if folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
+    if previous.is_dir() and not previous.is_symlink():
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def _stagings(path: Path) -> list[Path]:
+    """The staging folders beside `path`."""
+    ours = re.compile(re.escape(_sibling(path, "staging-").name) + "[0-9a-f]{8}")
+    try:
+        found = [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]
+        return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
+    except OSError as cause:
+        raise translated(cause, path) from cause
 
 
 def _sibling(path: Path, what: str) -> Path:

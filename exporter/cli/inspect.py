@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from converters.errors import RefusedError
 from exporter.cli.console import Console
 from exporter.cli.options import output_options
 
@@ -15,18 +16,41 @@ _TOP_OPS = 20
 
 @click.command(name="inspect", short_help="Tell what a file holds, without running it.")
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("--scan", "scan_only", is_flag=True, help="Only whether it may be opened: exit 0, or 3 with the reasons.")
 @output_options
-def command(path: Path, console: Console) -> int:
+def command(path: Path, scan_only: bool, console: Console) -> int:
     """Tell what PATH holds, without running it: signature, parameters, operations, precision, opset, digest.
 
     PATH is a .keras, .h5, .weights.h5, .tflite or .onnx file or a SavedModel folder. No framework is loaded.
     """
+    if scan_only:
+        return _scan(path, console)
     from exporter.inspection import inspect
 
     document = inspect(path)
     console.document(document)
     _show(document, console)
     return 0
+
+
+def _scan(path: Path, console: Console) -> int:
+    """Under `--json` the one document is both the findings and the error."""
+    from converters.checkpoints.scan_file import scan
+
+    found = scan(path)
+    if found.clean:
+        console.document(found.to_json())
+        console.say(f"{path} passes the scan ({found.kind}).")
+        for note in found.notes:
+            console.say(f"note: {note}")
+        return 0
+    finding = found.findings[0]
+    error = RefusedError(finding.message, next_step=finding.next_step, file=path, step="scan")
+    if console.json:
+        console.document(found.to_json() | {"error": error.to_json()})
+    else:
+        console.error(error)
+    return error.exit_code
 
 
 def _show(document: dict[str, Any], console: Console) -> None:

@@ -32,15 +32,14 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     CANDIDATE is a .tflite or .onnx file, a SavedModel folder or another checkpoint. Exit code 1 when a layer parts.
     """
     from converters.checkpoints.identify import identify
-    from converters.formats import Format, format_of
+    from converters.checkpoints.scan_file import check
     from exporter.cli.running import limits
     from exporter.making import Twins
     from validate.localize import LocalizeOptions, localize
 
     options = LocalizeOptions(limits=limits(chosen.pop("timeout"), chosen.pop("memory_limit")), **chosen)
     identify(reference)
-    if candidate.exists() and format_of(candidate) in {None, Format.SAVEDMODEL}:
-        identify(candidate)
+    check(candidate)
     with tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder, console.progress() as progress:
         twins = Twins(Path(folder), options.limits)
         found = localize(reference, candidate, twins.make, options, progress)

@@ -36,14 +36,32 @@ def source_options(function: Command) -> Command:
     return function
 
 
+def sandbox_option(function: Command) -> Command:
+    """Adds `--sandbox`: the command runs with its workers in it."""
+
+    @click.option(
+        "--sandbox", type=click.Choice(["auto", "require", "off"]), default="auto", show_default=True,
+        help="Run workers in bubblewrap: without network, home and other files.",
+    )  # fmt: skip
+    @functools.wraps(function)
+    def wrapped(*args: Any, sandbox: str, **kwargs: Any) -> Any:
+        from converters.sandbox import using
+
+        with using(sandbox):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
 def limit_options(function: Command) -> Command:
-    """Limits of each worker process."""
+    """Limits of each worker process, and the sandbox around it."""
     function = click.option(
         "--memory-limit", type=click.FloatRange(min=0, min_open=True), metavar="GB", help="Memory a step may use."
     )(function)
-    return click.option(
+    function = click.option(
         "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time a step may take."
     )(function)
+    return sandbox_option(function)
 
 
 class BatchType(click.ParamType[int | None]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.errors import RefusedError, UsageError
+from converters.errors import RefusedError, UsageError, error_from_json
 from exporter.cli.console import Console
 from exporter.cli.options import PairType, limit_options, output_options
 
@@ -57,10 +57,18 @@ def command(
         return _matrix([reference, *paths], options, allow_inconclusive, console)
     with console.progress() as progress:
         agreement = compare(reference, paths, options, progress)
+    _raise_if_nothing_ran(agreement)
     console.document(agreement.to_json())
     _show(agreement, console)
     passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
     return int(any(verdict.status not in passing for verdict in agreement.verdicts))
+
+
+def _raise_if_nothing_ran(agreement: Agreement) -> None:
+    """Where no candidate could be run, the first one's error is the command's (design: Exit codes)."""
+    errors = [verdict.error for verdict in agreement.verdicts if verdict.error is not None]
+    if errors and len(errors) == len(agreement.verdicts):
+        raise error_from_json(dict(errors[0]))
 
 
 def _self_test(
@@ -133,14 +141,15 @@ def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_reference(path: Path) -> None:
-    """A source is scanned before a framework sees it; an artifact is opened by its runtime."""
+    """Scanned before a framework sees it; what is no artifact must be a checkpoint."""
     from converters.checkpoints.identify import identify
+    from converters.checkpoints.scan_file import check
     from converters.formats import Format, format_of
 
-    if not path.exists():
-        raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
     if format_of(path) in {None, Format.SAVEDMODEL}:
         identify(path)
+    else:
+        check(path)
 
 
 def _members(given: Path) -> list[Path]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from converters.errors import IntegrityError
+from converters.errors import IntegrityError, UsageError
 from exporter.cli.console import Console
-from exporter.cli.options import output_options
+from exporter.cli.options import output_options, sandbox_option
 
 if TYPE_CHECKING:
     from exporter.bundle import Problem
+    from exporter.bundle.signing import Signer
 
 
 @click.command("verify")
@@ -22,18 +23,30 @@ if TYPE_CHECKING:
     "--timeout", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True,
     help="For each artifact that --execute runs.",
 )  # fmt: skip
+@click.option("--public-key", type=click.Path(path_type=Path), metavar="FILE", help="Whose signature it must have.")
+@click.option("--identity", metavar="NAME", help="Whose Sigstore signature it must have (asks the network).")
+@click.option("--identity-provider", metavar="URL", help="Who vouches for --identity.")
+@sandbox_option
 @output_options
-def command(folder: Path, run_again: bool, timeout: float, console: Console) -> int:
+def command(
+    *, folder: Path, run_again: bool, timeout: float, public_key: Path | None, identity: str | None,
+    identity_provider: str | None, console: Console,
+) -> int:  # fmt: skip
     """Check every file of a bundle against its manifest: changed, missing, extra, linked.
 
     Without --execute nothing in the bundle is run and no framework is loaded. Digests find damage; against someone who
-    can rewrite the manifest too, only a signature helps.
+    can rewrite the manifest too, only a signature helps: say whose with --public-key or --identity.
     """
     from exporter.bundle import verify
     from exporter.manifest import MANIFEST
     from exporter.manifest_file import load
 
+    signer = _signer(public_key, identity, identity_provider)
     problems = verify(folder)
+    if signer is not None:
+        from exporter.bundle.signing import verify_signature
+
+        problems = [*problems, *verify_signature(folder, signer)]
     if run_again and not problems:
         from converters.isolation import Limits
         from exporter.execute import execute
@@ -44,8 +57,22 @@ def command(folder: Path, run_again: bool, timeout: float, console: Console) -> 
     if problems:
         return _refuse(folder, problems, console)
     console.document({"ok": True, "problems": []})
-    console.say(f"{folder} verifies: every file is as its manifest says{', and runs as it did' if run_again else ''}.")
+    console.say(f"{folder} verifies: every file is as its manifest says{', and runs as it did' if run_again else ''}"
+                f"{f', signed by {signer}' if signer else ''}.")
     return 0
+
+
+def _signer(public_key: Path | None, identity: str | None, provider: str | None) -> Signer | None:
+    from exporter.bundle.signing import Signer
+
+    if public_key is None and identity is None:
+        return None
+    if (public_key is not None) == (identity is not None) or (identity is not None) != (provider is not None):
+        raise UsageError(
+            "It takes --public-key, or --identity with --identity-provider, to say whose signature is expected.",
+            next_step="Give one of them.",
+        )
+    return Signer(public_key, identity, provider)
 
 
 def _refuse(folder: Path, problems: list[Problem], console: Console) -> int:

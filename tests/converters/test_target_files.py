@@ -153,7 +153,7 @@ def test_tflite_is_refused_early_when_the_weights_cannot_fit(
     assert not (tmp_path / "m.tflite").exists()
 
 
-@pytest.mark.parametrize("opset", [13, 15, 18])
+@pytest.mark.parametrize("opset", [13, 15, 18, 19, 21, 23])
 def test_opsets(traced: Traced, tmp_path: Path, opset: int) -> None:
     import onnx
 

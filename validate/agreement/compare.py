@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
 from converters.formats import Precision, precision_in_name
 from converters.isolation import Message, run_step
@@ -82,11 +83,12 @@ class Comparison:
         request = {**request, "work": str(self._work), "threads": self.threads}
         return run_step(
             f"validate.agreement.workers:{function}", request, step="validate", limits=options.limits, log=options.log,
-            on_event=on_event,
+            on_event=on_event, writable=(options.cache.resolve(),) if options.cache else (),
         )  # fmt: skip
 
     def run_reference(self, path: Path) -> Message:
         options = self._options
+        check(path)
         request = {
             "path": str(path.resolve()), "samples": options.samples, "seed": options.seed,
             "inputs": str(options.inputs.resolve()) if options.inputs else None,
@@ -108,7 +110,9 @@ class Comparison:
         by_runtime: dict[str, list[int]] = {}
         for k, path in enumerate(paths):
             try:
-                by_runtime.setdefault(runtime_name(path), []).append(k)
+                runtime = runtime_name(path)
+                check(path)
+                by_runtime.setdefault(runtime, []).append(k)
             except EdgeportError as error:
                 verdicts[k] = _error(path, error)
         for runtime, waiting in by_runtime.items():

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from converters.artifact import size_of
+from converters.checkpoints.scan_file import check
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError
 from converters.isolation import Limits, Message, Worker, worker_environment
 from validate.latency import worker as worker_side
@@ -82,6 +83,7 @@ class Subject:
 
     def start(self, warmup_s: float) -> None:
         """Starts the worker and waits until it is warm. The cold starts before it end after their first answer."""
+        check(self.row.artifact)
         for _ in range(self.options.cold_starts - 1):
             self.worker = self.launch(self.row, self._request(warmup_s) | {"cold_only": True})
             result = self._receive("result", "its cold start")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.quick import import_keras
 from converters.errors import RefusedError, StepError
 from converters.signature import Signature, TensorSpec
 from validate.runtimes.base import (
@@ -66,6 +67,7 @@ def prepare_tensorflow(options: RuntimeOptions) -> None:
     Raises:
         StepError: this process has used TensorFlow already, with other pools.
     """
+    import_keras()
     import tensorflow as tf
 
     try:

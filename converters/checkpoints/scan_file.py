@@ -1,0 +1,137 @@
+"""The scan of any model file, before a framework opens it: what in it would harm, and what is worth knowing.
+
+`check` is the door that every file passes on its way to a worker; `scan` says the same for people to read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.identify import check_h5, check_saved_model
+from converters.checkpoints.scan import scan_config
+from converters.errors import EdgeportError, RefusedError, UsageError
+from converters.readers.h5_file import read_h5
+from converters.readers.keras_file import read_keras
+from converters.readers.onnx_file import OnnxFacts, read_onnx
+from converters.readers.sniff import FileKind, sniff
+from converters.readers.tflite_file import read_tflite
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a file is refused, in a sentence, and what the user can do about it."""
+
+    message: str
+    next_step: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"message": self.message, "next": self.next_step}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a scan found.
+
+    Attributes:
+        kind: `keras`, `h5`, `weights_h5`, `savedmodel`, `tflite`, `onnx`, `ort` or `unknown`.
+        findings: why it is refused; empty for a file that passes.
+        notes: what it needs or holds that is harmless and worth knowing.
+    """
+
+    path: Path
+    kind: str
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        return not self.findings
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path), "format": self.kind, "clean": self.clean,
+            "findings": [finding.to_json() for finding in self.findings], "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def scan(path: Path) -> Scan:
+    """Scans a `.keras`, `.h5`, `.weights.h5`, SavedModel, `.tflite`, `.onnx` or `.ort`.
+
+    Raises:
+        UsageError: nothing is there, or it cannot be read.
+    """
+    kind, found = "unknown", sniff(path)
+    try:
+        kind = _kind(path, found)
+        notes = _CHECKS[kind](path)
+    except UsageError:
+        raise
+    except EdgeportError as error:
+        return Scan(path, kind, (Finding(error.message, error.next_step),))
+    return Scan(path, kind, (), tuple(notes))
+
+
+def check(path: Path) -> None:
+    """Refuses what `scan` finds. Raises RefusedError, UsageError."""
+    _CHECKS[_kind(path, sniff(path))](path)
+
+
+def _kind(path: Path, found: FileKind) -> str:
+    known = {FileKind.FOLDER: "savedmodel", FileKind.ZIP: "keras", FileKind.HDF5: "h5", FileKind.TFLITE: "tflite",
+             FileKind.ORT: "ort"}  # fmt: skip
+    suffix = path.suffix.lower()
+    if found in known:
+        return known[found]
+    if found is FileKind.UNKNOWN and suffix not in (".keras", ".h5"):  # ONNX has no mark of its own
+        return "tflite" if suffix == ".tflite" else "onnx"
+    raise RefusedError(
+        f"{path} is {found.value}, which holds no model.",
+        next_step="Give a .keras, .h5, .tflite or .onnx file, or a SavedModel folder.", file=path, step="scan",
+    )  # fmt: skip
+
+
+def _keras(path: Path) -> list[str]:
+    archive = read_keras(path)
+    return scan_config(archive.config, path, archive.weights.stored_elements).notes
+
+
+def _h5(path: Path) -> list[str]:
+    facts = read_h5(path)
+    check_h5(path, facts)
+    return [] if facts.model_config is not None else ["The file holds weights alone."]
+
+
+def _saved_model(path: Path) -> list[str]:
+    check_saved_model(path)
+    return []
+
+
+def _tflite(path: Path) -> list[str]:
+    custom = ", ".join(read_tflite(path).custom_ops)
+    return [f"It needs operations that are not TFLite's own: {custom}."] if custom else []
+
+
+def _onnx(path: Path) -> list[str]:
+    facts = read_onnx(path)
+    check_operations(path, facts)
+    return [f"It uses operations of ONNX Runtime's own: {', '.join(facts.custom_ops)}."] if facts.custom_ops else []
+
+
+def check_operations(path: Path, facts: OnnxFacts) -> None:
+    """Refuses operations that would need foreign code to be loaded. Raises RefusedError."""
+    if facts.foreign_ops:
+        raise RefusedError(
+            f"{path} needs operations that ONNX Runtime does not have or that are compiled programs: "
+            f"{', '.join(facts.foreign_ops)}.",
+            next_step="Export it again without custom operations and without compiled contexts.", file=path,
+            step="scan",
+        )  # fmt: skip
+
+
+def _ort(path: Path) -> list[str]:
+    return ["An .ort file is checked by ONNX Runtime when it is opened, in a worker process."]
+
+
+_CHECKS = {"keras": _keras, "h5": _h5, "savedmodel": _saved_model, "tflite": _tflite, "onnx": _onnx, "ort": _ort}
