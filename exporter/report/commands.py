@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from exporter.manifest import Manifest
 from exporter.report.headline import timed_rows
+from exporter.report.layers import localized
 from exporter.report.wording import clean
 
 _BUILDING = ("--input-shape", "--classes", "--set", "--weights", "--seed")
@@ -24,6 +25,7 @@ def commands(manifest: Manifest) -> dict[str, str]:
     source, build = _source(manifest, words)
     judging = [part for option in _JUDGING for value in _given(words, [option]) for part in (option, value)]
     first = next((f"{bundle.rstrip('/')}/{row.path}" for row in manifest.artifacts), bundle)
+    located = next((f"{bundle.rstrip('/')}/{artifact}" for artifact, _ in localized(manifest)), first)
     timed = timed_rows(manifest)
     setting = _setting(timed[0].device, timed[0].threads, timed[0].batch) if timed else []
     found = {
@@ -31,7 +33,7 @@ def commands(manifest: Manifest) -> dict[str, str]:
         "agreement": ["edgeport", "validate", source, bundle, *judging],
         "latency": ["edgeport", "bench", bundle, *setting],
         "samples": ["edgeport", "verify", bundle, "--execute"],
-        "layers": ["edgeport", "localize", source, first],
+        "layers": ["edgeport", "localize", source, located],
         "profile": ["edgeport", "bench", bundle, "--profile", *setting],
         "sizes": ["edgeport", "inspect", first],
         "report": ["edgeport", "report", bundle],

@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from exporter.manifest import Manifest
 from exporter.report import choice, facts, view
 from exporter.report.commands import commands
-from exporter.report.depth import depths, profiles
 from exporter.report.distributions import distributions
 from exporter.report.evidence import Evidence
 from exporter.report.headline import headline
+from exporter.report.layers import depths, profiles
 from exporter.report.naming import short_names
 from exporter.report.pareto import pareto
 from exporter.report.samples import samples

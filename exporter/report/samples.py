@@ -65,7 +65,7 @@ def samples(manifest: Manifest, evidence: Evidence) -> Samples | None:
     if given.ndim < 1 or wanted.ndim < 1 or not min(len(given), len(wanted)):
         return None
     columns = _columns(given, wanted, manifest, ins[0].name)
-    labels = _labels(outs[0].more())
+    labels = class_names(getattr(manifest, "contract", None), outs[0].name)
     rows = [("Checkpoint", tuple(_cell(wanted[c], wanted[c], labels) for c in range(len(columns))))]
     for path, name in short_names(manifest).items():
         answers = evidence.answers.get(path, {}).get(outs[0].name)
@@ -93,9 +93,13 @@ def _range(manifest: Manifest, name: str) -> tuple[float | None, float | None]:
     return (float(low), float(high)) if numbers else (None, None)  # type: ignore[arg-type]
 
 
-def _labels(tensor: dict[str, Any]) -> list[str]:
-    found = tensor.get("labels")
-    return [str(label) for label in found] if isinstance(found, list) else []
+def class_names(contract: Any, output: str) -> list[str]:
+    """The labels of an output in the manifest's `contract`; empty where nobody has said them."""
+    rows = contract.get("outputs") if isinstance(contract, dict) else None
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict) and row.get("name") == output and isinstance(row.get("labels"), list):
+            return [str(label) for label in row["labels"]]
+    return []
 
 
 def _first_values(values: Values) -> str:

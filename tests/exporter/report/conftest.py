@@ -156,8 +156,12 @@ def evidence() -> Evidence:
 def full_document(sample_document: dict[str, Any]) -> dict[str, Any]:
     """The sample with layers and a profile, as `localize` and `bench --profile` leave them there."""
     document = copy.deepcopy(sample_document)
-    layers = [{"name": f"conv_{k}", "sqnr_db": 120.0 - 9 * k, "local_sqnr_db": 125.0, "diverges": k == 3}
-              for k in range(5)]  # fmt: skip
+    ratios = (0.9, 1.1, None, 40.0, 60.0)
+    layers = [
+        {"name": f"conv_{k}", "noise_ratio": ratio, "limit": 12.0, "observed": ratio is not None,
+         "diverges": k == 3, "local_ratio": 39.0 if k == 3 else None}
+        for k, ratio in enumerate(ratios)
+    ]  # fmt: skip
     groups = [{"name": "convolution", "us": 80.0, "share": 0.8, "macs": 10, "operations": 2}]
     profile = {"artifact": document["artifacts"][2]["path"], "device": "cpu", "kinds": groups, "layers": groups,
                "share_of_peak": 0.3}  # fmt: skip

@@ -14,12 +14,12 @@ from exporter.manifest import Manifest
 from exporter.report import MODEL_CARD, REPORT_HTML, REPORT_MD, render, view, wording
 from exporter.report.axis import Axis
 from exporter.report.commands import commands
-from exporter.report.depth import depths
 from exporter.report.distributions import distributions
 from exporter.report.evidence import Evidence
 from exporter.report.headline import headline
+from exporter.report.layers import depths
 from exporter.report.pareto import pareto
-from exporter.report.samples import samples
+from exporter.report.samples import class_names, samples
 from exporter.report.terminal import terminal_tables
 
 HOSTILE = (
@@ -269,6 +269,13 @@ def test_samples_show_who_answers_another_class(sample_manifest: Manifest, evide
     assert [cell.differs for cell in shown.rows[1][1]] == [False] * 4
     assert [cell.differs for cell in shown.rows[2][1]] == [False, False, True, False]
     assert all(sample.picture and sample.pixelated for sample in shown.columns)
+    labels = [f"class {k}" for k in range(10)]
+    contract = {"outputs": [{"name": "digit", "labels": labels}]}
+    assert [class_names(contract, "digit"), class_names(None, "digit"), class_names(contract, "other")] == [
+        labels,
+        [],
+        [],
+    ]
     assert "another class than the checkpoint's" in page(sample_manifest, evidence).text
 
 
