@@ -12,6 +12,7 @@ import pytest
 
 import exporter
 import validate
+from exporter.bundle import read_answers
 
 TRAIN = """
 import json, sys
@@ -74,6 +75,7 @@ def test_a_callback_leaves_a_bundle_when_training_ends(tmp_path: Path) -> None:
     assert told["raised"] is not None
     assert told["raised"][0] == 1
     assert exporter.load(tmp_path / "made" / "manifest.json").artifacts[0].path == "net.float32.tflite"
+    assert read_answers(tmp_path / "made" / "answers.npz")["net.float32.tflite"]["labels"].shape == (8, 3)
     assert (tmp_path / "kept" / "net.keras").is_file()
     assert (tmp_path / "strict" / "report.html").is_file(), "a bundle that fails its gate is there to be read"
     assert not (tmp_path / "left_out").exists()
