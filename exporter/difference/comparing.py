@@ -34,8 +34,7 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
     old, new = _opened(before), _opened(after)
     artifacts = tuple(_artifacts(before, old, after, new))
     latency, notes = _latency(old, new, allowed, before)
-    alike = _judged_alike(old, new)
-    if not alike:
+    if not _judged_alike(old, new):
         if allowed.error_growth is not None or allowed.accuracy_drop is not None:
             raise UsageError(
                 f"{before} and {after} were judged on other inputs, so their errors cannot be compared.",
@@ -71,7 +70,7 @@ def _named(manifest: Manifest) -> dict[str, ArtifactRow]:
 
 
 def _artifacts(before: Path, old: Manifest, after: Path, new: Manifest) -> list[ArtifactChange]:
-    olds, news = _named(old), _named(new)
+    olds, news, alike = _named(old), _named(new), _judged_alike(old, new)
     changes = []
     for name in dict.fromkeys([*olds, *news]):
         one, other = olds.get(name), news.get(name)
@@ -79,7 +78,7 @@ def _artifacts(before: Path, old: Manifest, after: Path, new: Manifest) -> list[
         if one and other and one.sha256 != other.sha256:
             operations = _operations(before / one.path, after / other.path)
         sides = (_side(one, old) if one else None, _side(other, new) if other else None)
-        changes.append(ArtifactChange(name, *sides, operations))
+        changes.append(ArtifactChange(name, *sides, operations, alike))
     return changes
 
 

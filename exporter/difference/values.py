@@ -52,12 +52,18 @@ class Side:
 
 @dataclass(frozen=True)
 class ArtifactChange:
-    """One format and precision. `operations` are counts (before, after) of those that differ; None where unknown."""
+    """One format and precision.
+
+    Attributes:
+        operations: counts (before, after) of those that differ; None where a file does not tell.
+        judged_alike: on the same inputs: else errors and accuracies say nothing of each other.
+    """
 
     name: str
     before: Side | None
     after: Side | None
     operations: Mapping[str, tuple[int, int]] | None = field(default_factory=dict)
+    judged_alike: bool = True
 
     @property
     def status(self) -> str:
@@ -68,7 +74,9 @@ class ArtifactChange:
 
     def growth(self, what: str) -> float | None:
         """`size_bytes` or `error`, after over before less one; None where one is missing or they are unlike."""
-        if self.before is None or self.after is None or self.before.measure != self.after.measure:
+        if self.before is None or self.after is None:
+            return None
+        if what == "error" and not (self.judged_alike and self.before.measure == self.after.measure):
             return None
         old, new = getattr(self.before, what), getattr(self.after, what)
         if old is None or new is None:

@@ -114,7 +114,10 @@ def test_unlike_hosts_and_other_inputs_are_not_compared(make: Make) -> None:
     with pytest.raises(UsageError, match="another kind of host"):
         diff(before, other_host, Allowed(slowdown=0.05))
     other_inputs = make("c", lambda d: [row.update(seed=1) for row in d["verdicts"]])
-    assert any("other inputs" in note for note in diff(before, other_inputs).notes)
+    found = diff(before, other_inputs)
+    assert any("other inputs" in note for note in found.notes)
+    assert [row.growth("error") for row in found.artifacts] == [None] * 3
+    assert [row.growth("size_bytes") for row in found.artifacts] == [0.0] * 3
     with pytest.raises(UsageError, match="other inputs"):
         diff(before, other_inputs, Allowed(error_growth=0.05))
 
