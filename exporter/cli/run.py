@@ -31,13 +31,15 @@ _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
 @click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Gate on the p50.")
 @click.option("--max-size", type=click.FloatRange(min=0, min_open=True), metavar="MB", help="Gate on the size.")
 @click.option("--min-agreement", type=click.FloatRange(0, 1), metavar="SHARE", help="Gate on samples of like class.")
+@click.option("--selfcheck/--no-selfcheck", default=True, help="Write programs by which a device checks itself. [yes]")
 @limit_options
 @output_options
 def command(*, source: str, output: Path, console: Console, **chosen: Any) -> int:
     """The main job: export, validate, bench, bundle, report.
 
-    SOURCE is a .keras or .h5 file, a SavedModel folder, a weights file with --architecture, or a name of
-    `edgeport models`. DIR becomes a bundle: artifacts, golden vectors, report.html, manifest.json with digests.
+    SOURCE is a .keras or .h5 file of any Keras, a SavedModel folder, a frozen .pb graph, a .tflite or .onnx file,
+    weights (.weights.h5, TensorFlow checkpoint) with --architecture or --model-code, or a name of `edgeport models`.
+    DIR becomes a bundle: artifacts, golden vectors, report.html, manifest.json with digests.
     """
     from exporter.cli.running import run_and_show
 

@@ -65,7 +65,7 @@ def samples(manifest: Manifest, evidence: Evidence) -> Samples | None:
     if given.ndim < 1 or wanted.ndim < 1 or not min(len(given), len(wanted)):
         return None
     columns = _columns(given, wanted, manifest, ins[0].name)
-    labels = class_names(getattr(manifest, "contract", None), outs[0].name)
+    labels = class_names(manifest.contract, outs[0].name)
     rows = [("Checkpoint", tuple(_cell(wanted[c], wanted[c], labels) for c in range(len(columns))))]
     for path, name in short_names(manifest).items():
         answers = evidence.answers.get(path, {}).get(outs[0].name)
