@@ -14,6 +14,7 @@ from exporter.report.choice import choices
 from exporter.report.commands import commands
 from exporter.report.headline import headline
 from exporter.report.markdown import code, fenced, grid, text
+from exporter.report.samples import class_names
 
 _BY_AUTHOR = "_Not known to edgeport. To be written by the author: {}_"
 _FLAGS = {
@@ -29,7 +30,7 @@ def render_card(manifest: Manifest) -> str:
         _head(manifest), f"# {text(title)}", text(headline(manifest).sentence),
         "Made by edgeport. What follows was measured or read from the files; what edgeport cannot know says so. "
         "Copy this card before you add to it: the next run writes it afresh.",
-        "## Model", _pairs(manifest), grid(view.signature(manifest)), *_preprocessing(manifest),
+        "## Model", _pairs(manifest), grid(view.signature(manifest)), *_preprocessing(manifest), *_answers(manifest),
         "## Intended use", _BY_AUTHOR.format("what the model is for, and what it must not be used for."),
         "## Training data", _BY_AUTHOR.format("what it was trained on, the licence of the data and of the weights."),
         "## Files", grid(view.summary(manifest)), *_chosen(manifest),
@@ -51,7 +52,7 @@ def _head(manifest: Manifest) -> str:
 def _pairs(manifest: Manifest) -> str:
     source = manifest.source
     rows = [
-        ("Checkpoint", code(say.clean(source.path))), ("Kind", text(source.kind)), ("SHA-256", code(source.sha256)),
+        ("Checkpoint", _name(source.path)), ("Kind", text(source.kind)), ("SHA-256", code(source.sha256)),
         ("Parameters", "not known" if source.parameters is None else facts.grouped(source.parameters)),
         ("Bundle", code(manifest.content_digest or "not sealed")),
     ]  # fmt: skip
@@ -60,11 +61,26 @@ def _pairs(manifest: Manifest) -> str:
 
 def _preprocessing(manifest: Manifest) -> list[str]:
     listed = facts.flat(manifest.preprocessing, "")
-    return ["Input values: " + "; ".join(f"{text(k)} {text(str(v))}" for k, v in listed) + "."] if listed else []
+    return ["Input values: " + "; ".join(f"{text(say.clean(f'{k} {v}'))}" for k, v in listed) + "."] if listed else []
+
+
+def _answers(manifest: Manifest) -> list[str]:
+    """What the places of each output stand for, where the contract says it."""
+    said = []
+    for tensor in manifest.signature.outputs:
+        labels = [say.clean(label) for label in class_names(manifest.contract, tensor.name)]
+        if labels:
+            said.append(f"Output {_name(tensor.name)} has {len(labels)} labels: {text(', '.join(labels))}.")
+    return said
+
+
+def _name(raw: str) -> str:
+    return code(say.clean(raw))
 
 
 def _chosen(manifest: Manifest) -> list[str]:
-    return [f"Recommended on {text(device)}: {code(path)}." for device, path in choices(manifest).items()]
+    chosen = choices(manifest).items()
+    return [f"Recommended on {text(say.clean(device))}: {_name(path)}." for device, path in chosen]
 
 
 def _evaluation(manifest: Manifest) -> list[str]:

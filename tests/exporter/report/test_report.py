@@ -355,8 +355,12 @@ def test_the_model_card_has_the_facts_and_says_what_it_does_not_know(sample_docu
     for fact in ("99 338", "98.4 %", "0.131 ms", "AMD EPYC", "no 16x8 kernel", "[batch, 8, 8, 1]".replace("[", "\\[")):
         assert fact.replace("]", "\\]") in card or fact in card
     assert card.count("Not known to edgeport") == 3
+    sample_document["contract"] = {"outputs": [{"name": "digit", "labels": ["zero", "*one*"]}]}
+    labelled = render(Manifest.from_document(sample_document))[MODEL_CARD]
+    assert "Output `digit` has 2 labels: zero, \\*one\\*." in labelled
+    sample_document["recommended"] = {"choice": {f"cpu{HOSTILE}": sample_document["artifacts"][2]["path"]}}
     hostile = render(Manifest.from_document(poisoned(sample_document)))[MODEL_CARD]
-    outside = re.sub(r"```sh\n.*?\n```|`[^`\n]*`", "", hostile, flags=re.DOTALL)
+    outside = re.sub(r"```sh\n.*?\n```|(?<!\\)`[^`\n]*`", "", hostile, flags=re.DOTALL)
     assert "<script" not in outside
     assert "https://" not in outside
     assert hostile.count("\n---\n") == 1, "nothing adds to the head"
