@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from converters.derive import Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
-from exporter.bundle import abandoned, check_output, finish, staged, write_golden
+from exporter.bundle import abandoned, check_output, finish, staged, write_answers, write_golden
 from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
 from exporter.finished import maker_for, targets_from
-from exporter.manifest import GOLDEN, Manifest
+from exporter.manifest import ANSWERS, GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
@@ -60,6 +60,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     targets = targets_of(options)
     agreed = Agreed(Terms.of(options))
     source = find_source(given, options.build, options.seed, options.opening)
+    source = replace(source, given=options.source_name or given)
     targets = targets_from(source.kind, targets, options)
     check_output(output, force=options.force)
 
@@ -89,6 +90,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             agreement, rescues = rescue_missed(derived, agreement, case, options)
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
+            write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in agreement.verdicts})
         shipping = ship(options, Shipment(checkpoint.name, derived, agreed.contract, agreement, log), staging)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         remove_hidden(staging)
