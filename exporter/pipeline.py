@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from converters.derive import Makers
+from converters.checkpoints.checkpoint import Checkpoint
+from converters.derive import Derived, Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
 from exporter.bundle import abandoned, check_output, finish, staged, write_answers, write_golden
@@ -22,6 +22,7 @@ from exporter.finished import maker_for, targets_from
 from exporter.manifest import ANSWERS, GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
+from exporter.place import Place, Progress, shares
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, Shelf
@@ -35,9 +36,6 @@ from exporter.timing import time_artifacts
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency
 
-Progress = Callable[[str, float], None]
-
-LOG = "edgeport.log"
 LATENCY = "latency"
 
 
@@ -47,6 +45,20 @@ class Outcome:
 
     manifest: Manifest
     exit_code: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judging came to; without an agreement nothing was judged.
+
+    Attributes:
+        rescues: by artifact, what was done for a precision that missed its gate.
+        dropped: files that `-p auto` made and did not keep, with the reason.
+    """
+
+    agreement: Agreement | None
+    rescues: dict[Path, Rescue] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
 
 
 def run(given: str, output: Path, options: RunOptions, progress: Progress = lambda _label, _share: None) -> Outcome:
@@ -65,63 +77,55 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     check_output(output, force=options.force)
 
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging:
-        log = staging / LOG
-        log.touch()
-        share = _shares(options, progress)
-        origin = open_source(source, Path(scratch), log, share("build"))
-        checkpoint = baked(origin, options, Path(scratch), log) if options.bake_preprocess else origin
-        calibrating = Calibrating(targets, options, Path(scratch), log)
-        checks = partial(_check, options=options, name=checkpoint.name, agreed=agreed, calibrating=calibrating)
-        how = _convert_options(targets, options, log, checks)
-        shelf = _shelf(output, staging, options)
-        makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
-        finishing = Finishing(partial(batch_of, options=options), agreed.stamp, shelf.note_stamped)
-        derived = convert_batches(checkpoint, staging, how, (makers, finishing), share("convert"))
-        conversion = derived.conversion
-        _something_was_made(conversion)
-        agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
-        rescues: dict[Path, Rescue] = {}
-        dropped: dict[str, str] = {}
-        if agreement is not None:
-            judged = _compare_options(staging, options)
-            case = Case(
-                checkpoint.path, staging / GOLDEN, calibrating.how(), judged, agreed.contract, share("validate")
-            )
-            agreement, rescues = rescue_missed(derived, agreement, case, options)
-            if AUTO in options.precisions:
-                agreement, dropped = keep_passing(conversion, agreement)
-            write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in agreement.verdicts})
-        shipping = ship(options, Shipment(checkpoint.name, derived, agreed.contract, agreement, log), staging)
-        latency = _time(conversion, staging, options, share("bench")) if options.time else None
+        place = Place(output, staging, Path(scratch), shares(options, progress))
+        origin = open_source(source, place.scratch, place.log, place.share("build"))
+        checkpoint = baked(origin, options, place.scratch, place.log) if options.bake_preprocess else origin
+        calibrating = Calibrating(targets, options, place.scratch, place.log)
+        shelf = _shelf(place, options)
+        derived = _convert(checkpoint, targets, options, (place, agreed, calibrating, shelf))
+        judged = _judge(checkpoint, derived, options, (place, agreed, calibrating))
+        shipment = Shipment(checkpoint.name, derived, agreed.contract, judged.agreement, place.log)
+        shipping = ship(options, shipment, staging)
+        latency = _time(derived.conversion, options, place) if options.time else None
         remove_hidden(staging)
-        made = Made(conversion, calibrating.data, rescues)
-        details = artifact_details(made, checkpoint, options, log)
+        made = Made(derived.conversion, calibrating.data, judged.rescues)
         findings = Findings(
-            source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped,
+            source, checkpoint, derived.conversion, judged.agreement, latency, shelf,
+            artifact_details(made, checkpoint, options, place.log), verdict_notes(made), judged.dropped,
             agreed.contract, shipping, origin,
-        )
-        described = describe(findings, staging, options)
-        if options.selfcheck:
-            write_selfcheck(staging, described, options.tolerances)
-        manifest = finish(staging, described)
+        )  # fmt: skip
+        manifest = _seal(describe(findings, staging, options), options, staging)
 
     _required_devices(latency, options, output)
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
 
 
-def _shelf(output: Path, staging: Path, options: RunOptions) -> Shelf:
+def _shelf(place: Place, options: RunOptions) -> Shelf:
+    """Where finished artifacts may be taken from."""
     if options.no_cache or options.opening.runs_code:  # what such code depends on has no digest
         return Shelf(None, None)
-    return Shelf(output, options.cache, abandoned(output, staging), staging / FINISHED)
+    return Shelf(place.output, options.cache, abandoned(place.output, place.staging), place.staging / FINISHED)
 
 
-def _convert_options(
-    targets: tuple[Target, ...], options: RunOptions, log: Path, on_loaded: Callable[[Conversion], None]
-) -> ConvertOptions:
-    return ConvertOptions(
+def _convert(
+    checkpoint: Checkpoint, targets: tuple[Target, ...], options: RunOptions,
+    means: tuple[Place, Agreed, Calibrating, Shelf],
+) -> Derived:  # fmt: skip
+    """Every target in staging. With no artifact there is no bundle: the first failure is the run's."""
+    place, agreed, calibrating, shelf = means
+    checks = partial(_check, options=options, name=checkpoint.name, agreed=agreed, calibrating=calibrating)
+    how = ConvertOptions(
         targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, jobs=options.jobs,
-        limits=options.limits, log=log, on_loaded=on_loaded,
+        limits=options.limits, log=place.log, on_loaded=checks,
     )  # fmt: skip
+    makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
+    finishing = Finishing(partial(batch_of, options=options), agreed.stamp, shelf.note_stamped)
+    derived = convert_batches(checkpoint, place.staging, how, (makers, finishing), place.share("convert"))
+    if not derived.conversion.artifacts:
+        first = derived.conversion.failures[0]
+        document = {"code": first.exit_code, "message": first.reason, "next": first.next_step, "step": first.step}
+        raise error_from_json(document)
+    return derived
 
 
 def _check(loaded: Conversion, options: RunOptions, name: str, agreed: Agreed, calibrating: Calibrating) -> None:
@@ -134,37 +138,45 @@ def _check(loaded: Conversion, options: RunOptions, name: str, agreed: Agreed, c
     calibrating.on_loaded(loaded)
 
 
-def _something_was_made(conversion: Conversion) -> None:
-    """With no artifact there is no bundle: the first failure is the run's."""
-    if not conversion.artifacts:
-        first = conversion.failures[0]
-        document = {"code": first.exit_code, "message": first.reason, "next": first.next_step, "step": first.step}
-        raise error_from_json(document)
-
-
 def _judge(
-    reference: Path, conversion: Conversion, staging: Path, options: RunOptions, progress: Progress
-) -> Agreement:
-    """Every artifact, opened again from disk, against the checkpoint; writes the golden vectors."""
-    paths = [a.path for a in conversion.artifacts]
-    agreement = compare(reference, paths, _compare_options(staging, options), progress)
-    write_golden(staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
-    return agreement
+    checkpoint: Checkpoint, derived: Derived, options: RunOptions, means: tuple[Place, Agreed, Calibrating]
+) -> Judged:
+    """Every artifact, opened again from disk, against the checkpoint; what misses its gate is rescued.
 
-
-def _compare_options(staging: Path, options: RunOptions) -> CompareOptions:
-    return CompareOptions(
+    Writes the golden vectors, and each artifact's answers to them.
+    """
+    if not options.judge:
+        return Judged(None)
+    place, agreed, calibrating = means
+    progress, golden = place.share("validate"), place.staging / GOLDEN
+    how = CompareOptions(
         inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
-        limits=options.limits, log=staging / LOG, tolerances=options.tolerances, fixed_batch=options.batch,
+        limits=options.limits, log=place.log, tolerances=options.tolerances, fixed_batch=options.batch,
         opening=options.opening,
     )  # fmt: skip
+    agreement = compare(checkpoint.path, [a.path for a in derived.conversion.artifacts], how, progress)
+    write_golden(golden, agreement.golden.inputs, agreement.golden.outputs)
+    case = Case(checkpoint.path, golden, calibrating.how(), how, agreed.contract, progress)
+    agreement, rescues = rescue_missed(derived, agreement, case, options)
+    dropped: dict[str, str] = {}
+    if AUTO in options.precisions:
+        agreement, dropped = keep_passing(derived.conversion, agreement)
+    write_answers(place.staging / ANSWERS, {v.artifact.name: v.answers for v in agreement.verdicts})
+    return Judged(agreement, rescues, dropped)
 
 
-def _time(conversion: Conversion, staging: Path, options: RunOptions, progress: Progress) -> Latency:
+def _time(conversion: Conversion, options: RunOptions, place: Place) -> Latency:
     """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
-    latency = time_artifacts(conversion, staging, options, staging / LOG, progress)
-    latency.save_samples(staging / LATENCY)
+    latency = time_artifacts(conversion, place.staging, options, place.log, place.share("bench"))
+    latency.save_samples(place.staging / LATENCY)
     return latency
+
+
+def _seal(described: Manifest, options: RunOptions, staging: Path) -> Manifest:
+    """The self-check, the reports and, last, the manifest with the digests of everything."""
+    if options.selfcheck:
+        write_selfcheck(staging, described, options.tolerances)
+    return finish(staging, described)
 
 
 def _required_devices(latency: Latency | None, options: RunOptions, output: Path) -> None:
@@ -179,22 +191,3 @@ def _missing(device: str, output: Path, reason: str, next_step: str) -> Edgeport
         f"{device} is required and cannot be used: {reason} The bundle {output} was written without it.",
         next_step=next_step or "Run `edgeport doctor`.", file=output, step="bench",
     )  # fmt: skip
-
-
-_COSTS = {"build": 0.15, "convert": 0.3, "validate": 0.25, "bench": 0.3}
-"""How the time of a run is spent, roughly: for the progress bar only."""
-
-
-def _shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]:
-    """Progress callbacks for the steps, each with its share of the whole bar."""
-    taken = {"build": True, "convert": True, "validate": options.judge, "bench": options.time}
-    steps = [step for step in _COSTS if taken[step]]
-    whole = sum(_COSTS[step] for step in steps)
-
-    def of(step: str) -> Progress:
-        before = sum(_COSTS[s] for s in steps[: steps.index(step)]) / whole
-        return lambda label, fraction: progress(
-            f"{step}: {label}" if step not in label else label, before + fraction * _COSTS[step] / whole
-        )
-
-    return of
