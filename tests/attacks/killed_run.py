@@ -14,7 +14,7 @@ from typing import Any
 
 STEPS = {
     "source": "exporter.pipeline:open_source",
-    "convert": "exporter.pipeline:convert_all",
+    "convert": "exporter.pipeline:convert_batches",
     "validate": "exporter.pipeline:compare",
     "golden": "exporter.pipeline:write_golden",
     "rescue": "exporter.pipeline:rescue_missed",
