@@ -18,7 +18,7 @@ STEPS = {
     "validate": "exporter.pipeline:compare",
     "golden": "exporter.pipeline:write_golden",
     "rescue": "exporter.pipeline:rescue_missed",
-    "bench": "exporter.pipeline:measure",
+    "bench": "exporter.pipeline:_time",
     "describe": "exporter.pipeline:describe",
     "reports": "exporter.bundle.sealing:_with_reports",
     "finish": "exporter.pipeline:finish",
