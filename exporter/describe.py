@@ -114,7 +114,7 @@ def _verdicts(agreement: Agreement | None, staging: Path, notes: Details) -> lis
     if agreement is None:
         return []
     document = agreement.to_json()
-    judged_on = {key: document[key] for key in ("samples", "seed", "input_range", "oracle_samples")}
+    judged_on = {key: document[key] for key in ("samples", "seed", "suites", "input_range", "oracle_samples")}
     reference = {"reference_accuracy": document["reference_accuracy"]} if document["reference_accuracy"] else {}
     rows = []
     for verdict in agreement.verdicts:

@@ -22,6 +22,7 @@ from converters.formats import Format, Precision
 SCHEMA: Literal["edgeport.manifest/1"] = "edgeport.manifest/1"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
+ANSWERS = "answers.npz"
 
 Sha256 = str
 _HEX = r"^[0-9a-f]{64}$"

@@ -91,6 +91,7 @@ class RunOptions:
         opening: what a source needs besides itself: a signature, the user's code, layers to replace.
         selfcheck: write `selfcheck/` where there are golden vectors.
         command: the argument vector, for the manifest.
+        source_name: what the manifest calls the source; None is as it was given.
     """
 
     formats: tuple[str, ...] = DEFAULT_FORMATS
@@ -133,3 +134,4 @@ class RunOptions:
     build: BuildChoices = field(default_factory=BuildChoices)
     opening: Opening = field(default_factory=Opening)
     command: tuple[str, ...] = ()
+    source_name: str | None = None

@@ -14,6 +14,7 @@ from exporter.cli.build import parse_shape
 from exporter.cli.console import Console
 from exporter.cli.latency_options import taken_variants
 from exporter.cli.opening import opening_of
+from exporter.manifest import Manifest
 from exporter.models.settings import split_assignments
 from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions, TimingChoices
 from exporter.pipeline import Outcome, run
@@ -95,7 +96,7 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
             if not gate["passed"]:
                 console.say(f"{artifact.path}: {gate['gate']}: {gate['reason']}")
     settings: Any = manifest.recommended.get("settings") or {}
-    for line in tuned_lines(settings.values()):
+    for line in (*_shipped(manifest), *tuned_lines(settings.values())):
         console.say(line)
     if unmet := manifest.recommended.get("unmet"):
         console.say(str(unmet))
@@ -110,3 +111,15 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
         first = f"checkpoint {reference:.1%}, " if isinstance(reference, float) else ""
         console.say(f"Accuracy: {first}{', '.join(accuracies)}.")
     console.say(f"The bundle is {output}; read {output / 'report.html'}.")
+
+
+def _shipped(manifest: Manifest) -> list[str]:
+    """What lies in the profiles' folders, and what delegates do not take."""
+    rows: Any = manifest.shipping or {}
+    lines = [f"Packed for {name}: {name}/." for name in ("server", "microcontroller") if name in rows]
+    for board in rows.get("microcontroller", ()):
+        lines.append(f"{board['artifact']}: begin with a tensor arena of {board['arena']['estimate_bytes']} bytes.")
+    for row in rows.get("mobile", {}).get("usability", ()):
+        if row["verdict"] != "yes":
+            lines.append(f"{row['artifact']}: {row['delegate']}: {row['verdict']}: {row['reason']}")
+    return lines

@@ -13,7 +13,7 @@ which holds a probability of 1e-9 as strictly as one of 0.5: a wrong logit canno
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,11 +88,11 @@ class Judgement:
     tolerances: Mapping[str, float] | None = None
 
 
-def bound_of(judged: Judgement, decisions: int) -> Bound | None:
+def bound_of(judged: Judgement, samples: int) -> Bound | None:
     """The bound of one output; None where the verdict names no gate, as after an error.
 
     Args:
-        decisions: how many classes or labels the device will see of this output.
+        samples: how many the device will run.
     """
     gate = judged.row.gate
     further = {} if gate is None else gate.more()
@@ -101,7 +101,8 @@ def bound_of(judged: Judgement, decisions: int) -> Bound | None:
     reach = float(further["allowed"])
     own = gate_for(judged.precision, judged.tolerances or {})
     if own.noise_ratio is None:
-        return _of_reduced(judged, _in_words(gate.measure, gate.limit), reach, allowed(decisions, own.top1))
+        words = _in_words(gate.measure, gate.limit)
+        return _of_reduced(judged, words, reach, lambda decisions: allowed(samples * decisions, own.top1))
     said = f"float32: the gate is {gate.measure} {gate.limit:g}"
     if gate.measure == "noise_ratio":
         said += " (error over float32 Keras' own rounding noise)"
@@ -131,8 +132,8 @@ def _elementwise(judged: Judgement, reach: float, said: str) -> Bound:
     return Bound(floor, rounding, math.expm1(shift), None, NONE, None, f"{said} checkpoint's, {carried}.")
 
 
-def _of_reduced(judged: Judgement, gate: str, rms: float, flips: int) -> Bound:
-    """Reduced precisions are gated on their mean error and on their decisions."""
+def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[int], int]) -> Bound:
+    """Reduced precisions are gated on their mean error, and on how many of a sample's decisions may change."""
     row, name = judged.row, judged.precision.value
     if row.basis != "logits":
         return Bound(
@@ -149,6 +150,7 @@ def _of_reduced(judged: Judgement, gate: str, rms: float, flips: int) -> Bound:
     if is_softmax(judged) and judged.golden.ndim != 2:
         return replace(each, rms=left, why=f"{why}.")
     decision = CLASS if is_softmax(judged) else LABEL
+    flips = may_flip(1 if decision == CLASS else math.prod(judged.golden.shape[1:]))
     kinds = "classes" if decision == CLASS else "labels"
     why += f", and at most {flips} {kinds} of the golden samples may change."
     return replace(each, rms=left, decision=decision, flips=flips, why=why)

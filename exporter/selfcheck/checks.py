@@ -187,8 +187,7 @@ class _Planner:
         bound = None
         if row is not None:
             judged = Judgement(row, artifact.precision, golden, activation, self._tolerances)
-            decisions = values.size if golden.ndim != 2 else len(values)
-            bound = bound_of(judged, decisions)
+            bound = bound_of(judged, len(values))
         if bound is None:
             raise _UnfitError(f"its verdict names no gate for the output {tensor.name!r}")
         floats = golden.dtype.kind == "f" and tensor.dtype in {"int8", "uint8", "int16"} and quantized is not None

@@ -95,14 +95,14 @@ def row_name(row: Mapping[str, Any]) -> str:
     return f"{Path(row['artifact']).name} ({row['device']}, {threads}, batch {row['batch']}{variant})"
 
 
-def parse_share(text: str) -> float:
-    """`5%` or `0.05` as 0.05. Raises UsageError."""
+def parse_share(text: str, option: str = "--max-slowdown") -> float:
+    """`5%` or `0.05` as 0.05. Raises UsageError, which names the option."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise UsageError(f"--max-slowdown {text} is no share.", next_step="Give for example 5% or 0.05.")
+        raise UsageError(f"{option} {text} is no share.", next_step="Give for example 5% or 0.05.")
     return value
 
 
@@ -119,7 +119,7 @@ def _change(
     elif ratio.high < 1 / (1 + floor):
         verdict = "faster"
     else:
-        verdict = "same" if 1 / (1 + floor) <= ratio.value <= 1 + floor else "unknown"
+        verdict = "same" if 1 / (1 + floor) <= ratio.low and ratio.high <= 1 + floor else "unknown"
     over = max_slowdown is not None and ratio.value > 1 + max_slowdown
     return Change(name, ratio, verdict, over and (ratio.low is None or ratio.low > 1))
 

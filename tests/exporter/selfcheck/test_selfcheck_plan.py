@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from converters.errors import UsageError
 from exporter.bundle import write_golden
+from exporter.cli.run import command as run_command
 from exporter.manifest import Manifest
+from exporter.options import RunOptions
 from exporter.selfcheck import refuse_names, write_selfcheck
 from exporter.selfcheck.checks import MAX_BYTES, Plan, plan
 from exporter.selfcheck.words import fed, given
@@ -82,6 +85,21 @@ def test_every_artifact_without_a_check_is_named_with_the_reason(
     codes = with_batch(document, "batch")
     codes["artifacts"][0]["signature"]["inputs"][0]["dtype"] = "uint8"
     assert "how floats become" in planned(tmp_path, codes).left_out["digits.float32.onnx"]
+
+
+@pytest.mark.parametrize(("flags", "wanted"), [((), True), (("--no-selfcheck",), False)])
+def test_the_command_line_can_leave_it_out(
+    flags: tuple[str, ...], wanted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[RunOptions] = []
+
+    def stop(source: str, output: Path, options: RunOptions, progress: Any) -> Any:
+        seen.append(options)
+        raise UsageError("enough", next_step="none")
+
+    monkeypatch.setattr("exporter.cli.running.run", stop)
+    CliRunner().invoke(run_command, ["residual_module", "-o", str(tmp_path / "out"), *flags], standalone_mode=False)
+    assert [options.selfcheck for options in seen] == [wanted]
 
 
 def test_without_golden_vectors_nothing_is_written(tmp_path: Path, document: dict[str, Any]) -> None:

@@ -135,14 +135,19 @@ def library(package: str, pattern: str, folder: Path, name: str) -> Path:
     return folder
 
 
+def litert_headers(bundle: Path, folder: Path) -> Path:
+    """The SDK's own headers where somebody has them, else declarations of our own under the same names."""
+    if given := os.environ.get("EDGEPORT_LITERT_INCLUDE"):
+        return Path(given)
+    (folder / "litert" / "c").mkdir(parents=True)
+    for header in re.findall(r"#include <(litert/.*)>", (bundle / "selfcheck" / "check_litert.cc").read_text()):
+        (folder / header).write_text(f'#include "{HERE / "litert_declarations.h"}"\n')
+    return folder
+
+
 def test_litert_in_cxx(copied: Path, needs: Needs, tmp_path: Path) -> None:
     lib = library("ai_edge_litert", "libLiteRt.so", tmp_path / "lib", "libLiteRt.so")
-    given = os.environ.get("EDGEPORT_LITERT_INCLUDE")  # the SDK's own headers, where somebody has them
-    include = Path(given) if given else tmp_path / "include"
-    if not given:
-        (include / "litert" / "c").mkdir(parents=True)
-        for header in re.findall(r"#include <(litert/.*)>", (copied / "selfcheck" / "check_litert.cc").read_text()):
-            (include / header).write_text(f'#include "{HERE / "litert_declarations.h"}"\n')
+    include = litert_headers(copied, tmp_path / "include")
     flags = ("-isystem", include, f"-L{lib}", "-lLiteRt", f"-Wl,-rpath,{lib}")
     program = cxx(needs("g++"), copied, "check_litert", *flags)
     code, lines = said(program, copied / "selfcheck")
@@ -152,6 +157,18 @@ def test_litert_in_cxx(copied: Path, needs: Needs, tmp_path: Path) -> None:
     (copied / TFLITE).write_bytes(b"nothing")
     assert said(program, copied / "selfcheck")[0] == 1
     assert said(program, copied / "selfcheck", "other.tflite")[0] == 2
+
+
+@pytest.mark.slow
+def test_cmake_builds_the_same(copied: Path, needs: Needs, tmp_path: Path) -> None:
+    cmake, build = needs("cmake"), tmp_path / "build"
+    needs("g++")
+    lib = library("ai_edge_litert", "libLiteRt.so", tmp_path / "lib", "libLiteRt.so")
+    include = litert_headers(copied, tmp_path / "include")
+    chosen = (f"-DLITERT_INCLUDE={include}", f"-DLITERT_LIB={lib}")
+    assert said(cmake, "-S", copied / "selfcheck", "-B", build, *chosen)[0] == 0
+    assert said(cmake, "--build", build)[0] == 0
+    assert said(build / "check_litert", copied / "selfcheck")[0] == 0
 
 
 def test_onnxruntime_in_cxx(copied: Path, needs: Needs, tmp_path: Path) -> None:
