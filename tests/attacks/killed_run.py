@@ -14,11 +14,11 @@ from typing import Any
 
 STEPS = {
     "source": "exporter.pipeline:open_source",
-    "convert": "exporter.pipeline:convert_all",
+    "convert": "exporter.pipeline:convert_batches",
     "validate": "exporter.pipeline:compare",
     "golden": "exporter.pipeline:write_golden",
     "rescue": "exporter.pipeline:rescue_missed",
-    "bench": "exporter.pipeline:measure",
+    "bench": "exporter.pipeline:_time",
     "describe": "exporter.pipeline:describe",
     "reports": "exporter.bundle.sealing:_with_reports",
     "finish": "exporter.pipeline:finish",

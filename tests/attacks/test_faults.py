@@ -6,6 +6,7 @@ The runs are real ones of a small checkpoint. The long versions are marked slow.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -297,3 +298,10 @@ def test_a_crash_of_the_converter_is_a_row_and_the_rest_is_made(source: Path, tm
     (failure,) = document["failures"]
     assert (failure["status"], failure["exit_code"]) == ("crashed", 5)
     assert "SIGSEGV" in failure["reason"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_is_where_the_killer_looks(step: str) -> None:
+    """Otherwise it would kill nothing."""
+    module, name = STEPS[step].split(":")
+    assert callable(getattr(importlib.import_module(module), name))
