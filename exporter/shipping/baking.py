@@ -35,6 +35,11 @@ def baked(checkpoint: Checkpoint, options: RunOptions, folder: Path, log: Path) 
             f"--bake-preprocess gives inputs of uint8, and --io {options.io} would change them again.",
             next_step="Use one of the two.",
         )  # fmt: skip
+    if checkpoint.kind not in (SourceKind.KERAS, SourceKind.H5):
+        raise RefusedError(
+            f"{checkpoint.path} is no Keras checkpoint but {checkpoint.kind.value}, whose graph takes what it takes.",
+            next_step="Give the .keras checkpoint that it was made from.", file=checkpoint.path, step="bake",
+        )  # fmt: skip
     path = folder / "baked" / f"{checkpoint.name}.keras"
     path.parent.mkdir()
     request = {
@@ -56,11 +61,6 @@ def bake_in_worker(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
     kind = SourceKind(request["kind"])
     checkpoint = Checkpoint(Path(request["path"]), kind, request["name"], request["sha256"])
     loaded = load(checkpoint)
-    if loaded.model is None:
-        raise RefusedError(
-            f"{checkpoint.path} is a SavedModel, whose graph takes what it takes.",
-            next_step="Give the .keras checkpoint that it was made from.", file=checkpoint.path, step="bake",
-        )  # fmt: skip
     signature = loaded.signature
     scaling = interface_facts(loaded.model, (signature.input_names, signature.output_names))["scaling"]
     said = preprocess_of(parse_preprocess(request["preprocess"]), signature, scaling)
