@@ -135,11 +135,7 @@ class Failure:
 
 @dataclass
 class Conversion:
-    """What came out: artifacts that exist on disk, and a row for each target that does not.
-
-    Attributes:
-        facts: what the model says of itself, see `converters.checkpoints.interface`.
-    """
+    """What came out: artifacts on disk, a row for each target that is not, `facts` of `checkpoints.interface`."""
 
     artifacts: list[Artifact] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
