@@ -58,9 +58,10 @@ _EMULATED = "honest files were measured at 0.6 to 1.2 times the emulated roundin
 
 GATES: dict[Precision, Gate] = {
     Precision.FLOAT32: Gate(
-        3.0, 75.0, 1.0, 8 * ULP,
+        4.0, 75.0, 1.0, 8 * ULP,
         "honest files of 10 architectures were measured at 0.3 to 1.3, those of the digits network over 200 seeds at "
-        "1.9 at most, the weakest fault of the self-test there at 38 (docs/agreement.md); without an oracle: moving "
+        "1.9 at most, those of the tests' small model over 80 seeds at 3.8, "
+        "the weakest fault of the self-test there at 38 (docs/agreement.md); without an oracle: moving "
         "logits of deep models were measured 87 dB and more above error",
     ),
     # The decibels hold where the rounding cannot be emulated (the reference is no checkpoint) and as what a rescue aims

@@ -268,5 +268,5 @@ def test_no_false_alarm_in_200_seeds(zoo: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.split("RESULT")[1])
     assert [row["alarms"] for row in found.values()] == [0, 0, 0]
-    assert all(0 < row["inputs"] < 3 for row in found.values())
+    assert all(0 < row["inputs"] < 4 for row in found.values())
     assert all(max(row["structured"], row["saturating"]) < 30 for row in found.values())
