@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +26,45 @@ def run_batches(
     run: Run, inputs: Mapping[str, Any], plan: Plan, signature: Signature, folder: Path,
     on_progress: Callable[[float], None],
 ) -> None:  # fmt: skip
-    """Runs the plan's batches, then its small ones in reverse order, and writes outputs and logits in order."""
-    names, total, done = signature.output_names, plan.total + plan.singles, 0
-    large = [plan.batch] * -(-plan.total // plan.batch)
-    for suffix, count, sizes in (("", plan.total, large), ("1", plan.singles, small_batches(plan.singles))):
+    """Runs the plan's batches, then its small ones in reverse order and its wide one, and writes what they give.
+
+    The rows of the small batches are written in order, those of the wide one as `Plan.wide_rows` has them.
+    """
+    passes, done = _passes(plan), 0
+    total = sum(len(rows) for batches in passes.values() for rows in batches)
+    for suffix, batches in passes.items():
+        count, turn = sum(len(rows) for rows in batches), -1 if suffix == SMALL else 1
         with (
-            Writer(folder, f"out{suffix}", names, count) as outputs,
-            Writer(folder, f"logits{suffix}", names, count) as logits,
+            Writer(folder, f"out{suffix}", signature.output_names, count) as outputs,
+            Writer(folder, f"logits{suffix}", signature.output_names, count) as logits,
         ):
-            start, turn = 0, -1 if suffix else 1
-            for size in sizes:
-                rows = min(size, count - start)
-                part = {k: np.ascontiguousarray(v[start : start + rows][::turn]) for k, v in inputs.items()}
+            for rows in batches:
+                part = {k: np.ascontiguousarray(v[rows][::turn]) for k, v in inputs.items()}
                 values, taps = run(part)
-                outputs.append({k: v[::turn] if v.ndim else v for k, v in values.items()}, rows)
-                logits.append({k: v[::turn] for k, v in taps.items()}, rows)
-                start += rows
-                done += rows
+                outputs.append({k: v[::turn] if v.ndim else v for k, v in values.items()}, len(rows))
+                logits.append({k: v[::turn] for k, v in taps.items()}, len(rows))
+                done += len(rows)
                 on_progress(done / total)
+
+
+SMALL, WIDE = "1", "32"
+"""What is added to the stem of the small batches, and of the wide one."""
+
+
+def _passes(plan: Plan) -> dict[str, list[list[int]]]:
+    """By suffix, the samples of each batch. Samples of different kinds share none: a file may scale a whole batch by
+    its greatest value (ONNX' DynamicQuantizeLinear)."""
+    ends = (plan.samples, plan.samples + plan.structured, plan.total)
+    large = [
+        list(range(k, min(k + plan.batch, end)))
+        for begin, end in pairwise((0, *ends)) for k in range(begin, end, plan.batch)
+    ]  # fmt: skip
+    small, start = [], 0
+    for size in small_batches(plan.singles):
+        small.append(list(range(start, start + size)))
+        start += size
+    found = {"": large, SMALL: small, WIDE: [plan.wide_rows] if plan.wide else []}
+    return {suffix: batches for suffix, batches in found.items() if batches}
 
 
 def in_whole_batches(run: Run, size: int) -> Run:

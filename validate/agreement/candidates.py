@@ -59,7 +59,8 @@ def _run_candidate(
     fixed = fixed_batch(signature)
     run: Run = tapped.run
     if fixed is not None and fixed > 1:
-        plan, run = replace(plan, singles=0, batch=-(-plan.batch // fixed) * fixed), in_whole_batches(run, fixed)
+        plan = replace(plan, singles=0, wide=0, batch=-(-plan.batch // fixed) * fixed)
+        run = in_whole_batches(run, fixed)
 
     def report(fraction: float) -> None:
         channel.event(candidate=entry["key"], fraction=fraction)

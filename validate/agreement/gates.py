@@ -24,9 +24,10 @@ MORE_SAMPLES = 2.0
 """Noise is measured on the oracle's samples and its maximum grows with their number: for Gaussian noise, from 16 to
 10 000 samples of ten classes, by 1.7. What the oracle did not see is allowed this much more."""
 
-BESIDE = 2.0
+BESIDE = 10.0
 """How many times `noise_ratio` the few samples beside the others may show: in an image of one value all roundings point
-the same way, so that honest errors spread more there (2.6 was measured, docs/agreement.md). Faults show by far more."""
+the same way, so that honest errors spread more there. Wide on purpose until it is derived: with 2, the TFLite file of
+the tests' small model failed 13 of 200 seeds (the digits files none, at 3.1 at most). ReLU6 for ReLU shows by 1400."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ _EMULATED = "honest files were measured at 0.6 to 1.2 times the emulated roundin
 
 GATES: dict[Precision, Gate] = {
     Precision.FLOAT32: Gate(
-        3.0, 75.0, 1.0, 8 * ULP,
+        4.0, 75.0, 1.0, 8 * ULP,
         "honest files of 10 architectures were measured at 0.3 to 1.3, those of the digits network over 200 seeds at "
-        "1.9 at most, the weakest fault of the self-test there at 38 (docs/agreement.md); without an oracle: moving "
+        "1.9 at most, those of the tests' small model over 80 seeds at 3.8, "
+        "the weakest fault of the self-test there at 38 (docs/agreement.md); without an oracle: moving "
         "logits of deep models were measured 87 dB and more above error",
     ),
     # The decibels hold where the rounding cannot be emulated (the reference is no checkpoint) and as what a rescue aims

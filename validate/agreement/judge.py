@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from converters.formats import Precision
 from validate.agreement.arrays import read
+from validate.agreement.batches import SMALL, WIDE
 from validate.agreement.decisions import LabelsKept, accuracy, allowed, labels_kept, lower_bound, scores
 from validate.agreement.final_map import lost_outputs, map_faults
 from validate.agreement.gates import Gate
@@ -14,6 +15,7 @@ from validate.agreement.judged import INPUTS, Judged, by_noise, by_rounding, by_
 from validate.agreement.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, OutputRow
 from validate.agreement.yardstick import Candidate, Reference, Rounding, Values, Yardstick
+from validate.runtimes.base import Array
 
 
 def judge_output(
@@ -29,7 +31,7 @@ def judge_output(
         yardsticks[stem, k] = Yardstick.of(reference, stem, k)
     wanted = reference.values("out", k)
     values = Values(
-        yardsticks[stem, k], candidate.values(stem, k), read(candidate.folder, f"{stem}1", k),
+        yardsticks[stem, k], candidate.values(stem, k), _again(reference, candidate, stem, k),
         candidate.values("out", k)[: len(wanted)], wanted,
     )  # fmt: skip
     if not values.fits:
@@ -50,7 +52,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     stick, kind, labels = values.stick, head.kind, reference.labels
     gap = difference(values.values, stick.values)
     probability = difference(values.outputs, values.wanted) if head.basis == "logits" else gap
-    lone = _singles_difference(values)
+    lone = _difference_again(values)
     ratios = noise_ratios(values)
     judged = _judged(values, ratios, max(gap.mean_square, lone.mean_square if lone else 0.0), gate,
                      stick.roundings.get(precision), reference.drawn)  # fmt: skip
@@ -126,10 +128,21 @@ def _sure(top: TopOne | None, kept: LabelsKept | None, samples: int) -> float | 
     return None if kept is None else lower_bound(kept.count - kept.flips, kept.count)
 
 
-def _singles_difference(values: Values) -> Difference | None:
-    """What batches of one give against the reference's larger batch."""
-    singles = values.singles
-    return None if singles is None else difference(singles, values.stick.values[: len(singles)])
+def _again(reference: Reference, candidate: Candidate, stem: str, k: int) -> tuple[tuple[Array, list[int]], ...]:
+    """What the small batches and the wide one gave, where they were run."""
+    small, wide = read(candidate.folder, f"{stem}{SMALL}", k), read(candidate.folder, f"{stem}{WIDE}", k)
+    found = [] if small is None else [(small, list(range(len(small))))]
+    return (*found, *(() if wide is None else ((wide, reference.plan.wide_rows),)))
+
+
+def _difference_again(values: Values) -> Difference | None:
+    """How far other batches lie from the reference, at worst."""
+    gaps = [difference(array, values.stick.values[rows]) for array, rows in values.again]
+    if not gaps:
+        return None
+    return Difference(
+        max(gap.max_abs for gap in gaps), max(gap.mean_square for gap in gaps), max(gap.nonfinite for gap in gaps)
+    )
 
 
 def _misshapen(name: str, basis: str, values: Values) -> OutputRow:

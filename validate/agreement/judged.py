@@ -52,9 +52,9 @@ def noise_ratios(values: Values) -> dict[str, float]:
     if stick.oracle is None or stick.noise is None:
         return {}
     worst = difference(values.values[: len(stick.oracle)], stick.oracle).max_abs
-    if values.singles is not None:
-        both = slice(0, min(len(values.singles), len(stick.oracle)))
-        worst = max(worst, difference(values.singles, stick.oracle, both).max_abs)
+    for array, rows in values.again:
+        known = [k for k, row in enumerate(rows) if row < len(stick.oracle)]
+        worst = max(worst, difference(array[known], stick.oracle[[rows[k] for k in known]]).max_abs)
     found = {INPUTS: _ratio(worst, stick.noise)}
     for name, beside in stick.beside.items():
         if len(values.every) >= beside.rows.stop:

@@ -1,9 +1,10 @@
 """The worker's side of a comparison: run the reference, the oracle and the reduced precisions, write what they give.
 
 The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>`,
-`rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1}.<k>`, all `.npy`, k being the
-place in the reference's signature; a `1` stands for the small batches. Rows come in the order of the plan: its samples
-(of the oracle: the first of them), then the structured ones, then the saturating ones.
+`rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1,out32,logits32}.<k>`, all
+`.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Rows
+come in the order of the plan: its samples (of the oracle: the first of them), then the structured ones, then the
+saturating ones.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def run_reference(request: Message, channel: Channel) -> Message:
     _write_inputs(work, given, signature, plan, request["seed"])
     inputs = read_inputs(work, signature)
     notes = [*given.notes, *tapped.runtime.notes]
-    run_batches(tapped.run, inputs, plan, signature, work / "reference", lambda f: channel.event(fraction=0.4 * f))
+    narrow = replace(plan, wide=0)
+    run_batches(tapped.run, inputs, narrow, signature, work / "reference", lambda f: channel.event(fraction=0.4 * f))
     few = {name: _rows(array, plan) for name, array in inputs.items()}
     reason = _cached_oracle(request, few, work / "oracle", lambda folder: _run_oracle(
         tapped, few, plan, folder, lambda f: channel.event(fraction=0.4 + 0.4 * f)

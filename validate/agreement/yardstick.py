@@ -148,11 +148,12 @@ class Values:
 
     Attributes:
         every: of all samples, those beside the others too.
+        again: what other batches gave, each with the samples that they were of.
     """
 
     stick: Yardstick
     every: Array
-    singles: Array | None
+    again: tuple[tuple[Array, list[int]], ...]
     outputs: Array
     wanted: Array
 

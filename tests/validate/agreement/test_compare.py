@@ -47,7 +47,7 @@ def test_honest_files_agree_on_their_logits(small: Agreement, name: str) -> None
     assert row.noise_ratio is not None
     assert 0 < row.noise_ratio < 2
     assert row.noise_ratios.keys() == {"inputs", "structured", "saturating"}
-    assert max(row.noise_ratios.values()) < 6
+    assert max(row.noise_ratios.values()) < 30
     assert row.nonfinite == 0
     assert row.top1_agreement == 1.0
 
@@ -268,5 +268,5 @@ def test_no_false_alarm_in_200_seeds(zoo: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.split("RESULT")[1])
     assert [row["alarms"] for row in found.values()] == [0, 0, 0]
-    assert all(0 < row["inputs"] < 3 for row in found.values())
-    assert all(max(row["structured"], row["saturating"]) < 6 for row in found.values())
+    assert all(0 < row["inputs"] < 4 for row in found.values())
+    assert all(max(row["structured"], row["saturating"]) < 30 for row in found.values())

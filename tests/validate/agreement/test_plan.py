@@ -24,6 +24,9 @@ def test_every_plan_is_bounded_and_runs_every_sample(samples: int, row: int, wei
 
 
 def test_plans_of_the_main_examples() -> None:
-    assert make_plan(500, 1000, 104_745, None) == Plan(500, 13, 32, 500, 12, 4)
+    assert make_plan(500, 1000, 104_745, None) == Plan(500, 13, 32, 500, 12, 4, 0)
+    wide = make_plan(16, 1000, 104_745, None)
+    assert (wide.batch, wide.wide, sorted(set(wide.wide_rows))) == (16, 32, list(range(16)))
+    assert wide.wide_rows[:16] != sorted(wide.wide_rows[:16])
     assert make_plan(16, 600_000, 22_364_081, None).oracle == 16
-    assert make_plan(16, 51 << 20, 140_160, None) == Plan(16, 1, 2, 2, 0, 0)
+    assert make_plan(16, 51 << 20, 140_160, None) == Plan(16, 1, 2, 2, 0, 0, 0)
