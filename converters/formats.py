@@ -44,7 +44,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 def model_name(source: str | Path) -> str:
     """The source's stem, cleaned to `[A-Za-z0-9_.-]`; never empty, never starting with `.` or `-`."""
     name = Path(source).name
-    for suffix in (".weights.h5", ".keras", ".h5", ".hdf5", ".savedmodel", ".tflite", ".onnx"):
+    for suffix in (".weights.h5", ".keras", ".h5", ".hdf5", ".savedmodel", ".tflite", ".onnx", ".pb"):
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             name = name[: -len(suffix)]
             break

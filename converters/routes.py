@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
-from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.ranges import Range
+from converters.conversion_progress import ConversionProgress
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError, UsageError
 from converters.formats import Format, Precision, artifact_name
 from converters.isolation import Limits, Message, Worker, worker_environment
@@ -59,10 +60,27 @@ ROUTES: tuple[Route, ...] = (
     Route(Target(Format.ONNX, Precision.FLOAT16), "float32 ONNX", 0.05),
     Route(Target(Format.ONNX, Precision.DYNAMIC_INT8), "float32 ONNX", 0.05),
     Route(Target(Format.ONNX, Precision.INT8), "float32 ONNX", 0.40),
+    Route(Target(Format.ORT, Precision.FLOAT32), "float32 ONNX", 0.02),
+    Route(Target(Format.ORT, Precision.DYNAMIC_INT8), "float32 ONNX", 0.05),
+    Route(Target(Format.ORT, Precision.INT8), "float32 ONNX", 0.40),
 )
 """Every pair of format and precision that can be made, in the order in which they are made."""
 
-_LOAD_SHARE = 0.3
+_EVERY = frozenset({Format.SAVEDMODEL, Format.TFLITE, Format.ONNX})
+SOURCES: Mapping[SourceKind, tuple[frozenset[Format], str]] = {
+    # source                  gives    by which road
+    SourceKind.KERAS:         (_EVERY, "Keras 3 builds it; ONNX is converted without its weights"),
+    SourceKind.H5:            (_EVERY, "as .keras; configs of Keras 2 are rewritten"),
+    SourceKind.WEIGHTS_H5:    (_EVERY, "into what --architecture or --model-code builds"),
+    SourceKind.TF_CHECKPOINT: (_EVERY, "into what --architecture or --model-code builds"),
+    SourceKind.SAVEDMODEL:    (_EVERY, "one signature, restored, or frozen by the version 1 loader; ONNX frozen"),
+    SourceKind.FROZEN_GRAPH:  (_EVERY, "imported; ONNX frozen"),
+    SourceKind.TFLITE:        (frozenset({Format.TFLITE}), "the file itself, and what is made of it"),
+    SourceKind.ONNX:          (frozenset({Format.ONNX}), "the file itself, and what is made of it"),
+}  # fmt: skip
+"""Which formats each kind of source gives; in which precisions, `ROUTES` says."""
+
+_COSTS = {str(route.target): route.cost for route in ROUTES}
 _STATUS = {CrashError: "crashed", StepTimeoutError: "timeout", ResourceError: "oom", UnsupportedError: "unsupported"}
 
 
@@ -76,8 +94,8 @@ class ConvertOptions:
         allow_flex: TFLite may use TensorFlow's Flex operations.
         jobs: workers at a time; with 2 and more, ONNX is made beside SavedModel and TFLite.
         log: file for what the frameworks say.
-        on_loaded: told of the signature and the input ranges as soon as they are known; what it raises ends the
-            conversion before anything is made.
+        on_loaded: given the conversion as soon as it tells the signature, ranges and facts of the source; what it
+            raises ends the conversion before anything is made.
         on_made: told of the conversion after each artifact that is whole on disk, its newest the last.
     """
 
@@ -88,7 +106,7 @@ class ConvertOptions:
     jobs: int = 1
     limits: Limits = field(default_factory=Limits)
     log: Path | None = None
-    on_loaded: Callable[[Signature, dict[str, Range]], None] | None = None
+    on_loaded: Callable[[Conversion], None] | None = None
     on_made: Callable[[Conversion], None] | None = None
 
 
@@ -117,7 +135,11 @@ class Failure:
 
 @dataclass
 class Conversion:
-    """What came out: artifacts that exist on disk, and a row for each target that does not."""
+    """What came out: artifacts that exist on disk, and a row for each target that does not.
+
+    Attributes:
+        facts: what the model says of itself, see `converters.checkpoints.interface`.
+    """
 
     artifacts: list[Artifact] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -125,6 +147,13 @@ class Conversion:
     parameters: int = 0
     notes: tuple[str, ...] = ()
     ranges: dict[str, Range] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def makeable(kind: SourceKind) -> tuple[Target, ...]:
+    """What can be made of a kind of source, in the table's order."""
+    formats, _ = SOURCES[kind]
+    return tuple(route.target for route in ROUTES if route.target.format in formats)
 
 
 def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Target, ...]:
@@ -165,7 +194,7 @@ def convert(
     Raises:
         EdgeportError: the source could not be loaded or traced: nothing can be made of it.
     """
-    job = _Job(checkpoint, folder, options, _Progress(options.targets, on_progress))
+    job = _Job(checkpoint, folder, options, ConversionProgress(options.targets, _COSTS, on_progress))
     left = list(options.targets)
     while left:
         groups = _side_by_side(left) if options.jobs > 1 else [left]
@@ -202,7 +231,9 @@ def _side_by_side(targets: Sequence[Target]) -> list[list[Target]]:
 class _Job:
     """One conversion under way: the workers that make it, and what has come of them."""
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: _Progress) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: ConversionProgress
+    ) -> None:
         self.conversion = Conversion()
         self.settled: set[Target] = set()
         self._checkpoint, self._folder, self._options, self._progress = checkpoint, folder, options, progress
@@ -221,7 +252,7 @@ class _Job:
             while (message := worker.receive()).get("event"):
                 in_hand = self._file(message["event"])
                 if self._options.on_loaded and self.conversion.signature and "loaded" in message["event"]:
-                    self._options.on_loaded(self.conversion.signature, self.conversion.ranges)
+                    self._options.on_loaded(self.conversion)
                 self._progress.show(message["event"])
         except EdgeportError as error:
             if in_hand is None:
@@ -236,6 +267,7 @@ class _Job:
             self.conversion.signature = Signature.from_json(loaded["signature"])
             self.conversion.parameters = int(loaded["parameters"])
             self.conversion.notes = tuple(loaded["notes"])
+            self.conversion.facts = dict(loaded["facts"])
             self.conversion.ranges = {name: Range.from_json(limits) for name, limits in loaded["ranges"].items()}
             return None
         target = Target(Format(event["format"]), Precision(event["precision"]))
@@ -261,38 +293,10 @@ class _Job:
 
 def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left: Sequence[Target]) -> Message:
     return {
-        "checkpoint": {
-            "path": str(checkpoint.path), "kind": checkpoint.kind.value,
-            "name": checkpoint.name, "sha256": checkpoint.sha256,
-        },
+        "checkpoint": checkpoint.to_json(),
         "folder": str(folder),
         "targets": [[t.format.value, t.precision.value] for t in left],
         "batch": options.batch,
         "opset": options.opset,
         "allow_flex": options.allow_flex,
     }  # fmt: skip
-
-
-class _Progress:
-    """Shares of the time: loading, then each target's cost in the table."""
-
-    def __init__(self, targets: Sequence[Target], on_progress: Progress | None) -> None:
-        self._costs = {route.target: route.cost for route in ROUTES}
-        self._whole = sum(self._costs[t] for t in targets) or 1.0
-        self._done = 0.0
-        self._on_progress = on_progress
-        self._tell("loading the checkpoint", 0.0)
-
-    def _tell(self, label: str, share: float) -> None:
-        if self._on_progress:
-            self._on_progress(label, share)
-
-    def show(self, event: Message) -> None:
-        if "loaded" in event:
-            self._tell("tracing", _LOAD_SHARE)
-            return
-        target = Target(Format(event["format"]), Precision(event["precision"]))
-        if "started" not in event:
-            self._done += self._costs[target]
-        share = _LOAD_SHARE + (1 - _LOAD_SHARE) * self._done / self._whole
-        self._tell(f"converting to {target}", min(share, 1.0))

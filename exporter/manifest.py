@@ -52,12 +52,17 @@ class Tool(_Closed):
 
 
 class Source(_Closed):
-    """The checkpoint. `path` is as the user gave it; `parameters` is a count, None where it cannot be told."""
+    """The checkpoint. `path` is as the user gave it; `parameters` is a count, None where it cannot be told.
+
+    `opening` is what the user added to it (signature, code, replaced layers); `unsafe` in it: code ran that is not
+    Keras' own. Empty for most.
+    """
 
     path: str
     kind: str
     sha256: Sha256 = Field(pattern=_HEX)
     parameters: int | None = Field(default=None, ge=0)
+    opening: dict[str, JsonValue] = {}
 
 
 class Tensor(_Row):
@@ -193,6 +198,8 @@ class Manifest(_Closed):
     source: Source
     signature: SignatureRow
     preprocessing: JsonValue = None
+    contract: JsonValue = None
+    shipping: JsonValue = None
     artifacts: tuple[ArtifactRow, ...]
     failures: tuple[FailureRow, ...] = ()
     verdicts: tuple[VerdictRow, ...] = ()
@@ -245,7 +252,9 @@ def content_digest(manifest: Manifest) -> Sha256:
     fields = {"path", "format", "precision", "signature", "size_bytes", "sha256"}
     golden = next((row.sha256 for row in manifest.files if row.path == GOLDEN), None)
     content = {
-        "source": manifest.source.model_dump(mode="json", exclude={"path"}),
+        "source": manifest.source.model_dump(
+            mode="json", exclude={"path"} if manifest.source.opening else {"path", "opening"}
+        ),
         "signature": manifest.signature.model_dump(mode="json"),
         "artifacts": [
             row.model_dump(mode="json", include=fields) for row in sorted(manifest.artifacts, key=lambda row: row.path)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from converters.checkpoints.checkpoint import Checkpoint, SourceKind
-from converters.checkpoints.identify import identify
+from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
+from converters.checkpoints.identify import checkpoint_prefix, identify
+from converters.checkpoints.opening import Opening
 from converters.errors import RefusedError, UsageError
 from exporter.models.build import BuildOptions, build_in_worker
 from exporter.models.table import ARCHITECTURES
@@ -32,7 +33,7 @@ class Source:
     build: BuildOptions | None
 
 
-def find_source(given: str, choices: BuildChoices, seed: int = 0) -> Source:
+def find_source(given: str, choices: BuildChoices, seed: int = 0, opening: Opening = Opening()) -> Source:
     """Tells what SOURCE is, without a framework.
 
     Raises:
@@ -44,23 +45,46 @@ def find_source(given: str, choices: BuildChoices, seed: int = 0) -> Source:
         if choices.architecture:
             raise UsageError(f"`{given}` is an architecture already.", next_step="Leave --architecture out.")
         return Source(given, "architecture", None, _build(given, choices, choices.weights, seed))
-    if not path.exists() and not path.is_symlink() and path.name == given and not path.suffix:
+    there = path.exists() or path.is_symlink() or checkpoint_prefix(path) is not None
+    if not there and path.name == given and not path.suffix:
         raise _no_such(given)
-    checkpoint = identify(path)
-    if checkpoint.kind is SourceKind.WEIGHTS_H5:
-        if not choices.architecture:
-            raise RefusedError(
-                f"{given} holds weights only, no architecture.",
-                next_step="Say which with --architecture NAME (see `edgeport models`).", file=given, step="load",
-            )  # fmt: skip
-        build = _build(choices.architecture, choices, str(checkpoint.path), seed)
-        return Source(given, checkpoint.kind.value, checkpoint, build)
-    if choices != BuildChoices():
+    checkpoint = identify(path, opening)
+    _check_choices(given, checkpoint, choices)
+    if checkpoint.kind not in WEIGHTS or opening.model_code:
+        return Source(given, checkpoint.kind.value, checkpoint, None)
+    if not choices.architecture:
+        raise RefusedError(
+            f"{given} holds weights only, no architecture.",
+            next_step="Say what they belong to: --architecture NAME (see `edgeport models`), or --model-code "
+            "MODULE:FUNCTION, a function of yours that builds the model.", file=given, step="load",
+        )  # fmt: skip
+    build = _build(choices.architecture, choices, str(checkpoint.path), seed)
+    return Source(given, checkpoint.kind.value, checkpoint, build)
+
+
+def _check_choices(given: str, checkpoint: Checkpoint, choices: BuildChoices) -> None:
+    """Raises UsageError where an option is for another kind of source."""
+    opening, weights = checkpoint.opening, checkpoint.kind in WEIGHTS
+    if choices != BuildChoices() and (not weights or opening.model_code):
+        what = "is a whole model" if not weights else "gets its model from --model-code"
         raise UsageError(
-            f"{given} is a whole model: --architecture, --classes, --input-shape, --weights and --set do not apply.",
+            f"{given} {what}: --architecture, --classes, --input-shape, --weights and --set do not apply.",
             next_step="Leave them out, or name an architecture of `edgeport models` instead.", file=given,
         )  # fmt: skip
-    return Source(given, checkpoint.kind.value, checkpoint, None)
+    keras = {SourceKind.KERAS, SourceKind.H5}
+    fits = {
+        "--signature": (opening.signature, {SourceKind.SAVEDMODEL}), "--model-code": (opening.model_code, WEIGHTS),
+        "--custom-objects": (opening.custom_objects, keras | WEIGHTS), "--replace": (opening.replaced, keras),
+        "--allow-unsafe": (opening.allow_unsafe, keras | {SourceKind.SAVEDMODEL, SourceKind.FROZEN_GRAPH}),
+        "--graph-input": (opening.inputs, {SourceKind.FROZEN_GRAPH}),
+        "--graph-output": (opening.outputs, {SourceKind.FROZEN_GRAPH}),
+    }  # fmt: skip
+    for option, (value, kinds) in fits.items():
+        if value and checkpoint.kind not in kinds:
+            raise UsageError(
+                f"{option} does not apply to {given}, which is of the kind {checkpoint.kind.value}.",
+                next_step="Leave it out; docs/sources.md says what each kind of source takes.", file=given,
+            )  # fmt: skip
 
 
 def open_source(source: Source, folder: Path, log: Path, progress: Progress) -> Checkpoint:

@@ -15,7 +15,7 @@ LIST = Path(__file__).resolve().parents[1] / "converters" / "readers" / "tensorf
 
 _OUT = re.compile(
     r"Dataset|Reader|File|Recv|Send|TPU|Tpu|^Xla|Embedding[A-Z]|DTensor|Summary|Iterator|Queue|Rpc|PyFunc|Session|Save"
-    r"|Restore|^Load|Debug|Collective|Nccl|Mkl|BoostedTrees|Stage|Barrier|Cache|Sleep|^Abort$|Remote|^_|Cudnn|Apply|Sdca"
+    r"|Restore|^Load|Debug|Collective|Nccl|Mkl|BoostedTrees|Stage|Barrier|Cache|Sleep|^Abort$|Remote|^_|(?<!Resource)(?<!Sparse)(?<!^)Apply|Sdca"
     r"|Accumulator|ThreadPool|SparseCore|Dedup|Infeed|Outfeed|Mutex|Snapshot|LMDB|Sql|Stats|Server|Heartbeat|Worker"
     r"|Resource(?:Create|Initialized|Using)Op|StubResource|Mesh|Relayout|Mlir|CustomCall|Batch(?:Function)?$|^Risc|Deadline"
     r"|Minibatch|Distributed|Collate|FileSystem|Import$|Checkpoint|SymbolicGradient|Print|Timestamp|Proto|Prelinearize"
@@ -32,9 +32,11 @@ _TESTS = re.compile(
 )  # fmt: skip
 PLUMBING = frozenset({
     "SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename", "VarHandleOp", "NoOp", "Assert", "XlaCallModule",
+    "ScalarSummary", "HistogramSummary", "MergeSummary",
 })  # fmt: skip
 """What every SavedModel has, and what Keras on JAX exports (StableHLO). The scan refuses the first three, the saver's,
-where a signature reaches them."""
+where a signature reaches them. The summaries, which make text and write nothing, and the optimizers' updates of
+variables (ApplyAdam) lie unused in what TensorFlow 1 saved after training."""
 
 
 def main() -> None:

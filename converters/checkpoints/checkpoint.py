@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.opening import Opening
 
 
 class SourceKind(StrEnum):
@@ -14,6 +18,17 @@ class SourceKind(StrEnum):
     H5 = "h5"
     WEIGHTS_H5 = "weights_h5"
     SAVEDMODEL = "savedmodel"
+    TF_CHECKPOINT = "tf_checkpoint"
+    FROZEN_GRAPH = "frozen_graph"
+    TFLITE = "tflite"
+    ONNX = "onnx"
+
+
+WEIGHTS = frozenset({SourceKind.WEIGHTS_H5, SourceKind.TF_CHECKPOINT})
+"""Kinds that hold weights alone: what they belong to has to be told."""
+
+FINISHED = frozenset({SourceKind.TFLITE, SourceKind.ONNX})
+"""Kinds that are artifacts already: they are never loaded, further precisions are made from the file."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +40,24 @@ class Checkpoint:
         kind: told by the bytes, not by the name.
         name: the stem that artifacts are named after, see `converters.formats.model_name`.
         sha256: see `converters.artifact.digest`.
+        opening: how the user wants it opened.
     """
 
     path: Path
     kind: SourceKind
     name: str
     sha256: str
+    opening: Opening = field(default_factory=Opening)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path), "kind": self.kind.value, "name": self.name, "sha256": self.sha256,
+            "opening": self.opening.to_json(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Checkpoint:
+        return cls(
+            Path(document["path"]), SourceKind(document["kind"]), document["name"], document["sha256"],
+            Opening.from_json(document["opening"]),
+        )  # fmt: skip

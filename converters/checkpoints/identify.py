@@ -5,66 +5,119 @@ No framework is imported here: a bad file is refused in well under a second.
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import re
 from pathlib import Path
 
 from converters.artifact import digest
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
-from converters.checkpoints.scan import scan_config
+from converters.checkpoints.keras_files import ModelConfig, config_of_archive, config_of_h5
+from converters.checkpoints.opening import Opening
+from converters.checkpoints.scan import Trust
 from converters.errors import RefusedError, UsageError
 from converters.formats import model_name
 from converters.readers.facts import refusing
+from converters.readers.graph_file import GraphFacts, chosen_tensors, read_graph_file
 from converters.readers.h5_file import H5Facts, read_h5
-from converters.readers.keras_file import parse_config, read_keras
+from converters.readers.keras_file import read_keras
+from converters.readers.onnx_file import read_onnx
 from converters.readers.saved_model_file import SavedModelFacts, read_saved_model
+from converters.readers.saved_model_file import Signature as SavedSignature
 from converters.readers.sniff import FileKind, sniff
+from converters.readers.tensor_bundle import missing_data, read_bundle
+from converters.readers.tflite_file import read_tflite
 
-SOURCES = "a .keras or .h5 file, a SavedModel folder, or a .weights.h5 with --architecture"
+SOURCES = (
+    "a .keras or .h5 file, a SavedModel folder, a frozen .pb graph, a .tflite or .onnx file, or weights (.weights.h5 "
+    "or a TensorFlow checkpoint) with --architecture or --model-code"
+)
 
 
-def identify(path: Path) -> Checkpoint:
+def identify(path: Path, opening: Opening = Opening()) -> Checkpoint:
     """Tells the kind of a source by its content, scans it and digests it.
 
-    An `.h5` that is named `.keras`, or the other way round, is what its bytes say.
+    An `.h5` that is named `.keras`, or the other way round, is what its bytes say. A TensorFlow checkpoint may be given
+    by its prefix or any of its files.
 
     Raises:
-        UsageError: nothing is there, or it is no readable file or folder.
+        UsageError: nothing is there, it is no readable file or folder, or `opening` asks for what it does not have.
         RefusedError: it is damaged, unsafe, or no checkpoint.
     """
     path = Path(path)
+    prefix = checkpoint_prefix(path)
+    if prefix is not None:
+        return _tf_checkpoint(prefix, opening)
+    kind = _scanned(path, sniff(path), opening)
+    return Checkpoint(path.absolute(), kind, model_name(path), digest(path), opening)
+
+
+def checkpoint_prefix(path: Path) -> Path | None:
+    """The prefix of the TensorFlow checkpoint that a path means; None where it means none."""
+    name = re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path.name)
     try:
-        kind = _scanned(path, sniff(path))
-    except UsageError:
-        _explain_prefix(path)
-        raise
-    return Checkpoint(path.absolute(), kind, model_name(path), digest(path))
+        there = path.with_name(name + ".index").is_file() and not (name == path.name and path.exists())
+    except (OSError, ValueError):  # no name that the file system takes
+        return None
+    return path.with_name(name) if there else None
 
 
-def _scanned(path: Path, found: FileKind) -> SourceKind:
+def _tf_checkpoint(prefix: Path, opening: Opening) -> Checkpoint:
+    index = prefix.with_name(f"{prefix.name}.index")
+    with refusing(index, "TensorFlow checkpoint index"):
+        bundle = read_bundle(index)
+        problem = missing_data(prefix, bundle)
+    if problem:
+        raise _refused(prefix, f"is not a whole TensorFlow checkpoint: {problem}", "Copy all of its files again.")
+    sha = hashlib.sha256()
+    for file in sorted(index.parent.glob(f"{glob.escape(prefix.name)}.data-*")):
+        sha.update(f"{digest(file)}  {file.name}\n".encode())
+    sha.update(f"{digest(index)}  {index.name}\n".encode())
+    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), sha.hexdigest(), opening)
+
+
+def _scanned(path: Path, found: FileKind, opening: Opening) -> SourceKind:
+    suffix = path.suffix.lower()
     if found is FileKind.FOLDER:
-        check_saved_model(path)
+        facts = check_saved_model(path, allow_unsafe=opening.allow_unsafe)
+        chosen_signature(path, facts, opening.signature)
         return SourceKind.SAVEDMODEL
+    trust = Trust(later=bool(opening.custom_objects), lambdas=opening.allow_unsafe)
     if found is FileKind.ZIP:
-        archive = read_keras(path)
-        scan_config(archive.config, path, archive.weights.stored_elements)
+        config_of_archive(path, read_keras(path), opening, trust)
         return SourceKind.KERAS
     if found is FileKind.HDF5:
-        facts = read_h5(path)
-        check_h5(path, facts)
-        return SourceKind.H5 if facts.model_config is not None else SourceKind.WEIGHTS_H5
+        h5 = read_h5(path)
+        check_h5(path, h5, opening, trust)
+        return SourceKind.H5 if h5.model_config is not None else SourceKind.WEIGHTS_H5
+    if found is FileKind.TFLITE:
+        read_tflite(path)
+        return SourceKind.TFLITE
+    if found is FileKind.UNKNOWN and suffix == ".onnx":
+        onnx = read_onnx(path)
+        if onnx.foreign_ops:
+            raise _refused(
+                path,
+                f"needs operations that ONNX Runtime does not have, or compiled ones: {', '.join(onnx.foreign_ops)}",
+                "Export it again without custom operations and without compiled contexts.",
+            )
+        return SourceKind.ONNX
+    if found in (FileKind.UNKNOWN, FileKind.TEXT) and suffix == ".pb":
+        check_frozen_graph(path, opening)
+        return SourceKind.FROZEN_GRAPH
     raise _no_checkpoint(path, found)
 
 
-def check_h5(path: Path, facts: H5Facts) -> None:
-    """Scans the model of a whole-model file; a weights file passes. Raises RefusedError."""
+def check_h5(path: Path, facts: H5Facts, opening: Opening = Opening(), trust: Trust = Trust()) -> ModelConfig | None:
+    """Scans the model of a whole-model file; None for a weights file. Raises RefusedError."""
     if facts.model_config is not None:
-        with refusing(path, "Keras .h5 file"):
-            config = parse_config(facts.model_config, "model_config")
-            scan_config(config, path, facts.stored_elements)
-    elif not facts.is_keras:
+        return config_of_h5(path, facts, opening, trust)
+    if not facts.is_keras:
         raise _refused(path, "is an HDF5 file that Keras did not write", f"Give {SOURCES}.")
+    return None
 
 
-def check_saved_model(folder: Path) -> SavedModelFacts:
+def check_saved_model(folder: Path, *, allow_unsafe: bool = False) -> SavedModelFacts:
     """Reads a SavedModel folder and refuses one that reaches for the host's files. Raises RefusedError."""
     if not (folder / "saved_model.pb").exists():
         if (folder / "saved_model.pbtxt").exists():
@@ -74,45 +127,81 @@ def check_saved_model(folder: Path) -> SavedModelFacts:
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
             raise _refused(folder, f"has the link {file.name!r} to a file outside it", "Copy the files themselves.")
     facts = read_saved_model(folder)
-    if facts.host_ops:
-        ops = ", ".join(sorted({f"{op} ({node})" for op, node in facts.host_ops})[:5])
-        raise _refused(
-            folder, f"reads or writes files of this machine, or runs Python, when it is used: {ops}",
-            "Save the model again without those operations.",
-        )  # fmt: skip
+    if facts.host_ops and not allow_unsafe:
+        raise _foreign(folder, facts.host_ops)
     return facts
 
 
-def _no_checkpoint(path: Path, found: FileKind) -> RefusedError:
-    suffix = path.suffix.lower()
-    artifact = found in (FileKind.TFLITE, FileKind.ORT) or (suffix == ".onnx" and found is FileKind.UNKNOWN)
-    if artifact:
-        what = "an ONNX model" if suffix == ".onnx" else found.value
-        return _refused(
-            path, f"is {what}, an artifact that is already converted and no checkpoint",
-            "The commands inspect, validate and bench take it; give the checkpoint that it was made from here.",
+def check_frozen_graph(path: Path, opening: Opening = Opening()) -> GraphFacts:
+    """Reads a `.pb` file; refuses a graph that is not frozen or reaches for the host's files. Raises RefusedError."""
+    if path.name == "saved_model.pb":
+        raise _refused(path, "is the graph of a SavedModel", f"Give its folder: {path.parent}.")
+    facts = read_graph_file(path)
+    if facts.foreign and not opening.allow_unsafe:
+        raise _foreign(path, facts.foreign)
+    if facts.has_variables:
+        raise _refused(
+            path, "is a graph that is not frozen: it has variables, whose values are not in it",
+            "Freeze it where its checkpoint is (tf.compat.v1.graph_util.convert_variables_to_constants), or save a "
+            "SavedModel.",
         )  # fmt: skip
-    if suffix in (".ckpt", ".index") or ".data-0" in suffix:
-        return _refused_prefix(path)
-    named = {".keras": ".keras archive", ".h5": "HDF5 file", ".hdf5": "HDF5 file"}.get(suffix, "checkpoint")
-    return _refused(path, f"is {found.value}, not a complete {named}", f"Give {SOURCES}.")
+    chosen_tensors(path, facts, [given.partition("=")[0] for given in opening.inputs], opening.outputs)
+    return facts
 
 
-def _explain_prefix(path: Path) -> None:
-    """A TensorFlow checkpoint is named by a prefix, at which itself nothing lies."""
-    try:
-        is_prefix = path.with_name(path.name + ".index").is_file()
-    except (OSError, ValueError):  # no name that the file system takes
-        return
-    if is_prefix:
-        raise _refused_prefix(path)
+def chosen_signature(path: Path, facts: SavedModelFacts, wanted: str | None) -> SavedSignature:
+    """The signature to convert.
+
+    Keras writes the same function as `serve` and `serving_default`, which count as one.
+
+    Raises:
+        UsageError: there is none, no such one, or several and none was named.
+    """
+    by_key = {signature.key: signature for signature in facts.signatures}
+    names = ", ".join(sorted(by_key)) or "none"
+    if wanted is not None:
+        if wanted not in by_key:
+            raise _usage(path, f"has no signature `{wanted}`", f"It has: {names}.")
+        return by_key[wanted]
+    if not by_key:
+        raise _refused(path, "has no signature, so nothing says what goes in and what comes out",
+                       "Save it again with one: tf.saved_model.save(module, folder, signatures=...).")  # fmt: skip
+    default, twin = by_key.get("serving_default"), by_key.get("serve")
+    if default and twin and (default.inputs, default.outputs) == (twin.inputs, twin.outputs):
+        del by_key["serve"]
+    if len(by_key) > 1:
+        raise _usage(path, f"has several signatures: {names}", "Choose one with --signature NAME.")
+    return next(iter(by_key.values()))
 
 
-def _refused_prefix(path: Path) -> RefusedError:
+def needs_reader(folder: Path, opening: Opening) -> bool:
+    """Whether `tf.saved_model.load` and its `serving_default` are not what this SavedModel is meant to be opened by."""
+    facts = read_saved_model(folder)
+    return opening.signature not in {None, "serving_default"} or not facts.has_objects or len(facts.tags) > 1
+
+
+def _usage(path: Path, reason: str, next_step: str) -> UsageError:
+    return UsageError(f"{path} {reason}.", next_step=next_step, file=path, step="scan")
+
+
+def _foreign(path: Path, found: list[tuple[str, str]]) -> RefusedError:
+    ops = ", ".join(sorted({f"{op} ({node})" for op, node in found})[:5])
     return _refused(
-        path, "is a TensorFlow checkpoint, which holds weights and no model",
-        "Load it in the code that built the model, then save that with model.save('model.keras').",
+        path,
+        f"has operations that make up no model: they may reach files, the network or Python of this machine: {ops}",
+        "Save the inference graph alone, without those operations; --allow-unsafe takes it as it is.",
     )  # fmt: skip
+
+
+def _no_checkpoint(path: Path, found: FileKind) -> RefusedError:
+    if found is FileKind.ORT:
+        return _refused(
+            path, "is an ONNX Runtime model, an artifact that is already converted",
+            "The commands inspect and bench take it; give the .onnx file or checkpoint that it was made from here.",
+        )  # fmt: skip
+    names = {".keras": ".keras archive", ".h5": "HDF5 file", ".hdf5": "HDF5 file"}
+    named = names.get(path.suffix.lower(), "checkpoint")
+    return _refused(path, f"is {found.value}, not a complete {named}", f"Give {SOURCES}.")
 
 
 def _refused(path: Path, reason: str, next_step: str) -> RefusedError:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
-from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
 from converters.checkpoints.quick import import_keras, quick_loading
 from converters.checkpoints.rewrites import channels_last_backend, make_plain
-from converters.errors import RefusedError, StepError
+from converters.errors import EdgeportError, RefusedError, StepError
 from converters.signature import BATCH, Dimension, Signature, TensorSpec, unique_names
 
 Call = Callable[[Sequence[Any]], list[Any]]
 
+_OLDEST_KERAS = "3.15.1"  # CVE-2025-1550 up to the limits on declared sizes of 3.15.1
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.\\/>-]|^[^A-Za-z0-9.]")  # what a TensorFlow placeholder may not be called
 _REFUSED_DTYPES = {"string": "text", "resource": "a resource", "variant": "a variant"}
 
@@ -24,13 +26,14 @@ class Loaded:
     """A model in memory.
 
     Attributes:
-        model: the Keras model; None for a SavedModel.
+        model: the Keras model; None for a SavedModel or a frozen graph.
         signature: names, shapes and dtypes, the contract of every artifact.
         function: input tensors in signature order -> output tensors in signature order, in inference mode;
             `tf.function` can trace it.
         variables: every variable that the model owns, in a stable order.
         notes: what was rewritten to make it convertible, in sentences.
         keepalive: objects that must outlive `function` (TensorFlow drops what nobody holds).
+        constants: how many numbers a frozen graph holds, which has no variables.
     """
 
     model: Any
@@ -39,28 +42,25 @@ class Loaded:
     variables: tuple[Any, ...]
     notes: tuple[str, ...] = ()
     keepalive: tuple[Any, ...] = field(default=(), repr=False)
+    constants: int = 0
 
     @property
     def parameters(self) -> int:
         """How many numbers the weights hold; the state of random generators does not count."""
-        return sum(int(v.shape.num_elements()) for v in self.variables if "seed_generator" not in v.name)
+        own = sum(int(v.shape.num_elements()) for v in self.variables if "seed_generator" not in v.name)
+        return own + self.constants
 
 
 def load(checkpoint: Checkpoint) -> Loaded:
     """Opens a checkpoint in Keras' safe mode and makes it convertible.
 
     Raises:
-        RefusedError: weights without an architecture, text inputs, a model without a known input shape, layers that
-            Keras does not know.
+        RefusedError: text inputs, a model without a known input shape, layers that Keras does not know.
+        UsageError: the user's module or function is not there.
         StepError: the weights do not fit the architecture.
     """
     import_keras()
-    if checkpoint.kind is SourceKind.WEIGHTS_H5:
-        raise RefusedError(
-            f"{checkpoint.path} holds weights only, no architecture.",
-            next_step="Say which with --architecture NAME (see `edgeport models`).", file=checkpoint.path, step="load",
-        )  # fmt: skip
-    loaded = _load_saved_model(checkpoint) if checkpoint.kind is SourceKind.SAVEDMODEL else _load_keras(checkpoint)
+    loaded = _opened(checkpoint)
     for spec in (*loaded.signature.inputs, *loaded.signature.outputs):
         if spec.dtype in _REFUSED_DTYPES:
             what = _REFUSED_DTYPES[spec.dtype]
@@ -72,20 +72,48 @@ def load(checkpoint: Checkpoint) -> Loaded:
     return loaded
 
 
+def _opened(checkpoint: Checkpoint) -> Loaded:
+    if checkpoint.kind is SourceKind.SAVEDMODEL:
+        from converters.checkpoints.graphs import open_saved_model
+
+        return open_saved_model(checkpoint)
+    if checkpoint.kind is SourceKind.FROZEN_GRAPH:
+        from converters.checkpoints.graphs import open_frozen_graph
+
+        return open_frozen_graph(checkpoint)
+    return _load_keras(checkpoint)
+
+
 def _load_keras(checkpoint: Checkpoint) -> Loaded:
+    check_version()
     import keras
+
+    from converters.checkpoints.keras_sources import open_keras, open_weights
 
     path = checkpoint.path
     try:
         with quick_loading():
-            model = _open_keras(checkpoint)
+            model, notes = (open_weights if checkpoint.kind in WEIGHTS else open_keras)(checkpoint)
     except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as cause:
-        raise _load_error(checkpoint, cause) from cause
+        raise load_error(checkpoint, cause) from cause
     if not isinstance(model, keras.Model):
         raise RefusedError(f"{path} holds a {type(model).__name__}, not a model.",
                            next_step="Save the whole model with `model.save`.", file=path, step="load")  # fmt: skip
-    model, notes = make_plain(model)
-    return loaded_model(model, notes, str(path))
+    model, more = make_plain(model)
+    return loaded_model(model, (*notes, *more), str(path))
+
+
+def check_version(installed: str | None = None) -> None:
+    """Refuses a Keras that loads what the scan lets pass less safely than the scan assumes. Raises StepError."""
+    from packaging.version import Version
+
+    found = installed or version("keras")
+    if Version(found) < Version(_OLDEST_KERAS):
+        raise StepError(
+            f"Keras {found} is installed; checkpoints are opened with {_OLDEST_KERAS} or later, which mend known holes "
+            "in loading.", next_step=f"python -m pip install 'keras>={_OLDEST_KERAS}' (see `edgeport doctor`).",
+            step="load",
+        )  # fmt: skip
 
 
 def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model") -> Loaded:
@@ -151,60 +179,19 @@ def shape_of(name: str, dimensions: Sequence[int | None]) -> tuple[Dimension, ..
     )  # fmt: skip
 
 
-def _open_keras(checkpoint: Checkpoint) -> Any:
-    # Keras' public loader goes by the suffix; edgeport goes by the content.
-    if checkpoint.kind is SourceKind.KERAS:
-        from keras.src.saving import saving_lib
-
-        with checkpoint.path.open("rb") as stream:
-            return saving_lib._load_model_from_fileobj(stream, custom_objects=None, compile=False, safe_mode=True)
-    from keras.src.legacy.saving import legacy_h5_format
-
-    return legacy_h5_format.load_model_from_hdf5(str(checkpoint.path), compile=False, safe_mode=True)
-
-
-def _load_error(checkpoint: Checkpoint, cause: BaseException) -> Exception:
-    text = " ".join(str(cause).split())[:400]
+def load_error(checkpoint: Checkpoint, cause: BaseException) -> EdgeportError:
+    """What a framework could not load, as the error that says so."""
+    # Keras quotes the config around every error; what went wrong stands at the end.
+    text = " ".join(str(cause).split()).rpartition("Exception encountered: ")[2][:400]
+    if "Checksum does not match" in text:
+        return StepError(
+            f"{checkpoint.path} cannot be loaded: its data is damaged ({text[:160]}).",
+            next_step="Copy the checkpoint again, or save it again.", file=checkpoint.path, step="load",
+        )  # fmt: skip
     mismatch = any(word in text for word in ("shape", "mismatch", "expected", "weights"))
     kind = StepError if mismatch else RefusedError
+    framework = "Keras" if checkpoint.kind in {SourceKind.KERAS, SourceKind.H5} else "TensorFlow"
     return kind(
-        f"{checkpoint.path} cannot be loaded by Keras ({type(cause).__name__}: {text}).",
+        f"{checkpoint.path} cannot be loaded by {framework} ({type(cause).__name__}: {text}).",
         next_step="Load it with the code that made it and save it again as .keras.", file=checkpoint.path, step="load",
     )
-
-
-def _load_saved_model(checkpoint: Checkpoint) -> Loaded:
-    import tensorflow as tf
-
-    path = checkpoint.path
-    try:
-        module = tf.saved_model.load(str(path))
-    except (ValueError, OSError, KeyError, AttributeError, tf.errors.OpError, RuntimeError) as cause:
-        raise _load_error(checkpoint, cause) from cause
-    signatures = dict(module.signatures)
-    if "serving_default" not in signatures and len(signatures) != 1:
-        raise RefusedError(
-            f"{path} has no `serving_default` signature (it has: {', '.join(sorted(signatures)) or 'none'}).",
-            next_step="Export it again with one signature.", file=path, step="load",
-        )  # fmt: skip
-    concrete = signatures.get("serving_default") or next(iter(signatures.values()))
-    _, keywords = concrete.structured_input_signature
-    # TensorFlow makes Python identifiers of the names; the signature's own names stand in the specs.
-    signature = Signature(
-        tuple(_tf_spec(spec.name, spec) for spec in keywords.values()),
-        tuple(_tf_spec(name, spec) for name, spec in concrete.structured_outputs.items()),
-    )
-
-    def function(tensors: Sequence[Any]) -> list[Any]:
-        results = concrete(**dict(zip(keywords, tensors, strict=True)))
-        return [results[name] for name in signature.output_names]
-
-    variables = tuple(concrete.graph.variables)
-    return Loaded(None, signature, function, variables, (), (module, concrete))
-
-
-def _tf_spec(name: str, spec: Any) -> TensorSpec:
-    if spec.shape.rank is None:
-        raise RefusedError(f"`{name}` of the SavedModel has an unknown rank.",
-                           next_step="Export it again with shapes.", step="load")  # fmt: skip
-    return TensorSpec(name, shape_of(name, spec.shape.as_list()), spec.dtype.name)

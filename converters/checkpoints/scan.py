@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.old_config import HARD_SIGMOID
 from converters.errors import RefusedError
 from converters.readers import keras_api
 
@@ -28,6 +29,21 @@ _ALWAYS_PLAUSIBLE = 1 << 20
 _PACKING = 8
 
 
+@dataclass(frozen=True)
+class Trust:
+    """What passes the scan beyond Keras' own classes, because the user said so.
+
+    Attributes:
+        names: classes and functions of the user's that have been imported (workers only), or our own.
+        later: names that are not known pass and are listed: the worker, which imports the user's module, scans again.
+        lambdas: Python code that is stored in the file.
+    """
+
+    names: frozenset[str] = frozenset({HARD_SIGMOID})
+    later: bool = False
+    lambdas: bool = False
+
+
 @dataclass
 class ScanReport:
     """What a config that passed consists of.
@@ -35,26 +51,33 @@ class ScanReport:
     Attributes:
         layers: how many, those of nested models included.
         classes: how often each layer class occurs.
+        custom: classes and functions that are none of Keras', as the file names them.
+        lambdas: layers that hold code.
         notes: what the user should know, in sentences.
     """
 
     layers: int = 0
     classes: Counter[str] = field(default_factory=Counter)
+    custom: set[str] = field(default_factory=set)
+    lambdas: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def scan_config(config: Mapping[str, Any], source: Path, stored_elements: int) -> ScanReport:
+def scan_config(
+    config: Mapping[str, Any], source: Path, stored_elements: int, trust: Trust = Trust()
+) -> ScanReport:
     """Walks a whole model config.
 
     Args:
         config: the parsed config.json of a `.keras`, or the `model_config` of an `.h5` (any Keras version).
         source: the file, for messages.
         stored_elements: how many numbers its weights have, which bounds the sizes that layers may claim.
+        trust: what the user lets pass beyond Keras' own.
 
     Raises:
         RefusedError: naming the layer or class and what to do.
     """
-    scan = _Scan(source, stored_elements)
+    scan = _Scan(source, stored_elements, trust)
     model = {key: value for key, value in config.items() if key != "compile_config"}  # models are loaded uncompiled
     if not isinstance(model.get("class_name"), str) or not isinstance(model.get("config"), dict | list):
         raise RefusedError(
@@ -66,8 +89,9 @@ def scan_config(config: Mapping[str, Any], source: Path, stored_elements: int) -
 
 
 class _Scan:
-    def __init__(self, source: Path, stored_elements: int) -> None:
+    def __init__(self, source: Path, stored_elements: int, trust: Trust) -> None:
         self.report = ScanReport()
+        self._trust = trust
         self._source = source
         self._largest = max(_ALWAYS_PLAUSIBLE, _PACKING * stored_elements)
 
@@ -105,10 +129,8 @@ class _Scan:
 
     def _class(self, item: dict[str, Any], class_name: str, where: str, *, in_layers: bool) -> None:
         if class_name in ("Lambda", "__lambda__"):
-            raise self._refuse(
-                f"holds Python code in a Lambda{where}, and code stored in a file is never run",
-                "Replace the Lambda by a built-in layer (Rescaling for a scaling), then save the model again.",
-            )
+            self._lambda(where)
+            return
         if class_name in _FOREIGN_CLASSES:
             raise self._refuse(
                 f"uses {class_name}{where}, which loads code or files of another framework",
@@ -120,10 +142,30 @@ class _Scan:
             self._hub(module.split(".")[0], class_name, where)
             return
         custom = isinstance(registered, str) and registered not in ("", class_name)
+        if self._trusted(str(registered) if custom else class_name, class_name):
+            return
         legacy = keras_api.legacy_layers() if in_layers else keras_api.legacy_names()
         known = legacy if "module" not in item else _names_of(module)
         if custom or class_name not in known:
-            raise self._unknown_class(registered if custom else class_name, module, where)
+            if not self._trust.later:
+                raise self._unknown_class(registered if custom else class_name, module, where)
+            self.report.custom.add(str(registered) if custom else class_name)
+
+    def _trusted(self, *names: str) -> bool:
+        found = next((name for name in names if name in self._trust.names), None)
+        if found is not None:
+            self.report.custom.add(found)
+        return found is not None
+
+    def _lambda(self, where: str) -> None:
+        if not self._trust.lambdas:
+            layer = where.removeprefix(" (layer `").removesuffix("`)") or "LAYER"
+            raise self._refuse(
+                f"holds Python code in a Lambda{where}, and code stored in a file is never run",
+                f"If it only scales, say so: --replace {layer}=rescaling:SCALE[,OFFSET] (x / 255 is rescaling:1/255). "
+                "If you trust the file, --allow-unsafe runs its code. Or save it with a built-in layer instead.",
+            )
+        self.report.lambdas.append(where)
 
     def _unknown_class(self, name: Any, module: Any, where: str) -> RefusedError:
         origin = f" of `{module}`" if isinstance(module, str) and module else ""
@@ -134,8 +176,8 @@ class _Scan:
             )
         return self._refuse(
             f"needs the class `{name}`{origin}{where}, which is not one that Keras loads by itself",
-            "Build the model from Keras' own layers, or save it where that class is known with model.export() as a "
-            "SavedModel.",
+            "Name the module that defines it with --custom-objects MODULE[:NAME] (an import path or a .py file; its "
+            "code runs), or save the model where that class is known with model.export() as a SavedModel.",
         )
 
     def _hub(self, package: str, class_name: str, where: str) -> None:
@@ -150,11 +192,17 @@ class _Scan:
         name, module = item["config"], item.get("module")
         plain = module in (None, "builtins", "keras")
         known = keras_api.function_names() if plain else _names_of(module)
+        if isinstance(name, str) and self._trusted(str(item.get("registered_name") or name), name):
+            return
         if not isinstance(name, str) or name not in known:
+            if isinstance(name, str) and self._trust.later:
+                self.report.custom.add(name)
+                return
             origin = f" of `{module}`" if isinstance(module, str) else ""
             raise self._refuse(
                 f"calls the function `{name}`{origin}{where}, which is not one of Keras' modelling functions",
-                "Use a built-in activation or layer in its place, then save the model again.",
+                "Name the module that defines it with --custom-objects MODULE[:NAME], or use a built-in activation or "
+                "layer in its place.",
             )
 
     def _values(self, item: dict[str, Any], owner: str) -> None:

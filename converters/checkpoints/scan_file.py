@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints.identify import check_h5, check_saved_model
-from converters.checkpoints.scan import scan_config
+from converters.checkpoints.identify import check_frozen_graph, check_h5, check_saved_model
+from converters.checkpoints.keras_files import config_of_archive
+from converters.checkpoints.opening import Opening
+from converters.checkpoints.scan import Trust
 from converters.errors import EdgeportError, RefusedError, UsageError
 from converters.readers.h5_file import read_h5
 from converters.readers.keras_file import read_keras
@@ -35,7 +37,7 @@ class Scan:
     """What a scan found.
 
     Attributes:
-        kind: `keras`, `h5`, `weights_h5`, `savedmodel`, `tflite`, `onnx`, `ort` or `unknown`.
+        kind: `keras`, `h5`, `weights_h5`, `savedmodel`, `frozen_graph`, `tflite`, `onnx`, `ort` or `unknown`.
         findings: why it is refused; empty for a file that passes.
         notes: what it needs or holds that is harmless and worth knowing.
     """
@@ -85,7 +87,7 @@ def _kind(path: Path, found: FileKind) -> str:
     if found in known:
         return known[found]
     if found is FileKind.UNKNOWN and suffix not in (".keras", ".h5"):  # ONNX has no mark of its own
-        return "tflite" if suffix == ".tflite" else "onnx"
+        return {".tflite": "tflite", ".pb": "frozen_graph"}.get(suffix, "onnx")
     raise RefusedError(
         f"{path} is {found.value}, which holds no model.",
         next_step="Give a .keras, .h5, .tflite or .onnx file, or a SavedModel folder.", file=path, step="scan",
@@ -93,8 +95,8 @@ def _kind(path: Path, found: FileKind) -> str:
 
 
 def _keras(path: Path) -> list[str]:
-    archive = read_keras(path)
-    return scan_config(archive.config, path, archive.weights.stored_elements).notes
+    found = config_of_archive(path, read_keras(path), Opening(), Trust())
+    return [*found.report.notes, *found.notes]
 
 
 def _h5(path: Path) -> list[str]:
@@ -108,9 +110,19 @@ def _saved_model(path: Path) -> list[str]:
     return []
 
 
+def _frozen_graph(path: Path) -> list[str]:
+    check_frozen_graph(path)
+    return ["It is a frozen graph: its inputs and outputs are told by its placeholders and ends."]
+
+
 def _tflite(path: Path) -> list[str]:
     custom = ", ".join(read_tflite(path).custom_ops)
     return [f"It needs operations that are not TFLite's own: {custom}."] if custom else []
+
+
+def flex_operations(path: Path) -> list[str]:
+    """The TensorFlow operations that a `.tflite` asks the Flex delegate for. Raises RefusedError, UsageError."""
+    return [operation for operation in read_tflite(path).custom_ops if operation.startswith("Flex")]
 
 
 def _onnx(path: Path) -> list[str]:
@@ -134,4 +146,7 @@ def _ort(path: Path) -> list[str]:
     return ["An .ort file is checked by ONNX Runtime when it is opened, in a worker process."]
 
 
-_CHECKS = {"keras": _keras, "h5": _h5, "savedmodel": _saved_model, "tflite": _tflite, "onnx": _onnx, "ort": _ort}
+_CHECKS = {
+    "keras": _keras, "h5": _h5, "savedmodel": _saved_model, "frozen_graph": _frozen_graph, "tflite": _tflite,
+    "onnx": _onnx, "ort": _ort,
+}  # fmt: skip

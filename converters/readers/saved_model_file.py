@@ -50,6 +50,7 @@ class SavedModelFacts:
         ops: how often each operation occurs, function bodies included.
         host_ops: operations that may reach beyond the model (`saved_model_ops`), with the node's name.
         assets: names of the files under `assets/` that it reads.
+        has_objects: TensorFlow 2 wrote it; without, it holds graphs alone (TensorFlow 1).
         variables: what the checkpoint stores, less optimizer and bookkeeping.
     """
 
@@ -59,6 +60,7 @@ class SavedModelFacts:
     ops: Counter[str] = field(default_factory=Counter)
     host_ops: list[tuple[str, str]] = field(default_factory=list)
     assets: list[str] = field(default_factory=list)
+    has_objects: bool = False
     variables: list[WeightFact] = field(default_factory=list)
 
     def signature(self, key: str = "serving_default") -> Signature | None:
@@ -142,6 +144,7 @@ def _read_graph(facts: SavedModelFacts, model: Message) -> None:
     if chosen is None:
         raise MalformedError("it has no graph in it")
     entries = sorted(chosen.map(5), key=lambda entry: entry[0])
+    facts.has_objects = 7 in chosen
     facts.signatures = [_signature(key, s) for key, s in entries if key not in _INTERNAL_SIGNATURES]
 
 

@@ -58,15 +58,25 @@ def read_ops(meta: Message) -> GraphOps:
 
     Field numbers: meta_graph.proto, graph.proto, function.proto, node_def.proto of TensorFlow 2.21.
     """
-    graph = meta.message(2)
+    graph, objects = meta.message(2), meta.message(7)
     if graph is None:
         return GraphOps(Counter(), [])
+    return read_graph_ops(graph, _entries(meta), [name for name, _ in objects.map(2)] if objects is not None else [])
+
+
+def read_graph_ops(graph: Message, entries: Iterable[str], functions: Iterable[str] = ()) -> GraphOps:
+    """Walks through a GraphDef once.
+
+    Args:
+        entries: the tensors and operations that a caller or the loader asks for.
+        functions: library functions that they may call by name.
+    """
     bodies = dict(_library(graph))
     own = list(_nodes(graph.messages(1), in_function=False))
     everything = [node for nodes in (own, *bodies.values()) for node in nodes]
     known = safe_ops() | bodies.keys()
     found = {(node.op, node.name) for node in everything if node.op not in known}
-    found |= {(node.op, node.name) for node in _reached(meta, own, bodies) if node.op in SAVER_OPS}
+    found |= {(node.op, node.name) for node in _reached(entries, functions, own, bodies) if node.op in SAVER_OPS}
     return GraphOps(Counter(node.op for node in everything), sorted(found))
 
 
@@ -98,18 +108,19 @@ def _functions(node: Message) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _reached(meta: Message, main: list[_Node], bodies: dict[str, list[_Node]]) -> list[_Node]:
+def _reached(
+    entries: Iterable[str], callable_: Iterable[str], main: list[_Node], bodies: dict[str, list[_Node]]
+) -> list[_Node]:
     """What runs when the model is loaded or called: from signatures, initialisers and callable functions downwards."""
     own = {node.name: node for node in main}
-    waiting = [_node_of(name) for name in _entries(meta)]
+    waiting = [_node_of(name) for name in entries]
     nodes: dict[str, _Node] = {}
     while waiting:
         name = waiting.pop()
         if name in own and name not in nodes:
             nodes[name] = own[name]
             waiting += [_node_of(source) for source in own[name].inputs]
-    objects = meta.message(7)
-    functions = [name for name, _ in objects.map(2)] if objects is not None else []
+    functions = list(callable_)
     functions += [function for node in nodes.values() for function in node.functions]
     seen: set[str] = set()
     found = list(nodes.values())

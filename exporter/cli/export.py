@@ -18,8 +18,8 @@ from exporter.cli.options import limit_options, output_options, source_options
 def command(*, source: str, output: Path, console: Console, **chosen: Any) -> int:
     """Convert a checkpoint, without judging or timing the result.
 
-    SOURCE is a .keras or .h5 file, a SavedModel folder, a weights file with --architecture, or a name of
-    `edgeport models`.
+    SOURCE is a .keras or .h5 file of any Keras, a SavedModel folder, a frozen .pb graph, a .tflite or .onnx file,
+    weights (.weights.h5, TensorFlow checkpoint) with --architecture or --model-code, or a name of `edgeport models`.
     """
     from exporter.cli.running import run_and_show
 

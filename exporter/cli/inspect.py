@@ -9,7 +9,7 @@ import click
 
 from converters.errors import RefusedError
 from exporter.cli.console import Console
-from exporter.cli.options import output_options
+from exporter.cli.options import opening_options, output_options
 
 _TOP_OPS = 20
 
@@ -17,17 +17,20 @@ _TOP_OPS = 20
 @click.command(name="inspect", short_help="Tell what a file holds, without running it.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--scan", "scan_only", is_flag=True, help="Only whether it may be opened: exit 0, or 3 with the reasons.")
+@opening_options
 @output_options
-def command(path: Path, scan_only: bool, console: Console) -> int:
+def command(path: Path, scan_only: bool, console: Console, **chosen: Any) -> int:
     """Tell what PATH holds, without running it: signature, parameters, operations, precision, opset, digest.
 
-    PATH is a .keras, .h5, .weights.h5, .tflite or .onnx file or a SavedModel folder. No framework is loaded.
+    PATH is a .keras, .h5, .weights.h5, .pb, .tflite or .onnx file, a SavedModel folder or a TensorFlow checkpoint. No
+    framework is loaded, and no code of the file or yours is run.
     """
     if scan_only:
         return _scan(path, console)
+    from exporter.cli.opening import opening_of
     from exporter.inspection import inspect
 
-    document = inspect(path)
+    document = inspect(path, opening_of(chosen))
     console.document(document)
     _show(document, console)
     return 0

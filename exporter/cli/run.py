@@ -37,8 +37,9 @@ _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
 def command(*, source: str, output: Path, console: Console, **chosen: Any) -> int:
     """The main job: export, validate, bench, bundle, report.
 
-    SOURCE is a .keras or .h5 file, a SavedModel folder, a weights file with --architecture, or a name of
-    `edgeport models`. DIR becomes a bundle: artifacts, golden vectors, report.html, manifest.json with digests.
+    SOURCE is a .keras or .h5 file of any Keras, a SavedModel folder, a frozen .pb graph, a .tflite or .onnx file,
+    weights (.weights.h5, TensorFlow checkpoint) with --architecture or --model-code, or a name of `edgeport models`.
+    DIR becomes a bundle: artifacts, golden vectors, report.html, manifest.json with digests.
     """
     from exporter.cli.running import run_and_show
 

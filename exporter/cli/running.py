@@ -10,6 +10,7 @@ from converters.errors import UsageError
 from converters.isolation import Limits
 from exporter.cli.build import parse_shape
 from exporter.cli.console import Console
+from exporter.cli.opening import opening_of
 from exporter.models.settings import split_assignments
 from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions
 from exporter.pipeline import Outcome, run
@@ -30,6 +31,7 @@ def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Con
 def run_options(chosen: dict[str, Any]) -> RunOptions:
     """The command line's words as RunOptions. Raises UsageError."""
     rest = dict(chosen)
+    opening = opening_of(rest)
     shape, assignments = rest.pop("input_shape"), rest.pop("assignments")
     build = BuildChoices(
         architecture=rest.pop("architecture"), input_shape=parse_shape(shape) if shape else None,
@@ -41,12 +43,12 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
     )  # fmt: skip
     return RunOptions(
         choice=choice,
-        formats=rest.pop("formats") or DEFAULT_FORMATS,
-        precisions=rest.pop("precisions") or DEFAULT_PRECISIONS,
+        formats=rest.pop("formats") or (() if rest["profiles"] else DEFAULT_FORMATS),
+        precisions=rest.pop("precisions") or (() if rest["profiles"] else DEFAULT_PRECISIONS),
         limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
         tolerances=tolerances(rest.pop("tolerances", ())),
         devices=rest.pop("devices", ()) or ("cpu",),
-        build=build, command=("edgeport", *sys.argv[1:]), **rest,
+        build=build, opening=opening, command=("edgeport", *sys.argv[1:]), **rest,
     )  # fmt: skip
 
 

@@ -10,9 +10,10 @@ import click
 
 from converters.errors import RefusedError, UsageError, error_from_json
 from exporter.cli.console import Console
-from exporter.cli.options import PairType, limit_options, output_options
+from exporter.cli.options import PairType, limit_options, opening_options, output_options
 
 if TYPE_CHECKING:
+    from converters.checkpoints.opening import Opening
     from validate.agreement import Agreement, CompareOptions, Verdict
 
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep what the float64 oracle gave.")
 @click.option("--self-test", is_flag=True, help="Break REFERENCE in known ways: is each fault caught on these inputs?")
 @click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="For --self-test. [tflite and onnx]")
+@opening_options
 @limit_options
 @output_options
 def command(
@@ -39,13 +41,17 @@ def command(
     CANDIDATE is a .tflite or .onnx file, a SavedModel folder, or a bundle, of which all artifacts are judged. Exit code
     1 when one disagrees or the inputs cannot tell.
     """
+    from exporter.cli.opening import opening_of
     from exporter.cli.running import limits, tolerances
     from validate.agreement import CompareOptions, compare
 
+    opening = opening_of(chosen)
     limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
     broken, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
-    options = CompareOptions(limits=limited, tolerances=tolerances(chosen.pop("tolerances")), **chosen)
-    _check_reference(reference)
+    options = CompareOptions(
+        limits=limited, tolerances=tolerances(chosen.pop("tolerances")), opening=opening, **chosen
+    )  # fmt: skip
+    reference = _checked_reference(reference, opening)
     if broken:
         return _self_test(reference, candidates, formats, options, console)
     if not candidates:
@@ -140,16 +146,16 @@ def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
     return formats
 
 
-def _check_reference(path: Path) -> None:
+def _checked_reference(path: Path, opening: Opening) -> Path:
     """Scanned before a framework sees it; what is no artifact must be a checkpoint."""
     from converters.checkpoints.identify import identify
     from converters.checkpoints.scan_file import check
     from converters.formats import Format, format_of
 
     if format_of(path) in {None, Format.SAVEDMODEL}:
-        identify(path)
-    else:
-        check(path)
+        return identify(path, opening).path
+    check(path)
+    return path
 
 
 def _members(given: Path) -> list[Path]:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from converters.artifact import digest, size_of
-from converters.checkpoints.identify import check_h5, check_saved_model
-from converters.checkpoints.scan import scan_config
+from converters.checkpoints.identify import (
+    check_frozen_graph,
+    check_h5,
+    check_saved_model,
+    checkpoint_prefix,
+    identify,
+)
+from converters.checkpoints.keras_files import ModelConfig, config_of_archive
+from converters.checkpoints.opening import Opening
+from converters.checkpoints.scan import Trust
 from converters.errors import RefusedError
 from converters.formats import Format
-from converters.readers.facts import TensorFact, WeightFact, refusing
+from converters.readers.facts import TensorFact, WeightFact
 from converters.readers.h5_file import H5Facts, read_h5
-from converters.readers.keras_file import parse_config, read_keras
+from converters.readers.keras_file import read_keras
 from converters.readers.onnx_file import read_onnx
+from converters.readers.saved_model_file import DTYPES
 from converters.readers.sniff import FileKind, sniff
+from converters.readers.tensor_bundle import read_bundle
 from converters.readers.tflite_file import read_tflite
 from converters.signature import BATCH, TensorSpec
+from converters.stamping.reading import read_contract
 from exporter.inspection import precision
 from exporter.inspection.integer import count_integers
 from exporter.inspection.keras_signature import signature_of
@@ -41,24 +53,29 @@ class _Findings:
     integer: dict[str, Any] | None = None
 
 
-def inspect(path: Path) -> dict[str, Any]:
-    """What a `.keras`, `.h5`, `.weights.h5`, SavedModel, `.tflite` or `.onnx` holds (design: JSON, `inspect`).
+def inspect(path: Path, opening: Opening = Opening()) -> dict[str, Any]:
+    """What a model file holds, of any kind in docs/sources.md (design: JSON, `inspect`).
 
     `ops` counts operations; for Keras files it counts layers by class. `parameters` counts the stored numbers: for an
     artifact these are its constants, which folding and quantization scales make a little more or less than the
-    checkpoint's. `opset` is None outside ONNX. `notes` says what the file does not tell.
+    checkpoint's. `opset` is None outside ONNX, `contract` where the file carries none. `notes` says what the
+    file does not tell.
 
     Raises:
         UsageError: nothing is there, or it cannot be read.
         RefusedError: it is damaged, unsafe, or no model.
     """
-    found = _find(path, sniff(path))
+    prefix = checkpoint_prefix(path)
+    if prefix is not None:
+        found, path, size, sha256 = _tf_checkpoint(path)
+    else:
+        found, size, sha256 = _find(path, sniff(path), opening), size_of(path), digest(path)
     return {
         "path": str(path),
         "format": found.format,
         "precision": found.precision,
-        "size_bytes": size_of(path),
-        "sha256": digest(path),
+        "size_bytes": size,
+        "sha256": sha256,
         "inputs": [spec.to_json() for spec in found.inputs],
         "outputs": [spec.to_json() for spec in found.outputs],
         "parameters": found.parameters,
@@ -68,44 +85,47 @@ def inspect(path: Path) -> dict[str, Any]:
         "custom_ops": found.custom_ops,
         "notes": found.notes,
         "integer": found.integer,
+        "contract": read_contract(path),
     }
 
 
-def _find(path: Path, kind: FileKind) -> _Findings:
+def _find(path: Path, kind: FileKind, opening: Opening) -> _Findings:
+    trust = Trust(later=bool(opening.custom_objects), lambdas=opening.allow_unsafe)
     if kind is FileKind.FOLDER:
-        return _saved_model(path)
+        return _saved_model(path, opening)
     if kind is FileKind.ZIP:
         archive = read_keras(path)
-        return _keras("keras", path, archive.config, archive.weights)
+        return _keras("keras", config_of_archive(path, archive, opening, trust), archive.weights)
     if kind is FileKind.HDF5:
-        return _h5(path)
+        return _h5(path, opening, trust)
+    if path.suffix.lower() == ".pb" and kind in (FileKind.UNKNOWN, FileKind.TEXT):
+        return _frozen_graph(path, opening)
     if kind is FileKind.TFLITE or (path.suffix.lower() == ".tflite" and kind is FileKind.UNKNOWN):
         return _tflite(path)
     if kind is FileKind.UNKNOWN and path.suffix.lower() not in (".keras", ".h5"):
         return _onnx(path)
     raise RefusedError(
         f"{path} is {kind.value}, which holds no model that can be inspected.",
-        next_step="Give a .keras, .h5, .tflite or .onnx file, or a SavedModel folder.", file=path,
+        next_step="Give a .keras, .h5, .pb, .tflite or .onnx file, a SavedModel folder or a TensorFlow checkpoint.",
+        file=path,
     )  # fmt: skip
 
 
-def _keras(fmt: str, path: Path, config: dict[str, Any], weights: H5Facts) -> _Findings:
-    report = scan_config(config, path, weights.stored_elements)
-    signature = signature_of(config)
+def _keras(fmt: str, found: ModelConfig, weights: H5Facts) -> _Findings:
+    report, signature = found.report, signature_of(found.config)
+    needs = f"It needs classes that are not Keras' own: {', '.join(sorted(report.custom))}."
+    notes = [*found.notes, *report.notes, *signature.notes, *([needs] if report.custom else [])]
     return _Findings(
-        fmt, precision.of_keras(config, weights.weights), inputs=signature.inputs, outputs=signature.outputs,
-        parameters=_elements(weights.weights), ops=dict(report.classes), notes=[*report.notes, *signature.notes],
+        fmt, precision.of_keras(found.config, weights.weights), inputs=signature.inputs, outputs=signature.outputs,
+        parameters=_elements(weights.weights), ops=dict(report.classes), notes=notes,
     )  # fmt: skip
 
 
-def _h5(path: Path) -> _Findings:
+def _h5(path: Path, opening: Opening, trust: Trust) -> _Findings:
     facts = read_h5(path)
-    check_h5(path, facts)
-    if facts.model_config is not None:
-        config: dict[str, Any] = {}
-        with refusing(path, "Keras .h5 file"):
-            config = parse_config(facts.model_config, "model_config")
-        return _keras("h5", path, config, facts)
+    found = check_h5(path, facts, opening, trust)
+    if found is not None:
+        return _keras("h5", found, facts)
     note = "The file holds weights alone: the model they belong to, and so its inputs and outputs, are not in it."
     return _Findings(
         "weights_h5", precision.by_elements((w.dtype, w.elements) for w in facts.weights),
@@ -113,13 +133,39 @@ def _h5(path: Path) -> _Findings:
     )  # fmt: skip
 
 
-def _saved_model(path: Path) -> _Findings:
-    facts = check_saved_model(path)
-    signature = facts.signature()
+def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
+    """What a TensorFlow checkpoint holds, its index, the bytes of all of its files, and its digest."""
+    checkpoint = identify(path)
+    index = checkpoint.path
+    entries = [entry for entry in read_bundle(index).entries if DTYPES.get(entry.dtype) != "string"]
+    weights = [WeightFact(entry.name, entry.shape, DTYPES.get(entry.dtype, "unknown")) for entry in entries]
+    note = "The files hold weights alone, those of the optimizer among them: the model they belong to is not in them."
+    found = _Findings(
+        "tf_checkpoint", precision.by_elements((w.dtype, w.elements) for w in weights), parameters=_elements(weights),
+        notes=[note],
+    )  # fmt: skip
+    size = sum(file.stat().st_size for file in index.parent.glob(f"{glob.escape(index.stem)}.data-*"))
+    return found, index, size + index.stat().st_size, checkpoint.sha256
+
+
+def _frozen_graph(path: Path, opening: Opening) -> _Findings:
+    facts = check_frozen_graph(path, opening)
+    return _Findings(
+        "frozen_graph", precision.by_elements((w.dtype, w.elements) for w in facts.weights),
+        inputs=_specs(facts.inputs), outputs=_specs(facts.outputs), parameters=_elements(facts.weights),
+        ops=dict(facts.ops), notes=["Inputs are its placeholders, outputs its ends, whose shapes are not stored."],
+    )  # fmt: skip
+
+
+def _saved_model(path: Path, opening: Opening) -> _Findings:
+    facts = check_saved_model(path, allow_unsafe=opening.allow_unsafe)
+    signature = facts.signature(opening.signature or "serving_default")
+    keys = ", ".join(s.key for s in facts.signatures) or "none"
     notes = []
     if signature is None:
-        keys = ", ".join(s.key for s in facts.signatures) or "none"
-        notes.append(f"There is no signature `serving_default`; there is {keys}.")
+        notes.append(f"There is no signature `{opening.signature or 'serving_default'}`; there is {keys}.")
+    elif len(facts.signatures) > 1:
+        notes.append(f"It has the signatures {keys}; shown is {signature.key}.")
     return _Findings(
         "savedmodel", precision.by_elements((w.dtype, w.elements) for w in facts.variables),
         inputs=_specs(signature.inputs) if signature else [], outputs=_specs(signature.outputs) if signature else [],

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters import sandbox
+from converters.checkpoints.weights import load_weights
 from converters.errors import ResourceError, UsageError
 from converters.isolation import run_step
 from exporter.models.table import Plan, Shape, plan_for
-from exporter.models.weights import IMAGENET, check_weights, downloads, load_weights, share_download_cache
+from exporter.models.weights import IMAGENET, check_weights, downloads, share_download_cache
 
 if TYPE_CHECKING:
     import keras

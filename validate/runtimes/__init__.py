@@ -13,7 +13,7 @@ __all__ = [
     "runtime_name",
 ]  # fmt: skip
 
-_CHECKPOINTS = {".keras", ".h5", ".hdf5"}
+_CHECKPOINTS = {".keras", ".h5", ".hdf5", ".pb", ".index"}
 _RUNTIMES = {
     Format.SAVEDMODEL: "saved_model", Format.TFLITE: "tflite", Format.ONNX: "onnxruntime", Format.ORT: "onnxruntime",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Keras: the checkpoint itself, as a traced function in inference mode."""
+"""The checkpoint itself, whatever its kind, as a traced function in inference mode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from validate.runtimes.saved_model import prepare_tensorflow
 
 
 class KerasRuntime:
-    """A `.keras` or `.h5` checkpoint, run by TensorFlow through `converters.checkpoints`.
+    """A checkpoint of any kind that `converters.checkpoints` opens, run by TensorFlow.
 
     Raises:
         RefusedError: the checkpoint is damaged, unsafe or unsupported.
@@ -33,9 +33,10 @@ class KerasRuntime:
 
         from converters.checkpoints.identify import identify
         from converters.checkpoints.loading import load
+        from converters.checkpoints.opening import Opening
 
         self.path = path
-        self.loaded: Any = load(identify(path))
+        self.loaded: Any = load(identify(path, options.opening or Opening()))
         self.notes: tuple[str, ...] = tuple(self.loaded.notes)
         self.signature = self.loaded.signature
         self._function = tf.function(self.loaded.function, reduce_retracing=True)

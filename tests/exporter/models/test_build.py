@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converters.checkpoints.weights import load_weights
 from converters.errors import RefusedError, StepError, UsageError
 from converters.isolation import run_step, worker_environment
 from exporter.models.build import TARGET, BuildOptions, build_model, check_destination, is_checkpoint
 from exporter.models.table import plan_for
-from exporter.models.weights import load_weights
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "digits_se_inception.keras"
 DIGITS = "digits_se_inception"

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from converters.checkpoints.identify import needs_reader
+from converters.errors import RefusedError
 from validate.runtimes import Arrays, Runtime, RuntimeOptions, open_artifact, runtime_name
 from validate.runtimes.base import Array, failed
 from validate.runtimes.quantized import dequantized
@@ -38,9 +40,15 @@ def open_tapped(path: Path, options: RuntimeOptions, scratch: Path) -> Tapped:
     Args:
         scratch: a folder that need not exist, for a SavedModel's copy; the caller removes it.
     """
-    if runtime_name(path) == "keras":
+    name = runtime_name(path)
+    if name == "keras" or (name == "saved_model" and options.opening and needs_reader(path, options.opening)):
         return TappedCheckpoint(path, options)
-    return TappedFile(path, options, scratch)
+    try:
+        return TappedFile(path, options, scratch)
+    except RefusedError:
+        if name != "saved_model" or options.opening is None:
+            raise
+        return TappedCheckpoint(path, options)  # a source that cannot be restored: the reader has a further road
 
 
 class TappedCheckpoint:

@@ -1,0 +1,230 @@
+"""SavedModels and frozen graphs -> a function. Runs in workers only: it imports TensorFlow.
+
+Three roads lead in. A SavedModel of TensorFlow 2 is restored with its variables. One that holds graphs alone
+(TensorFlow 1), or that this TensorFlow cannot restore (Keras 2 optimizers: "has no attribute 'add_slot'"), is read by
+the version 1 loader, whose variables become constants. A frozen graph is that already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.identify import chosen_signature
+from converters.checkpoints.loading import Loaded, load_error, shape_of
+from converters.errors import EdgeportError, RefusedError, StepError
+from converters.readers.graph_file import chosen_tensors, read_graph_file
+from converters.readers.saved_model_file import read_saved_model
+from converters.signature import Signature, TensorSpec, unique_names
+
+_UNCLEAN = re.compile(r"[^A-Za-z0-9_.-]+")
+_SERVING = "serve"
+_FUNCTION_HINTS = ("api_implements", "api_preferred_device", "_noinline")
+
+
+def open_saved_model(checkpoint: Checkpoint) -> Loaded:
+    """The signature that was chosen, as a function.
+
+    Raises:
+        UsageError: there are several signatures and none was named.
+        RefusedError: the folder cannot be restored by either loader.
+    """
+    import tensorflow as tf
+
+    path = checkpoint.path
+    facts = read_saved_model(path)
+    key = chosen_signature(path, facts, checkpoint.opening.signature).key
+    if not facts.has_objects or len(facts.tags) > 1:
+        return _from_session(checkpoint, key, "The graph was read by TensorFlow's version 1 loader.")
+    try:
+        module = tf.saved_model.load(str(path))
+        return _restored(module, module.signatures[key])
+    except EdgeportError:
+        raise
+    except Exception as cause:  # AttributeError, KeyError, ValueError, OpError: restoring runs much of TensorFlow
+        reason = " ".join(str(cause).split())[:120]
+        try:
+            note = f"tf.saved_model.load cannot restore it ({reason}): the version 1 loader read its graph."
+            return _from_session(checkpoint, key, note)
+        except EdgeportError:
+            raise load_error(checkpoint, cause) from cause
+
+
+def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
+    """A GraphDef whose weights are constants, from its placeholders (or `--graph-input`) to its ends."""
+    from tensorflow.core.framework import graph_pb2
+
+    path, opening = checkpoint.path, checkpoint.opening
+    shapes = dict(_split_shape(given) for given in opening.inputs)
+    fed, asked = chosen_tensors(path, read_graph_file(path), list(shapes), opening.outputs)
+    definition = graph_pb2.GraphDef.FromString(path.read_bytes())
+    sizes = {f"{name}:0" if ":" not in name else name: shape for name, shape in shapes.items() if shape is not None}
+    return _of_graph(path, definition, (_names_of(fed), _names_of(asked)), sizes)
+
+
+def _restored(module: Any, concrete: Any) -> Loaded:
+    _, keywords = concrete.structured_input_signature
+    # TensorFlow makes Python identifiers of the names; the signature's own names stand in the specs.
+    signature = Signature(
+        tuple(_tf_spec(spec.name, spec) for spec in keywords.values()),
+        tuple(_tf_spec(name, spec) for name, spec in concrete.structured_outputs.items()),
+    )
+
+    def function(tensors: Sequence[Any]) -> list[Any]:
+        results = concrete(**dict(zip(keywords, tensors, strict=True)))
+        return [results[name] for name in signature.output_names]
+
+    variables = tuple(concrete.graph.variables)
+    return Loaded(None, signature, function, variables, (), (module, concrete))
+
+
+def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
+    import tensorflow as tf
+
+    path = checkpoint.path
+    try:
+        with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+            meta = tf.compat.v1.saved_model.load(session, _tags(path), str(path))
+            signature = meta.signature_def[key]
+            inputs = {name: signature.inputs[name].name for name in sorted(signature.inputs)}
+            outputs = {name: signature.outputs[name].name for name in sorted(signature.outputs)}
+            definition = _without_hints(graph.as_graph_def())
+            frozen = _frozen(session, definition, [name.split(":")[0] for name in outputs.values()])
+    except (ValueError, OSError, KeyError, RuntimeError, TypeError, tf.errors.OpError) as cause:
+        raise load_error(checkpoint, cause) from cause
+    return _of_graph(path, frozen, (inputs, outputs), {}, (note,))
+
+
+def _frozen(session: Any, definition: Any, outputs: list[str]) -> Any:
+    from tensorflow.python.framework import convert_to_constants
+
+    return convert_to_constants.convert_variables_to_constants_from_session_graph(session, definition, outputs)
+
+
+def _without_hints(definition: Any) -> Any:
+    """Keras 2 marks the functions of its recurrent layers as interchangeable; only unmarked ones are inlined."""
+    for function in definition.library.function:
+        for hint in _FUNCTION_HINTS:
+            if hint in function.attr:
+                del function.attr[hint]
+    return definition
+
+
+def _tags(path: Path) -> list[str]:
+    tags = read_saved_model(path).tags
+    return list(next((found for found in tags if _SERVING in found), tags[0]))
+
+
+def _of_graph(
+    path: Path, definition: Any, ends: tuple[Mapping[str, str], Mapping[str, str]],
+    sizes: Mapping[str, Sequence[int | None]], notes: tuple[str, ...] = (),
+) -> Loaded:  # fmt: skip
+    """A graph without variables, each time it is called imported into the graph that is being traced.
+
+    Args:
+        ends: name in the signature -> tensor, of inputs and of outputs.
+        sizes: shapes that the user gives for inputs, by tensor.
+    """
+    import tensorflow as tf
+
+    inputs, outputs = ends
+    definition = _inlined(definition, ends, sizes)
+    with tf.Graph().as_default() as graph:
+        _imported(path, definition, {}, [])
+        specs = [
+            [_spec(path, name, graph.get_tensor_by_name(tensor), sizes.get(tensor)) for name, tensor in side.items()]
+            for side in ends
+        ]
+
+    def function(tensors: Sequence[Any]) -> list[Any]:
+        feeds = dict(zip(inputs.values(), tensors, strict=True))
+        return list(_imported(path, definition, feeds, list(outputs.values())))
+
+    return Loaded(None, Signature(tuple(specs[0]), tuple(specs[1])), function, (), notes, constants=_count(definition))
+
+
+def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], wanted: list[str]) -> Any:
+    import tensorflow as tf
+
+    feeds = dict(feeds)
+    try:
+        return tf.graph_util.import_graph_def(definition, input_map=feeds, return_elements=wanted or None, name="")
+    except (ValueError, KeyError, tf.errors.OpError) as cause:
+        raise StepError(
+            f"{path}: its graph cannot be used by this TensorFlow ({' '.join(str(cause).split())[:300]}).",
+            next_step="Freeze it again with its inference graph alone.", file=path, step="load",
+        ) from cause  # fmt: skip
+
+
+def _inlined(
+    definition: Any, ends: tuple[Mapping[str, str], Mapping[str, str]], sizes: Mapping[str, Sequence[int | None]]
+) -> Any:
+    """The part that leads from the inputs to the outputs, with functions unrolled into it and shapes as told."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    inputs, outputs = ends
+    fed = {tensor.split(":")[0] for tensor in inputs.values()}
+    for node in definition.node:
+        if node.name in fed and f"{node.name}:0" in sizes:
+            node.attr["shape"].shape.CopyFrom(tf.TensorShape(sizes[f"{node.name}:0"]).as_proto())
+    kept = [tensor.split(":")[0] for tensor in (*outputs.values(), *inputs.values())]
+    part = tf.compat.v1.graph_util.extract_sub_graph(definition, kept)
+    if not part.library.function:
+        return part
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(part, name=""), [])
+    pruned = wrapped.prune(list(inputs.values()), list(outputs.values()))
+    flat = convert_variables_to_constants_v2(pruned, lower_control_flow=False, aggressive_inlining=True)
+    return _renamed(flat, inputs, outputs)
+
+
+def _renamed(flat: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Any:
+    """Inlining keeps the placeholders' names and loses the results': they come back as identities."""
+    definition = flat.graph.as_graph_def()
+    there = {node.name for node in definition.node}
+    for name, found in zip(outputs.values(), flat.outputs, strict=True):
+        stem, _, port = name.partition(":")
+        if found.name != name and port == "0" and stem not in there:
+            node = definition.node.add(op="Identity", name=stem, input=[found.name])
+            node.attr["T"].type = found.dtype.as_datatype_enum
+    return definition
+
+
+def _names_of(tensors: Sequence[str]) -> dict[str, str]:
+    names = unique_names(_UNCLEAN.sub("_", tensor.removesuffix(":0")).strip("_") or "tensor" for tensor in tensors)
+    return dict(zip(names, tensors, strict=True))
+
+
+def _split_shape(given: str) -> tuple[str, list[int | None] | None]:
+    """`input=batch,224,224,3` -> the tensor and its shape; an unknown size is None."""
+    name, _, text = given.partition("=")
+    sizes = [int(size) if size.strip().isdigit() else None for size in text.split(",")] if text else None
+    return name, sizes
+
+
+def _spec(path: Path, name: str, tensor: Any, told: Sequence[int | None] | None) -> TensorSpec:
+    if told is None and tensor.shape.rank is None:
+        raise RefusedError(
+            f"{path}: the tensor `{tensor.name}` has no known shape.", file=path, step="load",
+            next_step=f"Give it: --graph-input {tensor.op.name}=batch,224,224,3 (with its own sizes).",
+        )  # fmt: skip
+    sizes = list(told) if told is not None else tensor.shape.as_list()
+    return TensorSpec(name, shape_of(name, sizes), tensor.dtype.name)
+
+
+def _count(definition: Any) -> int:
+    """How many numbers the graph's constants hold."""
+    import tensorflow as tf
+
+    shapes = (tf.TensorShape(n.attr["value"].tensor.tensor_shape) for n in definition.node if n.op == "Const")
+    return sum(int(shape.num_elements() or 0) for shape in shapes)
+
+
+def _tf_spec(name: str, spec: Any) -> TensorSpec:
+    if spec.shape.rank is None:
+        raise RefusedError(f"`{name}` of the SavedModel has an unknown rank.",
+                           next_step="Export it again with shapes.", step="load")  # fmt: skip
+    return TensorSpec(name, shape_of(name, spec.shape.as_list()), spec.dtype.name)

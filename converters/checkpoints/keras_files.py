@@ -1,0 +1,135 @@
+"""`.keras` and `.h5` files, of any Keras: what their config says once it is made readable. No framework is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.old_config import is_old, modernized
+from converters.checkpoints.opening import Opening, Rescaled
+from converters.checkpoints.scan import ScanReport, Trust, scan_config
+from converters.errors import UsageError
+from converters.readers.facts import refusing
+from converters.readers.h5_file import H5Facts
+from converters.readers.keras_file import KerasFacts, parse_config
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A model's config as Keras 3 is to read it.
+
+    Attributes:
+        config: safe to load under the `Trust` that it was scanned with.
+        report: of that scan.
+        old: Keras 1 or 2 wrote the file.
+        legacy: it is in the form of `.h5` files: classes without modules.
+        notes: what was changed, in sentences.
+    """
+
+    config: dict[str, Any]
+    report: ScanReport
+    old: bool
+    legacy: bool
+    notes: list[str] = field(default_factory=list)
+
+
+def config_of_archive(path: Path, facts: KerasFacts, opening: Opening, trust: Trust) -> ModelConfig:
+    """Of a `.keras` archive. Raises RefusedError, and UsageError where a layer to replace is not there."""
+    stored = Stored(path, facts.config, str(facts.metadata.get("keras_version") or "3"), legacy=False)
+    return prepared(stored, facts.weights.stored_elements, opening, trust)
+
+
+def config_of_h5(path: Path, facts: H5Facts, opening: Opening, trust: Trust) -> ModelConfig:
+    """Of an `.h5` file with a model in it; errors as of `config_of_archive`."""
+    with refusing(path, "Keras .h5 file"):
+        config = parse_config(facts.model_config or "", "model_config")
+    return prepared(Stored(path, config, facts.keras_version, legacy=True), facts.stored_elements, opening, trust)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A config as the file holds it. `legacy`: in the form of `.h5` files, classes without modules."""
+
+    path: Path
+    config: dict[str, Any]
+    keras_version: str
+    legacy: bool
+
+
+def prepared(stored: Stored, elements: int, opening: Opening, trust: Trust) -> ModelConfig:
+    """The config with layers replaced, then modernized, then scanned.
+
+    Args:
+        elements: how many numbers the file's weights have.
+
+    Raises:
+        RefusedError: the scan, or what Keras 3 does not have.
+        UsageError: a layer to replace is not there.
+    """
+    result, notes = stored.config, list[str]()
+    old = is_old(stored.keras_version, result)
+    if opening.replaced:
+        result, notes = _with_replacements(result, opening.replaced, stored.path)
+    if old:
+        modern = modernized(result, stored.path)
+        result, notes = modern.config, [*notes, *modern.notes]
+    report = scan_config(result, stored.path, elements, trust)
+    return ModelConfig(result, report, old, stored.legacy and not old, notes)
+
+
+def _with_replacements(
+    config: dict[str, Any], replaced: tuple[Rescaled, ...], path: Path
+) -> tuple[dict[str, Any], list[str]]:
+    wanted = {entry.layer: entry for entry in replaced}
+    seen: dict[str, str] = {}
+    result = _replaced(config, wanted, seen)
+    missing = [name for name in wanted if name not in seen]
+    if missing:
+        raise UsageError(
+            f"{path} has no layer `{missing[0]}` to replace.", file=path, step="scan",
+            next_step=f"It has: {', '.join(_layer_names(config)[:20]) or 'none'}.",
+        )  # fmt: skip
+    notes = [
+        f"The layer `{name}` ({seen[name]}) was replaced by x * {entry.scale:.9g} + {entry.offset:.9g}; what it stored "
+        "was not run, so nothing proves that the two are the same."
+        for name, entry in wanted.items()
+    ]  # fmt: skip
+    return result, notes
+
+
+def _replaced(value: Any, wanted: Mapping[str, Rescaled], seen: dict[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_replaced(entry, wanted, seen) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    config: Any = value.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    if "class_name" in value and isinstance(name, str) and name in wanted and "layers" not in config:
+        return _rescaling(value, config, wanted[name], seen)
+    return {key: _replaced(entry, wanted, seen) for key, entry in value.items()}
+
+
+def _rescaling(value: dict[str, Any], config: dict[str, Any], entry: Rescaled, seen: dict[str, str]) -> dict[str, Any]:
+    seen[entry.layer] = str(value["class_name"])
+    made: dict[str, Any] = {"name": entry.layer, "trainable": False, "dtype": config.get("dtype") or "float32"}
+    for key in ("batch_input_shape", "batch_shape"):
+        if key in config:
+            made[key] = config[key]
+    made |= {"scale": entry.scale, "offset": entry.offset}
+    kept: dict[str, Any] = {key: value[key] for key in ("name", "inbound_nodes", "build_config") if key in value}
+    modules: dict[str, Any] = {"module": "keras.layers", "registered_name": None} if "module" in value else {}
+    return {"class_name": "Rescaling", "config": made, **modules, **kept}
+
+
+def _layer_names(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [name for entry in value for name in _layer_names(entry)]
+    if not isinstance(value, dict):
+        return []
+    config = value.get("config")
+    if not isinstance(config, dict):
+        return [name for entry in value.values() for name in _layer_names(entry)]
+    own = [str(config["name"])] if "name" in config and "layers" not in config else []
+    return own + [name for entry in config.get("layers", ()) for name in _layer_names(entry)]

@@ -1,0 +1,145 @@
+"""Keras files and weights -> a Keras model in memory. Runs in workers only: it imports Keras.
+
+The file has been scanned in the parent. Where the user's own classes are needed it is scanned again here, once they are
+imported and their names are known: nothing that is neither Keras' nor theirs ever reaches Keras.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.keras_files import ModelConfig, Stored, prepared
+from converters.checkpoints.scan import Trust
+from converters.checkpoints.user_code import bound, built_model, custom_objects
+from converters.checkpoints.weights import load_weights
+
+_ANY_SIZE = 1 << 62
+"""The parent has held the sizes of layers against the weights."""
+
+
+def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
+    """The model that a `.keras` or `.h5` file holds, and what had to be changed to read it.
+
+    Raises:
+        EdgeportError: a class is missing, or the user's own code fails.
+        Exception: whatever Keras raises where it cannot load the file.
+    """
+    opening, path = checkpoint.opening, checkpoint.path
+    objects = custom_objects(opening)
+    trust = Trust(frozenset(objects), lambdas=opening.allow_unsafe)
+    found = prepared(_stored(checkpoint), _ANY_SIZE, opening, trust)
+    notes = [*found.notes, *_said_of(found)]
+    config, safe = bound(found.config, objects), not opening.allow_unsafe
+    if checkpoint.kind is SourceKind.KERAS and not found.old:
+        changed = config != found.config or bool(opening.replaced)
+        return _archive(path, config if changed else None, objects, safe=safe), tuple(notes)
+    model = (_legacy_model if found.legacy else _model)(config, objects, safe=safe)
+    (_load_h5 if checkpoint.kind is SourceKind.H5 else _load_archive)(path, model)
+    return model, tuple(notes)
+
+
+def open_weights(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
+    """The model that `--model-code` builds, with the weights of the file. Raises what `load_weights` raises."""
+    model = built_model(checkpoint.opening)
+    custom_objects(checkpoint.opening)
+    _register(model)
+    load_weights(model, checkpoint.path)
+    return model, (f"The model was built by the code {checkpoint.opening.model_code}; the file gave its weights.",)
+
+
+def _said_of(found: ModelConfig) -> list[str]:
+    notes = []
+    if custom := sorted(found.report.custom - {"keras2_hard_sigmoid"}):
+        notes.append(f"Code of --custom-objects ran for: {', '.join(custom)}.")
+    if found.report.lambdas:
+        notes.append(f"UNSAFE: Python code stored in the file ran{', '.join(found.report.lambdas)} (--allow-unsafe).")
+    return notes
+
+
+def _register(model: Any) -> None:
+    """Lets Keras find the model's own classes by name when it is rebuilt (float64 oracle)."""
+    import keras
+
+    registry = keras.saving.get_custom_objects()
+    for layer in model._flatten_layers():
+        kind = type(layer)
+        if not kind.__module__.startswith("keras."):
+            registry.setdefault(keras.saving.get_registered_name(kind), kind)
+
+
+def _stored(checkpoint: Checkpoint) -> Stored:
+    """The config again, by the shortest way: the parent has read the whole file with suspicion."""
+    path = checkpoint.path
+    if checkpoint.kind is SourceKind.H5:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            text, version = file.attrs["model_config"], file.attrs.get("keras_version", "")
+        return Stored(path, json.loads(text), version if isinstance(version, str) else version.decode(), legacy=True)
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    return Stored(path, config, str(metadata.get("keras_version") or "3"), legacy=False)
+
+
+def _archive(path: Path, config: dict[str, Any] | None, objects: Mapping[str, Any], *, safe: bool) -> Any:
+    """The model of an archive, whose config is `config` where one is given."""
+    # Keras' public loader goes by the suffix; edgeport goes by the content.
+    from keras.src.saving import saving_lib
+
+    with path.open("rb") if config is None else tempfile.TemporaryFile() as stream:
+        if config is not None:
+            _rewrite(path, config, stream)
+            stream.seek(0)
+        return saving_lib._load_model_from_fileobj(stream, custom_objects=dict(objects), compile=False, safe_mode=safe)
+
+
+def _rewrite(path: Path, config: dict[str, Any], copy: Any) -> None:
+    """The archive with `config` for its own, so that what was scanned is what is loaded."""
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(copy, "w") as after:
+        for info in before.infolist():
+            if info.filename == "config.json":
+                after.writestr(info.filename, json.dumps(config))
+                continue
+            with before.open(info) as reading, after.open(info.filename, "w", force_zip64=True) as writing:
+                while chunk := reading.read(1 << 20):
+                    writing.write(chunk)
+
+
+def _legacy_model(config: dict[str, Any], objects: Mapping[str, Any], *, safe: bool) -> Any:
+    from keras.src.legacy.saving import saving_options, saving_utils
+    from keras.src.saving import serialization_lib
+
+    scope = saving_options.keras_option_scope(use_legacy_config=True)
+    with scope, serialization_lib.SafeModeScope(safe):
+        return saving_utils.model_from_config(config, custom_objects=dict(objects))
+
+
+def _model(config: dict[str, Any], objects: Mapping[str, Any], *, safe: bool) -> Any:
+    from keras.src.saving import serialization_lib
+
+    return serialization_lib.deserialize_keras_object(config, custom_objects=dict(objects), safe_mode=safe)
+
+
+def _load_h5(path: Path, model: Any) -> None:
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+
+    with h5py.File(path, "r") as file:
+        legacy_h5_format.load_weights_from_hdf5_group(file["model_weights"], model)
+
+
+def _load_archive(path: Path, model: Any) -> None:
+    """A `.keras` file of Keras 2: the layout of its weights is that of Keras 3, its config is not."""
+    with tempfile.TemporaryDirectory(prefix="edgeport-weights-") as folder, zipfile.ZipFile(path) as archive:
+        weights = Path(folder) / "model.weights.h5"
+        with archive.open("model.weights.h5") as reading, weights.open("wb") as writing:
+            while chunk := reading.read(1 << 20):
+                writing.write(chunk)
+        load_weights(model, weights)
