@@ -156,9 +156,12 @@ def _check_range(spec: TensorSpec, values: Array, wanted: Range | None) -> list[
     low, high = float(values.min()), float(values.max())
     if wanted is None or low == high:
         return []
-    span = wanted.high - wanted.low
     says = f"`{spec.name}` lies in {low:.4g}..{high:.4g}, and {wanted.source} says {wanted.low:.4g}..{wanted.high:.4g}."
     reach, greatest = max(abs(low), abs(high)), max(abs(wanted.low), abs(wanted.high))
+    if wanted.low >= 0 and low < -_NEGATIVE * (high - low):
+        scaled = " It was divided by its spread too." if reach * _SCALE < greatest else ""
+        return [Finding("centered", f"{says} Its mean was subtracted, and the model does not want that.{scaled}",
+                        "Leave the mean in: give the raw values.", fatal=True)]  # fmt: skip
     if reach * _SCALE < greatest:
         factor = _round_factor(greatest / reach)
         return [Finding("range", f"{says} It is scaled down already.", f"Multiply it by {factor:g}, as raw inputs are.",
@@ -167,9 +170,6 @@ def _check_range(spec: TensorSpec, values: Array, wanted: Range | None) -> list[
         factor = _round_factor(reach / greatest)
         return [Finding("range", f"{says} It is not scaled.",
                         f"Preprocess it as for training (divide by about {factor:g}).", fatal=True)]  # fmt: skip
-    if low < wanted.low - _NEGATIVE * span:
-        return [Finding("centered", f"{says} Its mean was subtracted, and the model does not want that.",
-                        "Leave the mean in: give the raw values.", fatal=True)]  # fmt: skip
     if wanted.low < 0 <= low:
         return [Finding("centered", f"{says} No value is negative: its mean was not subtracted.",
                         "Preprocess it as for training, to values around 0.", fatal=True)]  # fmt: skip

@@ -25,6 +25,7 @@ from typing import Any
 
 from converters import sandbox
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, error_from_json
+from converters.processes import await_end
 
 Message = dict[str, Any]
 EventHandler = Callable[[Message], None]
@@ -250,37 +251,15 @@ class Worker:
                 self._process.wait(_GRACE_S)
         self._signal(signal.SIGKILL)
         self._process.wait()
-        self._await_group()
+        await_end(self._process.pid)
         self._channel.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def _await_group(self) -> None:
-        """SIGKILL takes a moment: waits until the last process of the group is gone, for at most a second."""
-        for _ in range(100):
-            if not _alive(self._process.pid):
-                return
-            time.sleep(0.01)
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _alive(group: int) -> bool:
-    """Does a process of the group still run? Zombies do not: what a sandbox leaves may wait for its reaper for ever."""
-    import psutil
-
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-    return False
 
 
 def run_step(

@@ -21,6 +21,7 @@ from exporter.recommend import recommend
 from exporter.reuse import Shelf, key_of, reuse_row
 from exporter.shipping.profiles import batch_of
 from exporter.sources import Source
+from exporter.timing import kept_profiles, kept_settings
 from validate.agreement import Agreement
 from validate.latency import Latency
 from validate.latency.host import host_facts
@@ -82,11 +83,12 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "timings": timed["timings"],
         "comparisons": timed["comparisons"],
         "recommended": recommend(artifacts, verdicts, timed["timings"], options.choice)
-        | ({"dropped": findings.dropped} if findings.dropped else {}),
+        | ({"dropped": findings.dropped} if findings.dropped else {})
+        | (kept_settings(latency) if latency else {}),
         "environment": {
             "host": latency.host if latency else host_facts(),
             "isolation": sandbox.current(),
-            **({"noise": timed["noise"], "controls": timed["controls"]} if latency else {}),
+            **({"noise": timed["noise"], "controls": timed["controls"], **kept_profiles(latency)} if latency else {}),
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     })  # fmt: skip
@@ -112,7 +114,7 @@ def _verdicts(agreement: Agreement | None, staging: Path, notes: Details) -> lis
     if agreement is None:
         return []
     document = agreement.to_json()
-    judged_on = {key: document[key] for key in ("samples", "seed", "input_range", "oracle_samples")}
+    judged_on = {key: document[key] for key in ("samples", "seed", "suites", "input_range", "oracle_samples")}
     reference = {"reference_accuracy": document["reference_accuracy"]} if document["reference_accuracy"] else {}
     rows = []
     for verdict in agreement.verdicts:

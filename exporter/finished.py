@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from converters.artifact import Artifact
@@ -15,6 +16,8 @@ from exporter.options import DEFAULT_FORMATS, RunOptions
 from exporter.reuse import copy_artifact
 
 ROAD = "the source itself"
+
+Maker = Callable[[Checkpoint, Path, ConvertOptions, Progress], Conversion]
 
 
 def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) -> tuple[Target, ...]:
@@ -35,6 +38,11 @@ def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) ->
             next_step=f"Choose from: {', '.join(map(str, able))}; a checkpoint gives the others too.",
         )
     return wanted
+
+
+def maker_for(checkpoint: Checkpoint, convert: Maker) -> Maker:
+    """What makes the float32 files of a source: `convert`, or `adopt` for one that is such a file."""
+    return adopt if checkpoint.kind in FINISHED else convert
 
 
 def adopt(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: Progress) -> Conversion:

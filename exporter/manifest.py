@@ -22,6 +22,7 @@ from converters.formats import Format, Precision
 SCHEMA: Literal["edgeport.manifest/1"] = "edgeport.manifest/1"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
+ANSWERS = "answers.npz"
 
 Sha256 = str
 _HEX = r"^[0-9a-f]{64}$"
@@ -161,8 +162,10 @@ class TimingRow(_Row):
     threads: int | None = None
     batch: int | None = None
     boundary: str | None = None
+    variant: str | None = None
     p50_ms: Interval | None = None
     p90_ms: Interval | float | None = None
+    p95_ms: Interval | float | None = None
     p99_ms: Interval | float | None = None
     min_ms: float | None = None
     throughput: float | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from converters.checkpoints.opening import Opening
 from converters.isolation import Limits
+from validate.latency.variant import DEFAULT, Variant
 
 DEFAULT_FORMATS = ("savedmodel", "tflite", "onnx")
 DEFAULT_PRECISIONS = ("float32",)
@@ -42,6 +43,23 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class TimingChoices:
+    """How artifacts are timed, beyond devices, threads and seconds.
+
+    Attributes:
+        variants: session settings; every artifact has a row for each that means something to its runtime.
+        cold_starts: fresh processes whose way to the first answer is timed.
+        tune: try every setting of a runtime and keep the fastest, as code to paste.
+        profile: also take the time of every operation, in a process of its own.
+    """
+
+    variants: tuple[Variant, ...] = (DEFAULT,)
+    cold_starts: int = 1
+    tune: bool = False
+    profile: bool = False
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """What to make, how to judge it and how to time it.
 
@@ -69,9 +87,11 @@ class RunOptions:
         cache: a folder of finished artifacts, shared between bundles.
         no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
+        timing: session settings, tuning and profiles.
         opening: what a source needs besides itself: a signature, the user's code, layers to replace.
         selfcheck: write `selfcheck/` where there are golden vectors.
         command: the argument vector, for the manifest.
+        source_name: what the manifest calls the source; None is as it was given.
     """
 
     formats: tuple[str, ...] = DEFAULT_FORMATS
@@ -109,7 +129,9 @@ class RunOptions:
     choice: Choice = field(default_factory=Choice)
     judge: bool = True
     time: bool = True
+    timing: TimingChoices = field(default_factory=TimingChoices)
     selfcheck: bool = True
     build: BuildChoices = field(default_factory=BuildChoices)
     opening: Opening = field(default_factory=Opening)
     command: tuple[str, ...] = ()
+    source_name: str | None = None

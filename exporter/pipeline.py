@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from converters.checkpoints.checkpoint import FINISHED as FINISHED_KINDS
 from converters.derive import Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
-from converters.stamping import stamped
-from exporter.bundle import abandoned, check_output, finish, staged, write_golden
+from exporter.bundle import abandoned, check_output, finish, staged, write_answers, write_golden
 from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
-from exporter.finished import adopt, targets_from
-from exporter.manifest import GOLDEN, Manifest
+from exporter.finished import maker_for, targets_from
+from exporter.manifest import ANSWERS, GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
@@ -33,9 +31,9 @@ from exporter.shipping.profiles import batch_of, settled
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Agreed, Terms
 from exporter.sources import find_source, open_source
+from exporter.timing import time_artifacts
 from validate.agreement import Agreement, CompareOptions, compare
-from validate.latency import Latency, MeasureOptions, measure
-from validate.latency.host import physical_cores
+from validate.latency import Latency
 
 Progress = Callable[[str, float], None]
 
@@ -62,6 +60,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     targets = targets_of(options)
     agreed = Agreed(Terms.of(options))
     source = find_source(given, options.build, options.seed, options.opening)
+    source = replace(source, given=options.source_name or given)
     targets = targets_from(source.kind, targets, options)
     check_output(output, force=options.force)
 
@@ -69,19 +68,14 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         log = staging / LOG
         log.touch()
         share = _shares(options, progress)
-        checkpoint = origin = open_source(source, Path(scratch), log, share("build"))
-        if options.bake_preprocess:
-            checkpoint = baked(origin, options, Path(scratch), log)
+        origin = open_source(source, Path(scratch), log, share("build"))
+        checkpoint = baked(origin, options, Path(scratch), log) if options.bake_preprocess else origin
         calibrating = Calibrating(targets, options, Path(scratch), log)
-        named = (options.profiles, checkpoint.name)
-        checks = partial(_check, agreed=agreed, calibrating=calibrating, named=named, selfcheck=options.selfcheck)
+        checks = partial(_check, options=options, name=checkpoint.name, agreed=agreed, calibrating=calibrating)
         how = _convert_options(targets, options, log, checks)
         shelf = _shelf(output, staging, options)
-        finished = checkpoint.kind in FINISHED_KINDS
-        makers = Makers(calibrating.ready, float32=adopt if finished else shelf.around_convert)
-        finishing = Finishing(
-            partial(batch_of, options=options), lambda artifact: stamped(artifact, agreed.contract), shelf.note_stamped
-        )
+        makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
+        finishing = Finishing(partial(batch_of, options=options), agreed.stamp, shelf.note_stamped)
         derived = convert_batches(checkpoint, staging, how, (makers, finishing), share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)
@@ -96,6 +90,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             agreement, rescues = rescue_missed(derived, agreement, case, options)
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
+            write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in agreement.verdicts})
         shipping = ship(options, Shipment(checkpoint.name, derived, agreed.contract, agreement, log), staging)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
         remove_hidden(staging)
@@ -129,13 +124,11 @@ def _convert_options(
     )  # fmt: skip
 
 
-def _check(
-    loaded: Conversion, agreed: Agreed, calibrating: Calibrating, named: tuple[tuple[str, ...], str], selfcheck: bool
-) -> None:
+def _check(loaded: Conversion, options: RunOptions, name: str, agreed: Agreed, calibrating: Calibrating) -> None:
     """What the user gave, against what the source turns out to be: before anything is converted."""
     agreed.on_loaded(loaded)
-    check_names(*named, agreed.contract)
-    if selfcheck and loaded.signature is not None:
+    check_names(options.profiles, name, agreed.contract)
+    if options.selfcheck and options.judge and loaded.signature is not None:
         refuse_names((*loaded.signature.input_names, *loaded.signature.output_names))
     calibrating.contract = agreed.contract
     calibrating.on_loaded(loaded)
@@ -169,13 +162,7 @@ def _compare_options(staging: Path, options: RunOptions) -> CompareOptions:
 
 def _time(conversion: Conversion, staging: Path, options: RunOptions, progress: Progress) -> Latency:
     """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
-    golden = staging / GOLDEN
-    measure_options = MeasureOptions(
-        devices=tuple(dict.fromkeys([*options.devices, *options.require])), batches=(options.batch or 1,),
-        max_seconds=options.max_seconds, seed=options.seed, golden=golden if golden.is_file() else None,
-        limits=options.limits, log=staging / LOG, threads=options.threads or (physical_cores(),),
-    )  # fmt: skip
-    latency = measure([a.path for a in conversion.artifacts], measure_options, progress)
+    latency = time_artifacts(conversion, staging, options, staging / LOG, progress)
     latency.save_samples(staging / LATENCY)
     return latency
 

@@ -11,9 +11,10 @@ from converters.calibration import RANDOM, Calibration, Expected, random_calibra
 from converters.checkpoints.ranges import Range
 from converters.contract import Contract
 from converters.derive import CALIBRATED, DeriveOptions, need_calibration, refuse_without_calibration
-from converters.formats import Precision
+from converters.formats import Format, Precision
 from converters.given import read_given
 from converters.routes import ROUTES, Conversion, Target, resolve_targets
+from converters.targets.ort import config_path
 from exporter.options import DEFAULT_FORMATS, RunOptions
 from exporter.shipping.profiles import profile_targets
 from validate.agreement import Agreement
@@ -130,6 +131,8 @@ def keep_passing(conversion: Conversion, agreement: Agreement) -> tuple[Agreemen
         verdict = verdicts[artifact.path]
         if artifact.precision is not Precision.FLOAT32 and verdict.status != AGREE:
             artifact.path.unlink()
+            if artifact.format is Format.ORT:
+                config_path(artifact.path).unlink(missing_ok=True)
             conversion.artifacts.remove(artifact)
             dropped[artifact.path.name] = f"{verdict.status}: {verdict.reason}"
     kept = tuple(v for v in agreement.verdicts if v.artifact.name not in dropped)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,7 +137,8 @@ def rescue_missed(
                 continue
             case.tell(f"rescuing {artifact.path.name}", 1.0)
             gate = gate_for(artifact.precision, options.tolerances)
-            goal = Goal(gate.sqnr_db + extra_db, gate.top1, options.rescue_budget)
+            level = max(gate.sqnr_db, _level_needed(agreement, artifact.path))
+            goal = Goal(level + extra_db, gate.top1, options.rescue_budget)
             found = _try(artifact, base, goal, case, layers)
             rescues[artifact.path] = found
             if found.reached:
@@ -146,6 +148,17 @@ def rescue_missed(
             break
         agreement = _judged_again(agreement, case, again)
     return agreement, rescues
+
+
+def _level_needed(agreement: Agreement, path: Path) -> float:
+    """The decibels at which the file would cost no more than its rounding may; nothing where that is not its fault."""
+    (verdict,) = (v for v in agreement.verdicts if v.artifact == path)
+    missed = [
+        row.sqnr_db + 20 * math.log10(row.rounding_ratio / row.gate["limit"])
+        for row in verdict.outputs
+        if row.rounding_ratio and row.rounding_ratio > row.gate["limit"] and row.sqnr_db is not None
+    ]
+    return max(missed, default=-math.inf)
 
 
 _STRICTER = (0.0, 4.0)

@@ -127,7 +127,7 @@ def _search(patient: _Patient, goal: Goal) -> dict[str, Any]:
         keys, kept = _pruned(patient, keys, goal, shares)
         after = patient.sqnr(patient.measure(keys))
     elif not reason:
-        reason = f"{len(keys)} operations in float brought {after:.1f} dB, and {goal.sqnr_db:g} dB are wanted."
+        reason = f"{len(keys)} operations in float brought {after:.1f} dB, and {goal.sqnr_db:.3g} dB are wanted."
     return {
         "reached": reached, "keys": keys, "kept": kept, "macs_share": sum(shares[k] for k in keys),
         "before": _finite(before), "after": _finite(after), "reason": reason,

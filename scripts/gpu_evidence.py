@@ -19,6 +19,7 @@ from validate.latency.gpu_rows import ROWS, GpuRow, evidence
 from validate.latency.host import host_facts
 
 DOCS = Path(__file__).parent.parent / "docs"
+UNAVAILABLE = 4
 EVIDENCE, PAGE = "gpu-evidence.json", "latency.md"
 BEGIN, END = "<!-- gpu rows: written by scripts/gpu_check -->", "<!-- end of gpu rows -->"
 
@@ -61,8 +62,9 @@ def collect(bundle: Path, rows: Sequence[GpuRow], seconds: float, docs: Path) ->
         print(f"{row.name}: {entry['status']} {entry.get('reason', '')} {entry.get('next', '')}", file=sys.stderr)
         if entry["status"] != "unavailable":
             document["rows"][row.name] = {**entry, "host": host_facts()}
-    docs.mkdir(exist_ok=True)
-    stored.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if document["rows"]:
+        docs.mkdir(exist_ok=True)
+        stored.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return document
 
 
@@ -94,7 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give a bundle, or --docs")
     if chosen.bundle is not None:
         rows = [row for row in ROWS if not chosen.row or row.name in chosen.row]
-        collect(chosen.bundle, rows, chosen.seconds, DOCS)
+        found = collect(chosen.bundle, rows, chosen.seconds, DOCS)["rows"]
+        if not any(row.name in found for row in rows):
+            print("None of these rows could be run here: docs/latency.md goes on to say `never run`.", file=sys.stderr)
+            return UNAVAILABLE
     write_page(DOCS)
     return 0
 

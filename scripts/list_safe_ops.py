@@ -15,7 +15,7 @@ LIST = Path(__file__).resolve().parents[1] / "converters" / "readers" / "tensorf
 
 _OUT = re.compile(
     r"Dataset|Reader|File|Recv|Send|TPU|Tpu|^Xla|Embedding[A-Z]|DTensor|Summary|Iterator|Queue|Rpc|PyFunc|Session|Save"
-    r"|Restore|^Load|Debug|Collective|Nccl|Mkl|BoostedTrees|Stage|Barrier|Cache|Sleep|^Abort$|Remote|^_|(?<!Resource)(?<!Sparse)(?<!^)Apply|Sdca"
+    r"|Restore|^Load|Debug|Collective|Nccl|Mkl|BoostedTrees|Stage|Barrier|Cache|Sleep|^Abort$|Remote|^_|Sdca"
     r"|Accumulator|ThreadPool|SparseCore|Dedup|Infeed|Outfeed|Mutex|Snapshot|LMDB|Sql|Stats|Server|Heartbeat|Worker"
     r"|Resource(?:Create|Initialized|Using)Op|StubResource|Mesh|Relayout|Mlir|CustomCall|Batch(?:Function)?$|^Risc|Deadline"
     r"|Minibatch|Distributed|Collate|FileSystem|Import$|Checkpoint|SymbolicGradient|Print|Timestamp|Proto|Prelinearize"

@@ -48,7 +48,7 @@ def export(folder: Path, given: str) -> tuple[Path, Path]:
         edgeport("build", name, "-o", checkpoint, *(("--input-shape", shape) if shape else ()))
     if not bundle.exists():
         chosen = [word for precision in ("float32", *PRECISIONS) for word in ("-p", precision)]
-        edgeport("export", checkpoint, "-o", bundle, *chosen, "--calibration", "random", "--calibration-samples", 32)
+        edgeport("export", checkpoint, "-o", bundle, *chosen, "--calibration", "random", "--calibration-samples", "32")
     return checkpoint, bundle
 
 

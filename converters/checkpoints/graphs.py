@@ -55,12 +55,16 @@ def open_saved_model(checkpoint: Checkpoint) -> Loaded:
 
 def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
     """A GraphDef whose weights are constants, from its placeholders (or `--graph-input`) to its ends."""
+    from google.protobuf.message import DecodeError
     from tensorflow.core.framework import graph_pb2
 
     path, opening = checkpoint.path, checkpoint.opening
     shapes = dict(_split_shape(given) for given in opening.inputs)
     fed, asked = chosen_tensors(path, read_graph_file(path), list(shapes), opening.outputs)
-    definition = graph_pb2.GraphDef.FromString(path.read_bytes())
+    try:
+        definition = graph_pb2.GraphDef.FromString(path.read_bytes())
+    except DecodeError as cause:
+        raise load_error(checkpoint, cause) from cause
     sizes = {f"{name}:0" if ":" not in name else name: shape for name, shape in shapes.items() if shape is not None}
     return _of_graph(path, definition, (_names_of(fed), _names_of(asked)), sizes)
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from converters.artifact import digest
-from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.checkpoint import FINISHED, Checkpoint, SourceKind
 from converters.checkpoints.keras_files import ModelConfig, config_of_archive, config_of_h5
 from converters.checkpoints.opening import Opening
 from converters.checkpoints.scan import Trust
@@ -49,7 +49,8 @@ def identify(path: Path, opening: Opening = Opening()) -> Checkpoint:
     if prefix is not None:
         return _tf_checkpoint(prefix, opening)
     kind = _scanned(path, sniff(path), opening)
-    return Checkpoint(path.absolute(), kind, model_name(path), digest(path), opening)
+    name = model_name(path).removesuffix(".float32") if kind in FINISHED else model_name(path)
+    return Checkpoint(path.absolute(), kind, name, digest(path), opening)
 
 
 def checkpoint_prefix(path: Path) -> Path | None:
@@ -122,7 +123,9 @@ def check_saved_model(folder: Path, *, allow_unsafe: bool = False) -> SavedModel
     if not (folder / "saved_model.pb").exists():
         if (folder / "saved_model.pbtxt").exists():
             raise _refused(folder, "is a SavedModel in text form", "Save it again in binary form (saved_model.pb).")
-        raise _refused(folder, "is a folder without a saved_model.pb, so it is no SavedModel", f"Give {SOURCES}.")
+        inside = next(iter(sorted(folder.glob("*.index"))), None)
+        next_step = f"Give the checkpoint in it: {inside.with_suffix('')}." if inside else f"Give {SOURCES}."
+        raise _refused(folder, "is a folder without a saved_model.pb, so it is no SavedModel", next_step)
     for file in folder.rglob("*"):
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
             raise _refused(folder, f"has the link {file.name!r} to a file outside it", "Copy the files themselves.")

@@ -73,7 +73,7 @@ def prepared(stored: Stored, elements: int, opening: Opening, trust: Trust) -> M
     if opening.replaced:
         result, notes = _with_replacements(result, opening.replaced, stored.path)
     if old:
-        modern = modernized(result, stored.path)
+        modern = modernized(result, stored.keras_version, stored.path)
         result, notes = modern.config, [*notes, *modern.notes]
     report = scan_config(result, stored.path, elements, trust)
     return ModelConfig(result, report, old, stored.legacy and not old, notes)
@@ -105,9 +105,8 @@ def _replaced(value: Any, wanted: Mapping[str, Rescaled], seen: dict[str, str]) 
     if not isinstance(value, dict):
         return value
     config: Any = value.get("config")
-    name = config.get("name") if isinstance(config, dict) else None
-    if "class_name" in value and isinstance(name, str) and name in wanted and "layers" not in config:
-        return _rescaling(value, config, wanted[name], seen)
+    if "class_name" in value and isinstance(config, dict) and "layers" not in config and config.get("name") in wanted:
+        return _rescaling(value, config, wanted[str(config["name"])], seen)
     return {key: _replaced(entry, wanted, seen) for key, entry in value.items()}
 
 

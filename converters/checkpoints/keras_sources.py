@@ -18,6 +18,7 @@ from converters.checkpoints.keras_files import ModelConfig, Stored, prepared
 from converters.checkpoints.scan import Trust
 from converters.checkpoints.user_code import bound, built_model, custom_objects
 from converters.checkpoints.weights import load_weights
+from converters.errors import RefusedError
 
 _ANY_SIZE = 1 << 62
 """The parent has held the sizes of layers against the weights."""
@@ -45,9 +46,20 @@ def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
 
 
 def open_weights(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
-    """The model that `--model-code` builds, with the weights of the file. Raises what `load_weights` raises."""
-    model = built_model(checkpoint.opening)
+    """The model that `--model-code` builds, with the weights of the file.
+
+    Raises:
+        RefusedError: no code was named, or the file is damaged.
+        EdgeportError: the user's code fails, or the weights do not fit.
+    """
+    if checkpoint.opening.model_code is None:
+        raise RefusedError(
+            f"{checkpoint.path} holds weights only, no architecture.",
+            next_step="Say with --model-code MODULE:FUNCTION what they belong to, or give a whole checkpoint "
+            "(`edgeport build NAME --weights PATH` makes one).", file=checkpoint.path, step="load",
+        )  # fmt: skip
     custom_objects(checkpoint.opening)
+    model = built_model(checkpoint.opening)
     _register(model)
     load_weights(model, checkpoint.path)
     return model, (f"The model was built by the code {checkpoint.opening.model_code}; the file gave its weights.",)

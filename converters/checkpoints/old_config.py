@@ -1,4 +1,4 @@
-"""The config of a Keras 2 model, rewritten so that Keras 3 builds the same network from it. No framework is used.
+"""The config of a Keras 1 or 2 model, rewritten so that Keras 3 builds the same network from it. No framework is used.
 
 Keras 3 reads some of what Keras 2 wrote. What it stumbles over, or takes for something else, is settled here: arguments
 that are gone, `axis` as a list, `batch_input_shape`, TensorFlow operations called on layers' outputs (`x / 255`), and
@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from converters.checkpoints.keras1_config import from_keras1
 from converters.errors import RefusedError
 from converters.readers.keras_api import public_names
 
@@ -61,20 +62,20 @@ def is_old(keras_version: str, config: Mapping[str, Any]) -> bool:
     return keras_version.split(".")[0] in {"", "1", "2"} or module.startswith(_OLD_MODULES)
 
 
-def modernized(config: dict[str, Any], source: Path) -> Rewritten:
+def modernized(config: dict[str, Any], keras_version: str, source: Path) -> Rewritten:
     """The same model for Keras 3.
 
     Raises:
         RefusedError: a setting or an operation that Keras 3 does not have, by layer.
     """
-    rewriter = _Rewriter(source)
+    rewriter = _Rewriter(source, keras1=keras_version.split(".")[0] in {"", "1"})
     return Rewritten(rewriter.item(config), list(dict.fromkeys(rewriter.notes)))
 
 
 class _Rewriter:
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, *, keras1: bool) -> None:
         self.notes: list[str] = []
-        self._source = source
+        self._source, self._keras1 = source, keras1
 
     def item(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -82,7 +83,7 @@ class _Rewriter:
         if not isinstance(value, dict):
             return value
         if isinstance(value.get("class_name"), str) and "config" in value:
-            return self._object(value)
+            return self._object(from_keras1(value, self._source) if self._keras1 and "module" not in value else value)
         return {key: self.item(entry) for key, entry in value.items()}
 
     def _object(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class _Rewriter:
         if name in {"TFOpLambda", "SlicingOpLambda"}:
             return self._operation(value)
         if name == "Lambda":
-            return value
+            return value | {"config": _lambda(value["config"])}
         if isinstance(value["config"], list):  # a Sequential of Keras 1 and early Keras 2
             value["config"] = {"name": "sequential", "layers": value["config"]}
         if name == "Sequential" and isinstance(value["config"], dict):
@@ -217,7 +218,7 @@ def _call(node: Any) -> _Call | None:
     return _Call([first], other)
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str) and value[0] != _CONSTANT
 
 
@@ -227,6 +228,19 @@ def _numbers(value: Any) -> bool:
 
 def _each(value: Any, function: Any) -> Any:
     return [function(v) for v in value] if isinstance(value, list) else function(value)
+
+
+def _lambda(config: Any) -> Any:
+    """A Lambda's function in the form of Keras 3; whether it may run is not decided here."""
+    if not isinstance(config, dict):
+        return config
+    gone = {"module", "function_type", "output_shape_type", "output_shape_module", "batch_input_shape"}
+    config = {key: value for key, value in config.items() if key not in gone}
+    stored = config.get("function")
+    if isinstance(stored, list) and len(stored) == 3:
+        parts = dict(zip(("code", "defaults", "closure"), stored, strict=True))
+        config["function"] = {"class_name": "__lambda__", "config": parts}
+    return config
 
 
 def _policy(dtype: Any) -> Any:

@@ -94,8 +94,9 @@ def _numbered(model: Any, below: str) -> Iterator[tuple[Any, str]]:
 
 def _attributes(layer: Any, place: str) -> Iterator[tuple[Any, str]]:
     """A layer's variables by their own names, those of inner layers below the attribute that holds them."""
+    old_names = {"kernel": "depthwise_kernel"} if type(layer).__name__.startswith("DepthwiseConv") else {}
     for variable in _own(layer):
-        yield variable, f"{place}{variable.name}{_VALUE}"
+        yield variable, f"{place}{old_names.get(variable.name, variable.name)}{_VALUE}"
     for name, inner in _inner(layer):
         yield from _attributes(inner, f"{place}{name}/")
 
@@ -106,7 +107,7 @@ def _inner(layer: Any) -> list[tuple[str, Any]]:
 
     names = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.layers.Layer)}
     inner = [one for one in layer._layers if _weights_of(one)]
-    return [(names.get(id(one), one.name).lstrip("_"), one) for one in inner]
+    return [(names.get(id(one), one.name), one) for one in inner]
 
 
 def _keras3(model: Any) -> Iterator[tuple[Any, str]]:
@@ -131,7 +132,7 @@ def _keras3(model: Any) -> Iterator[tuple[Any, str]]:
 
 def _by_name(model: Any) -> Iterator[tuple[Any, str]]:
     for variable in _weights_of(model):
-        yield variable, variable.path
+        yield variable, variable.path.removeprefix(f"{model.name}/")
 
 
 def _own(layer: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from converters.formats import Format
 from converters.stamping import onnx, tflite
 
 CONTRACT_FILE = "contract.json"
+_TOO_LARGE = "The file is over 2 GiB and carries no metadata: its contract stands in the manifest alone."
 ASSETS = "assets.extra"
 """The folder that SavedModel's documentation leaves to those who ship one; no loader reads it."""
 
@@ -25,9 +26,10 @@ def stamped(artifact: Artifact, contract: Contract) -> Artifact:
 
     The contract of a file with shapes or types of its own is its own. An `.ort` file is stamped when it is made.
     """
-    own, path = contract.of(artifact.signature), artifact.path
+    own, path, notes = contract.of(artifact.signature), artifact.path, artifact.notes
     if artifact.format is Format.TFLITE:
-        tflite.stamp(path, own, files_of(own), artifact.path.name.split(".")[0])
+        if not tflite.stamp(path, own, files_of(own), artifact.path.name.split(".")[0]) and _TOO_LARGE not in notes:
+            notes = (*notes, _TOO_LARGE)
     elif artifact.format is Format.ONNX:
         onnx.stamp(path, onnx.properties(own))
     elif artifact.format is Format.SAVEDMODEL:
@@ -38,7 +40,7 @@ def stamped(artifact: Artifact, contract: Contract) -> Artifact:
         for name, content in files_of(own).items():
             (folder / name).write_bytes(content)
     return Artifact.on_disk(
-        path, artifact.format, artifact.precision, artifact.signature, road=artifact.road, notes=artifact.notes
+        path, artifact.format, artifact.precision, artifact.signature, road=artifact.road, notes=notes
     )
 
 

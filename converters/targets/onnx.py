@@ -17,7 +17,7 @@ from converters.targets.onnx_graph import canonical_model, fold_constants, settl
 from converters.targets.onnx_merge import merge_equal
 from converters.targets.onnx_opset import NEWEST, raised
 from converters.targets.onnx_passes import optimized
-from converters.targets.weights import ordered_outputs, weightless
+from converters.targets.weights import ordered_outputs, reached_variables, weightless
 from converters.tracing import Traced
 
 DEFAULT_OPSET = 17
@@ -51,7 +51,8 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
         raise UsageError(f"Opset {opset} cannot be written.", step="convert",
                          next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.")  # fmt: skip
     written = min(opset, _WRITTEN)
-    graph = None if traced.recurrent else weightless(traced.concrete, traced.signature.output_names)
+    plain = traced.recurrent or not reached_variables(traced.concrete)
+    graph = None if plain else weightless(traced.concrete, traced.signature.output_names)
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]
         inputs, outputs = list(graph.inputs), list(graph.outputs)

@@ -7,11 +7,11 @@
 """
 
 from exporter.bundle.checking import Problem, verify
-from exporter.bundle.golden import read_golden, write_golden
+from exporter.bundle.golden import read_answers, read_golden, write_answers, write_golden
 from exporter.bundle.sealing import finish, rewrite_reports
 from exporter.bundle.staging import abandoned, check_output, staged
 
 __all__ = [
-    "Problem", "abandoned", "check_output", "finish", "read_golden", "rewrite_reports", "staged", "verify",
-    "write_golden",
+    "Problem", "abandoned", "check_output", "finish", "read_answers", "read_golden", "rewrite_reports", "staged",
+    "verify", "write_answers", "write_golden",
 ]  # fmt: skip

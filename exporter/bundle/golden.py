@@ -1,4 +1,7 @@
-"""`golden.npz`: inputs and the reference's outputs, so that a device can check itself; the same bytes every time."""
+"""`golden.npz`: inputs and the reference's outputs, so that a device can check itself; the same bytes every time.
+
+`answers.npz` holds what each artifact made of the first of these inputs where the bundle was made, for the report.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,15 @@ def write_golden(path: Path, inputs: Arrays, outputs: Arrays) -> None:
         ResourceError: the disk is full.
     """
     members = {f"input/{name}": array for name, array in inputs.items()}
-    members |= {f"output/{name}": array for name, array in outputs.items()}
+    _write(path, members | {f"output/{name}": array for name, array in outputs.items()})
+
+
+def write_answers(path: Path, answers: Mapping[str, Arrays]) -> None:
+    """Writes keys `<artifact>/<output>` like `write_golden`; `answers` is by the artifact's path in the bundle."""
+    _write(path, {f"{artifact}/{name}": a for artifact, outputs in answers.items() for name, a in outputs.items()})
+
+
+def _write(path: Path, members: Arrays) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for key in sorted(members):
@@ -48,17 +59,33 @@ def read_golden(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.
     Raises:
         IntegrityError: the file is missing, no `.npz`, or holds objects instead of numbers.
     """
-    groups: dict[str, dict[str, npt.NDArray[Any]]] = {group: {} for group in _GROUPS}
+    groups = _read(path)
+    if strange := groups.keys() - set(_GROUPS):
+        raise _unfit(path, f"unexpected key {min(strange)[:60]!r}")
+    return groups.get("input", {}), groups.get("output", {})
+
+
+def read_answers(path: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    """By artifact, its outputs by name. Raises IntegrityError like `read_golden`."""
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
                 group, _, name = key.partition("/")
-                if group not in groups or not name:
+                if not name:
                     raise ValueError(f"unexpected key {key[:60]!r}")
-                groups[group][name] = archive[key]
+                groups.setdefault(group, {})[name] = archive[key]
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as cause:
-        raise IntegrityError(
-            f"{path} does not hold golden vectors ({str(cause)[:120]}).",
-            next_step="Make the bundle again, or get an undamaged copy of it.", file=path, step="verify",
-        ) from cause  # fmt: skip
-    return groups["input"], groups["output"]
+        raise _unfit(path, str(cause)[:120]) from cause
+    return groups
+
+
+def _unfit(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path} does not hold golden vectors by name ({why}).",
+        next_step="Make the bundle again, or get an undamaged copy of it.", file=path, step="verify",
+    )  # fmt: skip

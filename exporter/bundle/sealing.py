@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from converters.artifact import digest_file
-from converters.errors import IntegrityError
+from converters.errors import IntegrityError, UsageError
 from exporter.bundle.checking import EXEMPT, artifact_mismatch, is_safe
 from exporter.bundle.disk import irregular, sync_tree, translated, walk, write_file
+from exporter.bundle.gathering import gather
 from exporter.bundle.staging import locked
 from exporter.manifest import GOLDEN, MANIFEST, FileRow, Manifest
 from exporter.manifest_file import load
-from exporter.report import render
+from exporter.report import MODEL_CARD, render
 
 
 def finish(staging: Path, manifest: Manifest) -> Manifest:
     """Completes the bundle in `staging` and returns the manifest as written.
 
-    Writes `report.md` and `report.html`, lists every file with its size and SHA-256, computes both digests, brings
+    Writes the reports and the model card, lists every file with its size and SHA-256, computes both digests, brings
     everything to the disk and writes `manifest.json` last.
 
     Raises:
@@ -45,7 +47,7 @@ def rewrite_reports(folder: Path) -> Manifest:
     Raises:
         IntegrityError: the manifest does not match its own digest.
         LockedError: a run is about to replace the bundle.
-        UsageError: the folder cannot be written.
+        UsageError: the folder cannot be written, or its model card was changed.
     """
     with locked(folder):
         manifest = load(folder / MANIFEST)
@@ -56,10 +58,28 @@ def rewrite_reports(folder: Path) -> Manifest:
 
 def _with_reports(folder: Path, manifest: Manifest, rows: dict[str, FileRow]) -> Manifest:
     golden = tuple(row for name, row in rows.items() if name == GOLDEN)
-    for name, text in render(manifest.with_files(golden)).items():
+    texts = render(manifest.with_files(golden), gather(folder, manifest, rows))
+    _card_untouched(folder / MODEL_CARD, rows.get(MODEL_CARD), texts[MODEL_CARD])
+    for name, text in texts.items():
         write_file(folder / name, text.encode())
         rows[name] = _row(folder, name)
     return manifest.with_files(tuple(rows.values()))
+
+
+def _card_untouched(path: Path, row: FileRow | None, text: str) -> None:
+    """A model card is made to be added to: one that somebody changed is not written over.
+
+    Raises:
+        UsageError: it is neither as it was listed nor what would be written.
+    """
+    if row is None or not path.is_file():
+        return
+    if digest_file(path) not in {row.sha256, hashlib.sha256(text.encode()).hexdigest()}:
+        raise UsageError(
+            f"{path} was changed since the bundle was made, and would be written over.",
+            next_step="Move it out of the bundle, where a card of your own belongs, then run this again.",
+            file=path, step="bundle",
+        )  # fmt: skip
 
 
 def _row(folder: Path, name: str) -> FileRow:

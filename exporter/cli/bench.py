@@ -12,30 +12,16 @@ import click
 
 from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
+from exporter.cli.latency_options import NumbersType, session_options
 from exporter.cli.options import limit_options, output_options
 
 if TYPE_CHECKING:
     from validate.latency import Latency, MeasureOptions, Timing
     from validate.latency.earlier import Change
-    from validate.latency.tuning import Tuned
 
 GATE_FAILED, PARTIAL = 1, 10
 _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
 _PATH = click.Path(path_type=Path)
-
-
-class NumbersType(click.ParamType[tuple[int, ...]]):
-    """`1,2,4`: whole numbers separated by commas."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no whole number, nor several separated by commas", param, ctx)
 
 
 @click.command("bench")
@@ -44,20 +30,7 @@ class NumbersType(click.ParamType[tuple[int, ...]]):
 @click.option("--threads", multiple=True, type=NumbersType(), metavar="N,...", help="Threads. [physical cores]")
 @click.option("--batch", "batches", multiple=True, type=NumbersType(), metavar="N,...",
               help="Samples in a run; a sweep ends when throughput stops growing. [1]")  # fmt: skip
-@click.option("--litert", multiple=True, type=click.Choice(["interpreter", "compiled"]),
-              help="LiteRT's interface; repeat for both. [interpreter]")  # fmt: skip
-@click.option("--xnnpack", multiple=True, type=click.Choice(["on", "off"]), help="LiteRT with XNNPACK. [on]")
-@click.option("--graph", "graphs", multiple=True, type=click.Choice(["off", "basic", "extended", "all"]),
-              help="ONNX Runtime's graph level; repeat. [all]")  # fmt: skip
-@click.option("--spinning", multiple=True, type=click.Choice(["on", "off"]), help="ONNX Runtime's idle threads. [on]")
-@click.option("--tf32", multiple=True, type=click.Choice(["on", "off"]), help="CUDA with TF32. [on]")
-@click.option("--conv-search", multiple=True, type=click.Choice(["exhaustive", "heuristic", "default"]),
-              help="CUDA's convolution search. [exhaustive]")  # fmt: skip
-@click.option("--boundary", multiple=True, type=click.Choice(["host", "device"]),
-              help="Arrays in and out, or data that stays on the device. [host]")  # fmt: skip
-@click.option("--tune", "tuning", is_flag=True, help="Find the fastest session settings for this machine.")
-@click.option("--profile", "profiling", is_flag=True, help="Where the time goes, by Keras layer and by kind.")
-@click.option("--cold", "cold_starts", default=1, show_default=True, metavar="N", help="Fresh processes to start.")
+@session_options
 @click.option("--max-seconds", default=60.0, show_default=True, metavar="S", help="Time for everything together.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the order and of inputs made up.")
 @click.option("--golden", type=_PATH, help="Golden vectors (.npz); a bundle's own by default.")
@@ -81,31 +54,32 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     """
     from exporter.cli import bench_output
     from exporter.cli.bench_inputs import expand, measure_options
-    from validate.latency.earlier import read_result
+    from validate.latency.earlier import read_result, refuse_unlike
+    from validate.latency.host import host_facts
 
     if chosen["max_slowdown"] and not chosen["earlier"]:
         raise UsageError("--max-slowdown compares with nothing.", next_step="Give --compare OLD.json too.")
     old = read_result(chosen["earlier"]) if chosen["earlier"] else None  # refused before minutes are spent
+    if old and not (chosen["ssh"] or chosen["adb"]):
+        refuse_unlike(old, host_facts(), chosen["earlier"])
     paths, golden_of = expand(artifacts)
     options = measure_options(chosen, golden_of)
     with console.progress() as progress:
-        latency, tuned = _measure(paths, options, chosen, progress)
+        latency = _measure(paths, options, chosen, progress)
     changes = _changes(old, latency, chosen)
     if chosen["save_samples"] is not None:
         latency.save_samples(chosen["save_samples"])
-    bench_output.show(console, latency, changes, tuned)
+    bench_output.show(console, latency, changes)
     bench_output.write(latency, changes, junit=chosen["junit"], markdown=chosen["markdown"])
     _raise_failures(latency, chosen["require"])
-    _keep(artifacts, latency, tuned)
-    console.document(bench_output.document(latency, changes, tuned))
+    _keep(artifacts, latency)
+    console.document(bench_output.document(latency, changes))
     if latency.errors:
         return PARTIAL
     return GATE_FAILED if any(change.fails for change in changes) else 0
 
 
-def _measure(
-    paths: list[Path], options: MeasureOptions, chosen: dict[str, Any], progress: Any
-) -> tuple[Latency, list[Tuned]]:
+def _measure(paths: list[Path], options: MeasureOptions, chosen: dict[str, Any], progress: Any) -> Latency:
     from validate.latency import measure
     from validate.latency.adb import measure_on_phone
     from validate.latency.board import Board
@@ -115,16 +89,16 @@ def _measure(
     elsewhere = [name for name in ("ssh", "adb") if chosen[name]]
     if len(elsewhere) > 1 or (elsewhere and (chosen["tuning"] or chosen["profiling"])):
         raise UsageError(
-            f"--{elsewhere[0]} goes with none of --adb, --ssh, --tune and --profile.",
+            f"--{elsewhere[0]} goes with none of --adb, --ssh, --tune and --profile-ops.",
             next_step="Ask for one of them at a time.",
         )
     if chosen["adb"]:
-        return measure_on_phone(paths, options, chosen["adb"]), []
+        return measure_on_phone(paths, options, chosen["adb"])
     if chosen["ssh"]:
         board = Board(chosen["ssh"], chosen["ssh_python"], tuple(shlex.split(chosen["ssh_options"])))
-        return measure(paths, replace(options, board=board), progress), []
-    latency, tuned = tune(paths, options, progress) if chosen["tuning"] else (measure(paths, options, progress), [])
-    return (with_profiles(latency, options, progress) if chosen["profiling"] else latency), tuned
+        return measure(paths, replace(options, board=board), progress)
+    latency = tune(paths, options, progress) if chosen["tuning"] else measure(paths, options, progress)
+    return with_profiles(latency, options, progress) if chosen["profiling"] else latency
 
 
 def _changes(old: dict[str, Any] | None, latency: Latency, chosen: dict[str, Any]) -> list[Change]:
@@ -136,18 +110,18 @@ def _changes(old: dict[str, Any] | None, latency: Latency, chosen: dict[str, Any
     return compare_results(old, latency.to_json(), allowed, chosen["earlier"])
 
 
-def _keep(artifacts: Sequence[Path], latency: Latency, tuned: list[Tuned]) -> None:
+def _keep(artifacts: Sequence[Path], latency: Latency) -> None:
     """Writes tuned settings and profiles into the manifest and the report of each bundle that was given."""
     from exporter.cli.bench_inputs import keep
 
     for given in artifacts:
         if not (given / "manifest.json").is_file():
             continue
-        settings = {found.artifact.name: found.to_json() for found in tuned if found.artifact.parent == given}
         inside = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == given}
-        profiles = [profile for profile in latency.profiles if profile["artifact"] in inside]
-        if settings or profiles:
-            keep(given, settings, profiles)
+        tuned = tuple(found for found in latency.tuned if found["artifact"] in inside)
+        profiles = tuple(found for found in latency.profiles if found["artifact"] in inside)
+        if tuned or profiles:
+            keep(given, replace(latency, tuned=tuned, profiles=profiles))
 
 
 def _raise_failures(latency: Latency, require: Sequence[str]) -> None:

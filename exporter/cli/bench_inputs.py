@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import RefusedError
+from exporter.cli.latency_options import taken_variants
 from exporter.cli.running import limits
 
 if TYPE_CHECKING:
-    from validate.latency import MeasureOptions, Variant
+    from validate.latency import Latency, MeasureOptions
 
 
 def measure_options(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -> MeasureOptions:
@@ -21,29 +22,13 @@ def measure_options(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -
     from validate.latency.host import physical_cores
 
     threads, batches = (tuple(itertools.chain(*chosen[name])) for name in ("threads", "batches"))
-    variants = _variants(chosen)
+    variants = taken_variants(dict(chosen))
     return MeasureOptions(
         devices=tuple(dict.fromkeys([*(chosen["devices"] or ["cpu"]), *chosen["require"]])),
         batches=batches or (1,), max_seconds=chosen["max_seconds"], seed=chosen["seed"], golden=chosen["golden"],
         golden_of={} if chosen["golden"] else golden_of, variants=variants, cold_starts=chosen["cold_starts"],
         limits=limits(chosen["timeout"], chosen["memory_limit"]), threads=threads or (physical_cores(),),
     )  # fmt: skip
-
-
-def _variants(chosen: Mapping[str, Any]) -> tuple[Variant, ...]:
-    from validate.latency import Variant
-    from validate.latency.variant import DEVICE_RESIDENT, HOST_TO_HOST
-
-    def switches(name: str) -> list[bool]:
-        return [value == "on" for value in chosen[name]] or [True]
-
-    searches = [value.upper() for value in chosen["conv_search"]] or ["EXHAUSTIVE"]
-    boundaries = [DEVICE_RESIDENT if value == "device" else HOST_TO_HOST for value in chosen["boundary"] or ("host",)]
-    product = itertools.product(
-        chosen["litert"] or ("interpreter",), switches("xnnpack"), chosen["graphs"] or ("all",), switches("spinning"),
-        switches("tf32"), searches, boundaries,
-    )  # fmt: skip
-    return tuple(Variant(*values) for values in product)
 
 
 def expand(artifacts: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:
@@ -64,10 +49,8 @@ def expand(artifacts: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:
     return paths, golden_of
 
 
-def keep(bundle: Path, settings: Mapping[str, Any], profiles: Sequence[Mapping[str, Any]]) -> None:
+def keep(bundle: Path, latency: Latency) -> None:
     """Writes `recommended.settings` and `environment.profiles`, seals the manifest again and renders its reports.
-
-    Of a profile the groups are kept, not each operation.
 
     Raises:
         IntegrityError: the manifest does not match its own digest.
@@ -77,15 +60,14 @@ def keep(bundle: Path, settings: Mapping[str, Any], profiles: Sequence[Mapping[s
     from exporter.bundle.staging import locked
     from exporter.manifest import MANIFEST
     from exporter.manifest_file import load
+    from exporter.timing import kept_profiles, kept_settings
 
     with locked(bundle):
         manifest = load(bundle / MANIFEST)
-        recommended, environment = dict(manifest.recommended), dict(manifest.environment)
-        if settings:
-            recommended["settings"] = dict(settings)
-        if profiles:
-            environment["profiles"] = [{k: v for k, v in profile.items() if k != "nodes"} for profile in profiles]
-        update = {"recommended": recommended, "environment": environment}
+        update = {
+            "recommended": manifest.recommended | kept_settings(latency),
+            "environment": manifest.environment | kept_profiles(latency),
+        }
         write_file(bundle / MANIFEST, manifest.model_copy(update=update).with_files(manifest.files).to_bytes())
     rewrite_reports(bundle)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as Xml
@@ -13,30 +13,34 @@ from exporter.cli.console import Console, printable
 if TYPE_CHECKING:
     from validate.latency import Interval, Latency, Timing
     from validate.latency.earlier import Change
-    from validate.latency.tuning import Tuned
 
 Table = tuple[str, list[str], list[list[str]]]
 _LAYERS_SHOWN = 12
 
 
-def document(latency: Latency, changes: Sequence[Change], tuned: Sequence[Tuned]) -> dict[str, Any]:
+def document(latency: Latency, changes: Sequence[Change]) -> dict[str, Any]:
     """The document of `--json`."""
     more: dict[str, Any] = {"changes": [change.to_json() for change in changes]} if changes else {}
-    return {**latency.to_json(), **more, **({"tuned": [found.to_json() for found in tuned]} if tuned else {})}
+    return latency.to_json() | more
 
 
-def show(console: Console, latency: Latency, changes: Sequence[Change], tuned: Sequence[Tuned]) -> None:
+def show(console: Console, latency: Latency, changes: Sequence[Change]) -> None:
     """The rows as tables, and what they say of each other."""
     for title, columns, rows in tables(latency, changes):
         if rows:
             console.table(title, columns, rows)
     for line in (*remarks(latency), *latency.notes):
         console.say(line)
+    for line in tuned_lines(latency.tuned):
+        console.say(line)
+
+
+def tuned_lines(tuned: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What `--tune` found: a sentence, and the code that sets it, for each artifact."""
     for found in tuned:
-        sure = f"{found.gain:.2f} times the default's speed" if found.sure else "nothing is surely faster"
-        label = found.best.variant.label or "default settings"
-        console.say(f"{found.artifact.name}: {found.best.threads} threads, {label} ({sure}).")
-        console.say(str(found.to_json()["code"]))
+        sure = f"{found['gain']:.2f} times the default's speed" if found["sure"] else "nothing is surely faster"
+        yield f"{found['artifact']}: {found['threads']} threads, {found['label'] or 'default settings'} ({sure})."
+        yield str(found["code"])
 
 
 def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
@@ -66,7 +70,7 @@ def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
 def remarks(latency: Latency) -> list[str]:
     """The controls, the noise and the rooflines, in sentences."""
     lines = [
-        f"A/A control {c.row.artifact.name} ({c.row.device}, {c.row.threads} threads): ratio {_ratio(c.ratio)}; "
+        f"A/A control {c.row.artifact.name} ({_setting(c.row)}): ratio {_ratio(c.ratio)}; "
         + ("too few rounds for a noise floor." if c.noise_floor is None else
            f"differences under {c.noise_floor:.1%} are not claimed.")
         for c in latency.controls
@@ -176,7 +180,7 @@ def _phase_cells(timing: Timing) -> list[str]:
 
 def _setting(row: Any) -> str:
     variant = f", {row.variant.label}" if row.variant.label else ""
-    return f"{row.device}, {row.threads} threads, batch {row.batch}{variant}"
+    return f"{row.device}, {row.threads} thread{'s' if row.threads > 1 else ''}, batch {row.batch}{variant}"
 
 
 def _value(interval: Interval) -> str:

@@ -9,7 +9,7 @@ import click
 
 from converters.errors import RefusedError
 from exporter.cli.console import Console
-from exporter.cli.options import opening_options, output_options
+from exporter.cli.options import opening_options, output_options, sandbox_option
 
 _TOP_OPS = 20
 
@@ -18,6 +18,7 @@ _TOP_OPS = 20
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--scan", "scan_only", is_flag=True, help="Only whether it may be opened: exit 0, or 3 with the reasons.")
 @opening_options
+@sandbox_option
 @output_options
 def command(path: Path, scan_only: bool, console: Console, **chosen: Any) -> int:
     """Tell what PATH holds, without running it: signature, parameters, operations, precision, opset, digest.

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("exporter.cli.run", "The main job: export, validate, bench, bundle, report."),
     "verify": ("exporter.cli.verify", "Check a bundle against its manifest."),
     "sign": ("exporter.cli.sign", "Sign a bundle with a private key."),
+    "diff": ("exporter.cli.diff", "Tell what changed between two bundles."),
     "report": ("exporter.cli.report", "Write a bundle's report again from its manifest."),
     "doctor": ("exporter.cli.doctor", "Tell which runtimes and devices work on this machine."),
 }

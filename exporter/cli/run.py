@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from exporter.cli.console import Console
+from exporter.cli.latency_options import NumbersType, session_options
 from exporter.cli.options import PairType, limit_options, output_options, source_options
 
 _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
@@ -21,7 +22,8 @@ _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to time; repeat for several. [cpu]")
-@click.option("--threads", multiple=True, type=click.IntRange(min=1), metavar="N", help="For timing. [physical cores]")
+@click.option("--threads", multiple=True, type=NumbersType(), metavar="N,...", help="For timing. [physical cores]")
+@session_options
 @click.option("--max-seconds", type=float, default=60.0, show_default=True, metavar="S", help="Of timing, in all.")
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
 @click.option("--rescue-budget", type=click.FloatRange(0, 1), default=0.1, show_default=True, metavar="SHARE",

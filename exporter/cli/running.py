@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from converters.errors import UsageError
 from converters.isolation import Limits
+from exporter.cli.bench_output import tuned_lines
 from exporter.cli.build import parse_shape
 from exporter.cli.console import Console
+from exporter.cli.latency_options import taken_variants
 from exporter.cli.opening import opening_of
+from exporter.manifest import Manifest
 from exporter.models.settings import split_assignments
-from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions
+from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions, TimingChoices
 from exporter.pipeline import Outcome, run
 from exporter.report.terminal import terminal_tables
 
@@ -42,14 +46,21 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
         rest.pop("min_agreement", None),
     )  # fmt: skip
     return RunOptions(
-        choice=choice,
+        choice=choice, timing=timing_choices(rest),
         formats=rest.pop("formats") or (() if rest["profiles"] else DEFAULT_FORMATS),
         precisions=rest.pop("precisions") or (() if rest["profiles"] else DEFAULT_PRECISIONS),
         limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
         tolerances=tolerances(rest.pop("tolerances", ())),
-        devices=rest.pop("devices", ()) or ("cpu",),
+        devices=rest.pop("devices", ()) or ("cpu",), threads=tuple(chain(*rest.pop("threads", ()))),
         build=build, opening=opening, command=("edgeport", *sys.argv[1:]), **rest,
     )  # fmt: skip
+
+
+def timing_choices(rest: dict[str, Any]) -> TimingChoices:
+    """Takes the session settings out of `rest`; `export` has none."""
+    if "tuning" not in rest:
+        return TimingChoices()
+    return TimingChoices(taken_variants(rest), rest.pop("cold_starts"), rest.pop("tuning"), rest.pop("profiling"))
 
 
 def limits(timeout_s: float | None, memory_gb: float | None) -> Limits:
@@ -84,9 +95,14 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
         for gate in artifact.more().get("gates", ()):
             if not gate["passed"]:
                 console.say(f"{artifact.path}: {gate['gate']}: {gate['reason']}")
+    settings: Any = manifest.recommended.get("settings") or {}
+    for line in (*_shipped(manifest), *tuned_lines(settings.values())):
+        console.say(line)
     if unmet := manifest.recommended.get("unmet"):
         console.say(str(unmet))
-    for note in dict.fromkeys(note for row in manifest.verdicts for note in row.notes if note.startswith("Calib")):
+    notes = [note for verdict in manifest.verdicts for note in verdict.notes]
+    notes += [note for artifact in manifest.artifacts for note in artifact.notes]  # a plain export has no verdicts
+    for note in dict.fromkeys(note for note in notes if note.startswith("Calib")):
         console.say(note)
     shares = [(verdict.artifact, row.accuracy) for verdict in manifest.verdicts for row in verdict.outputs]
     accuracies = [f"{artifact} {share:.1%}" for artifact, share in shares if share is not None]
@@ -95,3 +111,15 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
         first = f"checkpoint {reference:.1%}, " if isinstance(reference, float) else ""
         console.say(f"Accuracy: {first}{', '.join(accuracies)}.")
     console.say(f"The bundle is {output}; read {output / 'report.html'}.")
+
+
+def _shipped(manifest: Manifest) -> list[str]:
+    """What lies in the profiles' folders, and what delegates do not take."""
+    rows: Any = manifest.shipping or {}
+    lines = [f"Packed for {name}: {name}/." for name in ("server", "microcontroller") if name in rows]
+    for board in rows.get("microcontroller", ()):
+        lines.append(f"{board['artifact']}: begin with a tensor arena of {board['arena']['estimate_bytes']} bytes.")
+    for row in rows.get("mobile", {}).get("usability", ()):
+        if row["verdict"] != "yes":
+            lines.append(f"{row['artifact']}: {row['delegate']}: {row['verdict']}: {row['reason']}")
+    return lines

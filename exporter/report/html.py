@@ -8,9 +8,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from exporter.manifest import Manifest
-from exporter.report import view
+from exporter.report import choice, facts, view
+from exporter.report.commands import commands
+from exporter.report.distributions import distributions
+from exporter.report.evidence import Evidence
 from exporter.report.headline import headline
-from exporter.report.plots import latency_plot, scatter_plot
+from exporter.report.layers import depths, profiles
+from exporter.report.naming import short_names
+from exporter.report.pareto import pareto
+from exporter.report.samples import samples
+from exporter.report.tables import Table
 from exporter.report.wording import clean
 
 _TONES = {
@@ -18,22 +25,36 @@ _TONES = {
     "unsupported": "warn", "failed": "bad", "crashed": "bad", "timeout": "bad", "oom": "bad", "unavailable": "warn",
     "FASTER": "good", "SLOWER": "bad", "SAME": "plain", "AMBIGUOUS": "warn",
 }  # fmt: skip
+_APART = {"Artifacts", "Not made", "Source and environment"}
+"""Tables that have a section of their own; the others are folded away under Details."""
+
+_AGAIN = {"Agreement": "agreement", "Latency": "latency", "Start and memory": "latency", "Comparisons": "latency"}
 
 
-def render_html(manifest: Manifest) -> str:
+def render_html(manifest: Manifest, evidence: Evidence) -> str:
     """The page as text. Everything that came from a file is escaped by the template engine."""
     return _template().render(
         title=clean(manifest.source.path.rstrip("/").rsplit("/", 1)[-1]),
         head=headline(manifest),
-        summary=view.summary(manifest),
-        failures=view.failures(manifest),
-        latency=latency_plot(manifest),
-        scatter=scatter_plot(manifest),
-        tables=[table for table in view.tables(manifest) if table.title not in {"Artifacts", "Not made"}],
-        command=view.command(manifest),
+        key_facts=facts.key_facts(manifest),
+        picks=choice.picks(manifest), unmet=choice.unmet(manifest),
+        summary=_short(view.summary(manifest)), failures=view.failures(manifest), facts=facts.groups(manifest),
+        pareto=pareto(manifest), latency=distributions(manifest, evidence), samples=samples(manifest, evidence),
+        depths=depths(manifest), profiles=profiles(manifest),
+        tables=[table for table in view.tables(manifest) if table.title not in _APART],
+        names={clean(path): name for path, name in short_names(manifest).items()},
+        again=commands(manifest), again_of=_AGAIN, tones=_TONES,
         made=clean(f"{manifest.tool.name} {manifest.tool.version}, {manifest.created}"),
-        tones=_TONES,
-    )
+    )  # fmt: skip
+
+
+def _short(summary: Table) -> Table:
+    """What fits on a page: the noise ratio stands under Agreement, and one device alone is no column."""
+    one_device = len({row[k] for row in summary.rows for k, c in enumerate(summary.columns) if c.title == "Device"}) < 2
+    left_out = {"Noise ratio", *({"Device"} if one_device else ())}
+    kept = [k for k, column in enumerate(summary.columns) if column.title not in left_out]
+    rows = tuple(tuple(row[k] for k in kept) for row in summary.rows)
+    return Table(summary.title, tuple(summary.columns[k] for k in kept), rows, "Of each artifact's worst output.")
 
 
 @cache

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from exporter.manifest import Manifest
-from exporter.report import view
+from exporter.report import facts, view
 from exporter.report.headline import headline
+from exporter.report.tables import Column, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 _MARKS = {"good": "\N{WHITE HEAVY CHECK MARK}", "warn": "\N{WARNING SIGN}", "bad": "\N{CROSS MARK}"}
-_FOLDED = {"Signature", "Source and environment", "How they were made", "Agreement", "Comparisons"}
+_FOLDED = {"Signature", "Source and environment", "How they were made", "Agreement", "Comparisons", "Start and memory"}
 
 
 def render_markdown(manifest: Manifest) -> str:
@@ -18,13 +19,13 @@ def render_markdown(manifest: Manifest) -> str:
     head = headline(manifest)
     parts = [f"{_MARKS[head.tone]} **{head.word}**: {text(head.sentence)}"]
     for table in view.tables(manifest):
-        body = f"{_table(table)}\n\n{text(table.note)}".strip()
+        body = f"{grid(table)}\n\n{text(table.note)}".strip()
         if table.title in _FOLDED:
             parts.append(f"<details><summary>{table.title}</summary>\n\n{body}\n\n</details>")
         else:
             parts.append(f"### {table.title}\n\n{body}")
-    if command := view.command(manifest):
-        parts.append(f"### Make it again\n\n{_block(command)}")
+    if command := facts.command(manifest):
+        parts.append(f"### Make it again\n\n{fenced(command)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -40,7 +41,8 @@ def code(raw: str) -> str:
     return "`" + raw.replace("`", "'").replace("|", "\\|") + "`"
 
 
-def _table(table: view.Table) -> str:
+def grid(table: Table) -> str:
+    """The table; names stand in code spans."""
     header = "| " + " | ".join(text(column.title) for column in table.columns) + " |"
     rule = "|" + "|".join("---:" if column.kind == "number" else "---" for column in table.columns) + "|"
     lines = [header, rule]
@@ -50,11 +52,12 @@ def _table(table: view.Table) -> str:
     return "\n".join(lines)
 
 
-def _cell(value: str, column: view.Column) -> str:
+def _cell(value: str, column: Column) -> str:
     return code(value) if column.kind == "name" and value else text(value)
 
 
-def _block(command: str) -> str:
+def fenced(command: str) -> str:
+    """A block of shell that nothing in it can end."""
     longest = max((len(run) for run in re.findall(r"`+", command)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}sh\n{command}\n{fence}"

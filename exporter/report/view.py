@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from exporter.manifest import ArtifactRow, Manifest, OutputRow, TimingRow, VerdictRow
-from exporter.report import precisions
+from exporter.manifest import ArtifactRow, Interval, Manifest, OutputRow, TimingRow, VerdictRow
+from exporter.report import facts, precisions
 from exporter.report import wording as say
 from exporter.report.headline import timed_rows
+from exporter.report.tables import Column, Table, table
 
-_GROUPS_SHOWN = 15
-
-Kind = Literal["text", "name", "number", "status"]
-
-
-@dataclass(frozen=True)
-class Column:
-    title: str
-    kind: Kind = "text"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Finished text in rows. `note` explains the columns in one or two sentences."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
+PERCENTILES = ("p50", "p90", "p95", "p99")
+_GROUPS_SHOWN = 12
 
 
 def worst_output(verdict: VerdictRow) -> OutputRow | None:
@@ -53,7 +34,7 @@ def summary(manifest: Manifest) -> Table:
     timings = {row.artifact: row for row in reversed(timed_rows(manifest))}
     rows = [_summary_row(row, verdicts.get(row.path), timings.get(row.path)) for row in manifest.artifacts]
     note = "Agreement is that of the artifact's worst output. Noise ratio: greatest error over float32 Keras' own."
-    return _table("Artifacts", columns, rows, note)
+    return table("Artifacts", columns, rows, note)
 
 
 def _summary_row(artifact: ArtifactRow, verdict: VerdictRow | None, timing: TimingRow | None) -> list[str]:
@@ -87,7 +68,7 @@ def agreement(manifest: Manifest) -> Table:
         ]
         for verdict in manifest.verdicts for row in verdict.outputs
     ]  # fmt: skip
-    return _table("Agreement", columns, rows, _how_judged(manifest))
+    return table("Agreement", columns, rows, _how_judged(manifest))
 
 
 def _gate(row: OutputRow) -> str:
@@ -112,26 +93,53 @@ def _how_judged(manifest: Manifest) -> str:
 
 
 def latency(manifest: Manifest) -> Table:
-    """Every timing that worked."""
+    """Every timing that worked, each percentile with its interval."""
     columns = (
         Column("Artifact", "name"), Column("Setting"),
-        Column("p50 [95 % CI]", "number"), Column("p90", "number"), Column("p99", "number"),
-        Column("Throughput", "number"), Column("Load", "number"), Column("First run", "number"),
-        Column("Peak memory", "number"), Column("Samples", "number"), Column("Flags"),
+        *(Column(f"{name} [95 % CI]", "number") for name in PERCENTILES),
+        Column("Throughput", "number"), Column("Samples", "number"), Column("Flags"),
     )  # fmt: skip
     rows = [
         [
-            row.artifact, setting(row), say.interval(row.p50_ms),
-            say.milliseconds(row.p90_ms), say.milliseconds(row.p99_ms),
+            row.artifact, setting(row), *(say.interval(percentiles(row).get(name)) for name in PERCENTILES),
             say.NONE if row.throughput is None else f"{say.figure(row.throughput)} /s",
-            say.milliseconds(row.load_ms), say.milliseconds(row.first_ms), say.size(row.peak_rss_bytes),
             say.NONE if row.samples is None else str(row.samples), ", ".join(row.flags) or say.NONE,
         ]
         for row in timed_rows(manifest)
     ]  # fmt: skip
     boundaries = sorted({row.boundary.replace("_", " ") for row in timed_rows(manifest) if row.boundary})
     measured = f" Measured {say.listed(boundaries)}." if boundaries else ""
-    return _table("Latency", columns, rows, f"Each artifact in a process of its own, rounds interleaved.{measured}")
+    return table("Latency", columns, rows, f"Each artifact in a process of its own, rounds interleaved.{measured}")
+
+
+def percentiles(row: TimingRow) -> dict[str, Interval]:
+    """The percentiles that the row has, by name; one without an interval has ends of None."""
+    found: dict[str, Interval] = {}
+    for name, value in zip(PERCENTILES, (row.p50_ms, row.p90_ms, row.more().get("p95_ms"), row.p99_ms), strict=True):
+        if isinstance(value, dict) and isinstance(value.get("value"), int | float):
+            value = Interval(value=value["value"], low=value.get("low"), high=value.get("high"))
+        if isinstance(value, int | float):
+            value = Interval(value=float(value))
+        if isinstance(value, Interval):
+            found[name] = value
+    return found
+
+
+def start(manifest: Manifest) -> Table:
+    """What comes before the steady state, and the memory that it takes."""
+    columns = (
+        Column("Artifact", "name"), Column("Setting"), Column("Cold start", "number"), Column("Load", "number"),
+        Column("First run", "number"), Column("Peak memory", "number"),
+    )  # fmt: skip
+    rows = [
+        [
+            row.artifact, setting(row), say.milliseconds(row.more().get("cold_ms")), say.milliseconds(row.load_ms),
+            say.milliseconds(row.first_ms), say.size(row.peak_rss_bytes),
+        ]
+        for row in timed_rows(manifest)
+    ]  # fmt: skip
+    note = "Cold start: from a fresh process to the first answer, the runtime's import included."
+    return table("Start and memory", columns, rows, note)
 
 
 def setting(row: TimingRow) -> str:
@@ -148,13 +156,13 @@ def comparisons(manifest: Manifest) -> Table:
         Column("Verdict", "status"),
     )  # fmt: skip
     rows = [[r.candidate, r.baseline, say.interval(r.ratio, "x"), r.verdict] for r in manifest.comparisons]
-    return _table("Comparisons", columns, rows, "Below 1x the candidate is faster than the baseline.")
+    return table("Comparisons", columns, rows, "Below 1x the candidate is faster than the baseline.")
 
 
 def quantized(manifest: Manifest) -> Table:
     """What quantized artifacts really compute in."""
     columns = tuple(Column(title, kind) for title, kind in precisions.HEADERS)
-    return _table("Really integer?", columns, precisions.rows(manifest), precisions.NOTE)
+    return table("Really integer?", columns, precisions.rows(manifest), precisions.NOTE)
 
 
 def failures(manifest: Manifest) -> Table:
@@ -163,7 +171,7 @@ def failures(manifest: Manifest) -> Table:
         Column("Format"), Column("Precision"), Column("Status", "status"), Column("Step"), Column("Reason"),
     )  # fmt: skip
     rows = [[row.format.value, row.precision.value, row.status, row.step, row.reason] for row in manifest.failures]
-    return _table("Not made", columns, rows)
+    return table("Not made", columns, rows)
 
 
 def not_timed(manifest: Manifest) -> Table:
@@ -175,26 +183,25 @@ def not_timed(manifest: Manifest) -> Table:
             why = " ".join(text for text in (row.reason, row.next) if text) or say.NONE
             groups.setdefault((row.device, row.status, why), []).append(row.artifact)
     rows = [[device, status, say.listed(names), reason] for (device, status, reason), names in groups.items()]
-    return _table("Not timed", columns, rows)
+    return table("Not timed", columns, rows)
 
 
 def signature(manifest: Manifest) -> Table:
     """Names, shapes and dtypes, the same in every artifact unless its row says otherwise."""
     columns = (Column("Role"), Column("Name", "name"), Column("Shape"), Column("Dtype"))
     rows = [
-        [role, tensor.name, "[" + ", ".join(str(d) for d in tensor.shape) + "]", tensor.dtype]
+        [role, tensor.name, facts.shape(tensor), tensor.dtype]
         for role, tensors in (("input", manifest.signature.inputs), ("output", manifest.signature.outputs))
         for tensor in tensors
     ]
-    return _table("Signature", columns, rows)
+    return table("Signature", columns, rows)
 
 
 def notes(manifest: Manifest) -> Table:
     """What the makers and judges of the artifacts have to say, and how each was made."""
     columns = (Column("Artifact", "name"), Column("Made by"), Column("Remarks"))
     remarks: dict[str, list[str]] = {
-        row.artifact: [text for text in (row.reason, *row.notes) if text]
-        for row in manifest.verdicts
+        row.artifact: [text for text in (row.reason, *row.notes) if text] for row in manifest.verdicts
     }
     rows = [
         [
@@ -204,39 +211,19 @@ def notes(manifest: Manifest) -> Table:
         ]
         for row in manifest.artifacts
     ]
-    return _table("How they were made", columns, rows)
-
-
-def facts(manifest: Manifest) -> Table:
-    """Source, digest, recommendations, preprocessing and environment as pairs."""
-    source = manifest.source
-    parameters = say.NONE if source.parameters is None else f"{source.parameters:,}".replace(",", " ")
-    pairs: list[tuple[str, Any]] = [
-        ("source", source.path), ("source kind", source.kind), ("source SHA-256", source.sha256),
-        ("parameters", parameters), ("content digest", manifest.content_digest),
-        ("made", manifest.created), ("tool", f"{manifest.tool.name} {manifest.tool.version}"),
-        *_flat(manifest.recommended, "recommended"), *_flat(manifest.preprocessing, "preprocessing"),
-        *_flat({k: v for k, v in manifest.environment.items() if k not in {"profiles", "controls"}}, ""),
-    ]  # fmt: skip
-    rows = [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in pairs if value is not None]
-    return _table("Source and environment", (Column("What"), Column("Value")), rows)
-
-
-def command(manifest: Manifest) -> str:
-    """The shell command that makes the bundle again; empty where the manifest does not say."""
-    return say.clean(shlex.join(manifest.tool.command))
+    return table("How they were made", columns, rows)
 
 
 def tables(manifest: Manifest) -> list[Table]:
     """All tables that have rows, the summary first."""
     makers = (
-        summary, failures, quantized, latency, agreement, comparisons, not_timed, notes, signature, facts,
+        summary, failures, quantized, latency, start, agreement, comparisons, not_timed, notes, signature, facts.table,
     )  # fmt: skip
-    return [table for table in (*(make(manifest) for make in makers), *profiles(manifest)) if table.rows]
+    return [found for found in (*(make(manifest) for make in makers), *profiles(manifest)) if found.rows]
 
 
 def profiles(manifest: Manifest) -> list[Table]:
-    """Where the time goes, by kind and by Keras layer, of every artifact that `bench --profile` looked into."""
+    """Where the time goes, by kind and by Keras layer, of every artifact that `--profile-ops` looked into."""
     found: Any = manifest.environment.get("profiles") or []
     columns = ("us", "Share", "Million multiply-adds", "Operations")
     result = []
@@ -250,23 +237,5 @@ def profiles(manifest: Manifest) -> list[Table]:
             share = profile.get("share_of_peak")
             note = "" if share is None else f"At p50: {say.percent(share)} of this machine's measured float32 peak."
             titles = (Column(first, "name"), *(Column(title, "number") for title in columns))
-            result.append(_table(f"Time of {profile['artifact']} by {first.lower()}", titles, rows, note))
+            result.append(table(f"Time of {profile['artifact']} by {first.lower()}", titles, rows, note))
     return result
-
-
-def _table(title: str, columns: tuple[Column, ...], rows: Iterable[Iterable[str]], note: str = "") -> Table:
-    """Cells cleaned, columns without any value left out."""
-    cells = [[say.clean(cell) for cell in row] for row in rows]
-    kept = [i for i in range(len(columns)) if any(row[i] != say.NONE for row in cells)]
-    body = tuple(tuple(row[i] for i in kept) for row in cells)
-    return Table(title, tuple(columns[i] for i in kept), body, say.clean(note))
-
-
-def _flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [pair for key, child in value.items() for pair in _flat(child, f"{prefix} {key}".strip())]
-    if isinstance(value, list) and all(isinstance(child, str | int | float) for child in value):
-        value = ", ".join(str(child) for child in value)
-    if prefix.endswith("_bytes") and isinstance(value, int):
-        prefix, value = prefix.removesuffix("_bytes"), say.size(value)
-    return [] if value in (None, "") else [(prefix.replace("_", " "), value)]

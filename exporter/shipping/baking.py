@@ -112,11 +112,18 @@ def _input(keras: Any, name: str, old: Any, factors: tuple[list[float], list[flo
 
 
 def _wrapped(keras: Any, model: Any, tensors: list[tuple[Any, Any]]) -> Any:
-    """The same layers on new inputs: not nested, so that layers and outputs keep their names and order."""
-    structure = getattr(model, "_inputs_struct", None)
+    """The same layers on new inputs: not nested, so that layers and outputs keep their names and order.
 
-    def pack(flat: list[Any]) -> Any:
-        return flat if structure is None else keras.tree.pack_sequence_as(structure, flat)
-
-    outputs = model.call(pack([fed for _, fed in tensors]))
-    return keras.Model(pack([given for given, _ in tensors]), outputs, name=model.name)
+    Walks the graph as `keras.models.clone_model` does, which itself would cut the new inputs off.
+    """
+    graph = getattr(model, "_functional", None) or model  # a Sequential has its graph inside
+    if not hasattr(graph, "_run_through_graph"):
+        raise RefusedError(
+            f"The model is a {type(model).__name__}, whose graph cannot be given new inputs.",
+            next_step="Build it with the functional API, or leave --bake-preprocess out.", step="bake",
+        )  # fmt: skip
+    outputs = graph._run_through_graph([fed for _, fed in tensors], call_fn=lambda layer, *a, **k: layer(*a, **k))
+    structure = getattr(graph, "_inputs_struct", None)
+    inputs = [given for given, _ in tensors]
+    packed = inputs if structure is None else keras.tree.pack_sequence_as(structure, inputs)
+    return keras.Model(packed, outputs, name=model.name)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.artifact import Artifact
 from converters.checkpoints.ranges import Range
 from converters.contract import Contract, InputContract, OutputContract
 from converters.routes import Conversion
 from converters.signature import Signature, TensorSpec
+from converters.stamping import stamped
 from exporter.options import RunOptions
 from exporter.shipping.labels import labels_of, read_labels
 from exporter.shipping.preprocess import Preprocess, parse_preprocess, preprocess_of
@@ -142,3 +144,7 @@ class Agreed:
         """What was agreed on; only once the source was loaded, or its artifacts reused."""
         assert self._contract is not None
         return self._contract
+
+    def stamp(self, artifact: Artifact) -> Artifact:
+        """Writes the contract into an artifact."""
+        return stamped(artifact, self.contract)

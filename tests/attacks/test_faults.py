@@ -156,6 +156,15 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return output, time.monotonic() - started
 
 
+@pytest.fixture(scope="module")
+def conversion(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The same of the conversion alone."""
+    output = tmp_path_factory.mktemp("converted") / "out"
+    started = time.monotonic()
+    assert ran(*EXPORT, source, "-o", output)[0] == 0
+    return output, time.monotonic() - started
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
@@ -172,12 +181,17 @@ def test_killed_at_every_step(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(30))
-def test_killed_at_a_random_time(seed: int, source: Path, undisturbed: tuple[Path, float], tmp_path: Path) -> None:
-    """With an older bundle in place every other time, which must be there whole or be replaced whole."""
-    output, (whole, seconds) = tmp_path / "out", undisturbed
+def test_killed_at_a_random_time(
+    seed: int, source: Path, undisturbed: tuple[Path, float], conversion: tuple[Path, float], tmp_path: Path
+) -> None:
+    """With an older bundle in place every other time, which must be there whole or be replaced whole.
+
+    Every third time the whole run, else the conversion, in which files are made and a killed run leaves something.
+    """
+    output, (whole, seconds) = tmp_path / "out", undisturbed if seed % 3 == 0 else conversion
     if seed % 2:
         shutil.copytree(whole, output)
-    command = [*RUN, source, "-o", output, *(["--no-cache"] if seed % 2 else [])]
+    command = [*(RUN if seed % 3 == 0 else EXPORT), source, "-o", output, *(["--no-cache"] if seed % 2 else [])]
     process = Process(command)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.popen.wait(random.Random(seed).uniform(0, seconds))

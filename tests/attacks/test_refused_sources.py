@@ -120,8 +120,6 @@ REFUSED: dict[str, tuple[attack.Build, str]] = {
     "hidden reader": (attack.saved_model_with("saved_model.pb",
                                               attack.saved_model_of("WholeFileReaderV2", in_function=True)),
                       "WholeFileReaderV2"),
-    "TFLite source": (lambda s, f: s / "picture.float32.tflite", "already converted"),
-    "ONNX source": (lambda s, f: s / "picture.onnx", "already converted"),
 }  # fmt: skip
 
 

@@ -65,10 +65,11 @@ def test_photographs_are_good() -> None:
         (photos() / 255, RAW, "range", "Multiply it by"),
         (photos(), Expected({"image": Range(0, 1, "the model")}), "range", "divide by about"),
         (photos() - 120, RAW, "centered", "Leave the mean in"),
+        ((photos() - 120) / 60, RAW, "centered", "Leave the mean in"),
         (photos() / 255, CENTERED, "centered", "values around 0"),
         (np.full((40, 32, 32, 3), 7, np.float32), RAW, "constant", "real samples"),
     ],
-    ids=["scaled-down", "not-scaled", "mean-subtracted", "mean-left-in", "constant"],
+    ids=["scaled-down", "not-scaled", "mean-subtracted", "standardized", "mean-left-in", "constant"],
 )
 def test_data_that_cannot_be_right_is_refused(
     tmp_path: Path, array: Array, expected: Expected, name: str, mend: str

@@ -16,6 +16,7 @@ from converters.formats import Format, Precision
 from converters.isolation import run_step
 from converters.readers.onnx_file import read_onnx
 from converters.routes import Target
+from exporter.cli.main import run as command
 from exporter.execute import execute
 from exporter.manifest import Manifest
 from exporter.options import RunOptions
@@ -254,3 +255,14 @@ def test_onnx_files_are_sized_for_their_device(
     assert activations in facts.zero_point_dtypes
     assert ("int32" in stored) is (device == "cpu"), "TensorRT wants float biases"
     assert list(facts.opsets) == [""]
+
+
+def test_export_says_on_the_terminal_what_is_doubtful_about_the_calibration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plain export has no verdicts that could carry it."""
+    with np.load(CALIBRATION) as stored:
+        np.savez(tmp_path / "few.npz", image=stored["image"][:5])
+    words = ["export", str(CHECKPOINT), "-o", str(tmp_path / "out"), "-f", "tflite"]
+    assert command([*words, "-p", "int8", "--calibration", str(tmp_path / "few.npz")]) == 0
+    assert "Calibration data (few): 5 samples are few" in capsys.readouterr().out

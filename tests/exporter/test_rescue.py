@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from converters.isolation import run_step
+from exporter.cli.main import run as command
 from exporter.options import BuildChoices, RunOptions
 from exporter.pipeline import Outcome, run
 from exporter.rescue_probe import Step, decision, noise
@@ -74,6 +76,28 @@ def test_a_rescue_finds_the_two_layers_and_passes(hard: Path, tmp_path: Path) ->
         assert any(note.startswith("Rescued by keeping") for note in verdict.notes)
         integer = artifact.more()["integer"]
         assert integer["integer_macs_share"] == pytest.approx(1 - told["float_macs_share"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_export_rescues_when_asked(hard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command: judged and mended with `--rescue`, neither without, and neither way timed."""
+    words = ["export", str(hard), "-f", "tflite", "-p", "int8", "--calibration", str(CALIBRATION), "--json"]
+    assert command([*words, "-o", str(tmp_path / "plain")]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert not plain["verdicts"]
+    assert "rescue" not in plain["artifacts"][0]
+    assert command([*words, "-o", str(tmp_path / "mended"), "--rescue", "--inputs", str(SCANS)]) == 0
+    mended = json.loads(capsys.readouterr().out)
+    assert mended["verdicts"][0]["status"] == "agree"
+    assert mended["artifacts"][0]["rescue"]["reached"]
+    assert not mended["timings"]
+
+
+def test_export_does_not_judge_unless_it_rescues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", str(EXAMPLES / "digits_se_inception.keras"), "-o", str(tmp_path / "out")]
+    assert command([*words, "--rescue-budget", "0.2"]) == 2
+    assert "--rescue-budget is for judging" in capsys.readouterr().err
+    assert command([*words, "--inputs", str(SCANS)]) == 2, "without --calibration they are for nothing either"
 
 
 @pytest.mark.slow

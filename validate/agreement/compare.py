@@ -12,7 +12,7 @@ import numpy as np
 
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
-from converters.formats import Precision, precision_in_name
+from converters.formats import Precision, format_of, precision_in_name
 from converters.isolation import Message, run_step
 from converters.signature import Signature
 from validate.agreement.arrays import read
@@ -37,6 +37,7 @@ from validate.runtimes import runtime_name
 
 OnProgress = Callable[[str, float], None]
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
+_ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
 _REFERENCE = 2
 """How many candidates' time the reference takes: it runs in two precisions."""
 
@@ -92,7 +93,8 @@ class Comparison:
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         options = self._options
-        check(path)
+        if format_of(path) is not None:  # a checkpoint is scanned by its loader, which knows what the user says of it
+            check(path)
         if options.cache:
             options.cache.mkdir(parents=True, exist_ok=True)
         reduced = {p.value: None for p in precisions if gate_for(p, options.tolerances).rounding_ratio is not None}
@@ -176,6 +178,7 @@ class Comparison:
             judge_output(self.reference, self._yardsticks, candidate, i, gate)
             for i in range(len(self.reference.output_names))
         )
+        answers = self._answers(candidate)
         for file in folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
             file.unlink()
         status, reason = _overall(rows)
@@ -186,7 +189,14 @@ class Comparison:
         accepted = {name: list(shape) for name, shape in result.get("accepted", {}).items()}
         notes = (*notes, *(f"{name}: it takes the shape {tuple(shape)}, which it should refuse"
                            for name, shape in accepted.items()))  # fmt: skip
-        return Verdict(path, status, reason, rows, notes, special=special, accepted=accepted)
+        return Verdict(path, status, reason, rows, notes, special=special, accepted=accepted, answers=answers)
+
+    def _answers(self, candidate: Candidate) -> dict[str, Any]:
+        """What the candidate gave for the first golden samples, as far as that stays small."""
+        outputs = {name: candidate.values("out", i) for i, name in enumerate(self.reference.output_names)}
+        row = sum(array.nbytes // max(1, len(array)) for array in outputs.values())
+        count = min(_ANSWER_SAMPLES, _ANSWER_BYTES // max(1, row))
+        return {name: np.array(array[:count]) for name, array in outputs.items()} if count else {}
 
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names

@@ -110,6 +110,7 @@ class Verdict:
         special: by `nan`, `inf`, `-inf` and `denormal`, what the outputs become in the reference and here: `finite`,
             `inf`, `nan` or `error`. Told, not gated.
         error: the document of what befell it when the status is `error`: code, message, next, file and step.
+        answers: by output name, what it gave for the first golden samples; not in the JSON, which holds no arrays.
     """
 
     artifact: Path
@@ -120,6 +121,7 @@ class Verdict:
     error: Mapping[str, Any] | None = None
     special: Mapping[str, list[str]] = field(default_factory=dict)
     accepted: Mapping[str, list[int]] = field(default_factory=dict)
+    answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -13,24 +13,21 @@ import shlex
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from converters.artifact import files_of
 from converters.errors import CrashError, StepError, StepTimeoutError, error_from_json
 from converters.isolation import Channel, Message
-
-if TYPE_CHECKING:
-    from validate.latency.options import MeasureOptions
-    from validate.latency.results import Row
+from validate.latency.results import Row
 
 _ROOT = Path(__file__).parents[2]
 _CODE = (
     "converters/__init__.py", "converters/errors.py", "converters/formats.py", "converters/signature.py",
-    "converters/artifact.py", "converters/isolation.py", "validate/__init__.py", "validate/runtimes",
-    "validate/latency",
+    "converters/artifact.py", "converters/isolation.py", "converters/sandbox.py", "converters/checkpoints",
+    "converters/readers", "validate/__init__.py", "validate/runtimes", "validate/latency",
 )  # fmt: skip
 _CONNECT_S = 30
 _HOST_S = 60.0
@@ -51,16 +48,15 @@ class Board:
     ssh_options: tuple[str, ...] = ()
 
     @contextlib.contextmanager
-    def connected(self, rows: Sequence[Row], options: MeasureOptions) -> Iterator[Connection]:
-        """Sends the worker's code and the artifacts; removes them in the end. Raises StepError."""
+    def connected(self, files: Iterable[Path]) -> Iterator[Connection]:
+        """Sends the worker's code and the files; removes them in the end. Raises StepError."""
         if shutil.which("ssh") is None:
             raise StepError("ssh is not installed here.", next_step="Install an OpenSSH client.", step="bench")
         folder = self._run("mktemp -d /tmp/edgeport-bench.XXXXXX").decode().strip()
         if not folder.startswith("/tmp/edgeport-bench."):
             raise self._failed(f"it answered {folder[:80]!r} where a new folder was asked for")
         try:
-            goldens = {*options.golden_of.values(), *([options.golden] if options.golden else [])}
-            sent = {path: f"{k}/{path.name}" for k, path in enumerate([*{row.artifact for row in rows}, *goldens])}
+            sent = {path: f"{k}/{path.name}" for k, path in enumerate(dict.fromkeys(files))}
             self._run(f"tar -xf - -C {folder}", _archive(sent))
             yield Connection(self, folder, {str(p.absolute()): f"{folder}/{name}" for p, name in sent.items()})
         finally:

@@ -68,19 +68,24 @@ def compare_results(
     Raises:
         UsageError: the hosts are not alike.
     """
-    unlike = [key for key in DECISIVE if old["host"].get(key) != new["host"].get(key)]
-    if unlike:
-        key = unlike[0]
-        raise UsageError(
-            f"{path.name} is from another kind of host and cannot be compared: its {key} is "
-            f"{_short(old['host'].get(key))}, here it is {_short(new['host'].get(key))}.",
-            next_step="Compare with a result from a machine of the same kind.", file=path,
-        )
+    refuse_unlike(old, new["host"], path)
     floor = max([CLAIM_BEYOND, *(c["noise_floor"] or math.inf for c in (*old["controls"], *new["controls"]))])
     before = {row_name(row): row for row in old["timings"] if row["status"] == "ok"}
     after = {row_name(row): row for row in new["timings"] if row["status"] == "ok"}
     changes = [_change(name, before.get(name), row, floor, max_slowdown) for name, row in after.items()]
     return changes + [Change(name, None, "gone") for name in before if name not in after]
+
+
+def refuse_unlike(old: Mapping[str, Any], host: Mapping[str, Any], path: Path) -> None:
+    """Raises UsageError where the earlier result is not from such a host."""
+    unlike = [key for key in DECISIVE if old["host"].get(key) != host.get(key)]
+    if unlike:
+        key = unlike[0]
+        raise UsageError(
+            f"{path.name} is from another kind of host and cannot be compared: its {key} is "
+            f"{_short(old['host'].get(key))}, here it is {_short(host.get(key))}.",
+            next_step="Compare with a result from a machine of the same kind.", file=path,
+        )  # fmt: skip
 
 
 def row_name(row: Mapping[str, Any]) -> str:
@@ -90,14 +95,14 @@ def row_name(row: Mapping[str, Any]) -> str:
     return f"{Path(row['artifact']).name} ({row['device']}, {threads}, batch {row['batch']}{variant})"
 
 
-def parse_share(text: str) -> float:
-    """`5%` or `0.05` as 0.05. Raises UsageError."""
+def parse_share(text: str, option: str = "--max-slowdown") -> float:
+    """`5%` or `0.05` as 0.05. Raises UsageError, which names the option."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise UsageError(f"--max-slowdown {text} is no share.", next_step="Give for example 5% or 0.05.")
+        raise UsageError(f"{option} {text} is no share.", next_step="Give for example 5% or 0.05.")
     return value
 
 
@@ -114,9 +119,9 @@ def _change(
     elif ratio.high < 1 / (1 + floor):
         verdict = "faster"
     else:
-        verdict = "same" if 1 / (1 + floor) <= ratio.value <= 1 + floor else "unknown"
+        verdict = "same" if 1 / (1 + floor) <= ratio.low and ratio.high <= 1 + floor else "unknown"
     over = max_slowdown is not None and ratio.value > 1 + max_slowdown
-    return Change(name, ratio, verdict, over and ratio.low is not None and ratio.low > 1)
+    return Change(name, ratio, verdict, over and (ratio.low is None or ratio.low > 1))
 
 
 def _ratio(old: Mapping[str, Any], new: Mapping[str, Any]) -> Interval:

@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median_low
 
 from validate.latency.comparing import Paired, paired_ratio, verdicts
 from validate.latency.host import host_facts
+from validate.latency.machine import Launch
 from validate.latency.noise import MachineState, NoiseLog, SlotNoise
 from validate.latency.nvml import gpu_state
 from validate.latency.options import MeasureOptions, rows_of
 from validate.latency.results import Compared, Control, Latency, Row, Status
-from validate.latency.subject import Launch, Subject, launch_here
+from validate.latency.subject import Subject, launch_here
 
 Progress = Callable[[str, float], None]
 """Told what is being done and the share of the time that is spent, 0..1."""
@@ -25,6 +27,7 @@ MIN_ROUNDS = 6
 ROUNDS_BEFORE_STOPPING = 30
 SECONDS_BEFORE_STOPPING = 5.0
 GROWTH = 0.05
+SLOT_SHARE = 3.0
 _WARMUP_SHARE = 0.25
 _WARMUP_CAP_S = 15.0
 
@@ -47,13 +50,15 @@ def measure(
     with contextlib.ExitStack() as stack:
         launch, host = launch_here(options), host_facts
         if options.board is not None:
-            board = stack.enter_context(options.board.connected(rows, options))
+            goldens = {*options.golden_of.values(), *([options.golden] if options.golden else [])}
+            board = stack.enter_context(options.board.connected([*{row.artifact: None for row in rows}, *goldens]))
             launch, host = board.launch, board.host
         experiment = Experiment(rows, options, on_progress or (lambda _label, _fraction: None), launch)
         stack.enter_context(contextlib.closing(experiment))
         facts = host()
         before = MachineState.now()
         experiment.start_workers()
+        experiment.share_out()
         experiment.take_rounds()
         experiment.finish_workers()
         after = MachineState.now()
@@ -97,6 +102,11 @@ class Experiment:
                 control.start(self._warmup_s)
             self.controls.append(control)
 
+    def share_out(self) -> None:
+        """Says how often each row takes part."""
+        for subject, every in zip(self.running, every_how_many([s.slot_s for s in self.running]), strict=True):
+            subject.every = every
+
     def take_rounds(self) -> None:
         """Rounds until the figures are precise enough or the time is up; tainted ones are made up for by more."""
         order = random.Random(self._options.seed)
@@ -105,7 +115,7 @@ class Experiment:
         while self.running and (rounds < MIN_ROUNDS or self._spent() + longest < self._options.max_seconds):
             rows = len(self.running) - len(self.controls)
             self._tell(f"timing {rows} rows in turn" if rows > 1 else "timing")
-            turns = self.running
+            turns = [s for s in self.running if rounds < MIN_ROUNDS or rounds % s.every == 0]
             order.shuffle(turns)
             started = time.monotonic()
             self._take_round(turns, rounds)
@@ -208,6 +218,18 @@ class Experiment:
 
     def _tell(self, label: str) -> None:
         self._progress(label, min(1.0, self._spent() / self._options.max_seconds))
+
+
+def every_how_many(slots: Sequence[float]) -> list[int]:
+    """In every how many rounds rows take part whose slots take so many seconds, so that none gets over about three
+    times the middle one's share: else a slow row among quick ones would take nearly all the time.
+
+    Powers of two: rows that sit out meet in the same rounds, and can be paired.
+    """
+    if not slots:
+        return []
+    fair = SLOT_SHARE * median_low(slots)
+    return [1 << max(0, round(math.log2(slot / fair))) if slot > fair else 1 for slot in slots]
 
 
 def _cost(subject: Subject) -> float:

@@ -146,7 +146,7 @@ def _prove_tensorflow(path: Path, request: Message) -> Message:
     import tensorflow as tf
 
     from validate.latency.nvml import gpu_state
-    from validate.latency.profile import feeds_of
+    from validate.latency.profile_nodes import feeds_of
     from validate.latency.worker import runtime_options
     from validate.runtimes import open_artifact
 

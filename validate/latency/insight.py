@@ -10,6 +10,7 @@ from converters.isolation import Limits, Message, run_step, worker_environment
 from validate.latency import peak, profile
 from validate.latency.experiment import Progress
 from validate.latency.options import MeasureOptions
+from validate.latency.profile_nodes import grouped
 from validate.latency.results import Latency, Row, Status, Timing
 
 _TIMEOUT_S = 180.0
@@ -49,8 +50,8 @@ def _profiled(timing: Timing, options: MeasureOptions, roof: Message) -> dict[st
         return {**about, "error": error.message}
     nodes = found["nodes"]
     return {
-        **about, "error": "", "runs": found["runs"], "layers": profile.grouped(nodes, "layer"),
-        "kinds": profile.grouped(nodes, "kind"), "nodes": nodes, **roofline(timing, nodes, row, roof),
+        **about, "error": "", "runs": found["runs"], "layers": grouped(nodes, "layer"),
+        "kinds": grouped(nodes, "kind"), "nodes": nodes, **roofline(timing, nodes, row, roof),
     }  # fmt: skip
 
 

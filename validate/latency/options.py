@@ -9,8 +9,8 @@ from pathlib import Path
 from converters.errors import UsageError
 from converters.formats import format_of, precision_in_name
 from converters.isolation import Limits
-from validate.latency.board import Board
 from validate.latency.host import physical_cores
+from validate.latency.machine import Machine
 from validate.latency.results import Row
 from validate.latency.variant import DEFAULT, Variant
 
@@ -45,7 +45,7 @@ class MeasureOptions:
     batches: tuple[int, ...] = (1,)
     variants: tuple[Variant, ...] = (DEFAULT,)
     compare_settings: bool = False
-    board: Board | None = None
+    board: Machine | None = None
     cold_starts: int = 1
     max_seconds: float = 60.0
     seed: int = 0

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from converters.errors import UnsupportedError
-from validate.latency.profile import RUNS, SECONDS, WARM, Node, kind_of
+from validate.latency.profile_nodes import RUNS, SECONDS, WARM, Node, kind_of
 
 _OPERATOR, _DELEGATE_OPERATOR = 2, 8
 _CPU = 1

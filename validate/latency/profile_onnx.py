@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.isolation import Message
-from validate.latency.profile import RUNS, SECONDS, WARM, Node, feeds_of
+from validate.latency.profile_nodes import RUNS, SECONDS, WARM, Node, feeds_of
 from validate.latency.variant import Variant
 
 _CONVOLUTIONS = {"Conv", "ConvInteger", "QLinearConv", "FusedConv", "NhwcFusedConv"}

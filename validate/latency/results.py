@@ -219,6 +219,7 @@ class Latency:
         notes: what was left out and why, in sentences.
         profiles: where the time goes, one a profiled row (see `validate.latency.profile`).
         peaks: the machine's measured peak, by threads.
+        tuned: the fastest settings of each artifact, where they were looked for (see `validate.latency.tuning`).
     """
 
     host: dict[str, Any]
@@ -229,6 +230,7 @@ class Latency:
     notes: tuple[str, ...] = ()
     profiles: tuple[dict[str, Any], ...] = ()
     peaks: tuple[dict[str, Any], ...] = ()
+    tuned: tuple[dict[str, Any], ...] = ()
 
     @property
     def unavailable(self) -> tuple[Timing, ...]:
@@ -255,6 +257,7 @@ class Latency:
             "notes": list(self.notes),
             "profiles": list(self.profiles),
             "peaks": list(self.peaks),
+            **({"tuned": list(self.tuned)} if self.tuned else {}),
         }
 
     def save_samples(self, folder: Path) -> list[Path]:

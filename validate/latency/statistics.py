@@ -59,7 +59,7 @@ def enough_samples(n: int, p: float) -> bool:
 
     For independent ones 6, 36 and 368 would do (p50, p90, p99): both ends need their 2.5 %. How far the samples
     resemble each other is told by those beyond the quantile, and from fewer than ten nothing can be told of that: at
-    rho 0.7 the p99 of 400 samples would be covered in 93 % and at rho 0.9 in 74 %, that of 1000 in 97 and 95 %.
+    rho 0.7 the interval of a p99 from 400 samples holds in 93 % of cases, at rho 0.9 in 74 %; from 1000 in 97 and 95.
     """
     return n * min(p, 1 - p) >= _BEYOND - 1e-9
 

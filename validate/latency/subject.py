@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from converters.checkpoints.scan_file import check
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError
 from converters.isolation import Limits, Message, Worker, worker_environment
 from validate.latency import worker as worker_side
+from validate.latency.machine import Launch, Speaker
 from validate.latency.noise import SlotNoise
 from validate.latency.options import MeasureOptions
 from validate.latency.results import Phases, Row, Status, Timing
@@ -24,28 +24,17 @@ from validate.latency.statistics import Interval, Samples, percentile
 P50_KNOWN_TO, P90_KNOWN_TO = 0.01, 0.03
 QUANTILES = (("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99))
 _SLOT_S = 0.03
-_LONGEST_SLOT_S = 2.0
+_LONGEST_SLOT_S = 0.5
 _SLOT_CALLS = (3, 200)
 _STEP_TIMEOUT_S = {"cpu": 180.0, "cuda": 300.0, "tensorrt": 900.0}  # TensorRT builds its engine while loading
 
 
-class Speaker(Protocol):
-    """The parent's end of a worker, here or on a board."""
-
-    def send(self, message: Message) -> None: ...
-
-    def receive(self, timeout_s: float | None = None) -> Message: ...
-
-    def close(self) -> None: ...
-
-
-Launch = Callable[[Row, Message], Speaker]
-"""Starts a worker for a row with its request."""
-
-
 @dataclass
 class Subject:
-    """`calls` is the number of runs in a slot; `failed` is set instead of samples where the row cannot be timed."""
+    """`calls` is the number of runs in a slot; `failed` is set instead of samples where the row cannot be timed.
+
+    A slot is taken every `every` rounds, and in each of the first ones.
+    """
 
     row: Row
     options: MeasureOptions
@@ -53,6 +42,7 @@ class Subject:
     worker: Speaker | None = None
     ready: Message = field(default_factory=dict)
     calls: int = 1
+    every: int = 1
     rounds: list[list[int]] = field(default_factory=list)
     round_numbers: list[int] = field(default_factory=list)
     cpu_s: float = 0.0
@@ -101,6 +91,11 @@ class Subject:
         self.calls = min(many, max(few, round(_SLOT_S / per_call)))
         if self.calls * per_call > _LONGEST_SLOT_S:
             self.calls = max(1, int(_LONGEST_SLOT_S / per_call))
+
+    @property
+    def slot_s(self) -> float:
+        """What a slot takes, roughly, the runs before it that are not timed included."""
+        return (self.calls + max(1, self.calls // 10)) * float(self.ready["p50_ns"]) / 1e9
 
     def take_slot(self, number: int) -> SlotNoise:
         """One slot of runs for round `number`."""

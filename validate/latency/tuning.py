@@ -44,8 +44,11 @@ class Tuned:
         }  # fmt: skip
 
 
-def tune(artifacts: Sequence[Path], options: MeasureOptions, progress: Progress) -> tuple[Latency, list[Tuned]]:
-    """Times every artifact under every setting that its runtime has, interleaved, one artifact after the other."""
+def tune(artifacts: Sequence[Path], options: MeasureOptions, progress: Progress) -> Latency:
+    """Times every artifact under every setting that its runtime has, interleaved, one artifact after the other.
+
+    `tuned` of the result says which was best, a `Tuned` as JSON for each artifact that could be timed.
+    """
     latencies, found = [], []
     cores = physical_cores()
     threads = tuple(dict.fromkeys([cores, *(t for t in (1, cores // 2) if t >= 1), *options.threads]))
@@ -59,7 +62,7 @@ def tune(artifacts: Sequence[Path], options: MeasureOptions, progress: Progress)
         latencies.append(latency)
         if (tuned := best_of(path, latency)) is not None:
             found.append(tuned)
-    return _joined(latencies), found
+    return replace(_joined(latencies), tuned=tuple(tuned.to_json() for tuned in found))
 
 
 def best_of(path: Path, latency: Latency) -> Tuned | None:

@@ -28,15 +28,16 @@ class KerasRuntime:
                 f"{options.device} is not available to {path.name}: checkpoints run on the CPU alone.",
                 next_step="Export it, and time the .onnx file on that device.", file=path,
             )  # fmt: skip
-        prepare_tensorflow(options)
-        import tensorflow as tf
-
         from converters.checkpoints.identify import identify
         from converters.checkpoints.loading import load
         from converters.checkpoints.opening import Opening
 
+        checkpoint = identify(path, options.opening or Opening())  # refused before a framework is there
+        prepare_tensorflow(options)
+        import tensorflow as tf
+
         self.path = path
-        self.loaded: Any = load(identify(path, options.opening or Opening()))
+        self.loaded: Any = load(checkpoint)
         self.notes: tuple[str, ...] = tuple(self.loaded.notes)
         self.signature = self.loaded.signature
         self._function = tf.function(self.loaded.function, reduce_retracing=True)

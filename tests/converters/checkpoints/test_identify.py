@@ -124,11 +124,18 @@ def test_an_unreadable_file_is_a_usage_error(tmp_path: Path) -> None:
         identify(path)
 
 
-def test_a_tensorflow_checkpoint_is_explained(samples: Path) -> None:  # noqa: F811
+def test_a_tensorflow_checkpoint_is_known_by_any_of_its_names(samples: Path) -> None:  # noqa: F811
     prefix = samples / "picture.savedmodel" / "variables" / "variables"
-    for path in (prefix, prefix.with_name("variables.index")):
-        with pytest.raises(RefusedError, match="weights and no model"):
-            identify(path)
+    found = [identify(path) for path in (prefix, prefix.with_name("variables.index"))]
+    assert found[0] == found[1]
+    assert found[0].kind is SourceKind.TF_CHECKPOINT
+
+
+def test_a_tensorflow_checkpoint_without_its_data_is_refused(samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    index = samples / "picture.savedmodel" / "variables" / "variables.index"
+    (tmp_path / "x.index").write_bytes(index.read_bytes())
+    with pytest.raises(RefusedError, match=r"x\.data-00000-of-00001 is missing"):
+        identify(tmp_path / "x")
 
 
 def test_identify_loads_no_framework(samples: Path) -> None:  # noqa: F811

@@ -113,7 +113,7 @@ def test_an_unavailable_device_is_exit_0_when_not_required(artifact: Path, capsy
         ([], "ARTIFACT"), (["{}", "--batch", "1,x"], "whole number"),
         (["{}", "--max-slowdown", "5%"], "compares with nothing"),
         (["{}", "--compare", "nowhere.json"], "nowhere.json"), (["{}", "--ssh", "a", "--adb", "b"], "--ssh"),
-        (["{}", "--cold", "0"], "cold starts"),
+        (["{}", "--cold", "0"], "--cold"), (["{}", "--batch", "2,0"], "below 1"),
     ],
 )  # fmt: skip
 def test_usage_errors_are_exit_2(
@@ -181,7 +181,7 @@ def test_tuning_gives_options_to_paste_that_run(artifact: Path, capsys: pytest.C
 
 
 def test_a_profile_is_told_by_kind_and_layer(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["bench", str(artifact), "--batch", "2", "--profile", "--threads", "1", "--max-seconds", "2"]
+    arguments = ["bench", str(artifact), "--batch", "2", "--profile-ops", "--threads", "1", "--max-seconds", "2"]
     assert run(arguments) == 0
     out = capsys.readouterr().out
     assert "by kind" in out

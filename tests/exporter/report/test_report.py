@@ -3,21 +3,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import exporter.report
 from exporter.manifest import Manifest
-from exporter.report import REPORT_HTML, REPORT_MD, render, view, wording
+from exporter.report import MODEL_CARD, REPORT_HTML, REPORT_MD, render, view, wording
+from exporter.report.axis import Axis
+from exporter.report.commands import commands
+from exporter.report.distributions import distributions
+from exporter.report.evidence import Evidence
 from exporter.report.headline import headline
-from exporter.report.plots import Axis, latency_plot, scatter_plot
+from exporter.report.layers import depths
+from exporter.report.pareto import pareto
+from exporter.report.samples import class_names, samples
 from exporter.report.terminal import terminal_tables
 
 HOSTILE = (
     "<script>alert(1)</script>\"'|`](https://evil.example)![x](//evil.example/p.png) @everyone {{ 7*7 }}"
     "\n\x1b[31m\u202e"
 )
-VOID = {"meta", "br", "hr", "img", "input", "link", "line", "circle"}
+VOID = {"meta", "br", "hr", "img", "input", "link", "line", "circle", "rect", "path", "polyline"}
 
 
 class Page(HTMLParser):
@@ -35,7 +44,10 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         for name, value in attrs:
+            inside = value is not None and value.startswith(("data:image/", "#"))
             if name in {"src", "href", "srcset", "action", "data", "poster", "xlink:href"} or name.startswith("on"):
+                if inside and name in {"src", "href"}:
+                    continue
                 self.fetches.append(f"{name}={value}")
 
     def handle_endtag(self, tag: str) -> None:
@@ -46,9 +58,9 @@ class Page(HTMLParser):
         self.text += data
 
 
-def page(manifest: Manifest) -> Page:
+def page(manifest: Manifest, evidence: Evidence = Evidence()) -> Page:
     reader = Page()
-    reader.feed(render(manifest)[REPORT_HTML])
+    reader.feed(render(manifest, evidence)[REPORT_HTML])
     reader.close()
     assert reader.open == []
     return reader
@@ -68,23 +80,27 @@ def test_a_report_is_the_same_whatever_the_files_and_the_digest(sample_manifest:
     bare = sample_manifest.model_copy(update={"content_digest": "e" * 64})
     sealed = bare.model_copy(update={"digest": "f" * 64, "files": sample_manifest.with_files(()).files})
     assert render(bare) == render(sealed)
-    assert set(render(bare)) == {REPORT_HTML, REPORT_MD}
+    assert set(render(bare)) == {REPORT_HTML, REPORT_MD, MODEL_CARD}
 
 
-def test_the_page_is_self_contained(sample_manifest: Manifest) -> None:
-    text = render(sample_manifest)[REPORT_HTML]
-    reader = page(sample_manifest)
+def test_the_page_is_self_contained(sample_manifest: Manifest, evidence: Evidence) -> None:
+    text = render(sample_manifest, evidence)[REPORT_HTML]
+    reader = page(sample_manifest, evidence)
     assert reader.fetches == []
-    assert not {"script", "link", "img", "iframe", "object", "form", "base"} & set(reader.tags)
+    assert "img" in reader.tags
+    assert not {"script", "link", "iframe", "object", "form", "base"} & set(reader.tags)
     assert not re.search(r"https?:|@import|url\(", text)
     assert "default-src 'none'" in text
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
 
 
-def test_hostile_names_stay_text_in_html(sample_document: dict[str, Any]) -> None:
-    clean = page(Manifest.from_document(sample_document))
-    hostile = page(Manifest.from_document(poisoned(sample_document)))
+def test_hostile_names_stay_text_in_html(full_document: dict[str, Any]) -> None:
+    document = full_document
+    clean = page(Manifest.from_document(document))
+    bad = poisoned(document)
+    bad["recommended"]["choice"] = {f"cpu{HOSTILE}": bad["artifacts"][2]["path"]}
+    hostile = page(Manifest.from_document(bad))
     assert hostile.fetches == []
     assert hostile.tags == clean.tags
     assert "<script>alert(1)</script>" in hostile.text
@@ -203,22 +219,148 @@ def test_percent(value: float | None, text: str) -> None:
 @pytest.mark.parametrize("values", [[1.0, 2.0], [0.1, 200.0], [5.0], [0.0], [1e-6, 1e6]])
 def test_axis_keeps_order_and_bounds(values: list[float]) -> None:
     axis = Axis.over(values)
-    places = [axis.at(value) for value in sorted(values)]
+    places = [axis.share(value) for value in sorted(values)]
     assert places == sorted(places)
-    assert all(0 <= place <= 100 for place in places)
+    assert all(0 <= place <= 1 for place in places)
     assert axis.ticks()
 
 
 def test_plots_are_left_out_where_there_is_nothing_to_show(sample_document: dict[str, Any]) -> None:
     sample_document["timings"] = sample_document["timings"][-1:]
     manifest = Manifest.from_document(sample_document)
-    assert latency_plot(manifest) is None
-    assert scatter_plot(manifest) is None
-    assert "<svg" not in render(manifest)[REPORT_HTML]
+    assert distributions(manifest, Evidence()) is None
+    assert pareto(manifest) is None
+    assert samples(manifest, Evidence()) is None
+    assert depths(manifest) == []
+    reader = page(manifest)
+    assert "svg" not in reader.tags
+    for title in ("Trade-offs", "Samples", "Error by layer", "Where time goes"):
+        assert title not in reader.text
 
 
-def test_the_latency_plot_says_every_value_in_words(sample_manifest: Manifest) -> None:
-    plot = latency_plot(sample_manifest)
+def test_latency_is_drawn_from_every_run_and_said_in_words(sample_manifest: Manifest, evidence: Evidence) -> None:
+    plot = distributions(sample_manifest, evidence)
     assert plot is not None
-    assert [bar.value for bar in plot.bars][2] == "0.131 ms [0.128, 0.135]"
-    assert "digits.float32.onnx on cpu: min 0.118 ms, p50 0.131 ms, p90 0.157 ms, p99 0.249 ms" in plot.bars[2].svg
+    assert plot.measured
+    assert [row.value for row in plot.rows][2] == "0.131 ms [0.128, 0.135]"
+    assert "ONNX float32 on cpu, 2 threads, batch 1: p50 0.131 ms [0.128, 0.135], p90 0.157 ms" in plot.rows[2].svg
+    assert plot.rows[0].svg.count('class="bar"') == 0, "no raw samples, no histogram"
+    assert plot.rows[1].svg.count('class="bar"') > 3
+
+
+def test_the_trade_offs_mark_the_front_and_the_choice(sample_document: dict[str, Any]) -> None:
+    paths = [row["path"] for row in sample_document["artifacts"]]
+    sample_document["recommended"] = {"pareto": paths[1:], "choice": {"cpu": paths[2]}}
+    plot = pareto(Manifest.from_document(sample_document))
+    assert plot is not None
+    assert [title for title, _ in plot.panels] == ["Latency and size", "Latency and error"]
+    for _, drawing in plot.panels:
+        assert drawing.count("beaten") == 1
+        assert drawing.count('class="tag chosen"') == 1
+        assert "TFLite float32: 0.214 ms" in drawing
+    assert "SavedModel float32: 0.912 ms, no error" in plot.panels[1][1]
+
+
+def test_samples_show_who_answers_another_class(sample_manifest: Manifest, evidence: Evidence) -> None:
+    shown = samples(sample_manifest, evidence)
+    assert shown is not None
+    assert [name for name, _ in shown.rows] == ["Checkpoint", "TFLite float32", "ONNX float32"]
+    assert [cell.word for cell in shown.rows[0][1]] == ["3", "1", "4", "1"]
+    assert [cell.differs for cell in shown.rows[1][1]] == [False] * 4
+    assert [cell.differs for cell in shown.rows[2][1]] == [False, False, True, False]
+    assert all(sample.picture and sample.pixelated for sample in shown.columns)
+    labels = [f"class {k}" for k in range(10)]
+    contract = {"outputs": [{"name": "digit", "labels": labels}]}
+    assert [class_names(contract, "digit"), class_names(None, "digit"), class_names(contract, "other")] == [
+        labels,
+        [],
+        [],
+    ]
+    assert "another class than the checkpoint's" in page(sample_manifest, evidence).text
+
+
+@pytest.mark.parametrize(
+    ("shape", "output", "pictures"),
+    [((8, 8, 3), (8, 8, 1), True), ((5, 4), (1,), True), ((7,), (3, 3, 2), True), ((2, 2, 2, 2), (4, 4, 4, 4), False)],
+)
+def test_samples_of_any_shape(
+    sample_document: dict[str, Any], shape: tuple[int, ...], output: tuple[int, ...], pictures: bool
+) -> None:
+    rng = np.random.default_rng(1)
+    given, wanted = rng.normal(size=(3, *shape)), rng.normal(size=(3, *output)).astype(np.float32)
+    wanted[0].flat[0] = np.nan
+    answers = {"digits.float32.onnx": {"digit": wanted + 1e-3}}
+    found = Evidence({"image": given}, {"digit": wanted}, answers)
+    shown = samples(Manifest.from_document(sample_document), found)
+    assert shown is not None
+    assert all((column.picture is not None) == pictures for column in shown.columns)
+    assert shown.rows[1][1][1].figure.startswith("\N{PLUS-MINUS SIGN}1.00e-03") or output != (1,)
+    page(Manifest.from_document(sample_document), found)
+
+
+def test_layers_and_profiles_are_drawn_where_the_manifest_has_them(full_document: dict[str, Any]) -> None:
+    manifest = Manifest.from_document(full_document)
+    (depth,) = depths(manifest)
+    assert (depth.name, depth.first, depth.local) == ("TFLite float32", "conv_3", True)
+    text = page(manifest).text
+    assert "parts from the checkpoint at conv_3" in text
+    assert "30.0 % of this machine's measured float32 peak" in text
+
+
+def test_every_figure_says_how_to_make_it_again(
+    sample_document: dict[str, Any], full_document: dict[str, Any], evidence: Evidence
+) -> None:
+    again = commands(Manifest.from_document(sample_document))
+    assert again["agreement"] == "edgeport validate examples/digits.keras 'my out' --seed 0"
+    assert again["latency"] == "edgeport bench 'my out' --device cpu --threads 2 --batch 1"
+    sample_document["source"] |= {"path": "se_inception_v3", "kind": "architecture"}
+    built = commands(Manifest.from_document(sample_document))["agreement"]
+    assert built.startswith("edgeport build se_inception_v3 -o se_inception_v3.keras --seed 0 && edgeport validate")
+    text = render(Manifest.from_document(full_document), evidence)[REPORT_HTML]
+    for section in re.findall(r"<section.*?</section>", text, re.DOTALL):
+        assert section.count("Make it again") >= 1, section[:200]
+
+
+def test_text_has_contrast_in_light_and_dark() -> None:
+    """WCAG 2.2, 1.4.3: 4.5 for text; 1.4.11: 3 for marks."""
+    sheet = (Path(exporter.report.__file__).parent / "templates" / "report.css").read_text()
+    for colours in re.findall(r":root \{([^}]*--paper[^}]*--ink[^}]*)\}", sheet):
+        named = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", colours))
+        for ground in ("paper", "panel"):
+            for ink in ("ink", "soft", "accent", "bad"):
+                assert contrast(named[ink], named[ground]) >= 4.5, (ink, ground)
+            for ink in ("savedmodel", "tflite", "onnx", "ort"):
+                assert contrast(named[ink], named[ground]) >= 3, (ink, ground)
+        for tone in ("good", "warn", "bad"):
+            assert contrast(named[tone], named[f"{tone}-bg"]) >= 4.5, tone
+            assert contrast(named["ink"], named[f"{tone}-bg"]) >= 4.5, tone
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour.removeprefix("#")
+    digits = "".join(c * 2 for c in digits) if len(digits) == 3 else digits
+    channels = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_the_model_card_has_the_facts_and_says_what_it_does_not_know(sample_document: dict[str, Any]) -> None:
+    card = render(Manifest.from_document(sample_document))[MODEL_CARD]
+    assert card.startswith("---\nlibrary_name: keras\n")
+    for fact in ("99 338", "98.4 %", "0.131 ms", "AMD EPYC", "no 16x8 kernel", "[batch, 8, 8, 1]".replace("[", "\\[")):
+        assert fact.replace("]", "\\]") in card or fact in card
+    assert card.count("Not known to edgeport") == 3
+    sample_document["contract"] = {"outputs": [{"name": "digit", "labels": ["zero", "*one*"]}]}
+    labelled = render(Manifest.from_document(sample_document))[MODEL_CARD]
+    assert "Output `digit` has 2 labels: zero, \\*one\\*." in labelled
+    sample_document["recommended"] = {"choice": {f"cpu{HOSTILE}": sample_document["artifacts"][2]["path"]}}
+    hostile = render(Manifest.from_document(poisoned(sample_document)))[MODEL_CARD]
+    outside = re.sub(r"```sh\n.*?\n```|(?<!\\)`[^`\n]*`", "", hostile, flags=re.DOTALL)
+    assert "<script" not in outside
+    assert "https://" not in outside
+    assert hostile.count("\n---\n") == 1, "nothing adds to the head"

@@ -100,7 +100,7 @@ def test_a_renamed_output_disagrees_by_name(small: Agreement) -> None:
 def test_a_damaged_file_is_an_error_and_the_others_go_on(small: Agreement) -> None:
     verdict = judged(small)["truncated.onnx"]
     assert verdict.status == "error"
-    assert "truncated.onnx cannot be opened" in verdict.reason
+    assert "truncated.onnx is not a valid ONNX model" in verdict.reason
 
 
 def test_a_runtime_that_dies_on_a_file_is_an_error_and_the_others_go_on(small: Agreement) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -61,3 +62,56 @@ def test_no_statistics_is_an_error(artifact: Path) -> None:
 def test_without_adb_the_mend_is_told(artifact: Path) -> None:
     with pytest.raises(StepError, match="adb is not installed"):
         measure_on_phone([artifact], MeasureOptions(), "emulator-5554")
+
+
+# No phone is here: the script below stands in for adb. It shows that the commands are really executed in their order
+# and that their answers are read; what a phone answers was never seen. A test of the protocol alone.
+_STANDS_IN_FOR_ADB = """#!/bin/sh
+echo "$@" >> "$ADB_LOG"
+[ "$1 $2" = "-s phone1" ] || { echo "error: device '$2' not found" >&2; exit 1; }
+shift 2
+case "$*" in
+  "shell getprop ro.product.model") echo "Stand-in" ;;
+  push*) cp "$2" "$ADB_FOLDER/" ;;
+  "shell test -x "*) [ -z "$ADB_NO_BINARY" ] ;;
+  *benchmark_model*) cat "$ADB_PRINTED" ;;
+esac
+"""
+
+
+@pytest.fixture
+def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an executable called `adb` at the head of PATH; returns the log of what it was called with."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "adb").write_text(_STANDS_IN_FOR_ADB)
+    (folder / "adb").chmod(0o755)
+    (tmp_path / "printed").write_text(PRINTED)
+    (tmp_path / "phone").mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    for name, path in (("ADB_LOG", "log"), ("ADB_PRINTED", "printed"), ("ADB_FOLDER", "phone")):
+        monkeypatch.setenv(name, str(tmp_path / path))
+    return tmp_path / "log"
+
+
+def test_protocol_with_a_stand_in_for_adb(adb: Path, artifact: Path, tmp_path: Path) -> None:
+    other = tmp_path / "m.float32.onnx"
+    other.write_bytes(b"onnx")
+    latency = measure_on_phone([artifact, other], MeasureOptions(threads=(2,), max_seconds=10), "phone1")
+    timed, untimed = latency.timings
+    assert timed.p50_ms is not None
+    assert timed.p50_ms.value == 37.895
+    assert untimed.status is Status.UNAVAILABLE
+    assert latency.host["cpu"] == "Stand-in"
+    assert (tmp_path / "phone" / artifact.name).read_bytes() == artifact.read_bytes()
+    said = adb.read_text().splitlines()
+    assert "--num_threads=2 --use_xnnpack=true --max_secs=5" in next(s for s in said if "--graph=" in s)
+    assert said[-1].startswith("-s phone1 shell rm -rf /data/local/tmp/edgeport-bench"), "nothing stays on the phone"
+
+
+def test_protocol_what_adb_refuses_is_told(adb: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StepError, match="device 'phone2' not found"):
+        measure_on_phone([artifact], MeasureOptions(), "phone2")
+    monkeypatch.setenv("ADB_NO_BINARY", "1")
+    with pytest.raises(StepError, match="benchmark_model is not there"):
+        measure_on_phone([artifact], MeasureOptions(), "phone1")

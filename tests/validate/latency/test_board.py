@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 
 from converters.errors import StepError
 from validate.latency import MeasureOptions, Status, measure
-from validate.latency.board import Board
+from validate.latency.board import Board, _archive
 
 SSHD = os.environ.get("EDGEPORT_SSHD") or shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 needs_sshd = pytest.mark.skipif(SSHD is None or shutil.which("ssh-keygen") is None, reason="no sshd here")
@@ -57,6 +60,18 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     process.terminate()
     process.wait()
     log.close()
+
+
+def test_what_is_sent_is_whole(tmp_path: Path) -> None:
+    """Whatever the code that goes to a board imports of ours goes there too."""
+    with tarfile.open(fileobj=io.BytesIO(_archive({}))) as tar:
+        tar.extractall(tmp_path, filter="data")
+    code = tmp_path / "code"
+    for path in code.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in {"converters", "validate"}:
+                needed = code.joinpath(*str(node.module).split("."))
+                assert needed.with_suffix(".py").is_file() or needed.is_dir(), f"{path.name} imports {node.module}"
 
 
 @needs_sshd

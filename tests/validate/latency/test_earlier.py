@@ -26,10 +26,12 @@ def result(p50: float, half_width: float | None = 0.01, **more: Any) -> dict[str
     ("now", "half_width", "verdict", "fails"),
     [
         (10.0, 0.01, "same", False), (10.8, 0.01, "slower", True), (10.4, 0.001, "slower", False),
-        (9.0, 0.01, "faster", False), (10.8, 0.2, "unknown", False), (10.8, None, "unknown", False),
+        (9.0, 0.01, "faster", False), (10.8, 0.2, "unknown", False), (10.8, None, "unknown", True),
+        (10.1, None, "unknown", False),
     ],
 )  # fmt: skip
 def test_the_gate(now: float, half_width: float | None, verdict: str, fails: bool) -> None:
+    """What is over the gate without an interval fails too: a gate that cannot be judged is not passed."""
     (change,) = compare_results(result(10.0), result(now, half_width), 0.05, OLD)
     assert (change.verdict, change.fails) == (verdict, fails)
     assert change.row == "m.onnx (cpu, 1 thread, batch 1)"

@@ -16,7 +16,7 @@ import pytest
 from converters.errors import UsageError
 from converters.isolation import Limits
 from validate.latency import Comparison, Latency, MeasureOptions, Status, host, measure
-from validate.latency.experiment import MIN_ROUNDS
+from validate.latency.experiment import MIN_ROUNDS, every_how_many
 
 ROW_FIELDS = {
     "artifact", "format", "precision", "device", "status", "reason", "threads", "batch", "boundary", "p50_ms",
@@ -234,3 +234,17 @@ def test_options_that_cannot_be_are_usage_errors(wrong: dict[str, object]) -> No
 def _workers() -> list[psutil.Process]:
     children = psutil.Process().children(recursive=True)
     return [p for p in children if "validate.latency.worker:serve" in " ".join(p.cmdline())]
+
+
+@pytest.mark.parametrize(
+    ("slots", "expected"),
+    [
+        ([], []),
+        ([0.03], [1]),
+        ([0.03, 0.05, 0.08, 0.06], [1, 1, 1, 1]),
+        ([0.03, 1.2], [1, 16]),
+        ([0.1, 0.1, 0.12, 0.8, 2.2], [1, 1, 1, 2, 8]),
+    ],
+)
+def test_slow_rows_sit_rounds_out(slots: list[float], expected: list[int]) -> None:
+    assert every_how_many(slots) == expected

@@ -8,8 +8,8 @@ import pytest
 
 from validate.latency import Latency, MeasureOptions, measure
 from validate.latency.insight import with_profiles
-from validate.latency.profile import grouped, kind_of, layer_of
 from validate.latency.profile_litert import aligned, multiply_adds
+from validate.latency.profile_nodes import grouped, kind_of, layer_of
 
 BATCH = 2
 MACS = 2 * 256 * 256 * BATCH

@@ -1,0 +1,29 @@
+"""What the operating system knows of process groups."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+
+def await_end(group: int, seconds: float = 1.0) -> None:
+    """Waits until no process of a group runs any more, for at most that long: SIGKILL takes a moment."""
+    deadline = time.monotonic() + seconds
+    while _runs(group) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _runs(group: int) -> bool:
+    """Zombies do not: what a sandbox leaves may wait for its reaper for ever."""
+    import psutil
+
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False

@@ -1,0 +1,193 @@
+"""What changed between two bundles: artifacts, agreement, latency, operations, signature; and what that breaks.
+
+Artifacts are matched by format and precision, not by name, so that a checkpoint under a new name is compared with the
+one that it follows. Both bundles are verified first: figures that someone has edited are no figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from converters.errors import IntegrityError, RefusedError, UsageError
+from exporter.bundle import verify
+from exporter.difference.regressions import regressions
+from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
+from exporter.manifest import MANIFEST, ArtifactRow, Manifest, OutputRow, SignatureRow, VerdictRow
+from exporter.manifest_file import load
+from validate.latency.earlier import Change, compare_results
+
+_JUDGED_ON = ("samples", "seed", "input_range")
+_MEASURES = ("noise_ratio", "sqnr_db")
+
+
+def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) -> Difference:
+    """What the bundle `after` changes against `before`.
+
+    Raises:
+        UsageError: a folder is not there, or a limit was given that cannot be judged: latencies of unlike hosts, errors
+            on other inputs.
+        IntegrityError: a bundle does not verify.
+    """
+    before, after = Path(before), Path(after)
+    old, new = _opened(before), _opened(after)
+    artifacts = tuple(_artifacts(before, old, after, new))
+    latency, notes = _latency(old, new, allowed, before)
+    if not _judged_alike(old, new):
+        if allowed.error_growth is not None or allowed.accuracy_drop is not None:
+            raise UsageError(
+                f"{before} and {after} were judged on other inputs, so their errors cannot be compared.",
+                next_step="Make both with the same --inputs, or the same --samples, --seed and --input-range.",
+                file=after, step="diff",
+            )  # fmt: skip
+        notes.append("They were judged on other inputs: their errors and accuracies cannot be compared.")
+    found = Difference(
+        before, after, "same" if old.source.sha256 == new.source.sha256 else "changed",
+        tuple(_signature(old.signature, new.signature)), artifacts, tuple(latency), _environment(old, new),
+        _recommended(old, new), tuple(notes),
+    )  # fmt: skip
+    return replace(found, regressions=tuple(regressions(found, allowed)))
+
+
+def _opened(folder: Path) -> Manifest:
+    if problems := verify(folder):
+        first, more = problems[0], f"; {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise IntegrityError(
+            f"{folder} does not verify: {first.path} {first.problem.rstrip('.')}{more}.",
+            next_step="Make the bundle again, or get an undamaged copy of it.", file=folder / first.path, step="diff",
+        )  # fmt: skip
+    return load(folder / MANIFEST)
+
+
+def _named(manifest: Manifest) -> dict[str, ArtifactRow]:
+    """By format and precision; a second artifact of both goes by its path too."""
+    found: dict[str, ArtifactRow] = {}
+    for row in manifest.artifacts:
+        name = f"{row.format.value} {row.precision.value}"
+        found[name if name not in found else f"{name} ({row.path})"] = row
+    return found
+
+
+def _artifacts(before: Path, old: Manifest, after: Path, new: Manifest) -> list[ArtifactChange]:
+    olds, news, alike = _named(old), _named(new), _judged_alike(old, new)
+    changes = []
+    for name in dict.fromkeys([*olds, *news]):
+        one, other = olds.get(name), news.get(name)
+        operations: dict[str, tuple[int, int]] | None = {}
+        if one and other and one.sha256 != other.sha256:
+            operations = _operations(before / one.path, after / other.path)
+        sides = (_side(one, old) if one else None, _side(other, new) if other else None)
+        changes.append(ArtifactChange(name, *sides, operations, alike))
+    return changes
+
+
+def _operations(before: Path, after: Path) -> dict[str, tuple[int, int]] | None:
+    """Counts of the operations that differ; None where a file does not tell its operations."""
+    from exporter.inspection import inspect
+
+    try:
+        old, new = inspect(before)["ops"], inspect(after)["ops"]
+    except RefusedError:
+        return None
+    return {op: (old.get(op, 0), new.get(op, 0)) for op in sorted({*old, *new}) if old.get(op, 0) != new.get(op, 0)}
+
+
+def _side(row: ArtifactRow, manifest: Manifest) -> Side:
+    verdict = next((v for v in manifest.verdicts if v.artifact == row.path), None)
+    measure, error = _error(verdict)
+    accuracies = [output.accuracy for output in verdict.outputs if output.accuracy is not None] if verdict else []
+    return Side(
+        row.path, row.sha256, row.size_bytes, verdict.status if verdict else "not judged", measure, error,
+        min(accuracies, default=None),
+    )  # fmt: skip
+
+
+def _error(verdict: VerdictRow | None) -> tuple[str, float | None]:
+    """The measure that the outputs were gated by, and the worst of them in it."""
+    outputs = [row for row in verdict.outputs if row.gate is not None] if verdict else []
+    for measure in _MEASURES:
+        values = [value for row in outputs if row.gate and row.gate.measure == measure for value in _measured(row)]
+        if values:
+            return measure, max(values)
+    return "", None
+
+
+def _measured(row: OutputRow) -> list[float]:
+    if row.gate is not None and row.gate.measure == "noise_ratio":
+        return [] if row.noise_ratio is None else [max(1.0, row.noise_ratio)]
+    return [10 ** (-row.sqnr_db / 20)] if row.sqnr_db is not None else [0.0] if row.max_abs == 0 else []
+
+
+def _judged_alike(old: Manifest, new: Manifest) -> bool:
+    def on(manifest: Manifest) -> list[Any]:
+        return [manifest.verdicts[0].more().get(key) for key in _JUDGED_ON] if manifest.verdicts else []
+
+    return on(old) == on(new)
+
+
+def _latency(old: Manifest, new: Manifest, allowed: Allowed, before: Path) -> tuple[list[Change], list[str]]:
+    """Rows by format, precision and setting; with a note where the hosts are not alike or were disturbed."""
+    if not old.timings or not new.timings:
+        return [], ["One of them was not timed: latencies are not compared."]
+    try:
+        changes = compare_results(_results(old), _results(new), allowed.slowdown, before)
+    except UsageError as error:
+        if allowed.slowdown is not None:
+            raise
+        return [], [error.message]
+    tainted = sum("tainted" in row.flags for row in (*old.timings, *new.timings))
+    return changes, [f"{tainted} timings were disturbed by other work on the machine."] if tainted else []
+
+
+def _results(manifest: Manifest) -> dict[str, Any]:
+    """The part that `compare_results` reads, its rows called by format and precision."""
+    names = {row.path: name for name, row in _named(manifest).items()}
+    document = manifest.to_document()
+    rows = [row | {"artifact": names[row["artifact"]]} for row in document["timings"] if row["artifact"] in names]
+    environment = document["environment"]
+    return {"timings": rows, "host": environment.get("host") or {}, "controls": environment.get("controls") or []}
+
+
+def _signature(old: SignatureRow, new: SignatureRow) -> list[str]:
+    said = []
+    for role in ("inputs", "outputs"):
+        olds = {t.name: (list(t.shape), t.dtype) for t in getattr(old, role)}
+        news = {t.name: (list(t.shape), t.dtype) for t in getattr(new, role)}
+        noun = role.removesuffix("s")
+        said += [f"{noun} {name} is gone" for name in olds if name not in news]
+        said += [f"{noun} {name} is new: {_spec(news[name])}" for name in news if name not in olds]
+        both = [name for name in olds if name in news]
+        said += [f"{noun} {n}: {_spec(olds[n])} became {_spec(news[n])}" for n in both if olds[n] != news[n]]
+        if list(olds) != list(news) and set(olds) == set(news):
+            said.append(f"the {role} are in another order: {', '.join(news)}")
+    return said
+
+
+def _spec(spec: tuple[list[Any], str]) -> str:
+    return f"[{', '.join(map(str, spec[0]))}] {spec[1]}"
+
+
+def _environment(old: Manifest, new: Manifest) -> dict[str, tuple[str, str]]:
+    olds, news = _packages(old), _packages(new)
+    names = sorted({*olds, *news})
+    return {n: (olds.get(n, "none"), news.get(n, "none")) for n in names if olds.get(n) != news.get(n)}
+
+
+def _packages(manifest: Manifest) -> dict[str, str]:
+    host: Any = manifest.environment.get("host")
+    listed = host.get("packages") if isinstance(host, dict) else None
+    packages = {str(k): str(v) for k, v in listed.items()} if isinstance(listed, dict) else {}
+    return {manifest.tool.name: manifest.tool.version, **packages}
+
+
+def _recommended(old: Manifest, new: Manifest) -> dict[str, tuple[str, str]]:
+    olds, news = _choices(old), _choices(new)
+    devices = sorted({*olds, *news})
+    return {d: (olds.get(d, "none"), news.get(d, "none")) for d in devices if olds.get(d) != news.get(d)}
+
+
+def _choices(manifest: Manifest) -> dict[str, str]:
+    names = {row.path: name for name, row in _named(manifest).items()}
+    listed = manifest.recommended.get("choice")
+    return {k: names.get(str(v), str(v)) for k, v in listed.items()} if isinstance(listed, dict) else {}

@@ -1,0 +1,73 @@
+"""The command that makes each figure of a report again, from the command that made the bundle."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from exporter.manifest import Manifest
+from exporter.report.headline import timed_rows
+from exporter.report.layers import localized
+from exporter.report.wording import clean
+
+_BUILDING = ("--input-shape", "--classes", "--set", "--weights", "--seed")
+_JUDGING = ("--inputs", "--samples", "--seed", "--input-range", "--tolerance")
+
+
+def commands(manifest: Manifest) -> dict[str, str]:
+    """By figure (`run`, `agreement`, `latency`, `samples`, `layers`, `profile`, `sizes`, `report`), a shell command.
+
+    Paths are those of the command that made the bundle; where the manifest does not tell it, `BUNDLE` stands for the
+    folder. A checkpoint that was built by name is built again first.
+    """
+    words = list(manifest.tool.command)
+    bundle = next(iter(_given(words, ["-o", "--output"])), "BUNDLE")
+    source, build = _source(manifest, words)
+    judging = [part for option in _JUDGING for value in _given(words, [option]) for part in (option, value)]
+    first = next((f"{bundle.rstrip('/')}/{row.path}" for row in manifest.artifacts), bundle)
+    located = next((f"{bundle.rstrip('/')}/{artifact}" for artifact, _ in localized(manifest)), first)
+    timed = timed_rows(manifest)
+    setting = _setting(timed[0].device, timed[0].threads, timed[0].batch) if timed else []
+    found = {
+        "run": words,
+        "agreement": ["edgeport", "validate", source, bundle, *judging],
+        "latency": ["edgeport", "bench", bundle, *setting],
+        "samples": ["edgeport", "verify", bundle, "--execute"],
+        "layers": ["edgeport", "localize", source, located],
+        "profile": ["edgeport", "bench", bundle, "--profile", *setting],
+        "sizes": ["edgeport", "inspect", first],
+        "report": ["edgeport", "report", bundle],
+        "verify": ["edgeport", "verify", bundle],
+    }
+    lines = {name: clean(shlex.join(argv)) for name, argv in found.items()}
+    for name in ("agreement", "layers") if build else ():
+        lines[name] = f"{clean(shlex.join(build))} && {lines[name]}"
+    return lines
+
+
+def _source(manifest: Manifest, words: Sequence[str]) -> tuple[str, list[str]]:
+    """The checkpoint to judge by, and the command that builds it where the source was a name."""
+    given = manifest.source.path
+    if manifest.source.kind != "architecture":
+        return given, []
+    path = f"{given}.keras"
+    more = [part for option in _BUILDING for value in _given(words, [option]) for part in (option, value)]
+    return path, ["edgeport", "build", given, "-o", path, *more]
+
+
+def _setting(device: str, threads: int | None, batch: int | None) -> list[str]:
+    parts = ["--device", device]
+    parts += ["--threads", str(threads)] if threads else []
+    return parts + (["--batch", str(batch)] if batch else [])
+
+
+def _given(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """The values that the options have on a command line, `--name VALUE` or `--name=VALUE`."""
+    values = []
+    for k, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if equals and name in options:
+            values.append(value)
+        elif word in options and k + 1 < len(words):
+            values.append(words[k + 1])
+    return values

@@ -1,0 +1,28 @@
+"""What a report shows beyond the manifest: golden inputs, answers and raw latency samples, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Arrays that a report draws.
+
+    Attributes:
+        inputs, outputs: the golden samples and what the reference makes of them, by tensor name.
+        answers: by artifact, what it makes of the first of them, by output name.
+        samples: by index in the manifest's `timings`, the duration of each run in milliseconds.
+    """
+
+    inputs: Arrays = field(default_factory=dict)
+    outputs: Arrays = field(default_factory=dict)
+    answers: Mapping[str, Arrays] = field(default_factory=dict)
+    samples: Mapping[int, npt.NDArray[np.float64]] = field(default_factory=dict)

@@ -1,0 +1,94 @@
+"""What was converted, by what and where: as pairs, and the few of them that come first."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from exporter.manifest import Manifest, Tensor
+from exporter.report import wording as say
+from exporter.report.tables import Column, Table
+from exporter.report.tables import table as as_table
+
+_DRAWN = {"profiles", "peaks", "controls", "localized"}
+"""What has a drawing or a table of its own."""
+
+
+def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(title, pairs) of source, recommendations, preprocessing, host, packages and whatever else a run wrote down."""
+    source = manifest.source
+    parameters = say.NONE if source.parameters is None else grouped(source.parameters)
+    environment = {key: value for key, value in manifest.environment.items() if key not in _DRAWN}
+    host: Any = environment.pop("host", {})
+    host = dict(host) if isinstance(host, dict) else {"host": host}
+    packages, noise = host.pop("packages", {}), environment.pop("noise", {})
+    found: list[tuple[str, Any]] = [
+        ("Source", {
+            "path": source.path, "kind": source.kind, "SHA-256": source.sha256, "parameters": parameters,
+            "content digest": manifest.content_digest, "made": manifest.created,
+            "tool": f"{manifest.tool.name} {manifest.tool.version}",
+        }),
+        ("Opened with", source.opening), ("Recommended", manifest.recommended),
+        ("Preprocessing", manifest.preprocessing), ("Host", host),
+        ("Packages", packages), ("Noise while timing", noise), ("Environment", environment),
+    ]  # fmt: skip
+    pairs = [(title, [(say.clean(key), _text(value)) for key, value in flat(value, "")]) for title, value in found]
+    return [(title, rows) for title, rows in pairs if rows]
+
+
+def table(manifest: Manifest) -> Table:
+    """The same as one table of pairs."""
+    rows = [
+        [key if title in {"Source", "Environment"} else f"{title.lower()} {key}", value]
+        for title, pairs in groups(manifest) for key, value in pairs
+    ]  # fmt: skip
+    return as_table("Source and environment", (Column("What"), Column("Value")), rows)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return say.figure(value)
+    return say.clean(value if isinstance(value, str) else json.dumps(value))
+
+
+def key_facts(manifest: Manifest) -> list[tuple[str, str]]:
+    """What a reader wants to know before the figures: the model's size and signature, and what it was held against."""
+    facts = [(f"{role} {tensor.name}", f"{shape(tensor)} {tensor.dtype}")
+             for role, tensors in (("Input", manifest.signature.inputs), ("Output", manifest.signature.outputs))
+             for tensor in tensors[:2]]  # fmt: skip
+    if manifest.source.parameters is not None:
+        facts.insert(0, ("Parameters", grouped(manifest.source.parameters)))
+    samples = next((row.more().get("samples") for row in manifest.verdicts), None)
+    if isinstance(samples, int):
+        facts.append(("Judged on", say.count(samples, "sample")))
+    host: Any = manifest.environment.get("host")
+    if isinstance(host, dict) and host.get("cpu"):
+        facts.append(("Host", f"{host['cpu']}, {say.count(int(host.get('cores') or 1), 'core')}"))
+    facts.append(("Made", manifest.created[:10]))
+    return [(say.clean(what), say.clean(figure)) for what, figure in facts]
+
+
+def grouped(number: int) -> str:
+    """`22 364 081`."""
+    return f"{number:,}".replace(",", " ")
+
+
+def shape(tensor: Tensor) -> str:
+    return "[" + ", ".join(str(d) for d in tensor.shape) + "]"
+
+
+def command(manifest: Manifest) -> str:
+    """The shell command that makes the bundle again; empty where the manifest does not say."""
+    return say.clean(shlex.join(manifest.tool.command))
+
+
+def flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
+    """Nested mappings as pairs, the keys on the way as words."""
+    if isinstance(value, dict):
+        return [pair for key, child in value.items() for pair in flat(child, f"{prefix} {key}".strip())]
+    if isinstance(value, list) and all(isinstance(child, str | int | float) for child in value):
+        value = ", ".join(str(child) for child in value)
+    if prefix.endswith("_bytes") and isinstance(value, int):
+        prefix, value = prefix.removesuffix("_bytes"), say.size(value)
+    return [] if value in (None, "") else [(prefix.replace("_", " "), value)]

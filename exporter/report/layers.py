@@ -1,0 +1,103 @@
+"""Where error arises and where time goes: by layer and by kind of operation, where the manifest tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from exporter.manifest import Manifest
+from exporter.report import svg
+from exporter.report import wording as say
+from exporter.report.depth import depth_plot
+from exporter.report.naming import short_names
+
+_BARS = 12
+_NEEDED = {"name", "noise_ratio", "limit", "diverges", "observed"}
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Error along the layers of one artifact. `first` is the first layer to part; `local`: what layers add is drawn."""
+
+    name: str
+    svg: Markup
+    first: str
+    local: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """One bar of a profile: `width` is its share of the greatest one, as a percentage."""
+
+    name: str
+    figure: str
+    width: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    name: str
+    where: str
+    kinds: tuple[Group, ...]
+    layers: tuple[Group, ...]
+    note: str
+
+
+def depths(manifest: Manifest) -> list[Depth]:
+    """One drawing for each artifact that the manifest has layers of, as `edgeport localize --json` gives them."""
+    names = short_names(manifest)
+    found = []
+    for artifact, rows in localized(manifest):
+        first = next((str(row["name"]) for row in rows if row["diverges"]), "")
+        drawing = depth_plot(rows, first or None)
+        if drawing is not None:
+            local = any(row.get("local_ratio") is not None for row in rows)
+            found.append(Depth(names.get(artifact, say.clean(artifact)), drawing, say.clean(first), local))
+    return found
+
+
+def localized(manifest: Manifest) -> Iterable[tuple[str, list[Mapping[str, Any]]]]:
+    """(artifact, layers in the order of execution): of verdicts' `layers`, or of the environment's `localized`."""
+    for verdict in manifest.verdicts:
+        if rows := _layer_rows(verdict.more().get("layers")):
+            yield verdict.artifact, rows
+    listed: Any = manifest.environment.get("localized")
+    for entry in listed if isinstance(listed, list) else []:
+        if isinstance(entry, dict) and (rows := _layer_rows(entry.get("layers"))):
+            yield str(entry.get("artifact") or entry.get("candidate") or ""), rows
+
+
+def _layer_rows(value: Any) -> list[Mapping[str, Any]]:
+    return [row for row in value if isinstance(row, dict) and row.keys() >= _NEEDED] if isinstance(value, list) else []
+
+
+def profiles(manifest: Manifest) -> list[Profile]:
+    """Of every artifact that was profiled (`edgeport bench --profile`)."""
+    names = short_names(manifest)
+    listed: Any = manifest.environment.get("profiles")
+    found = []
+    for profile in listed if isinstance(listed, list) else []:
+        if not isinstance(profile, dict) or not profile.get("kinds"):
+            continue
+        artifact = str(profile.get("artifact", ""))
+        name = names.get(artifact, say.clean(artifact))
+        share = profile.get("share_of_peak")
+        peak = f"At p50: {say.percent(share)} of this machine's measured float32 peak." if share is not None else ""
+        device = say.clean(str(profile.get("device") or ""))
+        found.append(Profile(name, device, _groups(profile["kinds"]), _groups(profile.get("layers")), peak))
+    return found
+
+
+def _groups(rows: Any) -> tuple[Group, ...]:
+    kept = [row for row in rows or () if isinstance(row, dict) and isinstance(row.get("us"), int | float)][:_BARS]
+    top = max((float(row["us"]) for row in kept), default=0.0) or 1.0
+    return tuple(
+        Group(
+            say.clean(str(row.get("name", ""))), f"{say.figure(float(row['us']))} \N{MICRO SIGN}s, "
+            f"{say.percent(row.get('share'))}", svg.percent(float(row["us"]) / top),
+        )
+        for row in kept
+    )  # fmt: skip

@@ -1,0 +1,164 @@
+"""Golden samples side by side: what went in, what the checkpoint made of it, and what each artifact did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from exporter.manifest import Manifest
+from exporter.report import svg
+from exporter.report import wording as say
+from exporter.report.evidence import Evidence
+from exporter.report.naming import short_names
+from exporter.report.pictures import picture, small
+
+_SHOWN = 6
+_CLASSES = 12
+"""Up to so many classes each has a bar; of more, the reference's five best."""
+
+_BEST = 5
+Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One answer: a word, a figure, and a drawing or a picture of it. `differs`: another class than the reference's."""
+
+    word: str
+    figure: str
+    drawing: Markup
+    picture: str | None
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An input: its picture, or its first values in words."""
+
+    title: str
+    picture: str | None
+    pixelated: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A table: a column a sample; rows are the checkpoint and the artifacts. `note` says what the drawings mean."""
+
+    input: str
+    output: str
+    columns: tuple[Sample, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    note: str
+
+
+def samples(manifest: Manifest, evidence: Evidence) -> Samples | None:
+    """The first input and the first output of the first golden samples; None where the bundle has none."""
+    ins, outs = manifest.signature.inputs, manifest.signature.outputs
+    if not ins or not outs or ins[0].name not in evidence.inputs or outs[0].name not in evidence.outputs:
+        return None
+    given, wanted = evidence.inputs[ins[0].name], evidence.outputs[outs[0].name]
+    if given.ndim < 1 or wanted.ndim < 1 or not min(len(given), len(wanted)):
+        return None
+    columns = _columns(given, wanted, manifest, ins[0].name)
+    labels = class_names(manifest.contract, outs[0].name)
+    rows = [("Checkpoint", tuple(_cell(wanted[c], wanted[c], labels) for c in range(len(columns))))]
+    for path, name in short_names(manifest).items():
+        answers = evidence.answers.get(path, {}).get(outs[0].name)
+        if answers is not None and len(answers) and answers.shape[1:] == wanted.shape[1:]:
+            shown = range(min(len(columns), len(answers)))
+            rows.append((name, tuple(_cell(answers[c], wanted[c], labels) for c in shown)))
+    return Samples(ins[0].name, outs[0].name, columns, tuple(rows), _note(wanted))
+
+
+def _columns(given: Values, wanted: Values, manifest: Manifest, name: str) -> tuple[Sample, ...]:
+    low, high = _range(manifest, name)
+    return tuple(
+        Sample(f"Sample {k + 1}", picture(given[k], low, high), small(given[k]), _first_values(given[k]))
+        for k in range(min(_SHOWN, len(given), len(wanted)))
+    )
+
+
+def _range(manifest: Manifest, name: str) -> tuple[float | None, float | None]:
+    """What the input's values span, where the manifest says so: black and white of its picture."""
+    listed = manifest.preprocessing.get(name) if isinstance(manifest.preprocessing, dict) else None
+    if not isinstance(listed, dict):
+        return None, None
+    low, high = listed.get("low"), listed.get("high")
+    numbers = isinstance(low, int | float) and isinstance(high, int | float) and high > low
+    return (float(low), float(high)) if numbers else (None, None)  # type: ignore[arg-type]
+
+
+def class_names(contract: Any, output: str) -> list[str]:
+    """The labels of an output in the manifest's `contract`; empty where nobody has said them."""
+    rows = contract.get("outputs") if isinstance(contract, dict) else None
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict) and row.get("name") == output and isinstance(row.get("labels"), list):
+            return [str(label) for label in row["labels"]]
+    return []
+
+
+def _first_values(values: Values) -> str:
+    flat = np.asarray(values).reshape(-1)[:6]
+    return ", ".join(say.figure(float(v)) if flat.dtype.kind == "f" else say.clean(str(v))[:24] for v in flat)
+
+
+def _is_classes(values: Values) -> bool:
+    return values.ndim == 1 and len(values) > 1 and values.dtype.kind in "fiu"
+
+
+def _cell(values: Values, wanted: Values, labels: list[str]) -> Cell:
+    if _is_classes(wanted):
+        return _class_cell(values, wanted, labels)
+    gap = float(np.abs(values.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
+    if wanted.size == 1:
+        return Cell(say.figure(float(values.reshape(-1)[0])), _gap(gap), Markup(), None, False)
+    low, high = float(np.nanmin(wanted)), float(np.nanmax(wanted))
+    return Cell("", _gap(gap), Markup(), picture(values, low, high), False)
+
+
+def _gap(gap: float) -> str:
+    return f"\N{PLUS-MINUS SIGN}{say.figure(gap)}" if gap else ""
+
+
+def _class_cell(values: Values, wanted: Values, labels: list[str]) -> Cell:
+    best, right = int(np.argmax(values)), int(np.argmax(wanted))
+    shares = _shares(wanted)
+    figure = say.percent(float(values[best])) if shares else say.figure(float(values[best]))
+    word = say.clean(labels[best])[:24] if best < len(labels) else str(best)
+    drawing = _bars(values, wanted, best)
+    return Cell(word, figure, drawing, None, best != right)
+
+
+def _shares(values: Values) -> bool:
+    """Whether they are probabilities of exclusive classes."""
+    return bool(values.min() >= -1e-3 and abs(float(values.sum()) - 1) < 1e-2)
+
+
+def _bars(values: Values, wanted: Values, best: int) -> Markup:
+    """A bar a class, on the scale of the reference's; the greatest one stands out."""
+    shown = list(range(len(wanted)))
+    if len(shown) > _CLASSES:
+        shown = sorted({*np.argsort(-wanted, kind="stable")[:_BEST].tolist(), best})
+    low = min(0.0, float(np.nanmin(wanted)))
+    span = (float(np.nanmax(wanted)) - low) or 1.0
+    parts = []
+    for place, k in enumerate(shown):
+        share = min(max((float(values[k]) - low) / span, 0.0), 1.0) if np.isfinite(values[k]) else 0.0
+        high = max(1.0, 26 * share)
+        kind = "class best" if k == best else "class"
+        parts.append(svg.rect(kind, svg.percent(place / len(shown)), 28 - high, svg.percent(0.8 / len(shown)), high))
+    return svg.drawing("classes", "28", "", parts)
+
+
+def _note(wanted: Values) -> str:
+    if not _is_classes(wanted[0]):
+        return "Below each answer: its greatest difference from the checkpoint's."
+    count = wanted.shape[1]
+    what = f"classes 0 to {count - 1}" if count <= _CLASSES else "the checkpoint's five best classes, by number"
+    shares = "its probability" if _shares(wanted[0]) else "its value"
+    return f"Each answer: the class, {shares}, and bars for {what}."
