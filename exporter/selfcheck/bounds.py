@@ -27,12 +27,14 @@ from validate.agreement.final_map import LEFT_DB
 from validate.agreement.gates import FLOOR_ULPS, ULP, gate_for
 from validate.agreement.judged import CREST
 from validate.agreement.metrics import signal
+from validate.agreement.results import AGREE
 
 Array = npt.NDArray[Any]
 
 CLASS, LABEL, NONE = "class", "label", "none"
 _ROUNDING = 8 * ULP
 _SUM_SLACK = 1e-3
+_OTHER_ROUNDING = 2.0  # honest float32 paths were measured to lie within a factor of two of each other
 _GREATEST_SHIFT = 50.0  # e^50: beyond it a bound bounds nothing
 
 _FLOORS: dict[Precision, tuple[float, float]] = {
@@ -101,8 +103,8 @@ def bound_of(judged: Judgement, samples: int) -> Bound | None:
     reach = float(further["allowed"])
     own = gate_for(judged.precision, judged.tolerances or {})
     if own.noise_ratio is None:
-        words = _in_words(gate.measure, gate.limit)
-        return _of_reduced(judged, words, reach, lambda decisions: allowed(samples * decisions, own.top1))
+        words, tie = _in_words(gate.measure, gate.limit), float(further.get("tie") or 0.0)
+        return _of_reduced(judged, words, reach, lambda decision: _may_flip(judged, samples, decision, own.top1, tie))
     said = f"float32: the gate is {gate.measure} {gate.limit:g}"
     if gate.measure == "noise_ratio":
         said += " (error over float32 Keras' own rounding noise)"
@@ -132,7 +134,7 @@ def _elementwise(judged: Judgement, reach: float, said: str) -> Bound:
     return Bound(floor, rounding, math.expm1(shift), None, NONE, None, f"{said} checkpoint's, {carried}.")
 
 
-def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[int], int]) -> Bound:
+def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[str], int]) -> Bound:
     """Reduced precisions are gated on their mean error, and on how many of a sample's decisions may change."""
     row, name = judged.row, judged.precision.value
     if row.basis != "logits":
@@ -140,20 +142,36 @@ def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[in
             None, 0.0, 0.0, rms, NONE, None,
             f"{name}: the gate is {gate} of the outputs, {rms:.3g} rms.",
         )  # fmt: skip
-    each = _elementwise(
-        judged, CREST * rms,
-        f"{name}: the gate is {gate} of the logits, {rms:.3g} rms; none may lie further than {CREST:g} times that from "
-        "the",
-    )  # fmt: skip
+    reach = CREST * rms
+    if row.more().get("status") == AGREE:  # its own greatest error passed, and another device may round another way
+        reach = max(reach, _OTHER_ROUNDING * (row.max_abs or 0.0))
+    said = f"{name}: the gate is {gate} of the logits, {rms:.3g} rms; none may lie further than {reach:.3g} from the"
+    each = _elementwise(judged, reach, said)
     left = _moves(judged.golden) * 10 ** (-LEFT_DB / 20)
     why = f"{each.why} Their error must stay {LEFT_DB:g} dB below what they move by"
     if is_softmax(judged) and judged.golden.ndim != 2:
         return replace(each, rms=left, why=f"{why}.")
     decision = CLASS if is_softmax(judged) else LABEL
-    flips = may_flip(1 if decision == CLASS else math.prod(judged.golden.shape[1:]))
+    flips = may_flip(decision)
     kinds = "classes" if decision == CLASS else "labels"
     why += f", and at most {flips} {kinds} of the golden samples may change."
     return replace(each, rms=left, decision=decision, flips=flips, why=why)
+
+
+def _may_flip(judged: Judgement, samples: int, decision: str, share: float, tie: float) -> int:
+    """How many decisions of the device's samples may differ: the gate's share, and those that the verdict calls ties.
+
+    Args:
+        tie: in logits; classes closer than twice this, and labels closer than this to one half, are ties.
+    """
+    golden = judged.golden[np.arange(samples) % len(judged.golden)].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if decision == CLASS:
+            best = np.log(np.sort(golden, axis=-1)[:, -2:])
+            near, count = best[:, 1] - best[:, 0] <= 2 * tie, samples
+        else:
+            near, count = np.abs(np.log(golden) - np.log1p(-golden)) <= tie, golden.size
+    return allowed(count, share) + int(near.sum())
 
 
 def is_softmax(judged: Judgement) -> bool:

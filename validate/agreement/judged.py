@@ -42,7 +42,7 @@ class Judged:
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        fields = ("measure", "value", "limit", "dead_passes", "allowed")
+        fields = ("measure", "value", "limit", "dead_passes", "allowed", "tie")
         return {field: getattr(self, field) for field in fields}
 
 

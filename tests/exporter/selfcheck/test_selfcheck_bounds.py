@@ -18,8 +18,9 @@ LOGITS = np.random.default_rng(0).normal(0, 8, (16, 5))
 
 
 def judgement(allowed: float | None, measure: str = "noise_ratio", **more: Any) -> Judgement:
-    row = {"name": "labels", "basis": more.pop("basis", "logits")}
-    gate = {"measure": measure, "value": 1.0, "limit": 3.0 if measure == "noise_ratio" else 13.0, "allowed": allowed}
+    row = {"name": "labels", "basis": more.pop("basis", "logits"), **more.pop("row", {})}
+    limit = 3.0 if measure == "noise_ratio" else 13.0
+    gate = {"measure": measure, "value": 1.0, "limit": limit, "allowed": allowed, "tie": more.pop("tie", 0.0)}
     precision = more.pop("precision", Precision.FLOAT32)
     golden = more.pop("golden", softmax(LOGITS).astype(np.float32))
     return Judgement(OutputRow.model_validate(row | {"gate": gate}), precision, golden, **more)
@@ -106,3 +107,21 @@ def test_a_softmax_is_known_by_its_name_or_its_sum() -> None:
     assert not is_softmax(judgement(1.0, golden=sigmoid(LOGITS)))
     assert not is_softmax(judgement(1.0, activation="sigmoid"))
     assert not is_softmax(judgement(1.0, golden=np.ones((4, 1))))
+
+
+def test_what_the_verdict_took_for_ties_may_change_on_a_device_too() -> None:
+    golden = softmax(np.array([[0.0, 0.1, -9.0], [0.0, 8.0, -9.0], [0.2, 0.0, -9.0]]))
+    for tie, flips in ((0.0, 1), (0.06, 2), (0.11, 3)):
+        bound = bound_of(judgement(0.25, "rounding_ratio", precision=Precision.INT8, golden=golden, tie=tie), 3)
+        assert bound is not None
+        assert bound.flips == flips
+
+
+def test_an_artifact_that_passed_may_show_its_own_greatest_error_again() -> None:
+    def reach(**row: Any) -> float:
+        bound = bound_of(judgement(0.25, "rounding_ratio", precision=Precision.INT8, row=row), 16)
+        assert bound is not None
+        return bound.relative
+
+    assert reach() == reach(status="disagree", max_abs=1.5) == pytest.approx(np.expm1(2 * 4 * 0.25))
+    assert reach(status="agree", max_abs=1.5) == pytest.approx(np.expm1(2 * 2 * 1.5))
