@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loading import Loaded, load
 from converters.checkpoints.ranges import input_hints
 from converters.errors import EdgeportError, UnsupportedError
@@ -93,6 +94,7 @@ def convert_in_worker(request: Message, channel: Channel) -> Message:
         channel.event(loaded={
             "signature": job.traced.signature.to_json(), "parameters": loaded.parameters, "notes": loaded.notes,
             "ranges": {name: limits.to_json() for name, limits in input_hints(loaded.model).items()},
+            "facts": interface_facts(loaded.model, (loaded.signature.input_names, loaded.signature.output_names)),
         })  # fmt: skip
         for words in request["targets"]:
             fmt, precision = Format(words[0]), Precision(words[1])

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters.contract import Contract
 from converters.errors import EdgeportError, UnsupportedError
 from converters.formats import Format, Precision
 from converters.isolation import Channel, Message
 from converters.signature import Signature
+from converters.stamping import plain_copy
+from converters.stamping.onnx import properties
 from converters.targets import onnx_precisions, tflite_precisions
 from converters.targets.onnx_precisions import OnnxQuantization, OnnxSource
+from converters.targets.ort import ROAD, write_ort
 from converters.targets.tflite_precisions import TfliteSource
 
 
@@ -26,6 +31,7 @@ class _Sources:
         self._scratch = Path(request["scratch"])
         self._tflite: TfliteSource | None = None
         self._onnx: OnnxSource | None = None
+        self._onnx_files: dict[tuple[Precision, tuple[str, ...]], Path] = {}
 
     def _calibration(self) -> Mapping[str, Any]:
         path = self._request["calibration"]
@@ -39,14 +45,23 @@ class _Sources:
             base = self._request["bases"][Format.TFLITE.value]
             signature = Signature.from_json(base["signature"])
             threads = len(os.sched_getaffinity(0))
-            self._tflite = TfliteSource(Path(base["path"]), signature, self._calibration(), threads)
+            path = plain_copy(Path(base["path"]), self._scratch)
+            self._tflite = TfliteSource(path, signature, self._calibration(), threads)
         return self._tflite
 
-    def onnx(self) -> OnnxSource:
+    def onnx_file(self, precision: Precision, keep: tuple[str, ...]) -> Path:
+        """The ONNX file of a precision, made once: an `.ort` file is made from it too."""
+        base = Path(self._request["bases"][Format.ONNX.value]["path"])
+        if precision is Precision.FLOAT32:
+            return base
         if self._onnx is None:
-            base = self._request["bases"][Format.ONNX.value]
-            self._onnx = OnnxSource(Path(base["path"]), self._scratch, self._calibration())
-        return self._onnx
+            self._onnx = OnnxSource(base, self._scratch, self._calibration())
+        key = (precision, keep)
+        if key not in self._onnx_files:
+            path = self._scratch / f"made-{len(self._onnx_files)}.onnx"
+            self._onnx.write(precision, path, OnnxQuantization(self._request["device"], self._request["method"], keep))
+            self._onnx_files[key] = path
+        return self._onnx_files[key]
 
 
 def derive_in_worker(request: Message, channel: Channel) -> Message:
@@ -74,6 +89,14 @@ def _make(sources: _Sources, request: Message, target: Message, path: Path) -> t
     if fmt is Format.TFLITE:
         signature = sources.tflite().write(precision, path, io=request["io"], keep=keep)
         return signature.to_json(), tflite_precisions.ROAD
-    how = OnnxQuantization(request["device"], request["method"], keep)
-    sources.onnx().write(precision, path, how)
+    made = sources.onnx_file(precision, keep)
+    if fmt is Format.ORT:
+        signature = request["bases"][fmt.value]["signature"]
+        write_ort(made, path, _properties(request["contract"], signature))
+        return signature, ROAD
+    shutil.copyfile(made, path)
     return request["bases"][fmt.value]["signature"], onnx_precisions.ROAD
+
+
+def _properties(contract: Message | None, signature: Message) -> dict[str, str]:
+    return {} if contract is None else properties(Contract.from_json(contract).of(Signature.from_json(signature)))

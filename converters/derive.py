@@ -13,6 +13,7 @@ from pathlib import Path
 
 from converters.artifact import Artifact, files_of
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.contract import Contract
 from converters.errors import EdgeportError, UsageError
 from converters.formats import Format, Precision, artifact_name
 from converters.isolation import Limits, Message, Worker, worker_environment
@@ -38,6 +39,7 @@ class DeriveOptions:
         method: of ONNX calibration: `minmax`, `entropy` or `percentile`.
         keep: by target, operations that stay float (the rescue's finding).
         notes: what is to be said of each calibrated artifact.
+        contract: for `.ort` files, which nothing can be written into later.
     """
 
     calibration: Path | None = None
@@ -46,6 +48,7 @@ class DeriveOptions:
     method: str = "minmax"
     keep: Mapping[Target, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    contract: Contract | None = None
     limits: Limits = field(default_factory=Limits)
     log: Path | None = None
 
@@ -82,7 +85,7 @@ def convert_all(
         EdgeportError: see `converters.routes.convert`.
     """
     report = on_progress or (lambda label, share: None)
-    plain = tuple(t for t in options.targets if t.precision is Precision.FLOAT32)
+    plain = tuple(t for t in options.targets if t == _base_of(t))
     reduced = tuple(t for t in options.targets if t not in plain)
     needed = dict.fromkeys(_base_of(t) for t in reduced)
     hidden = tuple(t for t in needed if t not in plain)
@@ -95,6 +98,8 @@ def convert_all(
     if hidden:
         _publish(made, plain, folder)
     bases: dict[Format, Artifact] = {a.format: a for a in made.artifacts if a.format is not Format.SAVEDMODEL}
+    if Format.ONNX in bases:
+        bases[Format.ORT] = bases[Format.ONNX]
     failed = {failure.target: failure for failure in made.failures}
     made.artifacts = [a for a in made.artifacts if Target(a.format, a.precision) in plain]
     made.failures = [f for f in made.failures if f.target in plain]
@@ -108,7 +113,7 @@ def convert_all(
 
 
 def _base_of(target: Target) -> Target:
-    return Target(target.format, Precision.FLOAT32)
+    return Target(Format.ONNX if target.format is Format.ORT else target.format, Precision.FLOAT32)
 
 
 def _publish(made: Conversion, plain: Sequence[Target], folder: Path) -> None:
@@ -174,6 +179,7 @@ def _request(
         ],
         "calibration": str(options.calibration) if options.calibration else None,
         "io": options.io, "device": options.device, "method": options.method, "scratch": scratch,
+        "contract": options.contract.to_json() if options.contract else None,
     }  # fmt: skip
 
 
@@ -186,7 +192,7 @@ def _file(event: Message, target: Target, path: Path, conversion: Conversion, op
         ))  # fmt: skip
         return
     notes = options.notes if target.precision in CALIBRATED else ()
-    if options.io != "float" and target.precision is Precision.INT8 and target.format is Format.ONNX:
+    if options.io != "float" and target.precision is Precision.INT8 and target.format is not Format.TFLITE:
         notes = (*notes, f"--io {options.io} is for TFLite: this file keeps float inputs and outputs.")
     conversion.artifacts.append(Artifact.on_disk(
         path, target.format, target.precision, Signature.from_json(event["signature"]), road=event["road"], notes=notes,

@@ -127,6 +127,10 @@ def _cast(path: Path, where: str, array: Array, dtype: np.dtype[Any]) -> Array:
         info = np.iinfo(dtype)
         if array.size == 0 or (int(array.min()) >= info.min and int(array.max()) <= info.max):
             return array.astype(dtype)
+    if array.dtype.kind == "f" and dtype.kind in "iu" and np.array_equal(array, np.rint(array)):
+        info = np.iinfo(dtype)  # whole numbers in a float array, as pixels often come
+        if float(array.min()) >= info.min and float(array.max()) <= info.max:
+            return array.astype(dtype)
     raise UsageError(
         f"{where} has dtype {array.dtype.name}, and the model takes {dtype.name}.",
         next_step=f"Convert it to {dtype.name} yourself, so that nothing is lost unseen.", file=path,

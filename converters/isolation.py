@@ -129,13 +129,13 @@ class Worker:
             command = self._command(target, (child_read, child_write))
             environment = dict(env or worker_environment())
             if self._sandboxed:
-                gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
-                command = sandbox.wrapped(command, request, (Path(self._scratch), *writable), gpu=gpu)
                 environment["TMPDIR"] = self._scratch
+                command = sandbox.wrapped(command, environment, request, (Path(self._scratch), *writable))
             self._process = self._spawn(command, (child_read, child_write), log, environment)
         finally:
             for fd in (child_read, child_write):
                 os.close(fd)
+        self.pid = self._process.pid
         self._channel = Channel(parent_read, parent_write)
         if limits.memory_bytes is not None:
             threading.Thread(target=self._watch_memory, daemon=True).start()
@@ -156,10 +156,6 @@ class Worker:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._scratch,
                 pass_fds=fds, start_new_session=True,
             )  # fmt: skip
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def send(self, message: Mapping[str, Any]) -> None:
         try:

@@ -60,6 +60,9 @@ ROUTES: tuple[Route, ...] = (
     Route(Target(Format.ONNX, Precision.FLOAT16), "float32 ONNX", 0.05),
     Route(Target(Format.ONNX, Precision.DYNAMIC_INT8), "float32 ONNX", 0.05),
     Route(Target(Format.ONNX, Precision.INT8), "float32 ONNX", 0.40),
+    Route(Target(Format.ORT, Precision.FLOAT32), "float32 ONNX", 0.02),
+    Route(Target(Format.ORT, Precision.DYNAMIC_INT8), "float32 ONNX", 0.05),
+    Route(Target(Format.ORT, Precision.INT8), "float32 ONNX", 0.40),
 )
 """Every pair of format and precision that can be made, in the order in which they are made."""
 
@@ -91,8 +94,8 @@ class ConvertOptions:
         allow_flex: TFLite may use TensorFlow's Flex operations.
         jobs: workers at a time; with 2 and more, ONNX is made beside SavedModel and TFLite.
         log: file for what the frameworks say.
-        on_loaded: told of the signature and the input ranges as soon as they are known; what it raises ends the
-            conversion before anything is made.
+        on_loaded: given the conversion as soon as it tells the signature, ranges and facts of the source; what it
+            raises ends the conversion before anything is made.
         on_made: told of the conversion after each artifact that is whole on disk, its newest the last.
     """
 
@@ -103,7 +106,7 @@ class ConvertOptions:
     jobs: int = 1
     limits: Limits = field(default_factory=Limits)
     log: Path | None = None
-    on_loaded: Callable[[Signature, dict[str, Range]], None] | None = None
+    on_loaded: Callable[[Conversion], None] | None = None
     on_made: Callable[[Conversion], None] | None = None
 
 
@@ -132,7 +135,11 @@ class Failure:
 
 @dataclass
 class Conversion:
-    """What came out: artifacts that exist on disk, and a row for each target that does not."""
+    """What came out: artifacts that exist on disk, and a row for each target that does not.
+
+    Attributes:
+        facts: what the model says of itself, see `converters.checkpoints.interface`.
+    """
 
     artifacts: list[Artifact] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -140,6 +147,7 @@ class Conversion:
     parameters: int = 0
     notes: tuple[str, ...] = ()
     ranges: dict[str, Range] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def makeable(kind: SourceKind) -> tuple[Target, ...]:
@@ -244,7 +252,7 @@ class _Job:
             while (message := worker.receive()).get("event"):
                 in_hand = self._file(message["event"])
                 if self._options.on_loaded and self.conversion.signature and "loaded" in message["event"]:
-                    self._options.on_loaded(self.conversion.signature, self.conversion.ranges)
+                    self._options.on_loaded(self.conversion)
                 self._progress.show(message["event"])
         except EdgeportError as error:
             if in_hand is None:
@@ -259,6 +267,7 @@ class _Job:
             self.conversion.signature = Signature.from_json(loaded["signature"])
             self.conversion.parameters = int(loaded["parameters"])
             self.conversion.notes = tuple(loaded["notes"])
+            self.conversion.facts = dict(loaded["facts"])
             self.conversion.ranges = {name: Range.from_json(limits) for name, limits in loaded["ranges"].items()}
             return None
         target = Target(Format(event["format"]), Precision(event["precision"]))

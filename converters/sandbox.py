@@ -81,14 +81,16 @@ def unavailable() -> str:
 
 
 def wrapped(
-    command: Sequence[str], request: Mapping[str, Any], writable: Sequence[Path], *, gpu: bool
-) -> list[str]:  # fmt: skip
+    command: Sequence[str], environment: Mapping[str, str], request: Mapping[str, Any], writable: Sequence[Path]
+) -> list[str]:
     """The command line inside bubblewrap.
 
     The root is there to read; the home, the temporary folder and `/run` are empty but for what the request names (a
     file with its folder: external data lies beside a model). To write there is `writable`, and such folders of the
-    request as edgeport itself makes: temporary ones and the staging folder.
+    request as edgeport itself makes: temporary ones and the staging folder. GPUs are there where the environment lets
+    them be seen.
     """
+    gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
     named = list(_paths(request))
     ours = {folder for path in named if (folder := _own_folder(path)) is not None}
     hidden = {Path.home().resolve(), Path(tempfile.gettempdir()).resolve(), Path("/run")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import Any
 from converters import sandbox
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.formats import Precision
+from converters.contract import Contract
+from converters.formats import Format, Precision
 from converters.routes import Conversion, ConvertOptions, Target
 from exporter.details import Details
 from exporter.manifest import SCHEMA, Manifest
 from exporter.options import RunOptions
 from exporter.recommend import recommend
 from exporter.reuse import Shelf, key_of, reuse_row
+from exporter.shipping.profiles import batch_of
 from exporter.sources import Source
 from validate.agreement import Agreement
 from validate.latency import Latency
@@ -30,6 +32,9 @@ class Findings:
 
     Attributes:
         details: further fields of artifacts' rows, `notes`: of their verdicts; both by file name.
+        contract: what a device feeds and reads.
+        origin: the checkpoint as it was given, where another was made of it (`--bake-preprocess`).
+        shipping: what lies in the profiles' folders.
         dropped: files that `-p auto` made and did not keep, with the reason.
     """
 
@@ -42,6 +47,9 @@ class Findings:
     details: Details = field(default_factory=dict)
     notes: Details = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    contract: Contract | None = None
+    shipping: dict[str, Any] | None = None
+    origin: Checkpoint | None = None
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
@@ -60,12 +68,14 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "source": {
             "path": findings.source.given,
             "kind": findings.source.kind,
-            "sha256": findings.checkpoint.sha256,
+            "sha256": (findings.origin or findings.checkpoint).sha256,
             "parameters": conversion.parameters,
             "opening": findings.checkpoint.opening.told(),
         },
         "signature": conversion.signature.to_json(),
         "preprocessing": _preprocessing(findings.agreement),
+        "contract": findings.contract.to_json() if findings.contract else None,
+        "shipping": findings.shipping,
         "artifacts": artifacts,
         "failures": [failure.to_json() for failure in conversion.failures],
         "verdicts": verdicts,
@@ -89,9 +99,11 @@ def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options
         "reused": artifact.path.name in findings.shelf.reused,
         "notes": [*conversion.notes, *artifact.notes],
     }
-    if artifact.precision is Precision.FLOAT32:
-        asked = ConvertOptions((), batch=options.batch, opset=options.opset, allow_flex=options.allow_flex)
-        row["reuse"] = reuse_row(artifact, conversion, key_of(findings.checkpoint, Target.of(artifact), asked))
+    if artifact.precision is Precision.FLOAT32 and artifact.format is not Format.ORT:
+        batch = batch_of(artifact.format, options)
+        asked = ConvertOptions((), batch=batch, opset=options.opset, allow_flex=options.allow_flex)
+        own = conversion if batch == options.batch else replace(conversion, signature=artifact.signature)
+        row["reuse"] = reuse_row(artifact, own, key_of(findings.checkpoint, Target.of(artifact), asked))
     return row
 
 

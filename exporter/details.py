@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from converters.calibration import Calibration
+from converters.checkpoints.checkpoint import Checkpoint
 from converters.derive import CALIBRATED
 from converters.routes import Conversion
+from exporter.finite import finite_gate, nonfinite_weights
 from exporter.inspection.executed import count_all, layer_names
 from exporter.options import RunOptions
 from exporter.rescue import Rescue
+from exporter.shipping.ship import board_gates
 
 Details = dict[str, dict[str, Any]]
 """By artifact file name, further fields of its row."""
@@ -27,18 +30,25 @@ class Made:
     rescues: Mapping[Path, Rescue]
 
 
-def artifact_details(made: Made, checkpoint: Path, options: RunOptions, log: Path) -> Details:
+def artifact_details(made: Made, source: Checkpoint, options: RunOptions, log: Path) -> Details:
     """Further fields of the artifacts' rows: `calibration`, `integer`, `rescue` and `gates`."""
     details: Details = {}
+    boards = board_gates(options.profiles, made.conversion)
     reports = count_all(made.conversion.artifacts, options.limits, log)
-    layers = layer_names(checkpoint) if reports else ()
+    layers = layer_names(source.path) if reports else ()
+    nonfinite = nonfinite_weights(source.path, source.kind) if options.judge and not options.allow_nonfinite else ()
     for artifact in made.conversion.artifacts:
-        name, row = artifact.path.name, {}
+        name = artifact.path.name
+        row: dict[str, Any] = {}
         calibrated = artifact.precision in CALIBRATED
         if name in reports:
             row["integer"] = reports[name].to_json(layers)
             if options.fully_integer and calibrated:
                 row["gates"] = [_fully_integer(row["integer"])]
+        if nonfinite:
+            row["gates"] = [*row.get("gates", ()), finite_gate(nonfinite)]
+        if name in boards:
+            row.setdefault("gates", []).append(boards[name])
         if made.calibration is not None and calibrated:
             row["calibration"] = _calibrated_on(made.calibration)
         if artifact.path in made.rescues:

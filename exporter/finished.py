@@ -69,7 +69,8 @@ def adopt(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progres
     path = folder / artifact_name(checkpoint.name, Precision.FLOAT32, fmt)
     source = Artifact.on_disk(checkpoint.path, fmt, Precision.FLOAT32, signature, road=ROAD)
     artifacts = [copy_artifact(source, path)] if options.targets else []
+    conversion = Conversion(artifacts, [], signature, int(found["parameters"]))
     if options.on_loaded is not None:
-        options.on_loaded(signature, {})
-    return Conversion(artifacts, [], signature, int(found["parameters"]))
+        options.on_loaded(conversion)
+    return conversion
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from converters import sandbox
+
 MendedProblem = tuple[str, str]
 """What is wrong, and the command (or the step) that mends it."""
 
@@ -21,7 +23,8 @@ def machine_facts() -> dict[str, Any]:
     from validate.latency.nvml import gpu_state
 
     tools = {name: shutil.which(name) is not None for name in _TOOLS}
-    return {**host_facts(), "gpu": gpu_state(), "swap_used_bytes": _swap_used(), "tools": tools}
+    isolation = sandbox.unavailable() or sandbox.BUBBLEWRAP
+    return {**host_facts(), "sandbox": isolation, "gpu": gpu_state(), "swap_used_bytes": _swap_used(), "tools": tools}
 
 
 def machine_problems(facts: Mapping[str, Any]) -> Iterator[MendedProblem]:

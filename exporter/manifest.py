@@ -198,6 +198,8 @@ class Manifest(_Closed):
     source: Source
     signature: SignatureRow
     preprocessing: JsonValue = None
+    contract: JsonValue = None
+    shipping: JsonValue = None
     artifacts: tuple[ArtifactRow, ...]
     failures: tuple[FailureRow, ...] = ()
     verdicts: tuple[VerdictRow, ...] = ()

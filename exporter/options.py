@@ -58,13 +58,19 @@ class RunOptions:
         io: what a fully quantized TFLite file takes and gives: `float`, `int8` or `uint8`.
         target_device: what quantized ONNX files are sized for, `cpu` or `tensorrt`.
         fully_integer: a float operation in an int8 file fails the run.
+        allow_nonfinite: weights that hold NaN or infinity pass.
         rescue_budget: share of multiply-adds that may stay float to mend a precision that misses its gate; 0 is off.
+        profiles: kinds of device to make for, see `exporter.shipping.profiles`.
+        labels: files with the names of an output's places: `FILE` or `OUTPUT=FILE`.
+        preprocess: what a device does to raw values: `KEY=VALUE` or `INPUT.KEY=VALUE`.
+        bake_preprocess: artifacts take uint8 and scale it themselves.
         choice: what an artifact must keep to, and what the recommendation goes by.
         jobs: conversion workers at a time.
         cache: a folder of finished artifacts, shared between bundles.
         no_cache: makes everything afresh.
         judge, time: False leaves the step out (`export`).
         opening: what a source needs besides itself: a signature, the user's code, layers to replace.
+        selfcheck: write `selfcheck/` where there are golden vectors.
         command: the argument vector, for the manifest.
     """
 
@@ -94,10 +100,16 @@ class RunOptions:
     io: str = "float"
     target_device: str = "cpu"
     fully_integer: bool = False
+    allow_nonfinite: bool = False
     rescue_budget: float = 0.1
+    profiles: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    preprocess: tuple[str, ...] = ()
+    bake_preprocess: bool = False
     choice: Choice = field(default_factory=Choice)
     judge: bool = True
     time: bool = True
+    selfcheck: bool = True
     build: BuildChoices = field(default_factory=BuildChoices)
     opening: Opening = field(default_factory=Opening)
     command: tuple[str, ...] = ()

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from converters.derive import Makers, convert_all
+from converters.derive import Makers
 from converters.errors import EdgeportError, StepError, error_from_json
 from converters.routes import Conversion, ConvertOptions, Target
+from converters.stamping import stamped
 from exporter.bundle import abandoned, check_output, finish, staged, write_golden
+from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
 from exporter.finished import maker_for, targets_from
@@ -23,7 +25,12 @@ from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
-from exporter.reuse import FINISHED, HIDDEN, Shelf
+from exporter.reuse import FINISHED, Shelf
+from exporter.selfcheck import write_selfcheck
+from exporter.shipping.baking import baked
+from exporter.shipping.profiles import batch_of, settled
+from exporter.shipping.ship import Shipment, check_names, ship
+from exporter.shipping.terms import Agreed, Terms
 from exporter.sources import find_source, open_source
 from validate.agreement import Agreement, CompareOptions, compare
 from validate.latency import Latency, MeasureOptions, measure
@@ -50,7 +57,9 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         EdgeportError: the source or the options are refused, nothing could be made, or a required device is missing
             (the bundle is written all the same).
     """
+    options = settled(options)
     targets = targets_of(options)
+    agreed = Agreed(Terms.of(options))
     source = find_source(given, options.build, options.seed, options.opening)
     targets = targets_from(source.kind, targets, options)
     check_output(output, force=options.force)
@@ -59,12 +68,18 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         log = staging / LOG
         log.touch()
         share = _shares(options, progress)
-        checkpoint = open_source(source, Path(scratch), log, share("build"))
+        checkpoint = origin = open_source(source, Path(scratch), log, share("build"))
+        if options.bake_preprocess:
+            checkpoint = baked(origin, options, Path(scratch), log)
         calibrating = Calibrating(targets, options, Path(scratch), log)
-        how = _convert_options(targets, options, log, calibrating)
+        checks = partial(_check, agreed=agreed, calibrating=calibrating, named=(options.profiles, checkpoint.name))
+        how = _convert_options(targets, options, log, checks)
         shelf = _shelf(output, staging, options)
         makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
-        derived = convert_all(checkpoint, staging, how, makers, share("convert"))
+        finishing = Finishing(
+            partial(batch_of, options=options), lambda artifact: stamped(artifact, agreed.contract), shelf.note_stamped
+        )
+        derived = convert_batches(checkpoint, staging, how, (makers, finishing), share("convert"))
         conversion = derived.conversion
         _something_was_made(conversion)
         agreement = _judge(checkpoint.path, conversion, staging, options, share("validate")) if options.judge else None
@@ -72,19 +87,25 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         dropped: dict[str, str] = {}
         if agreement is not None:
             judged = _compare_options(staging, options)
-            case = Case(checkpoint.path, staging / GOLDEN, calibrating.how(), judged, share("validate"))
+            case = Case(
+                checkpoint.path, staging / GOLDEN, calibrating.how(), judged, agreed.contract, share("validate")
+            )
             agreement, rescues = rescue_missed(derived, agreement, case, options)
             if AUTO in options.precisions:
                 agreement, dropped = keep_passing(conversion, agreement)
-        for folder in (HIDDEN, FINISHED):
-            shutil.rmtree(staging / folder, ignore_errors=True)
+        shipping = ship(options, Shipment(checkpoint.name, derived, agreed.contract, agreement, log), staging)
         latency = _time(conversion, staging, options, share("bench")) if options.time else None
+        remove_hidden(staging)
         made = Made(conversion, calibrating.data, rescues)
-        details = artifact_details(made, checkpoint.path, options, log)
+        details = artifact_details(made, checkpoint, options, log)
         findings = Findings(
-            source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped
+            source, checkpoint, conversion, agreement, latency, shelf, details, verdict_notes(made), dropped,
+            agreed.contract, shipping, origin,
         )
-        manifest = finish(staging, describe(findings, staging, options))
+        described = describe(findings, staging, options)
+        if options.selfcheck:
+            write_selfcheck(staging, described, options.tolerances)
+        manifest = finish(staging, described)
 
     _required_devices(latency, options, output)
     return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
@@ -97,12 +118,22 @@ def _shelf(output: Path, staging: Path, options: RunOptions) -> Shelf:
 
 
 def _convert_options(
-    targets: tuple[Target, ...], options: RunOptions, log: Path, calibrating: Calibrating
+    targets: tuple[Target, ...], options: RunOptions, log: Path, on_loaded: Callable[[Conversion], None]
 ) -> ConvertOptions:
     return ConvertOptions(
         targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, jobs=options.jobs,
-        limits=options.limits, log=log, on_loaded=calibrating.on_loaded,
+        limits=options.limits, log=log, on_loaded=on_loaded,
     )  # fmt: skip
+
+
+def _check(
+    loaded: Conversion, agreed: Agreed, calibrating: Calibrating, named: tuple[tuple[str, ...], str]
+) -> None:
+    """What the user gave, against what the source turns out to be: before anything is converted."""
+    agreed.on_loaded(loaded)
+    check_names(*named, agreed.contract)
+    calibrating.contract = agreed.contract
+    calibrating.on_loaded(loaded)
 
 
 def _something_was_made(conversion: Conversion) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 from converters.calibration import RANDOM, Calibration, Expected, random_calibration, read_calibration
 from converters.checkpoints.ranges import Range
+from converters.contract import Contract
 from converters.derive import CALIBRATED, DeriveOptions, need_calibration, refuse_without_calibration
 from converters.formats import Precision
 from converters.given import read_given
 from converters.routes import ROUTES, Conversion, Target, resolve_targets
-from converters.signature import Signature
 from exporter.options import DEFAULT_FORMATS, RunOptions
+from exporter.shipping.profiles import profile_targets
 from validate.agreement import Agreement
 from validate.agreement.results import AGREE
 
@@ -31,6 +32,8 @@ def targets_of(options: RunOptions) -> tuple[Target, ...]:
     Raises:
         UsageError: an unknown word, pairs that cannot be made, or int8 without calibration data.
     """
+    if options.profiles:
+        return _ordered(profile_targets(options), options)
     words = tuple(p for p in options.precisions if p != AUTO)
     auto = len(words) < len(options.precisions)
     found = _open(options.formats, words) if options.formats == DEFAULT_FORMATS else _given(options.formats, words)
@@ -40,6 +43,10 @@ def targets_of(options: RunOptions) -> tuple[Target, ...]:
             if r.target.format.value in options.formats and r.target.precision in _AUTO
             and (options.calibration or r.target.precision not in CALIBRATED)
         }  # fmt: skip
+    return _ordered(found, options)
+
+
+def _ordered(found: set[Target], options: RunOptions) -> tuple[Target, ...]:
     targets = tuple(r.target for r in ROUTES if r.target in found)
     if options.calibration is None:
         refuse_without_calibration(targets)
@@ -63,19 +70,23 @@ class Calibrating:
 
     Args:
         scratch: where the checked arrays are kept for the worker.
+
+    Attributes:
+        contract: what the files are to say of themselves, once it is known.
     """
 
     def __init__(self, targets: tuple[Target, ...], options: RunOptions, scratch: Path, log: Path) -> None:
         self._options, self._scratch, self._log = options, scratch, log
+        self.contract: Contract | None = None
         self._needed = bool(need_calibration(targets))
         self.data: Calibration | None = None
         self.judged_on: Mapping[str, Any] = {}
 
-    def on_loaded(self, signature: Signature, ranges: dict[str, Range]) -> None:
+    def on_loaded(self, conversion: Conversion) -> None:
         """See `converters.calibration.read_calibration` for what it raises."""
-        if not self._needed or self.data is not None:
+        signature, ranges, options = conversion.signature, conversion.ranges, self._options
+        if not self._needed or self.data is not None or signature is None:
             return
-        options = self._options
         if options.input_range:
             given = Range(*options.input_range, "--input-range")
             ranges = {spec.name: given for spec in signature.inputs if spec.dtype.startswith("float")}
@@ -95,8 +106,7 @@ class Calibrating:
 
     def ready(self, conversion: Conversion) -> DeriveOptions:
         """How the reduced precisions are made; reads the data now where no worker had to load the source."""
-        if conversion.signature is not None:
-            self.on_loaded(conversion.signature, conversion.ranges)
+        self.on_loaded(conversion)
         return self.how()
 
     def how(self) -> DeriveOptions:
@@ -105,7 +115,7 @@ class Calibrating:
         return DeriveOptions(
             calibration=self._arrays if self.data else None, io=options.io, device=options.target_device,
             method=options.calibration_method, notes=self.data.notes() if self.data else (), limits=options.limits,
-            log=self._log,
+            log=self._log, contract=self.contract,
         )  # fmt: skip
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
+from converters.contract import Contract
 from converters.derive import Derived, DeriveOptions
 from converters.errors import EdgeportError
-from converters.formats import Precision
+from converters.formats import Format, Precision
 from converters.isolation import Limits, run_step
+from converters.stamping import stamped
 from exporter.inspection.executed import layer_names
 from exporter.options import RunOptions
 from validate.agreement import Agreement, CompareOptions, compare
@@ -98,6 +100,7 @@ class Case:
         golden: the bundle's golden inputs, which a rescue is tried on beside the calibration data.
         how: how the artifacts were made.
         compare: how they were judged.
+        contract: what a mended file says of its inputs and outputs.
         tell: told what is being done.
     """
 
@@ -105,6 +108,7 @@ class Case:
     golden: Path
     how: DeriveOptions
     compare: CompareOptions
+    contract: Contract
     tell: Callable[[str, float], None] = lambda label, share: None
 
 
@@ -125,7 +129,8 @@ def rescue_missed(
         for k, artifact in enumerate(derived.conversion.artifacts):
             base = derived.bases.get(artifact.format)
             tried = rescues.get(artifact.path)
-            if artifact.path not in missed or artifact.precision not in RESCUED or base is None:
+            unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
+            if artifact.path not in missed or unfit or base is None:
                 continue
             if tried is not None and not tried.reached:
                 continue
@@ -135,7 +140,7 @@ def rescue_missed(
             found = _try(artifact, base, goal, case, layers)
             rescues[artifact.path] = found
             if found.reached:
-                derived.conversion.artifacts[k] = _remade(artifact, found)
+                derived.conversion.artifacts[k] = stamped(_remade(artifact, found), case.contract)
                 again.append(artifact.path)
         if not again:
             break

@@ -16,6 +16,7 @@ import numpy as np
 
 from converters.formats import Format, Precision
 from converters.isolation import Channel
+from converters.stamping import plain_copy
 from exporter import rescue_probe as probe
 from exporter.inspection.integer import layer_of
 from exporter.rescue import Goal
@@ -52,7 +53,7 @@ class _Patient:
         calibration = _arrays(request["calibration"]) if request["calibration"] else {}
         signature = Signature.from_json(request["signature"])
         self.inputs = _inputs(request["golden"], calibration, signature.input_names)
-        base = Path(request["base"])
+        base = plain_copy(Path(request["base"]), scratch)
         self._tflite = self._onnx = None
         if Format(request["format"]) is Format.TFLITE:
             self._tflite = TfliteSource(base, signature, calibration)

@@ -23,7 +23,7 @@ from converters.artifact import Artifact, digest, files_of
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.ranges import Range
 from converters.errors import IntegrityError
-from converters.formats import artifact_name
+from converters.formats import Format, Precision, artifact_name
 from converters.routes import Conversion, ConvertOptions, Progress, Target, convert
 from converters.signature import Signature
 from exporter.bundle.disk import write_file
@@ -46,6 +46,7 @@ class Entry:
     parameters: int
     notes: tuple[str, ...]
     ranges: dict[str, Range]
+    facts: dict[str, Any]
 
 
 @dataclass
@@ -73,8 +74,8 @@ class Shelf:
         there = {Target.of(artifact) for artifact in ready.artifacts}
         missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
         if ready.signature is not None and not missing.targets and options.on_loaded:
-            options.on_loaded(ready.signature, ready.ranges)
-        noting = replace(missing, on_made=lambda made: self._note(checkpoint, options, made))
+            options.on_loaded(ready)
+        noting = replace(missing, on_made=lambda made: self._note(checkpoint, options, made, made.artifacts[-1:]))
         made = convert(checkpoint, folder, noting, progress)
         self.keep(checkpoint, options, made)
         return merged(ready, made, options.targets)
@@ -90,7 +91,7 @@ class Shelf:
             copied = copy_artifact(entry.artifact, staging / name)
             conversion.artifacts.append(copied)
             conversion.signature, conversion.parameters = entry.signature, entry.parameters
-            conversion.notes, conversion.ranges = entry.notes, entry.ranges
+            conversion.notes, conversion.ranges, conversion.facts = entry.notes, entry.ranges, entry.facts
             self.reused.add(name)
         return conversion
 
@@ -111,14 +112,20 @@ class Shelf:
             except OSError:  # another run was first: its entry is as good
                 shutil.rmtree(part, ignore_errors=True)
 
-    def _note(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
-        """Writes down beside the newest artifact what a later run must know of it."""
-        if self.finished is None:
-            return
-        artifact = conversion.artifacts[-1]
-        key = key_of(checkpoint, Target.of(artifact), options)
-        self.finished.mkdir(exist_ok=True)
-        write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, conversion, key)).encode())
+    def note_stamped(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
+        """Writes down anew what stamping has changed."""
+        bases = [a for a in conversion.artifacts if a.precision is Precision.FLOAT32 and a.format is not Format.ORT]
+        self._note(checkpoint, options, conversion, bases)
+
+    def _note(
+        self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion, artifacts: Sequence[Artifact]
+    ) -> None:
+        """Writes down what a later run must know of artifacts that are whole on disk."""
+        for artifact in artifacts if self.finished is not None else ():
+            assert self.finished is not None
+            key = key_of(checkpoint, Target.of(artifact), options)
+            self.finished.mkdir(exist_ok=True)
+            write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, conversion, key)).encode())
 
     def _find(self, key: str, name: str) -> Entry | None:
         found = (self._in_bundle(key, name), self._in_cache(key, name), *self._in_abandoned(key, name))
@@ -135,7 +142,7 @@ class Shelf:
         if row is None or manifest.source.parameters is None or not (self.bundle / name).exists():
             return None
         document = {
-            "artifact": row.model_dump(mode="json"), "signature": manifest.signature.model_dump(mode="json"),
+            "artifact": row.model_dump(mode="json"), "signature": row.more()["reuse"].get("signature"),
             "parameters": manifest.source.parameters, "reuse": row.more()["reuse"],
         }  # fmt: skip
         return _entry(document, key, self.bundle)
@@ -145,7 +152,7 @@ class Shelf:
 
     def _in_abandoned(self, key: str, name: str) -> Iterator[Entry | None]:
         for staging in self.abandoned:
-            for folder in (staging, staging / HIDDEN):
+            for folder in (staging, *staging.glob(f"{HIDDEN}*")):
                 yield _read_entry(staging / FINISHED / f"{key}.json", key, folder)
 
 
@@ -176,7 +183,7 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
         return Entry(
             Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder),
             Signature.from_json(document["signature"]), int(document["parameters"]), tuple(reuse["model_notes"]),
-            {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()},
+            {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()}, dict(reuse["facts"]),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -184,9 +191,11 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
 
 def reuse_row(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
     """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
+    assert conversion.signature is not None
     return {
-        "key": key, "notes": list(artifact.notes), "model_notes": list(conversion.notes),
-        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()},
+        "key": key, "signature": conversion.signature.to_json(), "notes": list(artifact.notes),
+        "model_notes": list(conversion.notes),
+        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()}, "facts": conversion.facts,
     }  # fmt: skip
 
 

@@ -1,13 +1,16 @@
-"""Measures what the float32 gate is derived from: how far honest files of many architectures lie from the oracle.
+"""Measures what the gates are derived from, and on which models they are confirmed: honest files and broken ones.
 
-    scripts/measure_agreement.py FOLDER NAME[:H,W,C]...
+    scripts/measure_agreement.py FOLDER [NAME:H,W,C | FILE.keras]...
 
-Builds each architecture with random weights and warmed batch norms, exports it, runs every honest road (TensorFlow,
-TFLite with and without XNNPACK, ONNX Runtime at each level of optimisation) and prints the noise ratios.
+Without names: the models that the gates were fixed on, then those that they are reported on, which had no part in it.
+Each architecture is built with random weights and warmed batch norms and exported; then every honest road (TensorFlow,
+TFLite with and without XNNPACK, ONNX Runtime at each level of optimisation) is run, each reduced precision judged
+against its emulated rounding, and the known faults put into the model. Prints one row a model, as markdown.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -17,18 +20,26 @@ from typing import Any
 import numpy as np
 
 SAMPLES = 6
+FIXED_ON = (
+    "examples/digits_se_inception.keras", "mobilenet_v2:96,96,3", "densenet121:96,96,3", "efficientnet_b0:96,96,3",
+)  # fmt: skip
+REPORTED_ON = ("resnet50_v2:96,96,3", "xception:96,96,3", "mobilenet_v3_small:96,96,3", "efficientnet_v2_b0:96,96,3")
+PRECISIONS = ("float16", "dynamic_int8", "int8")
 LEVELS = ("off", "basic", "extended", "all")
 
 
-def edgeport(*arguments: str | Path) -> None:
+def edgeport(*arguments: str | Path) -> dict[str, Any]:
+    """The command's document; 1 (a gate failed) and 10 (some formats were made) are answers too."""
     command = [sys.executable, "-m", "exporter.cli.main", *map(str, arguments), "--json", "-q"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode not in {0, 10}:  # 10: some formats were made
+    if done.returncode not in {0, 1, 10}:
         raise SystemExit(done.stderr)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
 
 
 def export(folder: Path, given: str) -> tuple[Path, Path]:
-    """The checkpoint and the folder of its three float32 files, made once."""
+    """The checkpoint and the folder of its files in every precision, made once."""
     name, _, shape = given.partition(":")
     checkpoint, bundle = folder / f"{name}.keras", folder / name
     if given.endswith(".keras"):
@@ -36,8 +47,30 @@ def export(folder: Path, given: str) -> tuple[Path, Path]:
     elif not checkpoint.exists():
         edgeport("build", name, "-o", checkpoint, *(("--input-shape", shape) if shape else ()))
     if not bundle.exists():
-        edgeport("export", checkpoint, "-o", bundle)
+        chosen = [word for precision in ("float32", *PRECISIONS) for word in ("-p", precision)]
+        edgeport("export", checkpoint, "-o", bundle, *chosen, "--calibration", "random", "--calibration-samples", 32)
     return checkpoint, bundle
+
+
+def rounding(checkpoint: Path, bundle: Path) -> dict[str, str]:
+    """By reduced file, its error over that of the emulated precision and what the judge says of it."""
+    files = [p for p in sorted(bundle.iterdir()) if any(f".{precision}." in p.name for precision in PRECISIONS)]
+    found = {}
+    for verdict in edgeport("validate", checkpoint, *files)["verdicts"]:
+        _, precision, fmt = Path(verdict["artifact"]).name.rsplit(".", 2)
+        told = [row["rounding_ratio"] for row in verdict["outputs"] if row["rounding_ratio"] is not None]
+        found[f"{fmt} {precision}"] = f"{max(told):.2f} {verdict['status']}" if told else verdict["status"]
+    return found
+
+
+def faults(checkpoint: Path) -> dict[str, str]:
+    """By fault, in memory and as ONNX, the status and the noise ratio."""
+    rows = edgeport("validate", "--self-test", checkpoint, "-f", "onnx")["mutants"]
+    return {
+        f"{row['mutant']} ({row['subject']})": row["status"] if row["noise_ratio"] is None
+        else f"{row['status']} {row['noise_ratio']:.2g}"
+        for row in rows if row["status"] != "no place"
+    }  # fmt: skip
 
 
 def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
@@ -64,7 +97,7 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     keras_error = _error(_both(plain.run, inputs), truth)
     noise = {k: max(keras_error[k], FLOOR_ULPS * ULP * float(np.abs(truth[k]).max())) for k in truth}
     found = {}
-    for path in sorted(p for p in bundle.iterdir() if p.suffix in {".onnx", ".tflite", ".savedmodel"}):
+    for path in sorted(p for p in bundle.iterdir() if ".float32." in p.name):
         roads: dict[str, dict[str, Any]] = {"": {}}
         if path.suffix == ".onnx":
             roads = {f" {level}": {"graph_optimization": level} for level in LEVELS}
@@ -92,17 +125,27 @@ def _error(runs: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float
     return {k: max(float(np.abs(run[k] - truth[k]).max()) for run in runs) for k in truth}
 
 
+def shown(title: str, cells: dict[str, Any]) -> None:
+    texts = (f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}" for key, value in cells.items())
+    print(f"| {title} | " + " | ".join(texts) + " |", flush=True)
+
+
+def measure(folder: Path, given: str) -> None:
+    checkpoint, bundle = export(folder, given)
+    command = [sys.executable, __file__, str(folder), "--one", str(checkpoint), str(bundle)]
+    print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="", flush=True)
+    shown(f"{bundle.name}, rounding", dict(rounding(checkpoint, bundle)))
+    shown(f"{bundle.name}, faults", dict(faults(checkpoint)))
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    if sys.argv[2] == "--one":
-        found = ratios(Path(sys.argv[3]), Path(sys.argv[4]))
-        print("| " + Path(sys.argv[4]).name + " | " + " | ".join(f"{k} {v:.2f}" for k, v in found.items()) + " |")
+    if sys.argv[2:3] == ["--one"]:
+        shown(f"{Path(sys.argv[4]).name}, noise", dict(ratios(Path(sys.argv[3]), Path(sys.argv[4]))))
         return
-    for given in sys.argv[2:]:
-        checkpoint, bundle = export(folder, given)
-        command = [sys.executable, __file__, str(folder), "--one", str(checkpoint), str(bundle)]
-        print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="", flush=True)
+    for given in sys.argv[2:] or (*FIXED_ON, *REPORTED_ON):
+        measure(folder, given)
 
 
 if __name__ == "__main__":

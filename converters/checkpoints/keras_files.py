@@ -104,9 +104,10 @@ def _replaced(value: Any, wanted: Mapping[str, Rescaled], seen: dict[str, str]) 
         return [_replaced(entry, wanted, seen) for entry in value]
     if not isinstance(value, dict):
         return value
-    config = value.get("config")
-    if "class_name" in value and isinstance(config, dict) and "layers" not in config and config.get("name") in wanted:
-        return _rescaling(value, config, wanted[str(config["name"])], seen)
+    config: Any = value.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    if "class_name" in value and isinstance(name, str) and name in wanted and "layers" not in config:
+        return _rescaling(value, config, wanted[name], seen)
     return {key: _replaced(entry, wanted, seen) for key, entry in value.items()}
 
 

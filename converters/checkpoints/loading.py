@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
@@ -15,6 +16,7 @@ from converters.signature import BATCH, Dimension, Signature, TensorSpec, unique
 
 Call = Callable[[Sequence[Any]], list[Any]]
 
+_OLDEST_KERAS = "3.15.1"  # CVE-2025-1550 up to the limits on declared sizes of 3.15.1
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.\\/>-]|^[^A-Za-z0-9.]")  # what a TensorFlow placeholder may not be called
 _REFUSED_DTYPES = {"string": "text", "resource": "a resource", "variant": "a variant"}
 
@@ -83,6 +85,7 @@ def _opened(checkpoint: Checkpoint) -> Loaded:
 
 
 def _load_keras(checkpoint: Checkpoint) -> Loaded:
+    check_version()
     import keras
 
     from converters.checkpoints.keras_sources import open_keras, open_weights
@@ -98,6 +101,19 @@ def _load_keras(checkpoint: Checkpoint) -> Loaded:
                            next_step="Save the whole model with `model.save`.", file=path, step="load")  # fmt: skip
     model, more = make_plain(model)
     return loaded_model(model, (*notes, *more), str(path))
+
+
+def check_version(installed: str | None = None) -> None:
+    """Refuses a Keras that loads what the scan lets pass less safely than the scan assumes. Raises StepError."""
+    from packaging.version import Version
+
+    found = installed or version("keras")
+    if Version(found) < Version(_OLDEST_KERAS):
+        raise StepError(
+            f"Keras {found} is installed; checkpoints are opened with {_OLDEST_KERAS} or later, which mend known holes "
+            "in loading.", next_step=f"python -m pip install 'keras>={_OLDEST_KERAS}' (see `edgeport doctor`).",
+            step="load",
+        )  # fmt: skip
 
 
 def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model") -> Loaded:
@@ -167,6 +183,11 @@ def load_error(checkpoint: Checkpoint, cause: BaseException) -> EdgeportError:
     """What a framework could not load, as the error that says so."""
     # Keras quotes the config around every error; what went wrong stands at the end.
     text = " ".join(str(cause).split()).rpartition("Exception encountered: ")[2][:400]
+    if "Checksum does not match" in text:
+        return StepError(
+            f"{checkpoint.path} cannot be loaded: its data is damaged ({text[:160]}).",
+            next_step="Copy the checkpoint again, or save it again.", file=checkpoint.path, step="load",
+        )  # fmt: skip
     mismatch = any(word in text for word in ("shape", "mismatch", "expected", "weights"))
     kind = StepError if mismatch else RefusedError
     framework = "Keras" if checkpoint.kind in {SourceKind.KERAS, SourceKind.H5} else "TensorFlow"

@@ -209,7 +209,7 @@ def _call(node: Any) -> _Call | None:
     rest = {key: value for key, value in node[3].items() if key != "name" and value is not None}
     if set(rest) - {"y"}:
         return None
-    other = rest.get("y")
+    other: Any = rest.get("y")
     if node[0] == _CONSTANT:
         return _Call([other], node[2], constant_first=True) if _is_tensor(other) else None
     first = list(node[:3])

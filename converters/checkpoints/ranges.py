@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,27 +55,51 @@ def input_hints(model: Any) -> dict[str, Range]:
         operation = tensor._keras_history.operation
         found = _follow(operation, model)
         if found is not None:
-            hints[operation.name] = found
+            hints[operation.name] = _as_pixels(found) if str(tensor.dtype) == "uint8" else found
     return hints
+
+
+def _as_pixels(limits: Range) -> Range:
+    """What eight bits can hold of a range."""
+    return replace(limits, low=max(0.0, limits.low), high=min(255.0, limits.high))
 
 
 def _follow(start: Any, model: Any) -> Range | None:
     convention = _by_name(model)
+    for node, consumer in reached(start, model):
+        found = _told_by(consumer, node)
+        if found is not None:
+            return found
+        convention = convention or _by_name(consumer) if is_nested(consumer) else convention
+    return convention
+
+
+def reached(start: Any, model: Any) -> Iterator[tuple[Any, Any]]:
+    """The operations that an input comes to, nearest first, with their nodes: into nested models, and on behind those
+    that change shapes alone.
+    """
     queue = deque([(start, model)])
     for _ in range(_MAX_STEPS):
         if not queue:
-            break
+            return
         operation, owner = queue.popleft()
         for node, consumer in _consumers(operation, owner):
-            found = _told_by(consumer, node)
-            if found is not None:
-                return found
-            if getattr(consumer, "inputs", None) and hasattr(consumer, "_operations"):
-                convention = convention or _by_name(consumer)
+            yield node, consumer
+            if is_nested(consumer):
                 queue.extend((inner._keras_history.operation, consumer) for inner in consumer.inputs)
-            elif type(consumer).__name__ in _SHAPE_ONLY:
+            elif type(consumer).__name__ in _SHAPE_ONLY or is_identity(consumer):
                 queue.append((consumer, owner))
-    return convention
+
+
+def is_identity(operation: Any) -> bool:
+    """A Rescaling that changes the type alone, as in a checkpoint that was made to take uint8."""
+    scales = type(operation).__name__ == "Rescaling"
+    return scales and bool(np.all(np.asarray(operation.scale) == 1) and np.all(np.asarray(operation.offset) == 0))
+
+
+def is_nested(operation: Any) -> bool:
+    """The operation is a model with a graph of its own."""
+    return bool(getattr(operation, "inputs", None)) and hasattr(operation, "_operations")
 
 
 def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
@@ -88,6 +112,8 @@ def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
 
 def _told_by(consumer: Any, node: Any) -> Range | None:
     kind = type(consumer).__name__
+    if is_identity(consumer):
+        return None
     if kind == "Rescaling":
         return _rescaled(consumer.scale, consumer.offset, f"the model's Rescaling layer {consumer.name}")
     if kind in {"TrueDivide", "Multiply"}:

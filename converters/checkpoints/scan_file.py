@@ -120,6 +120,11 @@ def _tflite(path: Path) -> list[str]:
     return [f"It needs operations that are not TFLite's own: {custom}."] if custom else []
 
 
+def flex_operations(path: Path) -> list[str]:
+    """The TensorFlow operations that a `.tflite` asks the Flex delegate for. Raises RefusedError, UsageError."""
+    return [operation for operation in read_tflite(path).custom_ops if operation.startswith("Flex")]
+
+
 def _onnx(path: Path) -> list[str]:
     facts = read_onnx(path)
     check_operations(path, facts)

@@ -70,17 +70,23 @@ class Table:
         at = self._field(number)
         return default if at is None else self._buffer.scalar(at, code)
 
-    def _target(self, number: int) -> int | None:
+    def target(self, number: int) -> int | None:
+        """The place in the file that a field points to; None where the table leaves it out."""
         at = self._field(number)
         return None if at is None else at + self._buffer.u32(at)
 
+    def targets(self, number: int) -> list[int]:
+        """The places in the file of a vector's tables."""
+        start, count = self.vector(number, 4)
+        return [at + self._buffer.u32(at) for at in range(start, start + 4 * count, 4)]
+
     def table(self, number: int) -> Table | None:
-        at = self._target(number)
+        at = self.target(number)
         return None if at is None else Table(self._buffer, at)
 
     def vector(self, number: int, width: int) -> tuple[int, int]:
         """Where a vector's first element lies and how many it has; (0, 0) where the field is absent."""
-        at = self._target(number)
+        at = self.target(number)
         if at is None:
             return 0, 0
         count = self._buffer.u32(at)

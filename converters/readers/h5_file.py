@@ -28,6 +28,7 @@ class H5Facts:
         weights: as stored, less the state of optimizers and random generators.
         stored_elements: of all data sets, those included.
         is_keras: it has the layout of Keras.
+        nonfinite: names of the weights that hold NaN or infinity, where the values were asked for.
     """
 
     model_config: str | None = None
@@ -35,25 +36,26 @@ class H5Facts:
     weights: tuple[WeightFact, ...] = field(default_factory=tuple)
     stored_elements: int = 0
     is_keras: bool = False
+    nonfinite: tuple[str, ...] = ()
 
 
-def read_h5(path: Path) -> H5Facts:
-    """Reads the facts of an HDF5 file on disk.
+def read_h5(path: Path, *, values: bool = False) -> H5Facts:
+    """Reads the facts of an HDF5 file on disk; with `values` also whether its numbers are finite.
 
     Raises:
         RefusedError: damaged, linked to other files, or declaring far more than it holds.
         UsageError: it cannot be read.
     """
     with refusing(path, "HDF5 file"):
-        return read_h5_part(path, 0, path.stat().st_size)
+        return read_h5_part(path, 0, path.stat().st_size, values=values)
 
 
-def read_h5_part(path: Path, start: int, size: int) -> H5Facts:
+def read_h5_part(path: Path, start: int, size: int, *, values: bool = False) -> H5Facts:
     """Reads an HDF5 file that lies at `start` in another one, such as an archive. Raises MalformedError."""
-    request = {"path": str(path.absolute()), "start": start, "size": size}
+    request = {"path": str(path.absolute()), "start": start, "size": size, "values": values}
     try:
         found = run_step(
-            "converters.readers.h5_worker:read", request, step="scan", limits=_LIMITS,
+            "converters.readers.h5_worker:read", request, step="scan", limits=Limits() if values else _LIMITS,
             env=worker_environment(threads=1),
         )  # fmt: skip
     except (CrashError, StepTimeoutError, ResourceError) as cause:
@@ -61,4 +63,4 @@ def read_h5_part(path: Path, start: int, size: int) -> H5Facts:
     if "malformed" in found:
         raise MalformedError(str(found["malformed"]))
     weights = tuple(WeightFact(name, tuple(shape), dtype) for name, shape, dtype in found.pop("weights"))
-    return H5Facts(weights=weights, **found)
+    return H5Facts(weights=weights, nonfinite=tuple(found.pop("nonfinite")), **found)

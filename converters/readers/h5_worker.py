@@ -31,14 +31,14 @@ def read(request: dict[str, Any], _: Channel) -> dict[str, Any]:
     path, start, size = Path(request["path"]), int(request["start"]), int(request["size"])
     try:
         if start == 0:
-            return _read(str(path), size)
+            return _read(str(path), size, bool(request["values"]))
         with mapped(path) as data:
-            return _read(io.BufferedReader(_Window(data[start : start + size])), size)
+            return _read(io.BufferedReader(_Window(data[start : start + size])), size, bool(request["values"]))
     except MalformedError as cause:
         return {"malformed": str(cause)}
 
 
-def _read(file_or_path: Any, size: int) -> dict[str, Any]:
+def _read(file_or_path: Any, size: int, values: bool) -> dict[str, Any]:
     import h5py
 
     with _translating(), h5py.File(file_or_path, "r") as file:
@@ -47,9 +47,17 @@ def _read(file_or_path: Any, size: int) -> dict[str, Any]:
         walk.group(file, "", 0)
         names = set(file)
         layered = "layer_names" in file.attrs or "model_weights" in names
+        nonfinite = [w.name for w in walk.weights if _holds_nonfinite(file[w.name])] if values else []
         is_keras = layered or bool(names & {"layers", "vars", "_layer_checkpoint_dependencies"})
     weights = [[w.name, list(w.shape), w.dtype] for w in walk.weights]
-    return {**texts, "weights": weights, "stored_elements": walk.stored_elements, "is_keras": is_keras}
+    told = {"stored_elements": walk.stored_elements, "is_keras": is_keras, "nonfinite": nonfinite}
+    return {**texts, **told, "weights": weights}
+
+
+def _holds_nonfinite(dataset: Any) -> bool:
+    import numpy as np
+
+    return dataset.dtype.kind == "f" and not bool(np.isfinite(dataset[()]).all())
 
 
 @contextlib.contextmanager

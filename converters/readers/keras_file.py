@@ -50,8 +50,8 @@ class KerasFacts:
     assets: list[str] = field(default_factory=list)
 
 
-def read_keras(path: Path) -> KerasFacts:
-    """Reads the facts of a `.keras` archive; every member's checksum is verified on the way.
+def read_keras(path: Path, *, values: bool = False) -> KerasFacts:
+    """Reads the facts of a `.keras` archive; every member's checksum is verified on the way; `values` as in `read_h5`.
 
     Raises:
         RefusedError: no whole archive, hostile members, a missing part, or a config that is no JSON object.
@@ -67,7 +67,7 @@ def read_keras(path: Path) -> KerasFacts:
         if _METADATA in members:
             facts.metadata = parse_config(_small_member(archive, members[_METADATA]), _METADATA)
         facts.assets = [name for name in members if name.startswith("assets/")]
-        facts.weights = _weights(path, archive, members[_WEIGHTS])
+        facts.weights = _weights(path, archive, members[_WEIGHTS], values)
     return facts
 
 
@@ -177,7 +177,7 @@ def _small_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return archive.read(info)
 
 
-def _weights(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> H5Facts:
+def _weights(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, values: bool) -> H5Facts:
     """The listing of the weights' HDF5 file, its checksum verified first.
 
     Keras stores members uncompressed: such a one is read where it lies. A compressed one (an archive packed again by
@@ -188,11 +188,11 @@ def _weights(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> H5F
             start = _stored_at(data, info)
             if zlib.crc32(data[start : start + info.file_size]) != info.CRC:
                 raise MalformedError(f"its {info.filename} is damaged: the checksum does not match")
-        return read_h5_part(path, start, info.file_size)
+        return read_h5_part(path, start, info.file_size, values=values)
     with tempfile.NamedTemporaryFile() as unpacked, archive.open(info) as packed:
         shutil.copyfileobj(packed, unpacked, _CHUNK)
         unpacked.flush()
-        return read_h5_part(Path(unpacked.name), 0, info.file_size)
+        return read_h5_part(Path(unpacked.name), 0, info.file_size, values=values)
 
 
 def _stored_at(data: memoryview, info: zipfile.ZipInfo) -> int:

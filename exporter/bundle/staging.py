@@ -165,9 +165,13 @@ def _free_name(path: Path) -> Path:
 
 
 def abandoned(output: Path, staging: Path) -> tuple[Path, ...]:
-    """What runs that were killed left of their staging folders, newest first; ask while `staging` is held."""
-    others = [folder for folder in _stagings(output.resolve()) if folder != staging]
-    return tuple(sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True))
+    """What our killed runs left of their staging folders, newest first; ask while `staging` is held.
+
+    Only folders of this user: in a shared place anyone may make one of that name.
+    """
+    others = [(folder.stat(), folder) for folder in _stagings(output.resolve()) if folder != staging]
+    own = [(status.st_mtime, folder) for status, folder in others if status.st_uid == os.getuid()]
+    return tuple(folder for _, folder in sorted(own, reverse=True))
 
 
 def _restore(path: Path) -> None:

@@ -49,20 +49,21 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
 
 
 def _show(found: Localization, console: Console) -> None:
-    columns = ["layer", "kind", "noise ratio", "limit", "SQNR dB", ""]
+    columns = ["layer", "kind", "noise ratio", "of it local", "limit", "SQNR dB", ""]
     first = next((k for k, row in enumerate(found.layers) if row.name == found.first_divergent_layer), None)
     rows = found.layers if console.verbosity > 0 else found.layers[max(0, (first or 0) - _AROUND):][: 2 * _AROUND + 1]
     cells = []
     for row in rows:
         mark = "first to part" if row.name == found.first_divergent_layer else "parts" if row.diverges else ""
-        figures = [(row.noise_ratio, ".3g"), (row.limit, ".3g"), (row.sqnr_db, ".1f")]
-        shown = ["fused" if value is None and form == ".3g" else "" if value is None else format(value, form)
-                 for value, form in figures]  # fmt: skip
-        cells.append([row.name, row.kind, shown[0], "" if row.limit is None else shown[1], shown[2], mark])
+        figures = [(row.local_ratio, ".3g"), (row.limit, ".3g"), (row.sqnr_db, ".1f")]
+        shown = ["" if value is None else format(value, form) for value, form in figures]
+        seen = "fused" if row.noise_ratio is None else f"{row.noise_ratio:.3g}"
+        cells.append([row.name, row.kind, seen, *shown, mark])
     title = f"{found.candidate} against {found.reference}, layer by layer, on {found.samples} samples"
     console.table(title, columns, cells)
     if first is None:
         console.say("No layer parts from the checkpoint on these inputs.")
         return
     others = f" (or {', '.join(found.suspects)}: the file fuses them)" if found.suspects else ""
-    console.say(f"The first layer to part is {found.first_divergent_layer}{others}.")
+    where = ", on inputs beyond their range" if found.saturating else ""
+    console.say(f"The first layer to part is {found.first_divergent_layer}{others}{where}.")

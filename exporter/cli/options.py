@@ -116,7 +116,10 @@ def _complete_source(_ctx: click.Context, _param: click.Parameter, part: str) ->
 _SOURCE_OPTIONS = (
     click.argument("source", metavar="SOURCE", shell_complete=_complete_source),
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The bundle."),
-    click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="savedmodel, tflite, onnx. [all]"),
+    click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT",
+                 help="savedmodel, tflite, onnx, ort. [all but ort]"),
+    click.option("--profile", "profiles", multiple=True, type=click.Choice(["mobile", "server", "microcontroller"]),
+                 help="What a kind of device needs, in a folder of its own; repeat for several."),
     click.option("-p", "--precision", "precisions", multiple=True, metavar="PRECISION",
                  help="float32, float16, dynamic_int8, int8, int16x8, dynamic_int4, dynamic_int4_b32, auto. [float32]"),
     click.option("--calibration", metavar="PATH|random", help="Real inputs for int8 and int16x8: .npz, .npy, images."),
@@ -129,6 +132,10 @@ _SOURCE_OPTIONS = (
     click.option("--target-device", type=click.Choice(["cpu", "tensorrt"]), default="cpu", show_default=True,
                  help="What int8 ONNX files are sized for."),
     click.option("--fully-integer", is_flag=True, help="Fail where an int8 file computes something in float."),
+    click.option("--labels", multiple=True, metavar="FILE|OUTPUT=FILE", help="Labels of an output, one a line."),
+    click.option("--preprocess", multiple=True, metavar="KEY=VALUE",
+                 help="What a device does to raw values: scale, mean, std, colour_order, resize."),
+    click.option("--bake-preprocess", is_flag=True, help="Artifacts take uint8 and scale it themselves."),
     click.option("--batch", type=BatchType(), default="dynamic", metavar="N|dynamic", help="Batch size. [dynamic]"),
     click.option("--opset", type=int, metavar="N", help="ONNX opset. [17]"),
     click.option("--allow-flex", is_flag=True, help="Let TFLite use TensorFlow's Flex operations."),
@@ -141,6 +148,7 @@ _SOURCE_OPTIONS = (
     click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Conversions at a time."),
     click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Share finished artifacts here."),
     click.option("--no-cache", is_flag=True, help="Make everything afresh."),
+    click.option("--allow-nonfinite", is_flag=True, help="`run`: let weights pass that hold NaN or infinity."),
     click.option("--force", is_flag=True, help="Replace what is in DIR; what is not ours is kept beside it."),
 )  # fmt: skip
 

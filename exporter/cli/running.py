@@ -43,8 +43,8 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
     )  # fmt: skip
     return RunOptions(
         choice=choice,
-        formats=rest.pop("formats") or DEFAULT_FORMATS,
-        precisions=rest.pop("precisions") or DEFAULT_PRECISIONS,
+        formats=rest.pop("formats") or (() if rest["profiles"] else DEFAULT_FORMATS),
+        precisions=rest.pop("precisions") or (() if rest["profiles"] else DEFAULT_PRECISIONS),
         limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
         tolerances=tolerances(rest.pop("tolerances", ())),
         devices=rest.pop("devices", ()) or ("cpu",),

@@ -30,6 +30,7 @@ from converters.readers.sniff import FileKind, sniff
 from converters.readers.tensor_bundle import read_bundle
 from converters.readers.tflite_file import read_tflite
 from converters.signature import BATCH, TensorSpec
+from converters.stamping.reading import read_contract
 from exporter.inspection import precision
 from exporter.inspection.integer import count_integers
 from exporter.inspection.keras_signature import signature_of
@@ -57,7 +58,8 @@ def inspect(path: Path, opening: Opening = Opening()) -> dict[str, Any]:
 
     `ops` counts operations; for Keras files it counts layers by class. `parameters` counts the stored numbers: for an
     artifact these are its constants, which folding and quantization scales make a little more or less than the
-    checkpoint's. `opset` is None outside ONNX. `notes` says what the file does not tell.
+    checkpoint's. `opset` is None outside ONNX, `contract` where the file carries none. `notes` says what the
+    file does not tell.
 
     Raises:
         UsageError: nothing is there, or it cannot be read.
@@ -83,6 +85,7 @@ def inspect(path: Path, opening: Opening = Opening()) -> dict[str, Any]:
         "custom_ops": found.custom_ops,
         "notes": found.notes,
         "integer": found.integer,
+        "contract": read_contract(path),
     }
 
 

@@ -25,7 +25,7 @@ IMAGE = {"name": "image", "shape": ["batch", 16, 16, 3], "dtype": "float32"}
 LABELS = {"name": "labels", "shape": ["batch", 4], "dtype": "float32"}
 KEYS = {
     "path", "format", "precision", "size_bytes", "sha256", "inputs", "outputs", "parameters", "ops", "opset",
-    "flex_ops", "custom_ops", "notes", "integer",
+    "flex_ops", "custom_ops", "notes", "integer", "contract",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.decisions import accuracy, scores
 from validate.agreement.gates import Gate, gate_for
-from validate.agreement.judge import Candidate, Reference, Yardstick, judge_output
+from validate.agreement.judge import judge_output
 from validate.agreement.plan import Plan
 from validate.agreement.results import (
     AGREE,
@@ -31,11 +31,14 @@ from validate.agreement.results import (
     OutputRow,
     Verdict,
 )
-from validate.inputs import Range
+from validate.agreement.yardstick import Candidate, Reference, Yardstick
+from validate.inputs import Range, suites
 from validate.runtimes import runtime_name
 
 OnProgress = Callable[[str, float], None]
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
+_REFERENCE = 2
+"""How many candidates' time the reference takes: it runs in two precisions."""
 
 
 def compare(
@@ -46,7 +49,7 @@ def compare(
 
     Args:
         reference: a Keras checkpoint, which brings a float64 oracle, or any artifact, which brings none.
-        on_progress: told of the stage (`reference` or a runtime's name) and how much of it is done, 0..1.
+        on_progress: told of the stage (`reference` or a runtime's name) and how much of the whole is done, 0..1.
 
     Raises:
         UsageError: a path is not there, or the inputs do not fit.
@@ -60,7 +63,7 @@ def compare(
     gates = [gate_for(_precision(path, options), options.tolerances) for path in candidates]
     with tempfile.TemporaryDirectory(prefix="edgeport-validate-") as folder:
         comparison = Comparison(Path(folder), options, on_progress or (lambda stage, fraction: None))
-        document = comparison.run_reference(reference)
+        document = comparison.run_reference(reference, [_precision(path, options) for path in candidates])
         verdicts = comparison.run_candidates(candidates, gates)
         return comparison.agreement(reference, document, verdicts)
 
@@ -76,35 +79,46 @@ class Comparison:
         self._work, self._options, self._on_progress = work, options, on_progress
         self.threads = options.threads or len(os.sched_getaffinity(0))
         self._yardsticks: dict[tuple[str, int], Yardstick] = {}
+        self._share_of_reference = 0.0
 
     def _step(self, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
         options = self._options
         request = {**request, "work": str(self._work), "threads": self.threads}
         return run_step(
-            f"validate.agreement.workers:{function}", request, step="validate", limits=options.limits, log=options.log,
+            f"validate.agreement.{function}", request, step="validate", limits=options.limits, log=options.log,
             on_event=on_event, writable=(options.cache.resolve(),) if options.cache else (),
         )  # fmt: skip
 
-    def run_reference(self, path: Path) -> Message:
+    def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
+        """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         options = self._options
         check(path)
+        if options.cache:
+            options.cache.mkdir(parents=True, exist_ok=True)
+        reduced = {p.value: None for p in precisions if gate_for(p, options.tolerances).rounding_ratio is not None}
         request = {
             "path": str(path.resolve()), "samples": options.samples, "seed": options.seed,
             "inputs": str(options.inputs.resolve()) if options.inputs else None,
             "input_range": list(options.input_range) if options.input_range else None,
-            "cache": str(options.cache.resolve()) if options.cache else None, "opening": options.opening.to_json(),
+            "cache": str(options.cache.resolve()) if options.cache else None, "precisions": list(reduced),
+            "opening": options.opening.to_json(),
         }  # fmt: skip
+        share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
         self._on_progress("reference", 0.0)
-        document = self._step("run_reference", request, lambda e: self._on_progress("reference", float(e["fraction"])))
+        document = self._step(
+            "workers:run_reference", request, lambda e: self._on_progress("reference", share * float(e["fraction"]))
+        )
         self.signature = Signature.from_json(document["signature"])
         self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
-            self._work, Plan.from_json(document["plan"]), self.signature.output_names, dict(document["kinds"]), labels
-        )
+            self._work, Plan.from_json(document["plan"]), self.signature.output_names, dict(document["kinds"]), labels,
+            drawn=options.inputs is None,
+        )  # fmt: skip
         return document
 
     def run_candidates(self, paths: Sequence[Path], gates: Sequence[Gate]) -> tuple[Verdict, ...]:
+        self._all, self._done = len(paths), 0
         verdicts: dict[int, Verdict] = {}
         by_runtime: dict[str, list[int]] = {}
         for k, path in enumerate(paths):
@@ -118,6 +132,7 @@ class Comparison:
             while waiting:
                 done = self._run_some(runtime, {k: paths[k] for k in waiting}, gates)
                 verdicts.update(done)
+                self._done += len(done)
                 waiting = [k for k in waiting if k not in done]
         return tuple(verdicts[k] for k in range(len(paths)))
 
@@ -134,7 +149,8 @@ class Comparison:
             elif "error" in event:
                 verdicts[k] = _error(paths[k], error_from_json(event["error"]))
             share = 1.0 if k in verdicts else float(event.get("fraction", 0.0))
-            self._on_progress(runtime, (list(paths).index(k) + share) / len(paths))
+            through = (self._done + list(paths).index(k) + share) / self._all
+            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * min(1.0, through))
 
         request = {
             "signature": self.signature.to_json(), "plan": self.reference.plan.to_json(),
@@ -142,7 +158,7 @@ class Comparison:
             "candidates": [{"key": str(k), "path": str(path.resolve())} for k, path in paths.items()],
         }  # fmt: skip
         try:
-            self._step("run_candidates", request, on_event)
+            self._step("candidates:run_candidates", request, on_event)
         except EdgeportError as error:
             if at_work in verdicts:  # it died between two: blame the next, so that the rest comes to an end
                 at_work = next((k for k in paths if k not in verdicts), at_work)
@@ -155,7 +171,7 @@ class Comparison:
         if result["problems"]:
             return Verdict(path, DISAGREE, "; ".join(result["problems"]), (), notes)
         folder = self._work / key
-        candidate = Candidate(folder, dict(result["kinds"]))
+        candidate = Candidate(folder, dict(result["kinds"]), _precision(path, self._options))
         rows = tuple(
             judge_output(self.reference, self._yardsticks, candidate, i, gate)
             for i in range(len(self.reference.output_names))
@@ -167,7 +183,10 @@ class Comparison:
             given = ", ".join(f"{key}={value:g}" for key, value in self._options.tolerances.items())
             notes = (*notes, f"the gates were overridden: {given}")
         special = {kind: [self._special.get(kind, ""), found] for kind, found in result.get("special", {}).items()}
-        return Verdict(path, status, reason, rows, notes, special=special)
+        accepted = {name: list(shape) for name, shape in result.get("accepted", {}).items()}
+        notes = (*notes, *(f"{name}: it takes the shape {tuple(shape)}, which it should refuse"
+                           for name, shape in accepted.items()))  # fmt: skip
+        return Verdict(path, status, reason, rows, notes, special=special, accepted=accepted)
 
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names
@@ -182,6 +201,8 @@ class Comparison:
             ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
             verdicts=verdicts, golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),
+            suites={"given" if self._options.inputs else "drawn": plan.samples,
+                    **(suites(plan.saturating) if plan.beside else {})},
             oracle_samples=plan.oracle, notes=tuple(document["notes"]), unexercised=tuple(document["unexercised"]),
         )  # fmt: skip
 

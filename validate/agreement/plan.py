@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from validate.inputs import LEAST_SATURATING, STRUCTURED
+
 _BATCH_BYTES = 64 << 20
 _ORACLE_BYTES = 256 << 20
 _ORACLE_WORK = 1 << 28
 """Weights times samples that the oracle may run beyond its first 16 samples: 500 digits through 100 000 weights."""
 
 SIZES = (1, 2, 3, 7)
-"""The sizes of the small batches, one after the other: powers of two alone would hide a wrong reshape."""
+"""The sizes of the small batches, one after the other: powers of two alone would hide a wrong reshape. With the default
+of 16 samples and as many structured ones, the large batch has 32."""
 
 _LARGEST_BATCH = 32
 ORACLE_SAMPLES = 16
@@ -28,12 +31,30 @@ class Plan:
             samples leak into each other is found; 0 where the model insists on a larger batch.
         batch: the larger batch.
         oracle: the first of them, run by the oracle too.
+        structured: samples that follow them, built by rule (`validate.inputs.structured`); the oracle runs all of them.
+        saturating: samples that follow those, beyond the inputs' range; the oracle runs these too.
     """
 
     samples: int
     singles: int
     batch: int
     oracle: int
+    structured: int = 0
+    saturating: int = 0
+
+    @property
+    def rounded(self) -> int:
+        """How many samples each reduced precision is emulated on, see `rounding`."""
+        whole = self.batch if self.singles == 0 else 1  # a model with a batch size of its own takes whole batches
+        return min(self.samples, -(-ORACLE_SAMPLES // whole) * whole)
+
+    @property
+    def total(self) -> int:
+        return self.samples + self.beside
+
+    @property
+    def beside(self) -> int:
+        return self.structured + self.saturating
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)
@@ -47,12 +68,16 @@ def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) 
     """Plans by the bytes of one sample's inputs and outputs, the weights, and the batch the reference insists on.
 
     >>> make_plan(500, 1000, 100_000, None)
-    Plan(samples=500, singles=13, batch=32, oracle=500)
+    Plan(samples=500, singles=13, batch=32, oracle=500, structured=12, saturating=4)
     >>> make_plan(16, 50 << 20, 20_000, None)
-    Plan(samples=16, singles=1, batch=2, oracle=2)
+    Plan(samples=16, singles=1, batch=2, oracle=2, structured=0, saturating=0)
     """
     row_bytes = max(1, row_bytes)
-    batch = min(samples, _clamp(_BATCH_BYTES // row_bytes, 2, _LARGEST_BATCH))
+    fits = row_bytes * (STRUCTURED + LEAST_SATURATING) <= _ORACLE_BYTES
+    structured, saturating = (STRUCTURED, LEAST_SATURATING) if fits else (0, 0)
+    if fixed is not None and fits:
+        saturating += -(structured + saturating) % fixed
+    batch = min(samples + structured + saturating, _clamp(_BATCH_BYTES // row_bytes, 2, _LARGEST_BATCH))
     singles = min(samples, _clamp(_BATCH_BYTES // row_bytes, 1, sum(SIZES)))
     oracle = min(samples, _clamp(_ORACLE_BYTES // (2 * row_bytes), 2, ORACLE_SAMPLES))
     if samples * parameters <= _ORACLE_WORK and 2 * row_bytes * samples <= _ORACLE_BYTES:
@@ -60,7 +85,7 @@ def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) 
     if fixed is not None and fixed > 1:
         batch, singles = fixed, 0
         oracle = min(samples, -(-oracle // fixed) * fixed)
-    return Plan(samples, singles, batch, oracle)
+    return Plan(samples, singles, batch, oracle, structured, saturating)
 
 
 def small_batches(count: int) -> list[int]:

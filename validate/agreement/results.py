@@ -62,6 +62,8 @@ class OutputRow:
         sqnr_db: the moving part of the reference's signal over the error's; infinite (null in JSON) where there is no
             error, or nothing moves.
         noise_ratio: greatest error against the float64 oracle over float32 Keras' own; None without an oracle.
+        noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`.
+        rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
         top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
         accuracy: share of samples of the labelled class; None without labels.
         nonfinite: elements that are finite in the reference and not here.
@@ -92,6 +94,8 @@ class OutputRow:
     labels_agreement: float | None = None
     agreement_low: float | None = None
     scores: Mapping[str, Mapping[str, float]] | None = None
+    noise_ratios: Mapping[str, float] = field(default_factory=dict)
+    rounding_ratio: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {key: _finite(value) for key, value in vars(self).items()}
@@ -102,6 +106,7 @@ class Verdict:
     """The judgement on one artifact: `agree`, `disagree`, `inconclusive` or `error`, and why in one sentence.
 
     Attributes:
+        accepted: by input, a shape that the file takes though it states another; empty where it refuses them all.
         special: by `nan`, `inf`, `-inf` and `denormal`, what the outputs become in the reference and here: `finite`,
             `inf`, `nan` or `error`. Told, not gated.
         error: the document of what befell it when the status is `error`: code, message, next, file and step.
@@ -114,6 +119,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
     special: Mapping[str, list[str]] = field(default_factory=dict)
+    accepted: Mapping[str, list[int]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -122,6 +128,7 @@ class Verdict:
             "reason": self.reason,
             "outputs": [row.to_json() for row in self.outputs],
             "notes": list(self.notes),
+            "accepted_shapes": {name: list(shape) for name, shape in self.accepted.items()},
             "special_values": {kind: list(pair) for kind, pair in self.special.items()},
             **({"error": dict(self.error)} if self.error else {}),
         }
@@ -142,6 +149,7 @@ class Agreement:
     Attributes:
         signature: the reference's.
         ranges: by input name, what the values were drawn from.
+        suites: by kind, how many inputs: `drawn` or `given`, and those that stand beside them (`validate.inputs`).
         reference_accuracy: share of samples that the reference puts in the labelled class; None without labels.
         reference_scores: by output name, as in `OutputRow.scores`.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
@@ -160,6 +168,7 @@ class Agreement:
     notes: tuple[str, ...] = ()
     unexercised: tuple[str, ...] = ()
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
+    suites: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -167,6 +176,7 @@ class Agreement:
             "seed": self.seed,
             "samples": self.samples,
             "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
+            "suites": dict(self.suites),
             "oracle_samples": self.oracle_samples,
             "reference_accuracy": self.reference_accuracy,
             "reference_scores": dict(self.reference_scores),

@@ -1,8 +1,9 @@
-"""The worker's side of a comparison: run the reference, the oracle and the candidates, write what they give.
+"""The worker's side of a comparison: run the reference, the oracle and the reduced precisions, write what they give.
 
-The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>` and
-`<candidate>/{out,logits,out1,logits1}.<k>`, all `.npy`, k being the place in the reference's signature; a `1` stands
-for the small batches.
+The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>`,
+`rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1}.<k>`, all `.npy`, k being the
+place in the reference's signature; a `1` stands for the small batches. Rows come in the order of the plan: its samples
+(of the oracle: the first of them), then the structured ones, then the saturating ones.
 """
 
 from __future__ import annotations
@@ -16,55 +17,97 @@ import numpy as np
 
 from converters.checkpoints.opening import Opening
 from converters.errors import EdgeportError, StepError
+from converters.formats import Precision
 from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate import inputs as inputs_of
-from validate.agreement.arrays import Writer, read
+from validate.agreement.arrays import Writer
+from validate.agreement.batches import Run, read_inputs, run_batches
 from validate.agreement.cache import cache_key, recall, remember
-from validate.agreement.plan import Plan, make_plan, small_batches
+from validate.agreement.plan import Plan, make_plan
 from validate.agreement.special import special_values
-from validate.agreement.structure import compare_structure
 from validate.agreement.taps import Tapped, open_tapped
-from validate.agreement.taps.quantized import in_floats
-from validate.runtimes import Arrays, RuntimeOptions, fixed_batch
-
-Run = Callable[[Mapping[str, Any]], tuple[Arrays, Arrays]]
+from validate.runtimes import Array, Arrays, RuntimeOptions, fixed_batch
 
 _UNKNOWN_SIZES = (inputs_of.UNKNOWN_SIZE, 64, 128, 16, 8)
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
-    """Loads the reference, makes or reads the inputs, runs it and its oracle.
+    """Loads the reference, makes or reads the inputs, runs it, its oracle and its reduced precisions.
 
     Returns:
-        `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels` and `notes`.
+        `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`, `unexercised`
+        and `special`.
     """
     work, path = Path(request["work"]), Path(request["path"])
     options = RuntimeOptions(threads=request["threads"], opening=Opening.from_json(request["opening"]))
     tapped = open_tapped(path, options, work / "taps" / "reference")
     signature = tapped.runtime.signature
     given = inputs_that_run(request, tapped, signature)
-    inputs = given.arrays
-    with Writer(work / "inputs", "in", signature.input_names, given.samples) as writer:
-        writer.append(inputs, given.samples)
     if given.labels is not None:
         np.save(work / "labels.npy", given.labels, allow_pickle=False)
-    plan = _plan(tapped, inputs, given.samples, signature)
+    plan = _plan(tapped, given, signature)
+    _write_inputs(work, given, signature, plan, request["seed"])
+    inputs = read_inputs(work, signature)
     notes = [*given.notes, *tapped.runtime.notes]
-    run_batches(tapped.run, inputs, plan, signature, work / "reference", lambda f: channel.event(fraction=0.5 * f))
-    reason = _cached_oracle(request, inputs, plan, work / "oracle", lambda folder: _run_oracle(
-        tapped, inputs, plan, folder, lambda f: channel.event(fraction=0.5 + 0.5 * f)
+    run_batches(tapped.run, inputs, plan, signature, work / "reference", lambda f: channel.event(fraction=0.4 * f))
+    few = {name: _rows(array, plan) for name, array in inputs.items()}
+    reason = _cached_oracle(request, few, work / "oracle", lambda folder: _run_oracle(
+        tapped, few, plan, folder, lambda f: channel.event(fraction=0.4 + 0.4 * f)
     ))  # fmt: skip
     if reason is not None:
-        plan = Plan(plan.samples, plan.singles, plan.batch, 0)
+        plan = replace(plan, oracle=0)
         notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
     unexercised = _unexercised(tapped)  # before special values pass through the same watches
+    special = special_values(tapped.run, _first(inputs, signature))
+    notes += _run_rounded(request, tapped, inputs, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
     return {
         "signature": signature.to_json(), "plan": plan.to_json(), "kinds": tapped.kinds,
         "ranges": {name: limits.to_json() for name, limits in given.ranges.items()}, "notes": notes,
-        "has_labels": given.labels is not None, "unexercised": unexercised,
-        "special": special_values(tapped.run, _first(inputs, signature)),
+        "has_labels": given.labels is not None, "unexercised": unexercised, "special": special,
     }  # fmt: skip
+
+
+def _write_inputs(work: Path, given: inputs_of.Inputs, signature: Signature, plan: Plan, seed: int) -> None:
+    """The given or drawn samples, then those that stand beside them: what a comparison runs is on disk."""
+    with Writer(work / "inputs", "in", signature.input_names, plan.total) as writer:
+        writer.append(given.arrays, given.samples)
+        if plan.beside:
+            writer.append(inputs_of.beside(given.arrays, given.ranges, seed, plan.saturating), plan.beside)
+
+
+def _rows(array: Array, plan: Plan) -> Array:
+    """What the oracle runs of the inputs: the first samples and those beside them."""
+    if plan.oracle == plan.samples:
+        return array
+    return np.concatenate([array[: plan.oracle], array[plan.samples :]])
+
+
+def _run_rounded(
+    request: Message, tapped: Any, inputs: Mapping[str, Any], plan: Plan, on_progress: Callable[[float], None]
+) -> list[str]:
+    """Writes what each reduced precision asked for must cost; a note for each that cannot be emulated."""
+    precisions, model = [Precision(p) for p in request.get("precisions", ())], _model(tapped)
+    if model is None or not precisions:
+        return []
+    from converters.checkpoints.loading import loaded_model
+    from validate.agreement.rounding import DRAWS, run_rounded
+    from validate.agreement.taps.function import TappedFunction
+
+    signature, few = tapped.runtime.signature, Plan(plan.rounded, 0, plan.batch, plan.rounded)
+    written = 0
+
+    def write(name: str, run: Run) -> None:
+        nonlocal written
+        run_batches(run, inputs, few, signature, Path(request["work"]) / "rounded" / name, lambda _share: None)
+        written += 1
+        on_progress(written / (len(precisions) * len(DRAWS)))
+
+    reasons = run_rounded(model, lambda: TappedFunction(loaded_model(model).function, signature), precisions, write)
+    return [
+        f"What {name} rounds cannot be emulated here ({why}): it is judged by decibels."
+        for name, why in reasons.items()
+    ]
 
 
 def _unexercised(tapped: Tapped) -> list[str]:
@@ -113,24 +156,24 @@ def _model(tapped: Any) -> Any:
     return getattr(getattr(tapped, "loaded", None), "model", None)
 
 
-def _plan(tapped: Tapped, inputs: Arrays, samples: int, signature: Signature) -> Plan:
+def _plan(tapped: Tapped, given: inputs_of.Inputs, signature: Signature) -> Plan:
     fixed = fixed_batch(signature)
-    few = _first(inputs, signature)
+    few = _first(given.arrays, signature)
     outputs, logits = tapped.run(few)
     arrays = [*few.values(), *outputs.values(), *logits.values()]
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
     model = _model(tapped)
-    return make_plan(samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+    return make_plan(given.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
 
 
 def _cached_oracle(
-    request: Message, inputs: Arrays, plan: Plan, folder: Path, run: Callable[[Path], str | None]
-) -> str | None:
+    request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]
+) -> str | None:  # fmt: skip
     """The oracle's outputs, from the cache where the same checkpoint ran on the same inputs before."""
     cache = request.get("cache")
     if cache is None:
         return run(folder)
-    key = cache_key(Path(request["path"]), inputs, plan.oracle)
+    key = cache_key(Path(request["path"]), inputs)
     if recall(Path(cache), key, folder):
         return None
     reason = run(folder)
@@ -171,76 +214,7 @@ def _run_oracle(
         outputs, logits = exact.run({names[key]: value for key, value in arrays.items()})
         return {renamed[k]: v for k, v in outputs.items()}, {renamed[k]: v for k, v in logits.items()}
 
-    few = Plan(plan.oracle, 0, min(plan.batch, 8) if plan.singles else plan.batch, plan.oracle)
+    count = plan.oracle + plan.beside
+    few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count)
     run_batches(run, inputs, few, mine, folder, on_progress)
     return None
-
-
-def run_batches(
-    run: Run, inputs: Mapping[str, Any], plan: Plan, signature: Signature, folder: Path,
-    on_progress: Callable[[float], None],
-) -> None:  # fmt: skip
-    """Runs the plan's batches, then its small ones in reverse order, and writes outputs and logits in order."""
-    names, total, done = signature.output_names, plan.samples + plan.singles, 0
-    large = [plan.batch] * -(-plan.samples // plan.batch)
-    for suffix, count, sizes in (("", plan.samples, large), ("1", plan.singles, small_batches(plan.singles))):
-        with (
-            Writer(folder, f"out{suffix}", names, count) as outputs,
-            Writer(folder, f"logits{suffix}", names, count) as logits,
-        ):
-            start, turn = 0, -1 if suffix else 1
-            for size in sizes:
-                rows = min(size, count - start)
-                part = {k: np.ascontiguousarray(v[start : start + rows][::turn]) for k, v in inputs.items()}
-                values, taps = run(part)
-                outputs.append({k: v[::turn] if v.ndim else v for k, v in values.items()}, rows)
-                logits.append({k: v[::turn] for k, v in taps.items()}, rows)
-                start += rows
-                done += rows
-                on_progress(done / total)
-
-
-def run_candidates(request: Message, channel: Channel) -> Message:
-    """Runs candidates of one runtime, one after the other; events tell which is at work and what each gave.
-
-    Events: `{candidate, fraction}` while one runs, `{candidate, result}` or `{candidate, error}` when it is done.
-    """
-    reference = Signature.from_json(request["signature"])
-    work = Path(request["work"])
-    inputs = {name: read(work / "inputs", "in", k) for k, name in enumerate(reference.input_names)}
-    for entry in request["candidates"]:
-        key = entry["key"]
-        channel.event(candidate=key, fraction=0.0)
-        try:
-            result = _run_candidate(entry, request, reference, inputs, channel)
-        except EdgeportError as error:
-            channel.event(candidate=key, error=error.to_json())
-        else:
-            channel.event(candidate=key, result=result)
-    return {}
-
-
-def _run_candidate(
-    entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
-) -> Message:
-    work, options = Path(request["work"]), RuntimeOptions(threads=request["threads"])
-    tapped = in_floats(open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"]), reference)
-    signature = tapped.runtime.signature
-    problems, notes = compare_structure(
-        reference, signature, ordered=tapped.runtime.ordered, fixed_batch=request["fixed_batch"]
-    )
-    notes = [*notes, *tapped.runtime.notes]
-    result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "ran": False}
-    if problems:
-        return result
-    plan = Plan.from_json(request["plan"])
-    fixed = fixed_batch(signature)
-    if fixed is not None and fixed > 1:
-        plan = Plan(plan.samples, 0, -(-plan.batch // fixed) * fixed, plan.oracle)
-
-    def report(fraction: float) -> None:
-        channel.event(candidate=entry["key"], fraction=fraction)
-
-    run_batches(tapped.run, inputs, plan, reference, work / entry["key"], report)
-    few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
-    return {**result, "ran": True, "special": special_values(tapped.run, few)}

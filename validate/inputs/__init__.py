@@ -4,5 +4,9 @@ from converters.checkpoints.ranges import Range
 from converters.given import UNKNOWN_SIZE
 from validate.inputs.drawn import InputOptions, Inputs, generate
 from validate.inputs.given import LABELS, read
+from validate.inputs.structured import LEAST_SATURATING, STRUCTURED, beside, saturated, suites
 
-__all__ = ["LABELS", "UNKNOWN_SIZE", "InputOptions", "Inputs", "Range", "generate", "read"]
+__all__ = [
+    "LABELS", "LEAST_SATURATING", "STRUCTURED", "UNKNOWN_SIZE", "InputOptions", "Inputs", "Range", "beside", "generate",
+    "read", "saturated", "suites",
+]  # fmt: skip

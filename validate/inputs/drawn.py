@@ -88,7 +88,7 @@ def generate(signature: Signature, options: InputOptions = InputOptions()) -> In
 
 
 def _draw(spec: TensorSpec, shape: tuple[int, ...], options: InputOptions) -> tuple[Array, Range]:
-    rng = _stream(options.seed, spec.name)
+    rng = stream(options.seed, spec.name)
     if spec.dtype == "bool":
         return rng.random(shape) < 0.5, Range(0, 1, "Bernoulli(0.5)")
     if spec.dtype in {"str", "string"}:
@@ -130,6 +130,7 @@ def _integer_range(spec: TensorSpec, dtype: np.dtype[Any], options: InputOptions
     return Range(0, _DEFAULT_INTEGERS - 1, "default for integers: no vocabulary was found")
 
 
-def _stream(seed: int, name: str) -> np.random.Generator:
+def stream(seed: int, name: str) -> np.random.Generator:
+    """The generator of one input's values."""
     words = np.frombuffer(hashlib.sha256(name.encode()).digest(), dtype="<u4")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words.tolist()])))

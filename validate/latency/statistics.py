@@ -26,6 +26,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000
 _MAX_CLUSTERS = 40
 MIN_CLUSTERS = 5
+_CLUSTER_SAMPLES = 8
+_BEYOND = 10
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,13 @@ class Interval:
 
 
 def enough_samples(n: int, p: float) -> bool:
-    """Whether n samples have a two-sided 95 % interval for the p-quantile at all.
+    """Whether n samples have a two-sided 95 % interval for the p-quantile that can be believed.
 
-    Both ends need their 2.5 %: even the largest of n samples lies below the quantile with probability p^n, the smallest
-    above it with (1-p)^n. That takes 6 samples for p50, 36 for p90 and 368 for p99.
+    For independent ones 6, 36 and 368 would do (p50, p90, p99): both ends need their 2.5 %. How far the samples
+    resemble each other is told by those beyond the quantile, and from fewer than ten nothing can be told of that: at
+    rho 0.7 the p99 of 400 samples would be covered in 93 % and at rho 0.9 in 74 %, that of 1000 in 97 and 95 %.
     """
-    return n > 0 and max(p, 1 - p) ** n <= (1 - CONFIDENCE) / 2
+    return n * min(p, 1 - p) >= _BEYOND - 1e-9
 
 
 def percentile(samples: Samples, p: float, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
@@ -73,7 +76,7 @@ def percentile(samples: Samples, p: float, *, seed: int = 0, resamples: int = RE
     order = np.argsort(samples[:, 1], kind="stable")
     ordered = samples[order, 1].astype(np.float64)
     value = float(ordered[_rank(p, len(ordered))])
-    clusters = clusters_of(samples[:, 0])
+    clusters = clusters_of(samples[:, 0], _CLUSTER_SAMPLES)
     count = int(clusters.max()) + 1
     if not enough_samples(len(ordered), p) or count < MIN_CLUSTERS:
         return Interval(value)
@@ -100,15 +103,17 @@ def _rank(p: float, n: int) -> int:
     return min(n - 1, max(0, math.ceil(p * n - 1e-9) - 1))
 
 
-def clusters_of(rounds: Any) -> Any:
+def clusters_of(rounds: Any, least: int = 1) -> Any:
     """The cluster of each sample: its round, or several neighbouring ones so that there are at most 40.
 
-    Merging neighbours costs nothing where rounds are independent and widens the interval where they are not.
+    Merging neighbours costs nothing where rounds are independent and widens the interval where they are not. A cluster
+    that is shorter than samples resemble each other hides that they do: `least` is how many it must have on average.
     """
     _, index = np.unique(rounds, return_inverse=True)
     count = int(index.max()) + 1
     merged = math.ceil(count / min(_MAX_CLUSTERS, max(MIN_CLUSTERS * 2, count // 6)))
-    full = count // merged  # the last, incomplete group joins its neighbour
+    merged = max(merged, math.ceil(least * count / len(index)))
+    full = max(1, count // merged)  # the last, incomplete group joins its neighbour
     return np.minimum(index // merged, full - 1)
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from converters.errors import RefusedError, UsageError
 from converters.formats import Format, Precision, format_of, precision_in_name
-from converters.isolation import Limits, Message, run_step
-from validate.agreement.arrays import read
+from converters.isolation import Message, run_step
+from validate.agreement.arrays import path_of, read
 from validate.agreement.gates import GATES
 from validate.agreement.metrics import difference
 from validate.localize.align import File, match_by_value
 from validate.localize.blame import Member, broken_member
 from validate.localize.reading import Layers, Reading, in_layout
+from validate.localize.results import LayerRow, Localization, LocalizeOptions
 from validate.runtimes import runtime_name
 from validate.runtimes.base import Array
 
@@ -31,68 +31,6 @@ OnProgress = Callable[[str, float], None]
 _LIMIT = GATES[Precision.FLOAT32].noise_ratio or 4.0
 _MATCH = {Precision.FLOAT32: 1e-3, Precision.FLOAT16: 0.05}
 """How close, relative and rms, a tensor of the healthy twin lies to the layer that it holds; 0.3 where quantized."""
-
-
-@dataclass(frozen=True)
-class LocalizeOptions:
-    """As in `CompareOptions`; `samples` is an upper bound, less are taken of a model with big layers."""
-
-    inputs: Path | None = None
-    samples: int = 16
-    seed: int = 0
-    input_range: tuple[float, float] | None = None
-    limits: Limits = field(default_factory=Limits)
-    log: Path | None = None
-    precision: Precision | None = None
-    threads: int = 2
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer, in the order of execution.
-
-    Attributes:
-        noise_ratio: greatest error against the oracle over float32 Keras' own in this layer; None where the candidate
-            holds no such value, because it is fused into the next.
-        sqnr_db: the layer's signal over the error; infinite (null in JSON) where there is none.
-        limit: what a healthy file of this kind may show here.
-    """
-
-    name: str
-    kind: str
-    noise_ratio: float | None
-    sqnr_db: float | None
-    limit: float | None
-    diverges: bool
-
-    def to_json(self) -> dict[str, Any]:
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(self).items()}
-        return {**finite, "observed": self.noise_ratio is not None}
-
-
-@dataclass(frozen=True)
-class Localization:
-    """The outcome.
-
-    Attributes:
-        first_divergent_layer: None where no layer parts.
-        suspects: further layers that explain the same fault, where the file fuses them into one.
-    """
-
-    reference: Path
-    candidate: Path
-    first_divergent_layer: str | None
-    suspects: tuple[str, ...]
-    layers: tuple[LayerRow, ...]
-    samples: int
-    notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "reference": str(self.reference), "candidate": str(self.candidate),
-            "first_divergent_layer": self.first_divergent_layer, "suspects": list(self.suspects),
-            "samples": self.samples, "layers": [row.to_json() for row in self.layers], "notes": list(self.notes),
-        }  # fmt: skip
 
 
 def localize(
@@ -125,10 +63,36 @@ def localize_each(
             f"{reference} is no Keras checkpoint: only that has layers to name.",
             next_step="Give the .keras or .h5 file that the candidate was made from.", file=reference,
         )  # fmt: skip
+    twins: dict[tuple[Format, Precision], Path] = {}
+    found = _pass(reference, candidates, _Kept(make, twins), options, on_progress)
+    silent = [result.candidate for result in found if result.first_divergent_layer is None]
+    if not silent or options.inputs is not None:
+        return found
+    beyond = _pass(reference, silent, _Kept(make, twins), replace(options, saturating=True), on_progress)
+    louder = {result.candidate: result for result in beyond if result.first_divergent_layer is not None}
+    return tuple(louder.get(result.candidate, result) for result in found)
+
+
+def _pass(
+    reference: Path, candidates: Sequence[Path], make: Make, options: LocalizeOptions, on_progress: OnProgress
+) -> tuple[Localization, ...]:  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="edgeport-localize-") as folder:
         run = _Run(Path(folder), options, on_progress)
         run.start(reference, make)
         return tuple(run.locate(candidate) for candidate in candidates)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Makes each twin once for both passes."""
+
+    make: Make
+    twins: dict[tuple[Format, Precision], Path]
+
+    def __call__(self, reference: Path, form: Format, precision: Precision) -> Path:
+        if (form, precision) not in self.twins:
+            self.twins[form, precision] = self.make(reference, form, precision)
+        return self.twins[form, precision]
 
 
 class _Run:
@@ -154,7 +118,7 @@ class _Run:
         document = self._step("reference:run_reference", {
             "path": str(reference.resolve()), "samples": options.samples, "seed": options.seed,
             "inputs": str(options.inputs.resolve()) if options.inputs else None,
-            "input_range": list(options.input_range) if options.input_range else None,
+            "input_range": list(options.input_range) if options.input_range else None, "beyond": options.saturating,
         })  # fmt: skip
         self.samples, self.notes = int(document["samples"]), tuple(document["notes"])
         self.input_names = [spec["name"] for spec in document["signature"]["inputs"]]
@@ -169,9 +133,29 @@ class _Run:
         self.on_progress("comparing layers", 0.9)
         rows = tuple(self._row(name, values.get(name), limits.get(name, _LIMIT)) for name in self.layers.names)
         suspects = self._blame(rows, values, limits)
+        if suspects:
+            self.on_progress("telling local from accumulated error", 0.95)
+            rows = self._with_local(rows, values)
         return Localization(
-            self.reference, candidate, suspects[0] if suspects else None, suspects[1:], rows, self.samples, self.notes
-        )
+            self.reference, candidate, suspects[0] if suspects else None, suspects[1:], rows, self.samples, self.notes,
+            self.options.saturating,
+        )  # fmt: skip
+
+    def _with_local(self, rows: tuple[LayerRow, ...], values: Mapping[str, Array]) -> tuple[LayerRow, ...]:
+        """What each layer that parts adds itself."""
+        shapes = {name for name, value in values.items() if value.shape == self.layers.truths[name].shape}
+        wanted = {row.name: self.layers.feeds(row.name, shapes) for row in rows if row.diverges and row.name in shapes}
+        wanted = {name: before for name, before in wanted.items() if before}
+        held = {name for entry in wanted.items() for name in (entry[0], *entry[1])}
+        for k, name in enumerate(self.layers.names):
+            if name in held:
+                np.save(path_of(self.work, "held", k), values[name])
+        request = {"path": str(self.reference.resolve()), "layers": wanted}
+        errors = self._step("reference:measure_local", request)["errors"]
+        for path in self.work.glob("held.*.npy"):
+            path.unlink()
+        ratios = {name: self.layers.ratio(name, float(error)) for name, error in errors.items()}
+        return tuple(replace(row, local_ratio=ratios.get(row.name)) for row in rows)
 
     def _of_checkpoint(self, candidate: Path) -> dict[str, Array]:
         self.on_progress("running the candidate", 0.5)

@@ -42,6 +42,22 @@ class Layers:
     def noise_ratio(self, name: str, value: Array) -> float:
         return self.ratio(name, difference(value, self.truths[name]).max_abs)
 
+    def feeds(self, name: str, observed: set[str]) -> list[str]:
+        """The nearest layers before this one whose values the file holds; none where the model's input comes nearer."""
+        found: dict[str, None] = {}
+        queue, seen = [name], {name}
+        while queue:
+            before = self.before[queue.pop()]
+            if not before:
+                return []
+            for earlier in before:
+                if earlier in observed:
+                    found[earlier] = None
+                elif earlier not in seen:
+                    seen.add(earlier)
+                    queue.append(earlier)
+        return list(found)
+
     def fused_into(self, name: str, observed: set[str]) -> list[str]:
         """The layer and those before it whose values the file does not hold, in order."""
         group, queue = {name}, [name]

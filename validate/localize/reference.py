@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from converters.checkpoints.loading import Loaded, loaded_model
 from converters.isolation import Channel, Message
-from validate.agreement.arrays import path_of
+from validate.agreement.arrays import path_of, read
 from validate.agreement.oracle import NoOracleError, float64_clone, float64_default
 from validate.agreement.recording import Record, predecessors, recording
 from validate.agreement.workers import inputs_that_run
+from validate.inputs import STRUCTURED, beside
 from validate.runtimes import Arrays, RuntimeOptions
 from validate.runtimes.base import failed
 from validate.runtimes.keras import KerasRuntime
@@ -36,7 +38,17 @@ class RecordedModel:
         with recording() as records:
             traced = tf.compat.v1.wrap_function(lambda *tensors: list(loaded.function(list(tensors))), specs)
         self.records: list[Record] = records
+        self._traced = traced
         self._function = traced.prune(list(traced.inputs[: len(specs)]), [record.tensor for record in records])
+
+    def between(self, before: Sequence[str], name: str, values: Sequence[Any]) -> Any:
+        """A layer's output where the layers before it give these values."""
+        import tensorflow as tf
+
+        tensors = {record.name: record.tensor for record in self.records}
+        alone = self._traced.prune([tensors[other] for other in before], [tensors[name]])
+        feeds = (tf.constant(value, tensors[other].dtype) for value, other in zip(values, before, strict=True))
+        return alone(*feeds)[0].numpy()
 
     def run(self, inputs: Sequence[Any]) -> Arrays:
         """Every record's value by name, for inputs in signature order."""
@@ -58,6 +70,9 @@ def run_reference(request: Message, channel: Channel) -> Message:
     runtime = KerasRuntime(path, RuntimeOptions(threads=request["threads"]))
     plain = RecordedModel(runtime.loaded)
     given = inputs_that_run(request, runtime, runtime.signature)
+    if request["beyond"]:
+        wider = beside(given.arrays, given.ranges, request["seed"], given.samples)
+        given = replace(given, arrays={name: array[STRUCTURED:] for name, array in wider.items()})
     arrays = [given.arrays[name] for name in runtime.signature.input_names]
     try:
         one = plain.run([array[:1] for array in arrays])
@@ -113,3 +128,39 @@ def run_checkpoint(request: Message, _channel: Channel) -> Message:
     _write(work, request["stem"], recorded.run(arrays))
     return {"layers": [record.name for record in recorded.records]}
 
+
+def measure_local(request: Message, _channel: Channel) -> Message:
+    """What each layer itself adds: the float64 layer fed what the candidate held before it, against what that held
+    after it.
+
+    Reads `held.<k>.npy` for the k-th layer of the checkpoint, where the candidate holds one.
+
+    Returns:
+        `errors`: by layer asked for, the greatest difference; a layer that cannot be fed alone is not there.
+    """
+    work, path = Path(request["work"]), Path(request["path"])
+    runtime = KerasRuntime(path, RuntimeOptions(threads=request["threads"]))
+    try:
+        with float64_default():
+            exact = RecordedModel(loaded_model(float64_clone(runtime.loaded.model)))
+    except (NoOracleError, TypeError, ValueError, RuntimeError):
+        return {"errors": {}}
+    places = {record.name: k for k, record in enumerate(exact.records)}
+    errors = {}
+    for name, before in request["layers"].items():
+        held = {other: read(work, "held", places[other]) for other in (name, *before)}
+        if any(value is None for value in held.values()):
+            continue
+        try:
+            value = exact.between(before, name, [held[other] for other in before])
+        except (ValueError, tf_errors()):  # another way leads around what is fed: an input, or a state
+            continue
+        errors[name] = float(np.abs(value - held[name]).max(initial=0.0))
+    return {"errors": errors}
+
+
+def tf_errors() -> type[Exception]:
+    import tensorflow as tf
+
+    found: type[Exception] = tf.errors.OpError
+    return found

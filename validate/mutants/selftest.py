@@ -14,8 +14,8 @@ from converters.formats import Precision
 from converters.isolation import Message, run_step
 from validate.agreement.compare import Comparison
 from validate.agreement.gates import Gate, gate_for
-from validate.agreement.judge import Yardstick
 from validate.agreement.results import DISAGREE, ERROR, CompareOptions, Verdict
+from validate.agreement.yardstick import Yardstick
 from validate.inputs import Range
 from validate.runtimes import runtime_name
 
@@ -135,7 +135,7 @@ class _Run:
     layers: dict[str, str | None] = field(default_factory=dict)
 
     def through(self, make: str, formats: tuple[str, ...]) -> SelfTest:
-        self.comparison = Comparison(self.work, self.options, lambda stage, share: self.on_progress(stage, share / 5))
+        self.comparison = Comparison(self.work, self.options, self._reference_progress)
         self.gate: Gate = gate_for(Precision.FLOAT32, self.options.tolerances)
         document = self.comparison.run_reference(self.reference)
         self._step("break_model", {
@@ -147,6 +147,11 @@ class _Run:
             tuple(document["notes"]), tuple(document["unexercised"]),
             tuple(Range.from_json(limits) for limits in document["ranges"].values()),
         )  # fmt: skip
+
+    def _reference_progress(self, stage: str, share: float) -> None:
+        """Of the comparison that goes on inside, only the reference's run counts: the faults are counted here."""
+        if stage == "reference":
+            self.on_progress(stage, share / 5)
 
     def _step(self, function: str, more: Message) -> Message:
         request = {

@@ -13,10 +13,10 @@ from converters.errors import EdgeportError
 from converters.isolation import Channel, Message, resolve
 from converters.signature import Signature
 from validate.agreement.arrays import read
+from validate.agreement.batches import run_batches
 from validate.agreement.oracle import float64_clone, float64_default
 from validate.agreement.plan import Plan
 from validate.agreement.taps.function import TappedFunction
-from validate.agreement.workers import run_batches
 from validate.mutants.catalogue import Survey, broken
 from validate.mutants.faults import MUTATIONS
 from validate.runtimes import Arrays, RuntimeOptions
@@ -108,5 +108,3 @@ class _Job:
             return {"path": str(make(self.model, fmt, "float32", folder))}
         except EdgeportError as error:
             return {"error": error.to_json()}
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 
 from converters.checkpoints.opening import Opening
-from converters.errors import RefusedError, StepError, UsageError
+from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
+
+_NO_MEMORY = re.compile(r"[Ff]ailed to allocate|bad_alloc|[Oo]ut of memory|RESOURCE_EXHAUSTED|OOM when")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
@@ -120,8 +123,13 @@ def damaged(path: Path, what: str, cause: BaseException) -> NoReturn:
 
 
 def failed(path: Path, cause: BaseException) -> NoReturn:
-    """Raises the StepError for a file that opens and does not run."""
+    """Raises the StepError for a file that opens and does not run, or ResourceError where memory did not suffice."""
     text = " ".join(str(cause).split())[:300] or type(cause).__name__
+    if isinstance(cause, MemoryError) or _NO_MEMORY.search(text):
+        raise ResourceError(
+            f"{path.name} needs more memory than there is: {text}",
+            next_step="Use a smaller batch or input, or a machine with more memory.", file=path,
+        ) from cause  # fmt: skip
     raise StepError(
         f"{path.name} failed while running: {text}",
         next_step="Check the inputs' shapes against the file's signature (edgeport inspect), or make the file again.",

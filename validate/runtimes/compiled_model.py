@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 
 from converters.signature import Signature
-from validate.runtimes.base import (
-    Array,
-    Arrays,
-    DeviceUnavailableError,
-    RuntimeOptions,
-    damaged,
-    failed,
-    ordered_inputs,
-)  # fmt: skip
+from validate.runtimes import base
+from validate.runtimes.base import Array, Arrays, RuntimeOptions
 from validate.runtimes.tflite import SIGNATURE_KEY, TfliteRuntime
 
 
@@ -34,7 +27,7 @@ class CompiledModelRuntime:
 
     def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions()) -> None:
         if options.device != "cpu":
-            raise DeviceUnavailableError(
+            raise base.DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: LiteRT's accelerators are for phones.",
                 next_step="Time the .onnx file on that device.", file=path,
             )  # fmt: skip
@@ -45,7 +38,7 @@ class CompiledModelRuntime:
             self._model = _open(path, options.threads)
             keys = list(self._model.get_signature_list())
         except Exception as cause:
-            damaged(path, "a TFLite model", cause)
+            base.damaged(path, "a TFLite model", cause)
         self._key = SIGNATURE_KEY if SIGNATURE_KEY in keys else keys[0]
         self._sizes: tuple[tuple[int, ...], ...] = ()
         self._buffers: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
@@ -75,11 +68,11 @@ class CompiledModelRuntime:
         return run, named
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
-        call, named = self.prepared(ordered_inputs(self.signature, inputs, self.path))
+        call, named = self.prepared(base.ordered_inputs(self.signature, inputs, self.path))
         try:
             return named(call())
         except Exception as cause:
-            failed(self.path, cause)
+            base.failed(self.path, cause)
 
     def _resize(self, feed: Arrays) -> None:
         """Buffers for these shapes; made once as long as the shapes stay."""
@@ -95,7 +88,7 @@ class CompiledModelRuntime:
                 {n: self._model.create_output_buffer_by_name(self._key, n) for n in self.signature.output_names},
             )
         except Exception as cause:
-            failed(self.path, cause)
+            base.failed(self.path, cause)
         self._sizes = sizes
 
     def _output_shapes(self) -> dict[str, tuple[int, ...]]:

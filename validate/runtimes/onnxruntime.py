@@ -11,19 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from converters.errors import RefusedError, UsageError
+from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Format, format_of
 from converters.signature import Signature, TensorSpec
-from validate.runtimes.base import (
-    Array,
-    Arrays,
-    DeviceUnavailableError,
-    RuntimeOptions,
-    damaged,
-    dimensions,
-    failed,
-    ordered_inputs,
-)  # fmt: skip
+from validate.runtimes import base
+from validate.runtimes.base import Array, Arrays, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 _DTYPES = {
@@ -106,22 +98,28 @@ class OnnxRuntime:
         return session
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
-        feeds = ordered_inputs(self.signature, inputs, self.path)
+        feeds = base.ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
+
+    def refuses(self, feeds: Arrays) -> bool:
+        """Whether the runtime turns these away, as the file stands: by their shape."""
+        try:
+            self._run(base.ordered_inputs(self.signature, feeds, self.path))
+        except StepError:
+            return True
+        return False
 
     def _run(self, feeds: Arrays) -> Arrays:
         try:
             results = self._session.run(None, feeds)
         except Exception as cause:
-            failed(self.path, cause)
+            base.failed(self.path, cause)
         return dict(zip(self.signature.output_names, results, strict=True))
 
 
 def _provider(device: str) -> str:
     if device not in _PROVIDERS:
-        raise UsageError(
-            f"{device} is no device of ONNX Runtime.", next_step=f"Choose one of {', '.join(_PROVIDERS)}."
-        )
+        raise UsageError(f"{device} is no device of ONNX Runtime.", next_step=f"Choose one of {', '.join(_PROVIDERS)}.")
     return _PROVIDERS[device]
 
 
@@ -158,7 +156,7 @@ def _create(path: Path, options: RuntimeOptions, content: bytes | None, *, stric
             enable_fallback=0,
         )  # fmt: skip
     except Exception as cause:
-        damaged(path, "an ONNX model", cause)
+        base.damaged(path, "an ONNX model", cause)
 
 
 def _providers(options: RuntimeOptions) -> list[Any]:
@@ -178,11 +176,11 @@ def _spec(path: Path, node: Any) -> TensorSpec:
             f"{path.name} has an input or output {node.name} of type {node.type}, which is no tensor.",
             next_step="Use a model whose inputs and outputs are tensors.", file=path,
         )  # fmt: skip
-    return TensorSpec(node.name, dimensions(node.name, tuple(node.shape or ())), dtype)
+    return TensorSpec(node.name, base.dimensions(node.name, tuple(node.shape or ())), dtype)
 
 
-def _unavailable(path: Path, device: str, cause: str) -> DeviceUnavailableError:
-    return DeviceUnavailableError(
+def _unavailable(path: Path, device: str, cause: str) -> base.DeviceUnavailableError:
+    return base.DeviceUnavailableError(
         f"{device} is not available to {path.name}: {cause}.",
         next_step=_MEND.get(device, "Use --device cpu."), file=path,
     )  # fmt: skip

@@ -9,16 +9,8 @@ from typing import Any
 from converters.checkpoints.quick import import_keras
 from converters.errors import RefusedError, StepError
 from converters.signature import Signature, TensorSpec
-from validate.runtimes.base import (
-    Array,
-    Arrays,
-    DeviceUnavailableError,
-    RuntimeOptions,
-    damaged,
-    dimensions,
-    failed,
-    ordered_inputs,
-)  # fmt: skip
+from validate.runtimes import base
+from validate.runtimes.base import Array, Arrays, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 SIGNATURE_KEY = "serving_default"
@@ -47,8 +39,16 @@ class SavedModelRuntime:
         )
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
-        feeds = ordered_inputs(self.signature, inputs, self.path)
+        feeds = base.ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
+
+    def refuses(self, feeds: Arrays) -> bool:
+        """Whether the runtime turns these away, as the file stands: by their shape."""
+        try:
+            self._run(base.ordered_inputs(self.signature, feeds, self.path))
+        except StepError:
+            return True
+        return False
 
     def _run(self, feeds: Arrays) -> Arrays:
         import tensorflow as tf
@@ -57,7 +57,7 @@ class SavedModelRuntime:
             with tf.device(self._tf_device):
                 results = _named(self.function(**{k: tf.constant(v) for k, v in feeds.items()}))
         except Exception as cause:
-            failed(self.path, cause)
+            base.failed(self.path, cause)
         return {name: results[name].numpy() for name in self.signature.output_names}
 
 
@@ -89,7 +89,7 @@ def load_signature(path: Path) -> tuple[Any, Any]:
         loaded = tf.saved_model.load(str(path))
         signatures = loaded.signatures
     except Exception as cause:
-        damaged(path, "a SavedModel", cause)
+        base.damaged(path, "a SavedModel", cause)
     keys = list(signatures)
     key = SIGNATURE_KEY if SIGNATURE_KEY in keys else keys[0] if len(keys) == 1 else None
     if key is None:
@@ -108,7 +108,7 @@ def _device(path: Path, options: RuntimeOptions) -> str:
     if options.device == "cuda" and tf.config.list_physical_devices("GPU"):
         return "/GPU:0"
     cause = "TensorFlow sees no GPU" if options.device == "cuda" else "TensorFlow cannot run a SavedModel on it"
-    raise DeviceUnavailableError(
+    raise base.DeviceUnavailableError(
         f"{options.device} is not available to {path.name}: {cause}.",
         next_step="Install edgeport[tensorflow-cuda] in an environment of its own, or time the .onnx file.", file=path,
     )  # fmt: skip
@@ -122,4 +122,4 @@ def _spec(name: str, spec: Any) -> TensorSpec:
     rank = spec.shape.rank
     sizes = () if rank is None else tuple(spec.shape.as_list())
     dtype = "str" if spec.dtype.name == "string" else spec.dtype.name
-    return TensorSpec(name, dimensions(name, sizes), dtype)
+    return TensorSpec(name, base.dimensions(name, sizes), dtype)

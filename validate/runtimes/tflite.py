@@ -8,18 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
-from validate.runtimes.base import (
-    Array,
-    Arrays,
-    DeviceUnavailableError,
-    RuntimeOptions,
-    damaged,
-    dimensions,
-    failed,
-    ordered_inputs,
-)  # fmt: skip
+from validate.runtimes import base
+from validate.runtimes.base import Array, Arrays, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 SIGNATURE_KEY = "serving_default"
@@ -45,7 +38,7 @@ class TfliteRuntime:
 
     def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
         if options.device != "cpu":
-            raise DeviceUnavailableError(
+            raise base.DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: LiteRT has no Python delegate for it.",
                 next_step="Time the .onnx file on that device.", file=path,
             )  # fmt: skip
@@ -59,7 +52,13 @@ class TfliteRuntime:
         except RefusedError:
             raise
         except Exception as cause:
-            damaged(path, "a TFLite model", cause)
+            if "Select TensorFlow op" in str(cause) and (flex := flex_operations(path)):
+                raise RefusedError(
+                    f"{path.name} needs operations of TensorFlow that LiteRT does not have here: {', '.join(flex)}.",
+                    next_step="Run it in an application with the Flex delegate, or convert it without --allow-flex.",
+                    file=path,
+                ) from cause  # fmt: skip
+            base.damaged(path, "a TFLite model", cause)
         inputs = _by_position(self._runner.get_input_details(), self._interpreter.get_input_details())
         outputs = _by_position(self._runner.get_output_details(), self._interpreter.get_output_details())
         self.signature = Signature(_specs(inputs), _specs(outputs))
@@ -97,14 +96,26 @@ class TfliteRuntime:
         return run, lambda results: dict(zip(self.signature.output_names, results, strict=True))
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
-        feeds = ordered_inputs(self.signature, inputs, self.path)
+        feeds = base.ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
+
+    def refuses(self, feeds: Arrays) -> bool:
+        """Whether these have another shape than the file states. LiteRT resizes inputs for whoever asks; asked to be
+        strict, it changes no dimension that the file fixes, and that is what is asked here."""
+        wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
+        indices = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
+        try:
+            for name, array in base.ordered_inputs(self.signature, feeds, self.path).items():
+                wrapper.ResizeInputTensor(indices[name], np.array(array.shape, np.int32), True, subgraph)
+        except (ValueError, RuntimeError):
+            return True
+        return False
 
     def _run(self, feeds: Arrays) -> Arrays:
         try:
             results = self._runner(**feeds)
         except Exception as cause:
-            failed(self.path, cause)
+            base.failed(self.path, cause)
         return {name: results[name] for name in self.signature.output_names}
 
 
@@ -138,6 +149,6 @@ def _specs(tensors: list[tuple[str, Any]]) -> tuple[TensorSpec, ...]:
     result = []
     for name, details in tensors:
         declared = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
-        shape = dimensions(name, tuple(int(size) for size in declared))
+        shape = base.dimensions(name, tuple(int(size) for size in declared))
         result.append(TensorSpec(name, shape, np.dtype(details["dtype"]).name))
     return tuple(result)

@@ -11,17 +11,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.checkpoints.loading import loaded_model
 from converters.checkpoints.ranges import input_hints
 from converters.formats import Precision
 from validate import inputs as inputs_of
+from validate.agreement.batches import run_batches
 from validate.agreement.gates import gate_for
-from validate.agreement.judge import Candidate, Reference, judge_output
+from validate.agreement.judge import judge_output
 from validate.agreement.oracle import float64_clone, float64_default
 from validate.agreement.plan import make_plan
 from validate.agreement.taps import open_tapped
 from validate.agreement.taps.function import TappedFunction
-from validate.agreement.workers import run_batches
+from validate.agreement.yardstick import Candidate, Reference
 from validate.runtimes import RuntimeOptions
 
 
@@ -34,20 +37,23 @@ def main(checkpoint: Path, seeds: int, files: list[Path]) -> dict[str, Any]:
             loaded = loaded_model(float64_clone(model))
             exact = TappedFunction(loaded.function, loaded.signature)
         candidates = {file.name: open_tapped(file, options, Path(scratch) / file.name) for file in files}
-        found = {name: {"alarms": 0, "worst": 0.0} for name in candidates}
+        found = {name: {"alarms": 0} for name in candidates}
         for seed in range(seeds):
             work = Path(scratch) / "run"
             given = inputs_of.generate(signature, inputs_of.InputOptions(16, seed, None, input_hints(model)))
             plan = make_plan(16, 1000, model.count_params(), None)
+            more = inputs_of.beside(given.arrays, given.ranges, seed, plan.saturating)
+            arrays = {name: np.concatenate([array, more[name]]) for name, array in given.arrays.items()}
             runs = {"reference": tapped.run, "oracle": exact.run, **{n: c.run for n, c in candidates.items()}}
             for name, run in runs.items():
-                run_batches(run, given.arrays, plan, signature, work / name, lambda _share: None)
+                run_batches(run, arrays, plan, signature, work / name, lambda _share: None)
             reference = Reference(work, plan, signature.output_names, dict(tapped.kinds))
             for name, candidate in candidates.items():
                 there = Candidate(work / name, dict(candidate.kinds))
                 row = judge_output(reference, {}, there, 0, gate_for(Precision.FLOAT32, {}))
                 found[name]["alarms"] += row.status != "agree"
-                found[name]["worst"] = max(found[name]["worst"], row.noise_ratio or 0.0)
+                for kind, ratio in row.noise_ratios.items():
+                    found[name][kind] = max(found[name].get(kind, 0.0), ratio)
         return found
 
 

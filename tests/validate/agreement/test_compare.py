@@ -46,6 +46,8 @@ def test_honest_files_agree_on_their_logits(small: Agreement, name: str) -> None
     assert row.basis == "logits"
     assert row.noise_ratio is not None
     assert 0 < row.noise_ratio < 2
+    assert row.noise_ratios.keys() == {"inputs", "structured", "saturating"}
+    assert max(row.noise_ratios.values()) < 6
     assert row.nonfinite == 0
     assert row.top1_agreement == 1.0
 
@@ -84,7 +86,8 @@ def test_precision_in_the_name_chooses_the_gate(small: Agreement) -> None:
     """The same bytes: honest when called float16, a silent loss when called nothing."""
     verdicts = judged(small)
     assert verdicts["small.float16.tflite"].status == "agree"
-    assert verdicts["small.float16.tflite"].outputs[0].gate["measure"] == "sqnr_db"
+    assert verdicts["small.float16.tflite"].outputs[0].gate["measure"] == "rounding_ratio"
+    assert 0.3 < (verdicts["small.float16.tflite"].outputs[0].rounding_ratio or 0) < 2
     assert verdicts["silent16.tflite"].outputs[0].gate["measure"] == "noise_ratio"
 
 
@@ -265,4 +268,5 @@ def test_no_false_alarm_in_200_seeds(zoo: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.split("RESULT")[1])
     assert [row["alarms"] for row in found.values()] == [0, 0, 0]
-    assert all(0 < row["worst"] < 3 for row in found.values())
+    assert all(0 < row["inputs"] < 3 for row in found.values())
+    assert all(max(row["structured"], row["saturating"]) < 6 for row in found.values())

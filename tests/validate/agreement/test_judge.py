@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from converters.formats import Precision
 from validate.agreement.arrays import Writer
 from validate.agreement.decisions import accuracy
 from validate.agreement.gates import GATES, gate_for
-from validate.agreement.judge import Candidate, Reference, judge_output
+from validate.agreement.judge import judge_output
 from validate.agreement.metrics import softmax
 from validate.agreement.plan import Plan
 from validate.agreement.results import OutputRow
+from validate.agreement.yardstick import Candidate, Reference
 
 NOISE = 1e-6
 GATE = GATES[Precision.FLOAT32]
@@ -55,7 +57,7 @@ class Bench:
         write(folder, "out", self.map(values) if outputs is None else outputs)
         if self.kind:
             write(folder, "logits", values)
-        candidate = Candidate(folder, {"y": self.kind} if self.kind else {})
+        candidate = Candidate(folder, {"y": self.kind} if self.kind else {}, precision)
         return judge_output(self.reference, {}, candidate, 0, gate_for(precision, {}))
 
 
@@ -185,3 +187,73 @@ def test_accuracy_of_classes_one_hot_rows_and_single_outputs() -> None:
     assert accuracy(outputs[:, :1], np.array([0, 1, 1])) == pytest.approx(2 / 3)
     assert accuracy(outputs, np.array([0.5, 0.5, 0.5])) is None
     assert accuracy(outputs, None) is None
+
+
+def write_beside(bench: Bench, extra: Any, error: Any) -> Any:
+    """The bench with structured and saturating samples behind its own; what a candidate with this error there gives."""
+    write(bench.work / "reference", "out", np.concatenate([bench.mine, extra + NOISE]))
+    write(bench.work / "oracle", "out", np.concatenate([bench.exact, extra]))
+    bench.reference = replace(bench.reference, plan=replace(bench.reference.plan, structured=2, saturating=2))
+    return np.concatenate([bench.mine, extra + error])
+
+
+def test_a_fault_that_only_saturating_inputs_bring_out_disagrees(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, living())
+    extra = 10 * np.random.default_rng(5).standard_normal((4, 4))
+    fine = bench.judge(write_beside(bench, extra, 2 * NOISE))
+    assert fine.status == "agree"
+    assert fine.samples == 16
+    capped = np.zeros((4, 4))
+    capped[3] = 1e-3
+    row = bench.judge(write_beside(bench, extra, capped))
+    assert row.status == "disagree"
+    assert "on saturating inputs" in row.reason
+    assert row.noise_ratios["inputs"] < 2
+    assert row.noise_ratios["saturating"] == pytest.approx(row.noise_ratio)
+
+
+def emulate(bench: Bench, precision: Precision, rms: float) -> Any:
+    """Writes an emulated precision whose error has this rms; returns such an error, drawn anew."""
+    rng = np.random.default_rng(7)
+    for k in range(3):
+        write(bench.work / "rounded" / f"{precision}-{k}", "out", bench.mine + rms * rng.standard_normal((16, 4)))
+    return rms * rng.standard_normal((16, 4))
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT16, Precision.DYNAMIC_INT8, Precision.INT8])
+def test_a_reduced_precision_may_cost_what_its_rounding_costs_and_no_multiple(
+    tmp_path: Path, precision: Precision
+) -> None:
+    bench = Bench(tmp_path, living())
+    error = emulate(bench, precision, 1e-2)
+    honest = bench.judge(bench.mine + error, precision=precision)
+    assert (honest.status, honest.gate["measure"]) == ("agree", "rounding_ratio")
+    assert honest.rounding_ratio == pytest.approx(1.0, abs=0.3)
+    assert bench.judge(bench.mine + 6 * error, precision=precision).status == "disagree"
+
+
+def test_where_rounding_alone_drowns_the_signal_nothing_can_be_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, living())
+    error = emulate(bench, Precision.INT8, 0.5)
+    row = bench.judge(bench.mine + error, precision=Precision.INT8)
+    assert row.status == "inconclusive"
+    dead = bench.judge(np.broadcast_to(bench.mine.mean(axis=0), bench.exact.shape), precision=Precision.INT8)
+    assert dead.status in {"inconclusive", "disagree"}
+
+
+def test_another_class_is_a_tie_on_drawn_inputs_and_no_excuse_on_given_ones(tmp_path: Path) -> None:
+    exact = 3 * living()
+    best = exact.argmax(axis=1)
+    exact[:6, :] -= 1
+    exact[np.arange(6), best[:6]] = exact[np.arange(6), (best[:6] + 1) % 4] = 5.0  # six samples near a tie
+    exact[np.arange(6), best[:6]] += 0.01
+    bench = Bench(tmp_path, exact, "softmax")
+    rng = np.random.default_rng(7)
+    write(tmp_path / "rounded" / "int8-0", "logits", bench.mine + 0.05 * rng.standard_normal((16, 4)))
+    flipped = bench.mine.copy()
+    flipped[np.arange(6), best[:6]] -= 0.05
+    assert bench.judge(flipped, precision=Precision.INT8).status == "agree"
+    bench.reference = replace(bench.reference, drawn=False)
+    given_ = bench.judge(flipped, precision=Precision.INT8)
+    assert given_.status == "disagree"
+    assert "6 of 16 samples change class" in given_.reason

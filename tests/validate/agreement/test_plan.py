@@ -14,15 +14,16 @@ def test_every_plan_is_bounded_and_runs_every_sample(samples: int, row: int, wei
     assert plan.samples == samples
     assert 1 <= plan.oracle <= samples
     assert 0 <= plan.singles <= min(13, samples)
+    assert plan.beside in {0, 16 + -16 % (fixed or 1)}
     assert plan.oracle < 16 + (fixed or 1) or row * 2 * samples <= 256 << 20
     if fixed and fixed > 1:
-        assert (plan.batch, plan.singles, plan.oracle % fixed) == (fixed, 0, 0)
+        assert (plan.batch, plan.singles, plan.oracle % fixed, plan.total % fixed) == (fixed, 0, 0, 0)
     elif samples > 1:
         assert plan.batch >= 2
         assert plan.singles >= 1
 
 
 def test_plans_of_the_main_examples() -> None:
-    assert make_plan(500, 1000, 104_745, None) == Plan(samples=500, singles=13, batch=32, oracle=500)
+    assert make_plan(500, 1000, 104_745, None) == Plan(500, 13, 32, 500, 12, 4)
     assert make_plan(16, 600_000, 22_364_081, None).oracle == 16
-    assert make_plan(16, 51 << 20, 140_160, None) == Plan(samples=16, singles=1, batch=2, oracle=2)
+    assert make_plan(16, 51 << 20, 140_160, None) == Plan(16, 1, 2, 2, 0, 0)

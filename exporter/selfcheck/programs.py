@@ -1,0 +1,138 @@
+"""The table of programs (language, template, formats they serve), filled in and written into a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from converters.formats import Format
+from exporter.bundle.disk import translated
+from exporter.manifest import Manifest
+from exporter.report.markdown import code, text
+from exporter.report.wording import clean
+from exporter.selfcheck import literals, words
+from exporter.selfcheck.checks import Check, Plan, plan
+
+FOLDER = "selfcheck"
+SCHEMA = "edgeport.selfcheck/1"
+
+_LITERT = frozenset({Format.TFLITE})
+_ONNX = frozenset({Format.ONNX, Format.ORT})
+
+
+@dataclass(frozen=True)
+class Program:
+    """One file of `selfcheck/`: its template is `<name>.j2`.
+
+    Attributes:
+        formats: what it can run; it is written where the bundle has one of them.
+    """
+
+    language: str
+    name: str
+    formats: frozenset[Format]
+
+
+PROGRAMS = (
+    Program("Python", "check.py", _LITERT | _ONNX),
+    Program("JavaScript", "selfcheck.mjs", _ONNX),
+    Program("JavaScript", "check.mjs", _ONNX),
+    Program("HTML", "check.html", _ONNX),
+    Program("C++", "selfcheck.h", _LITERT | _ONNX),
+    Program("C++", "check_litert.cc", _LITERT),
+    Program("C++", "check_onnxruntime.cc", _ONNX),
+    Program("CMake", "CMakeLists.txt", _LITERT | _ONNX),
+    Program("Kotlin", "SelfCheck.kt", _LITERT | _ONNX),
+    Program("Kotlin", "CheckLiteRt.kt", _LITERT),
+    Program("Kotlin", "CheckOnnxRuntime.kt", _ONNX),
+    Program("Swift", "SelfCheck.swift", _LITERT | _ONNX),
+    Program("Swift", "CheckLiteRt.swift", _LITERT),
+    Program("Swift", "CheckOnnxRuntime.swift", _ONNX),
+    Program("Markdown", "README.md", _LITERT | _ONNX),
+)
+
+
+def write_selfcheck(staging: Path, manifest: Manifest, tolerances: Mapping[str, float]) -> None:
+    """Writes `selfcheck/` into a bundle in the making; nothing where there is nothing that it could check.
+
+    Args:
+        manifest: the bundle's, with verdicts; `files[]` need not be there yet.
+        tolerances: what the gates were overridden with.
+
+    Raises:
+        IntegrityError: the golden vectors cannot be read.
+        ResourceError: the disk is full.
+        UsageError: a name that not every language can hold.
+    """
+    planned = plan(staging, manifest, tolerances)
+    if not planned.checks:
+        return
+    folder = staging / FOLDER
+    try:
+        (folder / "data").mkdir(parents=True)
+        for name, content in planned.files.items():
+            (folder / name).write_bytes(content)
+        for name, text_ in render(planned, manifest).items():
+            (folder / name).write_text(text_, encoding="utf-8", newline="\n")
+    except OSError as cause:
+        raise translated(cause, folder) from cause
+
+
+def render(planned: Plan, manifest: Manifest) -> dict[str, str]:
+    """File name -> text, of every program that has something to run, and the same facts as JSON for any other."""
+    present = {Format(check.format) for check in planned.checks}
+    values = _values(planned, manifest)
+    files = {
+        program.name: _environment().get_template(f"{program.name}.j2").render(values)
+        for program in PROGRAMS
+        if program.formats & present
+    }
+    document = {"schema": SCHEMA, **values["facts"], "checks": [check.to_json() for check in planned.checks]}
+    return files | {"selfcheck.json": json.dumps(document, indent=2, allow_nan=False) + "\n"}
+
+
+def _values(planned: Plan, manifest: Manifest) -> dict[str, Any]:
+    """What the templates are filled in with. Names of files are clean; names of tensors go through literals alone."""
+    document = manifest.to_document()
+    return {
+        "checks": planned.checks,
+        "plain": [check.to_json() for check in planned.checks],
+        "plain_onnx": [check.to_json() for check in _of(planned, _ONNX)],
+        "litert": _of(planned, _LITERT),
+        "onnx": _of(planned, _ONNX),
+        "left_out": planned.left_out,
+        "fed": words.fed(document),
+        "given": words.given(document),
+        "facts": {
+            "made_by": f"{manifest.tool.name} {manifest.tool.version}",
+            "signature": document["signature"],
+            "input_ranges": document["preprocessing"],
+            "contract": document.get("contract"),
+        },
+    }
+
+
+def _of(planned: Plan, formats: frozenset[Format]) -> list[Check]:
+    return [check for check in planned.checks if Format(check.format) in formats]
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=False, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "python": literals.python_literal, "json": literals.json_literal,
+        "c": literals.c_string, "c_double": literals.c_double,
+        "kotlin": literals.kotlin_string, "kotlin_double": literals.kotlin_double,
+        "swift": literals.swift_string, "swift_double": literals.swift_double,
+        "md": text, "md_code": code, "plain": clean,
+    }  # fmt: skip
+    return environment

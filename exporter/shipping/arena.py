@@ -1,0 +1,99 @@
+"""How much memory a board needs for a model's tensors: an estimate from their lifetimes in the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from converters.readers.tflite_graph import GraphOp, GraphTensor
+
+_ALIGNMENT = 16
+_TENSOR, _NODE, _CHANNEL, _FIXED = 24, 64, 8, 2048
+"""Bytes beside the tensors on a 32-bit board, from TFLM's structures: a tensor's evaluation entry and scale, a node
+with its operation's data, a channel's multiplier and shift, and the interpreter's own."""
+_PRODUCTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+_BITS = {"float32": 32, "int32": 32, "uint32": 32, "float16": 16, "int16": 16, "int64": 64, "float64": 64, "int4": 4}
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Bytes of a tensor arena.
+
+    Attributes:
+        planned: of the tensors, laid out so that those alive at once do not overlap.
+        overhead: of the interpreter's structures, by rule of thumb; kernels' scratch buffers are not in it.
+        at_least: the greatest sum of tensors alive at once: no plan can do with less.
+    """
+
+    planned: int
+    overhead: int
+    at_least: int
+
+    @property
+    def estimate(self) -> int:
+        """What to begin with, in whole kibibytes; `arena_used_bytes()` on the board tells the truth."""
+        return -(-(self.planned + self.overhead) // 1024) * 1024
+
+
+@dataclass(frozen=True)
+class _Life:
+    size: int
+    first: int
+    last: int
+
+    def meets(self, other: _Life) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+def arena_of(ops: Sequence[GraphOp], outputs: Sequence[str]) -> Arena:
+    """The arena for operations that run in this order on one sample.
+
+    Args:
+        outputs: names of the model's output tensors, which live to the end.
+    """
+    lives = _lives(ops, outputs)
+    tensors = {id(t) for op in ops for t in (*op.inputs, *op.outputs)}
+    channels = sum(op.outputs[0].shape[-1] for op in ops if op.kind in _PRODUCTS and op.outputs and op.outputs[0].shape)
+    overhead = _FIXED + _TENSOR * len(tensors) + _NODE * len(ops) + _CHANNEL * channels
+    peak = max((sum(x.size for x in lives if x.first <= k <= x.last) for k in range(len(ops))), default=0)
+    return Arena(_planned(lives), overhead, peak)
+
+
+def _lives(ops: Sequence[GraphOp], outputs: Sequence[str]) -> list[_Life]:
+    """From the operation that writes a tensor (inputs: from the start) to the last that reads it."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for k, op in enumerate(ops):
+        for tensor in op.inputs:
+            if not tensor.constant:
+                first.setdefault(id(tensor), 0)
+                last[id(tensor)] = k
+                sizes[id(tensor)] = _bytes(tensor)
+        for tensor in op.outputs:
+            first.setdefault(id(tensor), k)
+            last[id(tensor)] = len(ops) - 1 if tensor.name in outputs else k
+            sizes[id(tensor)] = _bytes(tensor)
+    return [_Life(size, first[key], last[key]) for key, size in sizes.items()]
+
+
+def _bytes(tensor: GraphTensor) -> int:
+    size = math.ceil(tensor.elements * _BITS.get(tensor.dtype, 8) / 8)
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _planned(lives: Sequence[_Life]) -> int:
+    """Greedy by size, as TFLM's planner: the largest first, each at the lowest place that is free while it lives.
+
+    Source: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
+    """
+    placed: list[tuple[int, _Life]] = []
+    for life in sorted(lives, key=lambda x: (-x.size, x.first)):
+        at = 0
+        for start, other in sorted(((s, o) for s, o in placed if o.meets(life)), key=lambda pair: pair[0]):
+            if at + life.size <= start:
+                break
+            at = max(at, start + other.size)
+        placed.append((at, life))
+    return max((start + life.size for start, life in placed), default=0)

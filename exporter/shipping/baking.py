@@ -1,0 +1,122 @@
+"""`--bake-preprocess`: the checkpoint with inputs of uint8 that it scales itself, before anything is made of it.
+
+The wrapped checkpoint takes the place of the given one: artifacts are made from it, judged against it, and its golden
+inputs are what a camera gives. Casting eight bits to float is exact, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.identify import identify
+from converters.errors import RefusedError, UsageError
+from converters.isolation import Channel, run_step
+from exporter.options import RunOptions
+from exporter.shipping.preprocess import Preprocess, parse_preprocess, preprocess_of
+
+_LAYER = "edgeport_scaling"
+
+
+def baked(checkpoint: Checkpoint, options: RunOptions, folder: Path, log: Path) -> Checkpoint:
+    """The checkpoint that takes uint8, in `folder`; its digest is that of the given one and of what was baked in.
+
+    Raises:
+        UsageError: together with `--io`, whose integers are others.
+        RefusedError: a source that is no Keras checkpoint, no image-like float input, or one of which nobody says how
+            its values are scaled; what `preprocess_of` raises.
+    """
+    if options.io != "float":
+        raise UsageError(
+            f"--bake-preprocess gives inputs of uint8, and --io {options.io} would change them again.",
+            next_step="Use one of the two.",
+        )  # fmt: skip
+    path = folder / "baked" / f"{checkpoint.name}.keras"
+    path.parent.mkdir()
+    request = {
+        "path": str(checkpoint.path), "kind": checkpoint.kind.value, "name": checkpoint.name,
+        "sha256": checkpoint.sha256, "target": str(path), "preprocess": list(options.preprocess),
+    }  # fmt: skip
+    found = run_step("exporter.shipping.baking:bake_in_worker", request, step="bake", limits=options.limits, log=log)
+    digest = hashlib.sha256(f"{checkpoint.sha256} {found['scaling']}".encode()).hexdigest()
+    return replace(identify(path), name=checkpoint.name, sha256=digest)
+
+
+def bake_in_worker(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Worker: writes the wrapped checkpoint and tells how each input is scaled."""
+    import keras
+
+    from converters.checkpoints.interface import interface_facts
+    from converters.checkpoints.loading import load
+
+    kind = SourceKind(request["kind"])
+    checkpoint = Checkpoint(Path(request["path"]), kind, request["name"], request["sha256"])
+    loaded = load(checkpoint)
+    if loaded.model is None:
+        raise RefusedError(
+            f"{checkpoint.path} is a SavedModel, whose graph takes what it takes.",
+            next_step="Give the .keras checkpoint that it was made from.", file=checkpoint.path, step="bake",
+        )  # fmt: skip
+    signature = loaded.signature
+    scaling = interface_facts(loaded.model, (signature.input_names, signature.output_names))["scaling"]
+    said = preprocess_of(parse_preprocess(request["preprocess"]), signature, scaling)
+    tensors, chosen = [], {}
+    for spec, old in zip(signature.inputs, loaded.model.inputs, strict=True):
+        factors = _factors(spec.name, len(spec.shape), str(old.dtype), said.get(spec.name), scaling.get(spec.name))
+        tensors.append(_input(keras, spec.name, old, factors))
+        chosen[spec.name] = factors
+    if not any(chosen.values()):
+        raise RefusedError(
+            f"{checkpoint.path} has no float input of three dimensions or more that uint8 could stand for.",
+            next_step="Leave --bake-preprocess out.", file=checkpoint.path, step="bake",
+        )  # fmt: skip
+    _wrapped(keras, loaded.model, tensors).save(request["target"])
+    return {"scaling": repr(chosen)}
+
+
+def _factors(
+    name: str, rank: int, dtype: str, said: Preprocess | None, own: Mapping[str, Any] | None
+) -> tuple[list[float], list[float]] | None:
+    """Scale and offset of an input, one or one a channel; None for an input that stays as it is."""
+    if rank < 3 or not dtype.startswith("float"):
+        return None
+    if said is not None and said.scales:
+        scale, mean, std = said.scale or 1.0, said.mean or (0.0,), said.std or (1.0,)
+    elif own is not None and "layer" in own:
+        scale, mean, std = 1.0, (0.0,), (1.0,)
+    elif own is not None:
+        scale, mean, std = float(own["scale"]), tuple(own["mean"]), tuple(own["std"])
+    else:
+        raise RefusedError(
+            f"Nobody says how the values of `{name}` are scaled: the model has no Rescaling or Normalization layer of "
+            "its own, and --bake-preprocess has nothing to bake in.",
+            next_step="Say so, for example with --preprocess scale=1/255.", step="bake",
+        )  # fmt: skip
+    count = max(len(mean), len(std))
+    means, deviations = mean * (count if len(mean) == 1 else 1), std * (count if len(std) == 1 else 1)
+    return [scale / d for d in deviations], [-m / d for m, d in zip(means, deviations, strict=True)]
+
+
+def _input(keras: Any, name: str, old: Any, factors: tuple[list[float], list[float]] | None) -> tuple[Any, Any]:
+    """The new input and what the model is to be given in the place of the old one."""
+    if factors is None:
+        same = keras.Input(batch_shape=old.shape, dtype=old.dtype, name=name)
+        return same, same
+    pixels = keras.Input(batch_shape=old.shape, dtype="uint8", name=name)
+    scale, offset = (values[0] if len(values) == 1 else values for values in factors)
+    return pixels, keras.layers.Rescaling(scale, offset, name=f"{_LAYER}_{name}", dtype="float32")(pixels)
+
+
+def _wrapped(keras: Any, model: Any, tensors: list[tuple[Any, Any]]) -> Any:
+    """The same layers on new inputs: not nested, so that layers and outputs keep their names and order."""
+    structure = getattr(model, "_inputs_struct", None)
+
+    def pack(flat: list[Any]) -> Any:
+        return flat if structure is None else keras.tree.pack_sequence_as(structure, flat)
+
+    outputs = model.call(pack([fed for _, fed in tensors]))
+    return keras.Model(pack([given for given, _ in tensors]), outputs, name=model.name)

@@ -1,0 +1,144 @@
+"""Signature, what the model says of itself and what the user says of it -> the contract; contradictions are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.ranges import Range
+from converters.contract import Contract, InputContract, OutputContract
+from converters.routes import Conversion
+from converters.signature import Signature, TensorSpec
+from exporter.options import RunOptions
+from exporter.shipping.labels import labels_of, read_labels
+from exporter.shipping.preprocess import Preprocess, parse_preprocess, preprocess_of
+
+_CHANNELS = {1: "GRAY"}
+_HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the command line says of the contract.
+
+    Attributes:
+        labels: `FILE` or `OUTPUT=FILE`, see `labels_of`.
+        preprocess: `KEY=VALUE` or `INPUT.KEY=VALUE`, see `parse_preprocess`.
+        bake: artifacts take uint8 and scale it themselves.
+    """
+
+    labels: tuple[str, ...] = ()
+    preprocess: tuple[str, ...] = ()
+    bake: bool = False
+    input_range: tuple[float, float] | None = None
+
+
+    @classmethod
+    def of(cls, options: RunOptions) -> Terms:
+        return cls(options.labels, options.preprocess, options.bake_preprocess, options.input_range)
+
+    def check(self) -> None:
+        """Raises what can be told to be wrong before the model is loaded."""
+        parse_preprocess(self.preprocess)
+        for word in self.labels:
+            if "=" not in word:
+                read_labels(Path(word))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the model says of itself: see `input_hints` and `interface_facts` in `converters.checkpoints`."""
+
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def contract_of(signature: Signature, told: Told, terms: Terms) -> Contract:
+    """The contract of a model.
+
+    Raises:
+        UsageError, RefusedError: labels or preprocessing that do not fit the model; see `labels_of` and
+            `preprocess_of`.
+    """
+    scaling = told.facts.get("scaling", {})
+    activations = told.facts.get("activations", {})
+    labels = labels_of(terms.labels, signature, activations)
+    said = preprocess_of(_left(terms), signature, scaling)
+    return Contract(
+        tuple(
+            _input(spec, said.get(spec.name, Preprocess()), scaling.get(spec.name), _range(spec, told, terms))
+            for spec in signature.inputs
+        ),
+        tuple(_output(spec, activations.get(spec.name), labels.get(spec.name)) for spec in signature.outputs),
+    )
+
+
+def _left(terms: Terms) -> dict[str | None, dict[str, Any]]:
+    """What a device is still to do: the numbers may be in the model by now."""
+    given = parse_preprocess(terms.preprocess)
+    if not terms.bake:
+        return given
+    return {name: {k: v for k, v in said.items() if k in ("colour_order", "resize")} for name, said in given.items()}
+
+
+def _range(spec: TensorSpec, told: Told, terms: Terms) -> tuple[float, float] | None:
+    if terms.input_range is not None and spec.dtype.startswith("float"):
+        return terms.input_range
+    known = told.ranges.get(spec.name)
+    return None if known is None else (known.low, known.high)
+
+
+def _input(
+    spec: TensorSpec, said: Preprocess, own: Mapping[str, Any] | None, limits: tuple[float, float] | None
+) -> InputContract:
+    image = len(spec.shape) == 4 and spec.shape[-1] in (1, 3, 4)
+    colours = said.colour_order or (own or {}).get("colour_order")
+    if colours is None and image:
+        colours = _CHANNELS.get(int(spec.shape[-1]))
+    scale, mean, std = _numbers(said, own)
+    in_model = dict(own) if own is not None and "layer" in own else None
+    return InputContract(
+        spec.name, spec.shape, spec.dtype, "NHWC" if image else None, limits, scale, mean, std, colours, said.resize,
+        in_model,
+    )  # fmt: skip
+
+
+def _numbers(
+    said: Preprocess, own: Mapping[str, Any] | None
+) -> tuple[float | None, tuple[float, ...] | None, tuple[float, ...] | None]:
+    """What a device computes: as the user says; nothing where the model does it; the family's convention."""
+    if said.scales:
+        return (1.0 if said.scale is None else said.scale), said.mean or (0.0,), said.std or (1.0,)
+    if own is None:
+        return None, None, None
+    if "layer" in own:
+        return 1.0, (0.0,), (1.0,)
+    return float(own["scale"]), tuple(own["mean"]), tuple(own["std"])
+
+
+def _output(spec: TensorSpec, activation: str | None, labels: tuple[str, ...] | None) -> OutputContract:
+    threshold = _HALF if activation == "sigmoid" else None
+    return OutputContract(spec.name, spec.shape, spec.dtype, activation, labels, threshold)
+
+
+class Agreed:
+    """The contract of a run, made as soon as the source tells its signature; before that nothing is converted."""
+
+    def __init__(self, terms: Terms) -> None:
+        terms.check()
+        self._terms = terms
+        self._contract: Contract | None = None
+
+    def on_loaded(self, conversion: Conversion) -> None:
+        """See `contract_of` for what it raises."""
+        if self._contract is None and conversion.signature is not None:
+            told = Told(conversion.ranges, conversion.facts)
+            self._contract = contract_of(conversion.signature, told, self._terms)
+
+    @property
+    def contract(self) -> Contract:
+        """What was agreed on; only once the source was loaded, or its artifacts reused."""
+        assert self._contract is not None
+        return self._contract

@@ -1,0 +1,156 @@
+"""The sandbox: what a worker in it can reach, how it dies, and that `require` is kept or refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from converters import sandbox
+from converters.errors import CrashError, ResourceError, StepTimeoutError, UsageError
+from converters.isolation import Limits, Worker, run_step
+
+needs_bubblewrap = pytest.mark.skipif(bool(sandbox.unavailable()), reason=f"no sandbox: {sandbox.unavailable()}")
+
+TARGETS = """
+import os, signal, socket, time
+from pathlib import Path
+
+def attempt(action):
+    try:
+        return action() or "done"
+    except OSError as cause:
+        return type(cause).__name__
+
+def reach(request, channel):
+    def connect():
+        with socket.create_connection(("127.0.0.1", request["port"]), timeout=5): pass
+    return {
+        "network": attempt(connect),
+        "input": attempt(lambda: Path(request["source"]).read_text()),
+        "change the input": attempt(lambda: Path(request["source"]).write_text("x")),
+        "beside the input": attempt(lambda: Path(request["source"]).with_name("new").write_text("x")),
+        "staging": attempt(lambda: (Path(request["folder"]) / "made").write_text("x") and None),
+        "canary": attempt(lambda: Path(*request["canary"]).read_text()),
+        "home": sorted(os.listdir(os.environ.get("HOME", "/"))),
+        "usr": attempt(lambda: Path("/usr/planted").write_text("x")),
+        "temporary": attempt(lambda: Path(os.environ["TMPDIR"], "t").write_text("x") and None),
+        "processes": sum(name.isdigit() for name in os.listdir("/proc")),
+    }
+
+def crash(request, channel):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def hang(request, channel):
+    channel.event(up=True)
+    time.sleep(600)
+
+def hoard(request, channel):
+    kept = [bytearray(os.urandom(1 << 20)) for _ in range(600)]
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def targets() -> Iterator[str]:
+    path = Path(sysconfig.get_paths()["purelib"]) / f"edgeport_sandbox_targets_{os.getpid()}.py"
+    path.write_text(TARGETS)
+    yield path.stem
+    path.unlink()
+
+
+@needs_bubblewrap
+def test_a_worker_in_it_reaches_its_input_and_our_folders_and_nothing_else(targets: str, tmp_path: Path) -> None:
+    source, canary = tmp_path / "given" / "model.keras", tmp_path / "elsewhere" / "secret"
+    staging = tmp_path / "out" / ".bundle.staging-0123abcd"
+    for folder in (source.parent, canary.parent, staging):
+        folder.mkdir(parents=True)
+    source.write_text("model")
+    canary.write_text("secret")
+    with socket.create_server(("127.0.0.1", 0)) as listener, sandbox.using("require") as ran_in:
+        request: dict[str, Any] = {
+            "port": listener.getsockname()[1], "source": str(source), "folder": str(staging),
+            "canary": list(canary.parts),  # in pieces: it is not named as an input
+        }  # fmt: skip
+        found = run_step(f"{targets}:reach", request, step="test")
+    assert ran_in == sandbox.BUBBLEWRAP
+    assert found["network"] in {"ConnectionRefusedError", "OSError"}
+    assert (found["input"], found["staging"], found["temporary"]) == ("model", "done", "done")
+    assert found["change the input"] == found["beside the input"] == found["usr"] == "OSError"  # a read-only place
+    assert found["canary"] == "FileNotFoundError"
+    python = (*sys.path, sys.prefix, sys.base_prefix)  # which may live in the home
+    assert set(found["home"]) <= {name for place in python for name in Path(place).parts}
+    assert found["processes"] <= 3
+    assert (staging / "made").read_text() == "x"
+    assert source.read_text() == "model"
+    assert [p.name for p in source.parent.iterdir()] == ["model.keras"]
+
+
+@needs_bubblewrap
+def test_deaths_are_told_as_outside_of_it(targets: str) -> None:
+    with sandbox.using("require"):
+        with pytest.raises(CrashError, match="SIGSEGV"):
+            run_step(f"{targets}:crash", {}, step="test")
+        with pytest.raises(StepTimeoutError):
+            run_step(f"{targets}:hang", {}, step="test", limits=Limits(timeout_s=1))
+        with pytest.raises(ResourceError, match="200 MiB"):
+            run_step(f"{targets}:hoard", {}, step="test", limits=Limits(timeout_s=60, memory_bytes=200 << 20))
+
+
+@needs_bubblewrap
+def test_closing_it_ends_everything_in_it(targets: str) -> None:
+    with sandbox.using("require"), Worker(f"{targets}:hang", {}, step="test") as worker:
+        worker.receive()
+        inside = psutil.Process(worker.pid).children(recursive=True)
+        assert inside
+    assert not [p for p in inside if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+@needs_bubblewrap
+def test_it_dies_with_its_parent(targets: str) -> None:
+    script = (
+        "import sys; from converters import sandbox; from converters.isolation import Worker\n"
+        "with sandbox.using('require'):\n"
+        f"    w = Worker('{targets}:hang', {{}}, step='x'); w.receive(); print(w.pid, flush=True); sys.stdin.read()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    outer = psutil.Process(int(parent.stdout.readline()))
+    everything = [outer, *outer.children(recursive=True)]
+    assert len(everything) > 1
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    for _ in range(100):
+        if not [p for p in everything if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker outlived its parent")
+
+
+def test_without_bubblewrap_require_is_exit_4_with_the_mend_and_auto_goes_on(
+    edgeport: Any, examples: Path, tmp_path: Path
+) -> None:
+    checkpoint = examples / "digits_se_inception.keras"
+    ran = edgeport("export", checkpoint, "-o", tmp_path / "o", "--sandbox", "require", "--json", PATH=str(tmp_path))
+    assert ran.code == 4
+    assert "bwrap" in ran.document["error"]["message"]
+    assert "apt install bubblewrap" in ran.document["error"]["next"]
+    missing = edgeport("export", tmp_path / "none.keras", "-o", tmp_path / "o", "--sandbox", "auto", PATH=str(tmp_path))
+    assert missing.code == 2  # it came as far as the source
+
+
+def test_off_is_crash_isolation() -> None:
+    with sandbox.using("off") as ran_in:
+        assert ran_in == sandbox.CRASH_ISOLATION
+    with pytest.raises(UsageError, match="always"), sandbox.using("always"):
+        pytest.fail("the block must not run")

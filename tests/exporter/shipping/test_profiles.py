@@ -1,0 +1,62 @@
+"""What a profile makes, and what it cannot serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from converters.errors import UsageError
+from converters.formats import Format
+from exporter.options import RunOptions
+from exporter.precisions import targets_of
+from exporter.shipping.profiles import batch_of, settled
+
+
+def options(*profiles: str, **said: Any) -> RunOptions:
+    return RunOptions(**{"formats": (), "precisions": (), "profiles": profiles} | said)
+
+
+def words(given: RunOptions) -> list[str]:
+    return [str(target) for target in targets_of(given)]
+
+
+def test_phones_get_tflite_and_ort_in_what_needs_no_data() -> None:
+    assert words(options("mobile")) == [
+        "tflite float32", "tflite float16", "tflite dynamic_int8", "ort float32", "ort dynamic_int8",
+    ]  # fmt: skip
+    assert {"tflite int8", "ort int8"} <= set(words(options("mobile", calibration="random")))
+
+
+def test_one_command_for_phones_boards_and_servers() -> None:
+    given = options("mobile", "server", "microcontroller", calibration="random")
+    assert {"savedmodel float32", "onnx float32", "tflite int8", "ort float32"} <= set(words(given))
+    assert "onnx int8" not in words(given)
+    assert [batch_of(fmt, given) for fmt in Format] == [None, 1, None, 1]
+
+
+def test_a_board_alone_takes_and_gives_integers() -> None:
+    given = options("microcontroller", calibration="random")
+    assert words(given) == ["tflite int8"]
+    assert settled(given).io == "int8"
+    assert settled(options("mobile", "microcontroller", calibration="random")).io == "float"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(options("microcontroller", precisions=("float32",)), "microcontroller cannot serve float32"),
+     (options("server", precisions=("int16x8",)), "server cannot serve int16x8"),
+     (options("mobile", "server", precisions=("float32", "int17")), "no precision `int17`"),
+     (options("mobile", formats=("onnx",)), "mobile makes no onnx"),
+     (options("mobile", batch=4), "batch 1, not of batch 4"),
+     (options("microcontroller"), "without calibration data")],
+)  # fmt: skip
+def test_what_a_profile_cannot_serve_is_a_usage_error(given: RunOptions, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        targets_of(given)
+    assert raised.value.exit_code == 2
+    assert raised.value.next_step
+
+
+def test_servers_may_have_a_fixed_batch() -> None:
+    assert batch_of(Format.ONNX, options("server", batch=8)) == 8

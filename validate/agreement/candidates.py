@@ -1,0 +1,70 @@
+"""The worker's side of a comparison: open the candidates of one runtime, run them, write what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.errors import EdgeportError
+from converters.isolation import Channel, Message
+from converters.signature import Signature
+from validate.agreement.batches import Run, in_whole_batches, read_inputs, run_batches
+from validate.agreement.plan import Plan
+from validate.agreement.shapes import shapes_accepted
+from validate.agreement.special import special_values
+from validate.agreement.structure import compare_structure
+from validate.agreement.taps import open_tapped
+from validate.agreement.taps.quantized import in_floats
+from validate.runtimes import RuntimeOptions, fixed_batch
+
+
+def run_candidates(request: Message, channel: Channel) -> Message:
+    """Runs candidates of one runtime, one after the other; events tell which is at work and what each gave.
+
+    Events: `{candidate, fraction}` while one runs, `{candidate, result}` or `{candidate, error}` when it is done.
+    """
+    reference = Signature.from_json(request["signature"])
+    work = Path(request["work"])
+    inputs = read_inputs(work, reference)
+    for entry in request["candidates"]:
+        key = entry["key"]
+        channel.event(candidate=key, fraction=0.0)
+        try:
+            result = _run_candidate(entry, request, reference, inputs, channel)
+        except EdgeportError as error:
+            channel.event(candidate=key, error=error.to_json())
+        else:
+            channel.event(candidate=key, result=result)
+    return {}
+
+
+def _run_candidate(
+    entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
+) -> Message:
+    work, options = Path(request["work"]), RuntimeOptions(threads=request["threads"])
+    tapped = in_floats(open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"]), reference)
+    signature = tapped.runtime.signature
+    problems, notes = compare_structure(
+        reference, signature, ordered=tapped.runtime.ordered, fixed_batch=request["fixed_batch"]
+    )
+    notes = [*notes, *tapped.runtime.notes]
+    result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "ran": False}
+    if problems:
+        return result
+    plan = Plan.from_json(request["plan"])
+    fixed = fixed_batch(signature)
+    run: Run = tapped.run
+    if fixed is not None and fixed > 1:
+        plan, run = replace(plan, singles=0, batch=-(-plan.batch // fixed) * fixed), in_whole_batches(run, fixed)
+
+    def report(fraction: float) -> None:
+        channel.event(candidate=entry["key"], fraction=fraction)
+
+    run_batches(run, inputs, plan, reference, work / entry["key"], report)
+    few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
+    special = special_values(tapped.run, few)
+    return {**result, "ran": True, "special": special, "accepted": shapes_accepted(tapped.runtime, few)}

@@ -1,0 +1,194 @@
+"""What a reduced precision must cost: the checkpoint run with the rounding of that precision. Worker side.
+
+Weights lie on the precision's grid, and so does what enters each operation that computes in it. Scales fit every
+channel of what they round, so this is the rounding that so many bits cannot avoid; a file whose scales fit worse, or
+that does something else besides, shows a greater error. The grid is moved a little from draw to draw (`DRAWS`), since
+the error of one deterministic rounding is a sample of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.formats import Precision
+from validate.runtimes.base import Array, Arrays
+
+DRAWS = (1.0, 1.09, 0.93)
+"""By how much each draw's steps are wider: enough to decide most roundings anew, too little to change their size."""
+
+_HALF_MAX = 65504.0
+_ENTERED_AS_IT_IS = {
+    "BatchNormalization", "ReLU", "LeakyReLU", "PReLU", "Activation", "Softmax", "Dropout", "SpatialDropout2D",
+    "Flatten", "Reshape", "Permute", "Rescaling", "Normalization", "InputLayer", "Identity", "ZeroPadding2D",
+    "Cropping2D", "GetItem",
+}  # fmt: skip
+"""Operations that a converter fuses into the one before, or that only move numbers: nothing is rounded between."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a precision rounds.
+
+    Attributes:
+        weights: bits of a weight; None is half-precision floating point, for activations too.
+        activations: bits of an activation.
+        everywhere: all operations compute so, not only those with weights.
+        block: so many weights of a dense layer share a scale; None is a scale for each output channel.
+    """
+
+    weights: int | None
+    activations: int
+    everywhere: bool
+    block: int | None = None
+
+
+GRIDS: dict[Precision, Grid] = {
+    Precision.FLOAT16: Grid(None, 16, True),
+    Precision.DYNAMIC_INT8: Grid(8, 8, False),
+    Precision.INT8: Grid(8, 8, True),
+    Precision.INT16X8: Grid(8, 16, True),
+    Precision.DYNAMIC_INT4: Grid(4, 8, False),
+    Precision.DYNAMIC_INT4_B32: Grid(4, 8, False, 32),
+}  # fmt: skip
+
+
+class Rounded:
+    """A model's function with the rounding of one precision traced in.
+
+    Args:
+        trace: gives the tapped function of the model as it is now.
+    """
+
+    def __init__(self, model: Any, grid: Grid, trace: Callable[[], Any]) -> None:
+        import tensorflow as tf
+
+        self._model, self._grid = model, grid
+        self._wider = tf.Variable(1.0, trainable=False, dtype="float32")
+        with _rounding_inputs(grid, self._wider):
+            self._function = trace()
+
+    def run(self, inputs: Mapping[str, Array], wider: float) -> tuple[Arrays, Arrays]:
+        """Outputs and logits with the grid's steps so many times as wide; the weights are back in place afterwards."""
+        self._wider.assign(wider)
+        with _rounded_weights(self._model, self._grid, wider):
+            outputs, logits = self._function.run(inputs)
+        if self._grid.weights is None or not self._grid.everywhere:
+            return outputs, logits
+        return tuple({k: _last(v, self._grid.activations) for k, v in side.items()} for side in (outputs, logits))  # type: ignore[return-value]
+
+
+def _last(values: Array, bits: int) -> Array:
+    """What leaves the file is rounded too, with one scale for the whole tensor."""
+    low, high = min(0.0, float(values.min(initial=0.0))), max(0.0, float(values.max(initial=0.0)))
+    step = (high - low) / (2**bits - 1) or 1.0
+    rounded: Array = np.round(values / step) * step
+    return rounded
+
+
+@contextmanager
+def _rounded_weights(model: Any, grid: Grid, wider: float) -> Iterator[None]:
+    kept = [(weight, np.array(weight.numpy())) for weight in model.weights if "float" in str(weight.dtype)]
+    if grid.weights is not None:
+        kept = [(weight, value) for weight, value in kept if value.ndim >= 2]
+    try:
+        for weight, value in kept:
+            weight.assign(_on_grid(value, str(weight.path), grid, wider))
+        yield
+    finally:
+        for weight, value in kept:
+            weight.assign(value)
+
+
+def _on_grid(value: Array, path: str, grid: Grid, wider: float) -> Array:
+    if grid.weights is None:
+        half: Array = np.clip(value * wider, -_HALF_MAX, _HALF_MAX).astype(np.float16).astype(value.dtype) / wider
+        return half
+    blocks = value
+    if grid.block is not None and value.ndim == 2 and value.shape[0] % grid.block == 0:
+        blocks = value.reshape(-1, grid.block, value.shape[1])
+    axes = tuple(range(value.ndim - 1)) if blocks is value else (1,)
+    if "depthwise" in path:  # height, width, channels, multiplier
+        axes = tuple(range(value.ndim - 2))
+    elif "transpose" in path:  # height, width, made, taken
+        axes = (*range(value.ndim - 2), value.ndim - 1)
+    top = np.abs(blocks).max(axis=axes, keepdims=True)
+    step = np.where(top > 0, top * wider / (2 ** (grid.weights - 1) - 1), 1.0)
+    rounded: Array = (np.round(blocks / step) * step).reshape(value.shape).astype(value.dtype)
+    return rounded
+
+
+@contextmanager
+def _rounding_inputs(grid: Grid, wider: Any) -> Iterator[None]:
+    """Each Keras operation called within the block gets its floating inputs rounded where the precision does that."""
+    import tensorflow as tf
+    from keras.src.ops.operation import Operation
+
+    original = Operation.__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if hasattr(self, "_operations") or not _rounds(self, grid):
+            return original(self, *args, **kwargs)
+
+        def rounded(value: Any) -> Any:
+            known = isinstance(value, tf.Tensor) and value.dtype.is_floating and (value.shape.rank or 0) >= 2
+            return _activation(value, grid, wider) if known else value
+
+        args, kwargs = tf.nest.map_structure(rounded, (args, kwargs))
+        return original(self, *args, **kwargs)
+
+    Operation.__call__ = call
+    try:
+        yield
+    finally:
+        Operation.__call__ = original
+
+
+def _rounds(operation: Any, grid: Grid) -> bool:
+    if grid.everywhere:
+        return type(operation).__name__ not in _ENTERED_AS_IT_IS
+    return any(hasattr(operation, name) for name in ("kernel", "depthwise_kernel", "cell"))
+
+
+def _activation(value: Any, grid: Grid, wider: Any) -> Any:
+    import tensorflow as tf
+
+    wider = tf.cast(wider, value.dtype)
+    if grid.weights is None:
+        clipped = tf.clip_by_value(value * wider, -_HALF_MAX, _HALF_MAX)
+        return tf.cast(tf.cast(clipped, "float16"), value.dtype) / wider
+    axes = list(range(value.shape.rank - 1))
+    low = tf.minimum(tf.reduce_min(value, axis=axes, keepdims=True), 0)
+    high = tf.maximum(tf.reduce_max(value, axis=axes, keepdims=True), 0)
+    step = (high - low) * wider / (2**grid.activations - 1)
+    return tf.round(tf.math.divide_no_nan(value, step)) * step
+
+
+def run_rounded(
+    model: Any, trace: Callable[[], Any], precisions: Sequence[Precision], write: Callable[[str, Any], None]
+) -> dict[str, str]:
+    """Has `write(name, run)` write what each precision gives, by draw; names are `<precision>-<draw>`.
+
+    Returns:
+        By precision that could not be emulated, why.
+    """
+    reasons: dict[str, str] = {}
+    for precision in precisions:
+        try:
+            rounded = Rounded(model, GRIDS[precision], trace)
+            for k, wider in enumerate(DRAWS):
+                write(f"{precision}-{k}", partial(rounded.run, wider=wider))
+        except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError) as cause:
+            reasons[str(precision)] = " ".join(f"{type(cause).__name__}: {cause}".split())[:200]
+    return reasons
+
+
+def emulated(folder: Path, precision: Precision) -> list[Path]:
+    """The folders that `run_rounded` had written for a precision; none where it could not be emulated."""
+    return [path for k in range(len(DRAWS)) if (path := folder / f"{precision}-{k}").is_dir()]

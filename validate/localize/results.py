@@ -1,0 +1,84 @@
+"""What a localisation is asked for and what it gives: values, ready for JSON (design: JSON, `localize`)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.formats import Precision
+from converters.isolation import Limits
+
+
+@dataclass(frozen=True)
+class LocalizeOptions:
+    """As in `CompareOptions`; `samples` is an upper bound, less are taken of a model with big layers.
+
+    Attributes:
+        saturating: draw from beyond the range. `localize` does so by itself where nothing parts within it.
+    """
+
+    inputs: Path | None = None
+    samples: int = 16
+    seed: int = 0
+    input_range: tuple[float, float] | None = None
+    limits: Limits = field(default_factory=Limits)
+    log: Path | None = None
+    precision: Precision | None = None
+    threads: int = 2
+    saturating: bool = False
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer, in the order of execution.
+
+    Attributes:
+        noise_ratio: greatest error against the oracle over float32 Keras' own in this layer; None where the candidate
+            holds no such value, because it is fused into the next.
+        sqnr_db: the layer's signal over the error; infinite (null in JSON) where there is none.
+        limit: what a healthy file of this kind may show here.
+        local_ratio: of this error, what the layer adds itself (with those fused into it) when it is given what the
+            candidate held before it; the rest came in. None where nothing parts or the layer cannot be fed alone.
+    """
+
+    name: str
+    kind: str
+    noise_ratio: float | None
+    sqnr_db: float | None
+    limit: float | None
+    diverges: bool
+    local_ratio: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(self).items()}
+        return {**finite, "observed": self.noise_ratio is not None}
+
+
+@dataclass(frozen=True)
+class Localization:
+    """The outcome.
+
+    Attributes:
+        first_divergent_layer: None where no layer parts.
+        suspects: further layers that explain the same fault, where the file fuses them into one.
+        saturating: nothing parts on inputs within the range: these are beyond it.
+    """
+
+    reference: Path
+    candidate: Path
+    first_divergent_layer: str | None
+    suspects: tuple[str, ...]
+    layers: tuple[LayerRow, ...]
+    samples: int
+    notes: tuple[str, ...] = ()
+    saturating: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "reference": str(self.reference), "candidate": str(self.candidate),
+            "first_divergent_layer": self.first_divergent_layer, "suspects": list(self.suspects),
+            "samples": self.samples, "saturating": self.saturating, "layers": [row.to_json() for row in self.layers],
+            "notes": list(self.notes),
+        }  # fmt: skip
