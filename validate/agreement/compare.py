@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.identify import identify
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
 from converters.formats import Precision, precision_in_name
@@ -92,7 +93,10 @@ class Comparison:
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         options = self._options
-        check(path)
+        if runtime_name(path) in {"keras", "saved_model"}:
+            identify(path, self._options.opening)  # what the user adds to a source decides what of it may pass
+        else:
+            check(path)
         if options.cache:
             options.cache.mkdir(parents=True, exist_ok=True)
         reduced = {p.value: None for p in precisions if gate_for(p, options.tolerances).rounding_ratio is not None}
