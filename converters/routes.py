@@ -66,7 +66,7 @@ ROUTES: tuple[Route, ...] = (
 )
 """Every pair of format and precision that can be made, in the order in which they are made."""
 
-_EVERY = frozenset({Format.SAVEDMODEL, Format.TFLITE, Format.ONNX})
+_EVERY = frozenset(Format)
 SOURCES: Mapping[SourceKind, tuple[frozenset[Format], str]] = {
     # source                  gives    by which road
     SourceKind.KERAS:         (_EVERY, "Keras 3 builds it; ONNX is converted without its weights"),
@@ -76,7 +76,7 @@ SOURCES: Mapping[SourceKind, tuple[frozenset[Format], str]] = {
     SourceKind.SAVEDMODEL:    (_EVERY, "one signature, restored, or frozen by the version 1 loader; ONNX frozen"),
     SourceKind.FROZEN_GRAPH:  (_EVERY, "imported; ONNX frozen"),
     SourceKind.TFLITE:        (frozenset({Format.TFLITE}), "the file itself, and what is made of it"),
-    SourceKind.ONNX:          (frozenset({Format.ONNX}), "the file itself, and what is made of it"),
+    SourceKind.ONNX:          (frozenset({Format.ONNX, Format.ORT}), "the file itself, and what is made of it"),
 }  # fmt: skip
 """Which formats each kind of source gives; in which precisions, `ROUTES` says."""
 

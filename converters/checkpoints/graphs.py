@@ -55,7 +55,6 @@ def open_saved_model(checkpoint: Checkpoint) -> Loaded:
 
 def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
     """A GraphDef whose weights are constants, from its placeholders (or `--graph-input`) to its ends."""
-    from google.protobuf.message import DecodeError
     from tensorflow.core.framework import graph_pb2
 
     path, opening = checkpoint.path, checkpoint.opening
@@ -63,7 +62,7 @@ def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
     fed, asked = chosen_tensors(path, read_graph_file(path), list(shapes), opening.outputs)
     try:
         definition = graph_pb2.GraphDef.FromString(path.read_bytes())
-    except DecodeError as cause:
+    except Exception as cause:  # protobuf's DecodeError, which has no types
         raise load_error(checkpoint, cause) from cause
     sizes = {f"{name}:0" if ":" not in name else name: shape for name, shape in shapes.items() if shape is not None}
     return _of_graph(path, definition, (_names_of(fed), _names_of(asked)), sizes)

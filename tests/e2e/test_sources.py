@@ -34,7 +34,7 @@ def test_custom_layers_and_what_the_manifest_says(edgeport: Any, foreign: Path, 
 def test_options_for_another_kind_of_source_are_refused(edgeport: Any, foreign: Path, tmp_path: Path) -> None:
     code = f"{foreign / 'shop.py'}:plain"
     for option in (("--signature", "double"), ("--graph-output", "y"), ("--model-code", code)):
-        ran = edgeport("export", foreign / "custom.keras", "-o", tmp_path / "out", "--json", *option)
+        ran = edgeport("export", foreign / "functional.h5", "-o", tmp_path / "out", "--json", *option)
         assert ran.code == 2, ran.stdout
         assert option[0] in ran.document["error"]["message"]
 

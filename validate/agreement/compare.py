@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.identify import identify
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
-from converters.formats import Precision, format_of, precision_in_name
+from converters.formats import Precision, precision_in_name
 from converters.isolation import Message, run_step
 from converters.signature import Signature
 from validate.agreement.arrays import read
@@ -93,7 +94,9 @@ class Comparison:
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         options = self._options
-        if format_of(path) is not None:  # a checkpoint is scanned by its loader, which knows what the user says of it
+        if runtime_name(path) in {"keras", "saved_model"}:
+            identify(path, self._options.opening)  # what the user adds to a source decides what of it may pass
+        else:
             check(path)
         if options.cache:
             options.cache.mkdir(parents=True, exist_ok=True)
