@@ -237,5 +237,5 @@ def profiles(manifest: Manifest) -> list[Table]:
             share = profile.get("share_of_peak")
             note = "" if share is None else f"At p50: {say.percent(share)} of this machine's measured float32 peak."
             titles = (Column(first, "name"), *(Column(title, "number") for title in columns))
-            result.append(table(f"Time of {profile['artifact']} by {first.lower()}", titles, rows, note))
+            result.append(table(say.clean(f"Time of {profile['artifact']} by {first.lower()}"), titles, rows, note))
     return result
