@@ -96,9 +96,9 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
             outputs = {name: signature.outputs[name].name for name in sorted(signature.outputs)}
             definition = _without_hints(graph.as_graph_def())
             frozen = _frozen(session, definition, [name.split(":")[0] for name in outputs.values()])
+        return _of_graph(path, frozen, (inputs, outputs), {}, (note,))
     except (ValueError, OSError, KeyError, RuntimeError, TypeError, tf.errors.OpError) as cause:
         raise load_error(checkpoint, cause) from cause
-    return _of_graph(path, frozen, (inputs, outputs), {}, (note,))
 
 
 def _frozen(session: Any, definition: Any, outputs: list[str]) -> Any:
