@@ -28,7 +28,7 @@ CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Q
 _LAYOUT = {"com.microsoft.nchwc::ReorderInput", "com.microsoft.nchwc::ReorderOutput"}
 _TOKEN = re.compile(r"(_token_\d+|_quant|_nhwc|/MatMulAddFusion)+$")
 """What ONNX Runtime appends to the name of a node that it rewrites."""
-_ROOTS = ("convolution", "depthwise", "conv", "MatMul", "Tensordot", "einsum")
+_ROOTS = ("convolution", "depthwise", "conv", "Conv", "MatMul", "Tensordot", "einsum")
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,9 @@ GATES: dict[Precision, Gate] = {
         "the weakest fault of the self-test there at 38 (docs/agreement.md); without an oracle: moving "
         "logits of deep models were measured 87 dB and more above error",
     ),
-    # The decibels hold where the rounding cannot be emulated (the reference is no checkpoint) and as what a rescue aims
-    # at: what one trained network was measured at over its whole signal, less 20 dB since only the moving part counts
-    # here, less 10 dB of margin.
+    # The decibels hold where the rounding cannot be emulated (the reference is no checkpoint) or costs as much as the
+    # signal moves, and as what a rescue aims at: what one trained network was measured at over its whole signal, less
+    # 20 dB since only the moving part counts here, less 10 dB of margin.
     Precision.FLOAT16: Gate(None, 40.0, 0.998, 2.0**-10, f"{_EMULATED}; 70 dB measured", 2.5),
     Precision.INT16X8: Gate(None, 20.0, 0.995, 2.0**-8, f"{_EMULATED}; 50 dB measured", 2.5),
     Precision.DYNAMIC_INT8: Gate(None, 16.0, 0.99, 2.0**-7, f"{_EMULATED}; 46 dB measured", 2.5),

@@ -84,11 +84,16 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
 def _judged(
     values: Values, ratios: dict[str, float], mean_square: float, gate: Gate, rounding: Rounding | None, drawn: bool
 ) -> Judged:  # fmt: skip
-    """The first yardstick that there is: float32's noise, the emulated precision, decibels."""
+    """The first yardstick that tells: float32's noise, the emulated precision, decibels.
+
+    Rounding that costs as much as the signal moves is no yardstick: a dead model would pass by it.
+    """
     if gate.noise_ratio is not None and ratios:
         return by_noise(values, ratios, gate.noise_ratio)
     if gate.rounding_ratio is not None and rounding is not None:
-        return by_rounding(values.stick, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
+        judged = by_rounding(values.stick, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
+        if not judged.dead_passes:
+            return judged
     return by_sqnr(values.stick, mean_square, gate)
 
 
