@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ def test_every_command_that_is_shown_works(edgeport: Any, examples: Path, tmp_pa
     (tmp_path / "out").mkdir()
     for line in SHOWN:
         program, *arguments = shlex.split(line)
+        if program == "openssl":  # a key to sign with
+            subprocess.run([program, *arguments], cwd=tmp_path, check=True)
+            continue
         assert program == "edgeport"
         ran = edgeport(*arguments, cwd=tmp_path)
         assert ran.code == 0, f"{line}\n{ran.stderr}"
@@ -31,7 +35,7 @@ def test_every_command_that_is_shown_works(edgeport: Any, examples: Path, tmp_pa
 def test_the_readme_shows_every_command_and_no_other() -> None:
     listed = set(re.findall(r"^\| `edgeport (\w+)", README, re.M))
     assert listed == set(COMMANDS)
-    assert {shlex.split(line)[1] for line in SHOWN} == set(COMMANDS)
+    assert {shlex.split(line)[1] for line in SHOWN if line.startswith("edgeport ")} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

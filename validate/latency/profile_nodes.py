@@ -25,7 +25,7 @@ _KINDS = (
     ("joining", ("concat", "copy", "split")),
     ("elementwise", ("add", "mul", "sub", "div", "min", "max", "pow", "sqrt", "exp", "where", "multiply")),
 )  # fmt: skip
-_HEAVY = frozenset({"convolution", "matmul", "depthwise", "einsum", "separable_conv2d", "conv2d_transpose"})
+_HEAVY = frozenset({"convolution", "conv2d", "matmul", "depthwise", "einsum", "separable_conv2d", "conv2d_transpose"})
 _PARTS_OF_LAYERS = frozenset({"batchnorm", "moments", "add", "mul", "sub", "convolution", "dense", "einsum"})
 
 
