@@ -102,6 +102,19 @@ class Table:
         start, count = self.vector(number, 4)
         return struct.unpack_from(f"<{count}i", self._buffer.data, start)
 
+    def int64s(self, number: int) -> tuple[int, ...]:
+        start, count = self.vector(number, 8)
+        return struct.unpack_from(f"<{count}q", self._buffer.data, start)
+
     def text(self, number: int) -> str:
         start, count = self.vector(number, 1)
         return text_of(self._buffer.data[start : start + count], "a name")
+
+    def texts(self, number: int) -> list[str]:
+        """The strings of a vector of strings."""
+        found = []
+        for at in self.targets(number):
+            count = self._buffer.u32(at)
+            self._buffer.need(at + 4, count)
+            found.append(text_of(self._buffer.data[at + 4 : at + 4 + count], "a name"))
+        return found

@@ -170,7 +170,7 @@ class _Reader:
 
     def _tensor(self, tensor: Message, name: str = "") -> Initializer:
         name = name or tensor.text(8)
-        dtype = _dtype(tensor.integer(2))
+        dtype = dtype_of(tensor.integer(2))
         shape = checked_shape(tuple(tensor.integers(1)), f"the tensor {name!r}")
         expected = nbytes(shape, dtype)
         raw = tensor.parts(9)
@@ -240,7 +240,8 @@ def op_name(domain: str, op: str) -> str:
     return op if domain in DEFAULT_DOMAINS else f"{domain}::{op}"
 
 
-def _dtype(code: int) -> str:
+def dtype_of(code: int) -> str:
+    """NumPy's name of an element type of ONNX. Raises MalformedError: there is no such number."""
     if code not in DTYPES:
         raise MalformedError(f"it has a tensor of the unknown element type {code}")
     return DTYPES[code]
@@ -252,7 +253,7 @@ def _value(value: Message) -> TensorFact:
     if tensor is None:
         return TensorFact(value.text(1), None, "undefined" if kind is None else "sequence")
     shape = tensor.message(2)
-    return TensorFact(value.text(1), None if shape is None else _shape(shape), _dtype(tensor.integer(1)))
+    return TensorFact(value.text(1), None if shape is None else _shape(shape), dtype_of(tensor.integer(1)))
 
 
 def _shape(shape: Message) -> Shape:

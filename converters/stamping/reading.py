@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from converters.readers import ort_file
 from converters.readers.facts import MalformedError
 from converters.stamping import ASSETS, CONTRACT_FILE, onnx
 
@@ -18,7 +20,7 @@ def read_contract(path: Path) -> dict[str, Any] | None:
     try:
         text = _text(path)
         document = None if text is None else json.loads(text)
-    except (OSError, ValueError, RecursionError, zipfile.BadZipFile, NotImplementedError, MalformedError):
+    except (OSError, ValueError, struct.error, RecursionError, zipfile.BadZipFile, NotImplementedError, MalformedError):
         return None
     return document if isinstance(document, dict) else None
 
@@ -29,6 +31,9 @@ def _text(path: Path) -> bytes | None:
         return file.read_bytes() if file.is_file() and file.stat().st_size <= _MOST else None
     if path.suffix == ".onnx":
         return onnx.property_of(path, f"{onnx.PREFIX}contract", _MOST)
+    if path.suffix == ".ort":
+        text = ort_file.metadata_of(path).get(f"{onnx.PREFIX}contract")
+        return None if text is None else text.encode()
     if path.suffix != ".tflite" or not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:

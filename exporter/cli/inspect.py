@@ -26,8 +26,8 @@ _TOP_OPS = 20
 def command(path: Path, scan_only: bool, console: Console, **chosen: Any) -> int:
     """Tell what PATH holds, without running it: signature, parameters, operations, precision, opset, digest.
 
-    PATH is a .keras, .h5, .weights.h5, .pb, .tflite or .onnx file, a SavedModel folder or a TensorFlow checkpoint. No
-    framework is loaded, and no code of the file or yours is run.
+    PATH is a .keras, .h5, .weights.h5, .pb, .tflite, .onnx or .ort file, a SavedModel folder or a TensorFlow
+    checkpoint. No framework is loaded, and no code of the file or yours is run.
     """
     from exporter.cli.opening import opening_of
 

@@ -25,6 +25,7 @@ from converters.readers.facts import TensorFact, WeightFact
 from converters.readers.h5_file import H5Facts, read_h5
 from converters.readers.keras_file import read_keras
 from converters.readers.onnx_file import read_onnx
+from converters.readers.ort_file import read_ort
 from converters.readers.saved_model_file import DTYPES
 from converters.readers.sniff import FileKind, sniff
 from converters.readers.tensor_bundle import read_bundle
@@ -102,11 +103,13 @@ def _find(path: Path, kind: FileKind, opening: Opening) -> _Findings:
         return _frozen_graph(path, opening)
     if kind is FileKind.TFLITE or (path.suffix.lower() == ".tflite" and kind is FileKind.UNKNOWN):
         return _tflite(path)
+    if kind is FileKind.ORT:
+        return _ort(path)
     if kind is FileKind.UNKNOWN and path.suffix.lower() not in (".keras", ".h5"):
         return _onnx(path)
     raise RefusedError(
         f"{path} is {kind.value}, which holds no model that can be inspected.",
-        next_step="Give a .keras, .h5, .pb, .tflite or .onnx file, a SavedModel folder or a TensorFlow checkpoint.",
+        next_step="Give a .keras, .h5, .pb, .tflite, .onnx or .ort file, a SavedModel or a TensorFlow checkpoint.",
         file=path,
     )  # fmt: skip
 
@@ -198,6 +201,15 @@ def _onnx(path: Path) -> _Findings:
         parameters=sum(i.elements for i in facts.initializers), ops=dict(facts.ops), opset=facts.opset,
         custom_ops=facts.custom_ops, notes=notes,
         integer=_integer(path, Format.ONNX, precision.of_onnx(facts)),
+    )  # fmt: skip
+
+
+def _ort(path: Path) -> _Findings:
+    facts = read_ort(path)
+    return _Findings(
+        "ort", precision.of_onnx(facts), inputs=_specs(facts.inputs), outputs=_specs(facts.outputs),
+        parameters=sum(i.elements for i in facts.initializers), ops=dict(facts.ops), opset=facts.opset,
+        custom_ops=facts.foreign_ops, notes=["Operations are those after ONNX Runtime's optimizer."],
     )  # fmt: skip
 
 

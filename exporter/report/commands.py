@@ -34,7 +34,7 @@ def commands(manifest: Manifest) -> dict[str, str]:
         "latency": ["edgeport", "bench", bundle, *setting],
         "samples": ["edgeport", "verify", bundle, "--execute"],
         "layers": ["edgeport", "localize", source, located],
-        "profile": ["edgeport", "bench", bundle, "--profile", *setting],
+        "profile": ["edgeport", "bench", bundle, "--profile-ops", *setting],
         "sizes": ["edgeport", "inspect", first],
         "report": ["edgeport", "report", bundle],
         "verify": ["edgeport", "verify", bundle],

@@ -75,7 +75,7 @@ def _layer_rows(value: Any) -> list[Mapping[str, Any]]:
 
 
 def profiles(manifest: Manifest) -> list[Profile]:
-    """Of every artifact that was profiled (`edgeport bench --profile`)."""
+    """Of every artifact that was profiled (`edgeport bench --profile-ops`)."""
     names = short_names(manifest)
     listed: Any = manifest.environment.get("profiles")
     found = []

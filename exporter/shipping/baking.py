@@ -2,8 +2,6 @@
 
 The wrapped checkpoint takes the place of the given one: artifacts are made from it, judged against it, and its golden
 inputs are what a camera gives. Casting eight bits to float is exact, so nothing is lost.
-
-Not yet run: tests/e2e/test_bake.py is what has to pass first.
 """
 
 from __future__ import annotations

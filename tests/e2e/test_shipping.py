@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converters.errors import RefusedError
 from converters.stamping import tflite as stamping
+from exporter.inspection import inspect
 
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nüne"]
 MODEL = "digits_se_inception"
@@ -97,6 +99,27 @@ def test_onnx_and_ort_carry_it_as_metadata(shipped: Any) -> None:
     assert "#" not in config
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_inspect_reads_an_ort_file_as_onnx_runtime_does(shipped: Any, precision: str, tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = shipped[0] / f"{MODEL}.{precision}.ort"
+    found = inspect(path)
+    session = onnxruntime.InferenceSession(str(path))
+    for side, nodes in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+        assert [(row["name"], row["shape"]) for row in found[side]] == [(node.name, node.shape) for node in nodes]
+        assert {row["dtype"] for row in found[side]} == {"float32"}
+    assert (found["format"], found["precision"], found["opset"]) == ("ort", precision, 17)
+    assert found["ops"][{"float32": "com.microsoft::FusedConv", "int8": "com.microsoft::QLinearConv"}[precision]] == 13
+    assert found["custom_ops"] == []
+    assert found["parameters"] > 100_000
+    assert found["contract"]["outputs"][0]["labels"] == LABELS
+    short = tmp_path / "short.ort"
+    short.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(RefusedError, match="not a valid ONNX Runtime model"):
+        inspect(short)
+
+
 def test_triton_and_tensorflow_serving_folders_are_whole(shipped: Any) -> None:
     folder, manifest = shipped
     listed = {row["path"] for row in manifest["files"]}
@@ -178,7 +201,10 @@ def test_delegates_say_what_they_take(shipped: Any) -> None:
 
 
 def test_the_same_command_again_gives_the_same_content(shipped: Any, edgeport: Any, examples: Path) -> None:
-    """Stamped float32 files are reused as bases: what is made from them must not change."""
+    """Stamped float32 files are reused as bases: what is made from them must not change.
+
+    ONNX Runtime orders the tables of an .ort file anew every time: of those the digest holds the size alone.
+    """
     folder, manifest = shipped
     ran = edgeport(
         "export", examples / f"{MODEL}.keras", "-o", folder, "--profile", "mobile", "--profile", "server",
