@@ -18,12 +18,13 @@ def lean_backend() -> Iterator[None]:
     chain of SHAPE, GATHER and PACK, and -1 in a constant says the same.
     """
     import tensorflow as tf
+    from keras import layers
     from keras.src.backend.tensorflow import nn
     from keras.src.backend.tensorflow import numpy as backend
 
     replacements = {
         (backend, "reshape"): _lean_reshape, (backend, "matmul"): _lean_matmul, (tf, "einsum"): _lean_einsum,
-        (nn, "conv"): _plain_conv, (nn, "batch_normalization"): _lean_normalization,
+        (nn, "conv"): _plain_conv, (layers.BatchNormalization, "call"): _lean_normalization,
     }  # fmt: skip
     originals = {place: getattr(*place) for place in replacements}
     for place, replacement in replacements.items():
@@ -69,12 +70,37 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Over the last axis vectors broadcast as they are; Keras reshapes all four of them first."""
+    """Batch normalization in inference as TensorFlow's operations alone: Keras casts and reshapes four vectors first.
 
-    def batch_normalization(x: Any, mean: Any, variance: Any, axis: int, *others: Any, **named: Any) -> Any:
-        return original(x, mean, variance, -1 if axis == len(x.shape) - 1 else axis, *others, **named)
+    The operations and their order are those of `tf.nn.batch_normalization`, so the numbers are the same to the bit. A
+    third of the time that tracing a convolutional network takes went into Python around them.
+    """
+    import tensorflow as tf
+    from keras import layers
+    from tensorflow.python.ops import gen_math_ops as maths
 
-    return batch_normalization
+    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        plain = type(self) is layers.BatchNormalization and mask is None and not (training and self.trainable)
+        last = self.axis in (-1, len(inputs.shape) - 1)
+        single = inputs.dtype == tf.float32 and self.compute_dtype == self.variable_dtype == "float32"
+        if not (plain and last and single):
+            return original(self, inputs, training=training, mask=mask)
+        mean, variance = _read(self.moving_mean), _read(self.moving_variance)
+        factor = maths.rsqrt(maths.add_v2(variance, tf.constant(self.epsilon, tf.float32)))
+        if self.scale:
+            factor = maths.mul(factor, _read(self.gamma))
+        if self.center:
+            shift = maths.sub(_read(self.beta), maths.mul(mean, factor))
+        else:
+            shift = maths.mul(maths.neg(mean), factor)
+        return maths.add_v2(maths.mul(inputs, factor), shift)
+
+    return call
+
+
+def _read(variable: Any) -> Any:
+    """The value of a Keras variable, by TensorFlow's variable behind it."""
+    return variable._value._read_variable_op()
 
 
 def _lean_matmul(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,6 +29,7 @@ import psutil
 PYTHON = sys.executable
 STEPS = Path(__file__).parent / "bench_convert_steps.py"
 ENV = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+_BY_HAND = "## What was tried"  # of the file that --write makes anew, what follows this is kept
 WIDTHS = ("width_x1", "width_x2", "width_x4")
 
 
@@ -238,7 +239,9 @@ def main() -> None:
             lines += report_widths(run_widths(Path(folder), chosen.rounds))
     print("\n".join(lines))
     if chosen.write:
-        chosen.write.write_text("\n".join(lines))
+        before = chosen.write.read_text() if chosen.write.exists() else ""
+        told = before.find(_BY_HAND)
+        chosen.write.write_text("\n".join(lines) + (before[told:] if told >= 0 else ""))
 
 
 if __name__ == "__main__":

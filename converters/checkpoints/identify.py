@@ -64,17 +64,28 @@ def checkpoint_prefix(path: Path) -> Path | None:
 
 
 def _tf_checkpoint(prefix: Path, opening: Opening) -> Checkpoint:
+    index = check_tf_checkpoint(prefix)
+    sha = hashlib.sha256()
+    for file in sorted(index.parent.glob(f"{glob.escape(prefix.name)}.data-*")):
+        sha.update(f"{digest(file)}  {file.name}\n".encode())
+    sha.update(f"{digest(index)}  {index.name}\n".encode())
+    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), sha.hexdigest(), opening)
+
+
+def check_tf_checkpoint(prefix: Path) -> Path:
+    """Reads a TensorFlow checkpoint's index, which it gives, and refuses one with data missing. Raises RefusedError."""
     index = prefix.with_name(f"{prefix.name}.index")
     with refusing(index, "TensorFlow checkpoint index"):
         bundle = read_bundle(index)
         problem = missing_data(prefix, bundle)
     if problem:
         raise _refused(prefix, f"is not a whole TensorFlow checkpoint: {problem}", "Copy all of its files again.")
-    sha = hashlib.sha256()
-    for file in sorted(index.parent.glob(f"{glob.escape(prefix.name)}.data-*")):
-        sha.update(f"{digest(file)}  {file.name}\n".encode())
-    sha.update(f"{digest(index)}  {index.name}\n".encode())
-    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), sha.hexdigest(), opening)
+    return index
+
+
+def trust_in(opening: Opening) -> Trust:
+    """What of a model's config may pass because of what the user said."""
+    return Trust(later=bool(opening.custom_objects), lambdas=opening.allow_unsafe)
 
 
 def _scanned(path: Path, found: FileKind, opening: Opening) -> SourceKind:
@@ -83,7 +94,7 @@ def _scanned(path: Path, found: FileKind, opening: Opening) -> SourceKind:
         facts = check_saved_model(path, allow_unsafe=opening.allow_unsafe)
         chosen_signature(path, facts, opening.signature)
         return SourceKind.SAVEDMODEL
-    trust = Trust(later=bool(opening.custom_objects), lambdas=opening.allow_unsafe)
+    trust = trust_in(opening)
     if found is FileKind.ZIP:
         config_of_archive(path, read_keras(path), opening, trust)
         return SourceKind.KERAS

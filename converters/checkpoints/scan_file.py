@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints.identify import check_frozen_graph, check_h5, check_saved_model
+from converters.checkpoints.identify import (
+    check_frozen_graph,
+    check_h5,
+    check_saved_model,
+    check_tf_checkpoint,
+    checkpoint_prefix,
+    chosen_signature,
+    trust_in,
+)
 from converters.checkpoints.keras_files import config_of_archive
 from converters.checkpoints.opening import Opening
-from converters.checkpoints.scan import Trust
 from converters.errors import EdgeportError, RefusedError, UsageError
 from converters.readers.h5_file import read_h5
 from converters.readers.keras_file import read_keras
@@ -37,7 +44,7 @@ class Scan:
     """What a scan found.
 
     Attributes:
-        kind: `keras`, `h5`, `weights_h5`, `savedmodel`, `frozen_graph`, `tflite`, `onnx`, `ort` or `unknown`.
+        kind: `keras`, `h5`, `tf_checkpoint`, `savedmodel`, `frozen_graph`, `tflite`, `onnx`, `ort` or `unknown`.
         findings: why it is refused; empty for a file that passes.
         notes: what it needs or holds that is harmless and worth knowing.
     """
@@ -58,16 +65,26 @@ class Scan:
         }  # fmt: skip
 
 
-def scan(path: Path) -> Scan:
-    """Scans a `.keras`, `.h5`, `.weights.h5`, SavedModel, `.tflite`, `.onnx` or `.ort`.
+def scan(path: Path, opening: Opening = Opening()) -> Scan:
+    """Scans any model file, TensorFlow checkpoint or SavedModel; what `opening` lets pass is a note.
 
     Raises:
-        UsageError: nothing is there, or it cannot be read.
+        UsageError: nothing is there, it cannot be read, or `opening` asks for what it does not have.
     """
-    kind, found = "unknown", sniff(path)
+    prefix = checkpoint_prefix(path)
+    if prefix is not None:
+        return _scan_of(prefix, "tf_checkpoint", opening)
+    found = sniff(path)
     try:
         kind = _kind(path, found)
-        notes = _CHECKS[kind](path)
+    except RefusedError as error:
+        return Scan(path, "unknown", (Finding(error.message, error.next_step),))
+    return _scan_of(path, kind, opening)
+
+
+def _scan_of(path: Path, kind: str, opening: Opening) -> Scan:
+    try:
+        notes = _CHECKS[kind](path, opening)
     except UsageError:
         raise
     except EdgeportError as error:
@@ -77,7 +94,7 @@ def scan(path: Path) -> Scan:
 
 def check(path: Path) -> None:
     """Refuses what `scan` finds. Raises RefusedError, UsageError."""
-    _CHECKS[_kind(path, sniff(path))](path)
+    _CHECKS[_kind(path, sniff(path))](path, Opening())
 
 
 def _kind(path: Path, found: FileKind) -> str:
@@ -94,28 +111,52 @@ def _kind(path: Path, found: FileKind) -> str:
     )  # fmt: skip
 
 
-def _keras(path: Path) -> list[str]:
-    found = config_of_archive(path, read_keras(path), Opening(), Trust())
-    return [*found.report.notes, *found.notes]
+def _told(opening: Opening) -> list[str]:
+    """What passes by the user's word alone, which a scan that runs nothing cannot look into."""
+    custom = ", ".join(map(str, opening.custom_objects))
+    told = [f"Classes that Keras does not know pass unseen: they are looked for in {custom}."] if custom else []
+    if opening.model_code:
+        told.append(f"The model comes from {opening.model_code}, which is run when it is opened.")
+    return [*told, "Python code in the file passes: --allow-unsafe runs it."] if opening.allow_unsafe else told
 
 
-def _h5(path: Path) -> list[str]:
+def _keras(path: Path, opening: Opening) -> list[str]:
+    found = config_of_archive(path, read_keras(path), opening, trust_in(opening))
+    return [*found.report.notes, *found.notes, *_told(opening)]
+
+
+def _h5(path: Path, opening: Opening) -> list[str]:
     facts = read_h5(path)
-    check_h5(path, facts)
-    return [] if facts.model_config is not None else ["The file holds weights alone."]
+    found = check_h5(path, facts, opening, trust_in(opening))
+    if found is None:
+        return ["The file holds weights alone.", *_told(opening)]
+    return [*found.report.notes, *found.notes, *_told(opening)]
 
 
-def _saved_model(path: Path) -> list[str]:
-    check_saved_model(path)
-    return []
+def _tf_checkpoint(prefix: Path, opening: Opening) -> list[str]:
+    check_tf_checkpoint(prefix)
+    return ["It holds variables alone.", *_told(opening)]
 
 
-def _frozen_graph(path: Path) -> list[str]:
-    check_frozen_graph(path)
-    return ["It is a frozen graph: its inputs and outputs are told by its placeholders and ends."]
+def _saved_model(path: Path, opening: Opening) -> list[str]:
+    facts = check_saved_model(path, allow_unsafe=opening.allow_unsafe)
+    if opening.signature is not None:
+        chosen_signature(path, facts, opening.signature)
+    return _host_operations(facts.host_ops)
 
 
-def _tflite(path: Path) -> list[str]:
+def _host_operations(found: list[tuple[str, str]]) -> list[str]:
+    passed = ", ".join(sorted({operation for operation, _ in found}))
+    return [f"Operations that may reach the host pass by --allow-unsafe: {passed}."] if passed else []
+
+
+def _frozen_graph(path: Path, opening: Opening) -> list[str]:
+    facts = check_frozen_graph(path, opening)
+    told = "It is a frozen graph: its inputs and outputs are told by its placeholders and ends."
+    return [told, *_host_operations(facts.foreign)]
+
+
+def _tflite(path: Path, _opening: Opening) -> list[str]:
     custom = ", ".join(read_tflite(path).custom_ops)
     return [f"It needs operations that are not TFLite's own: {custom}."] if custom else []
 
@@ -125,7 +166,7 @@ def flex_operations(path: Path) -> list[str]:
     return [operation for operation in read_tflite(path).custom_ops if operation.startswith("Flex")]
 
 
-def _onnx(path: Path) -> list[str]:
+def _onnx(path: Path, _opening: Opening) -> list[str]:
     facts = read_onnx(path)
     check_operations(path, facts)
     return [f"It uses operations of ONNX Runtime's own: {', '.join(facts.custom_ops)}."] if facts.custom_ops else []
@@ -142,11 +183,11 @@ def check_operations(path: Path, facts: OnnxFacts) -> None:
         )  # fmt: skip
 
 
-def _ort(path: Path) -> list[str]:
+def _ort(path: Path, _opening: Opening) -> list[str]:
     return ["An .ort file is checked by ONNX Runtime when it is opened, in a worker process."]
 
 
 _CHECKS = {
     "keras": _keras, "h5": _h5, "savedmodel": _saved_model, "frozen_graph": _frozen_graph, "tflite": _tflite,
-    "onnx": _onnx, "ort": _ort,
+    "onnx": _onnx, "ort": _ort, "tf_checkpoint": _tf_checkpoint,
 }  # fmt: skip

@@ -14,6 +14,7 @@ from converters.targets.weights import Array
 
 _NEVER_FOLDED = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_MOVES = {"Transpose", "Reshape"}
 _ROLES = {(op, k): role for op in _WEIGHTED for k, role in ((1, "weight"), (2, "bias"))}
 _GENERATED = re.compile(r"((__\d+)|(:\d+))+$")
 
@@ -68,6 +69,9 @@ class _Folder:
         """The constant, rounded to float32 when it was computed in float64."""
         if name in self._constants:
             return self._constants[name]
+        node = self._pending[name]
+        if node.op_type in _MOVES and all(i in self._constants for i in node.input):  # no arithmetic: nothing to widen
+            return np.ascontiguousarray(_evaluate(node, {i: self._constants[i] for i in node.input}, self._model)[name])
         wide = self._compute(name)
         return np.ascontiguousarray(wide.astype(np.float32) if wide.dtype == np.float64 else wide)
 

@@ -11,7 +11,7 @@ from converters.errors import StepError, UnsupportedError
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_order import order_signature
 from converters.targets.tflite_weights import missing_kernels
-from converters.targets.weights import Array, reached_variables
+from converters.targets.weights import Array, reached_variables, value_of
 from converters.tracing import Traced
 
 LARGEST = 1536 << 20
@@ -129,7 +129,7 @@ def _check_weights(content: bytearray, traced: Traced) -> None:
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
-    kernels = {n: v.numpy() for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
+    kernels = {n: value_of(v) for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
     held = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
     missing = [] if traced.recurrent else missing_kernels(content, kernels)
     if codes & _VARIABLE_OPS or missing or _holds_less(held, kernels):

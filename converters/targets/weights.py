@@ -52,6 +52,16 @@ def captured_variables(concrete: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def value_of(variable: Any) -> Array:
+    """A variable's value; float32 as a view of its memory, which must not be assigned to meanwhile."""
+    import numpy as np
+    import tensorflow as tf
+
+    if variable.dtype != tf.float32:
+        return np.asarray(variable.numpy())
+    return np.asarray(memoryview(variable._read_variable_op()))
+
+
 def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | None:
     """The function's graph without its large weights; None where variables are used in ways that cannot be rewritten.
 
@@ -68,7 +78,7 @@ def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | 
     reads = {n.name: _producer(n.input[0]) for n in source.node if n.op == "ReadVariableOp" and n.name in needed}
     for node in source.node:
         if node.name in variables:
-            _add_weight(definition, node.name, variables[node.name].numpy(), weights)
+            _add_weight(definition, node.name, value_of(variables[node.name]), weights)
         elif node.name in needed and node.name not in reads:
             rewritten = _without_resources(node, reads, set(variables))
             if rewritten is None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from converters.errors import RefusedError
 from exporter.cli.console import Console
 from exporter.cli.options import opening_options, output_options, sandbox_option
+
+if TYPE_CHECKING:
+    from converters.checkpoints.opening import Opening
 
 _TOP_OPS = 20
 
@@ -26,22 +29,24 @@ def command(path: Path, scan_only: bool, console: Console, **chosen: Any) -> int
     PATH is a .keras, .h5, .weights.h5, .pb, .tflite or .onnx file, a SavedModel folder or a TensorFlow checkpoint. No
     framework is loaded, and no code of the file or yours is run.
     """
-    if scan_only:
-        return _scan(path, console)
     from exporter.cli.opening import opening_of
+
+    opening = opening_of(chosen)
+    if scan_only:
+        return _scan(path, opening, console)
     from exporter.inspection import inspect
 
-    document = inspect(path, opening_of(chosen))
+    document = inspect(path, opening)
     console.document(document)
     _show(document, console)
     return 0
 
 
-def _scan(path: Path, console: Console) -> int:
+def _scan(path: Path, opening: Opening, console: Console) -> int:
     """Under `--json` the one document is both the findings and the error."""
     from converters.checkpoints.scan_file import scan
 
-    found = scan(path)
+    found = scan(path, opening)
     if found.clean:
         console.document(found.to_json())
         console.say(f"{path} passes the scan ({found.kind}).")

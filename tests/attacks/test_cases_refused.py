@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,27 @@ def test_scan_alone_from_the_command_line(edgeport: Any, samples: Path) -> None:
     assert "`half`" in refused.document["findings"][0]["message"]
     told = edgeport("inspect", samples / "lambda.keras", "--scan")
     assert (told.code, "`half`" in told.stderr) == (3, True)
+
+
+def test_a_scan_honours_how_the_file_is_to_be_opened(edgeport: Any, samples: Path) -> None:  # noqa: F811
+    lambdas = samples / "lambda.keras"
+    replaced = edgeport("inspect", lambdas, "--scan", "--json", "--replace", "half=rescaling:1/2")
+    assert (replaced.code, replaced.document["clean"]) == (0, True), replaced.stderr
+    unsafe = edgeport("inspect", lambdas, "--scan", "--json", "--allow-unsafe")
+    assert (unsafe.code, unsafe.document["clean"]) == (0, True), unsafe.stderr
+    assert any("--allow-unsafe" in note for note in unsafe.document["notes"])
+
+
+def test_a_tensorflow_checkpoint_is_scanned_by_any_of_its_names(samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    variables = samples / "picture.savedmodel" / "variables"
+    for file in variables.iterdir():
+        shutil.copy(file, tmp_path / file.name.replace("variables", "model.ckpt"))
+    for given in ("model.ckpt", "model.ckpt.index", "model.ckpt.data-00000-of-00001"):
+        found = scan(tmp_path / given)
+        assert (found.kind, found.clean) == ("tf_checkpoint", True), found
+    data = tmp_path / "model.ckpt.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1])
+    assert not scan(tmp_path / "model.ckpt").clean
 
 
 SCANNED = ["picture.keras", "picture.h5", "picture.savedmodel", "picture.onnx", "picture.int8.tflite", "lambda.h5"]

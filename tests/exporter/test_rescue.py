@@ -88,7 +88,7 @@ def test_export_rescues_when_asked(hard: Path, tmp_path: Path, capsys: pytest.Ca
     assert "rescue" not in plain["artifacts"][0]
     code = command([*words, "-o", str(tmp_path / "mended"), "--rescue", "--inputs", str(SCANS)])
     mended = json.loads(capsys.readouterr().out)
-    assert code == (0 if mended["verdicts"][0]["status"] == "agree" else 1)
+    assert (code, mended["verdicts"][0]["status"]) == (0, "agree"), mended["verdicts"][0]["reason"]
     assert mended["artifacts"][0]["rescue"]["reached"]
     assert not mended["timings"]
 

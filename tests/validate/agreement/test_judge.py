@@ -242,13 +242,29 @@ def test_a_reduced_precision_may_cost_what_its_rounding_costs_and_no_multiple(
     assert bench.judge(bench.mine + 6 * error, precision=precision).status == "disagree"
 
 
-def test_where_rounding_alone_drowns_the_signal_nothing_can_be_told(tmp_path: Path) -> None:
+def test_where_rounding_alone_drowns_the_signal_decibels_decide(tmp_path: Path) -> None:
+    """By such a yardstick a constant would pass. A file that was mended is far better than it, and may pass."""
     bench = Bench(tmp_path, living())
     error = emulate(bench, Precision.INT8, 0.5)
-    row = bench.judge(bench.mine + error, precision=Precision.INT8)
-    assert row.status == "inconclusive"
-    dead = bench.judge(np.broadcast_to(bench.mine.mean(axis=0), bench.exact.shape), precision=Precision.INT8)
-    assert dead.status in {"inconclusive", "disagree"}
+    as_emulated = bench.judge(bench.mine + error, precision=Precision.INT8)
+    assert (as_emulated.status, as_emulated.gate["measure"]) == ("disagree", "sqnr_db")
+    assert "dB below the moving part of the signal (limit 13 dB)" in as_emulated.reason
+    constant = np.broadcast_to(bench.mine.mean(axis=0), bench.exact.shape)
+    assert bench.judge(constant, precision=Precision.INT8).status == "disagree"
+    mended = bench.judge(bench.mine + error / 10, precision=Precision.INT8)
+    assert (mended.status, mended.gate["measure"]) == ("agree", "sqnr_db")
+    assert mended.gate["value"] > 13
+
+
+def test_an_output_that_hardly_moves_stays_inconclusive_in_decibels(tmp_path: Path) -> None:
+    """Below the floor of float32 itself neither yardstick can tell a constant from a file that works."""
+    exact = 1.0 + 1e-9 * living()
+    bench = Bench(tmp_path, exact, oracle=0)
+    bench.mine = exact
+    write(tmp_path / "reference", "out", exact)
+    emulate(bench, Precision.INT8, 1e-2)
+    row = bench.judge(exact, precision=Precision.INT8)
+    assert (row.status, row.gate["measure"], row.gate["dead_passes"]) == ("inconclusive", "sqnr_db", True)
 
 
 def test_another_class_is_a_tie_on_drawn_inputs_and_no_excuse_on_given_ones(tmp_path: Path) -> None:
