@@ -78,7 +78,7 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     from converters.checkpoints.identify import identify
     from converters.checkpoints.loading import load, loaded_model
     from converters.checkpoints.ranges import input_hints
-    from validate.agreement.gates import FLOOR_ULPS, ULP
+    from validate.agreement.gates import least_noise
     from validate.agreement.oracle import float64_clone, float64_default
     from validate.agreement.taps import open_tapped
     from validate.agreement.taps.function import TappedFunction
@@ -95,7 +95,8 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     truth = _values(exact.run(dict(zip(clone.signature.input_names, inputs.values(), strict=True))))
     plain = TappedFunction(loaded.function, loaded.signature)
     keras_error = _error(_both(plain.run, inputs), truth)
-    noise = {k: max(keras_error[k], FLOOR_ULPS * ULP * float(np.abs(truth[k]).max())) for k in truth}
+    least = least_noise(plain.averaged)
+    noise = {k: max(keras_error[k], least * float(np.abs(truth[k]).max())) for k in truth}
     found = {}
     for path in sorted(p for p in bundle.iterdir() if ".float32." in p.name):
         roads: dict[str, dict[str, Any]] = {"": {}}

@@ -118,7 +118,7 @@ class Comparison:
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
             self._work, Plan.from_json(document["plan"]), self.signature.output_names, dict(document["kinds"]), labels,
-            drawn=options.inputs is None,
+            drawn=options.inputs is None, averaged=int(document["averaged"]),
         )  # fmt: skip
         return document
 

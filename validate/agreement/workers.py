@@ -37,8 +37,8 @@ def run_reference(request: Message, channel: Channel) -> Message:
     """Loads the reference, makes or reads the inputs, runs it, its oracle and its reduced precisions.
 
     Returns:
-        `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`, `unexercised`
-        and `special`.
+        `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`,
+        `unexercised`, `special` and `averaged`.
     """
     work, path = Path(request["work"]), Path(request["path"])
     options = RuntimeOptions(threads=request["threads"], opening=Opening.from_json(request["opening"]))
@@ -67,6 +67,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
         "signature": signature.to_json(), "plan": plan.to_json(), "kinds": tapped.kinds,
         "ranges": {name: limits.to_json() for name, limits in given.ranges.items()}, "notes": notes,
         "has_labels": given.labels is not None, "unexercised": unexercised, "special": special,
+        "averaged": getattr(tapped, "averaged", 1),
     }  # fmt: skip
 
 

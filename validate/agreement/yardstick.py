@@ -9,6 +9,7 @@ from pathlib import Path
 from converters.errors import StepError
 from converters.formats import Precision
 from validate.agreement.arrays import read
+from validate.agreement.gates import least_noise
 from validate.agreement.metrics import Signal, difference, signal
 from validate.agreement.plan import Plan
 from validate.agreement.rounding import emulated
@@ -23,6 +24,7 @@ class Reference:
         work: the folder of the comparison, see `workers`.
         kinds: by output name, the map that its logits go through.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
+        averaged: how many values its last mean runs over, see `gates.least_noise`.
     """
 
     work: Path
@@ -31,6 +33,7 @@ class Reference:
     kinds: dict[str, str]
     labels: Array | None = None
     drawn: bool = True
+    averaged: int = 1
 
     def values(self, stem: str, k: int) -> Array:
         return needed(self.work / "reference", stem, k)[: self.plan.samples]
@@ -91,7 +94,7 @@ class Yardstick:
     """The reference's values of one output on one basis, and what noise there is in them.
 
     Attributes:
-        noise: float32 Keras' greatest error against the oracle, not below the signal's floor; None without an oracle.
+        noise: float32 Keras' greatest error against the oracle, not below the least there is; None without an oracle.
         beside: the samples beside, by kind; none without an oracle.
     """
 
@@ -118,12 +121,13 @@ class Yardstick:
         if singles is not None:
             both = slice(0, min(len(singles), len(oracle)))
             worst = max(worst, difference(singles, oracle, both).max_abs)
-        noise = max(worst, moves.floor)
+        least = least_noise(reference.averaged)
+        noise = max(worst, least * moves.greatest)
         mine = needed(reference.work / "reference", stem, k)
         beside = {}
         for name, rows in reference.beside().items():
             there, truth = _moved(rows, plan.samples), exact[_moved(rows, plan.oracle)]
-            own = max(difference(mine[there], truth).max_abs, signal(truth).floor)
+            own = max(difference(mine[there], truth).max_abs, least * signal(truth).greatest)
             beside[name] = Beside(there, truth, max(noise, own))
         return cls(values, singles, oracle, moves, noise, beside, roundings)
 

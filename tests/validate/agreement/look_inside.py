@@ -93,7 +93,7 @@ def oracle_of(build: Any, shape: tuple[int, ...] = (6, 6, 3)) -> dict[str, Any]:
         "narrowing": exact.narrowing, "dtype": outputs[name].dtype.name, "kinds": exact.kinds,
         "gap": float(np.abs(outputs[name] - near[name]).max()), "same": bool((outputs[name] == near[name]).all()),
         "logit_gap": float(np.abs(logits[name] - near_logits[name]).max()) if logits else None,
-        "default": keras.config.floatx(),
+        "averaged": plain.averaged, "default": keras.config.floatx(),
     }  # fmt: skip
 
 
@@ -111,6 +111,7 @@ def oracles() -> dict[str, Any]:
         "other_axis": oracle_of(lambda x: layers.Softmax(axis=1)(x)),
         "no_map": oracle_of(lambda x: layers.Dense(3, activation="tanh")(x)),
         "recurrent": oracle_of(lambda x: layers.Dense(2, activation="sigmoid")(layers.GRU(4)(x)), (5, 3)),
+        "averaging": oracle_of(lambda x: layers.GlobalAveragePooling2D()(x)),
         "attention": oracle_of(lambda x: layers.MultiHeadAttention(2, 4)(x, x), (5, 8)),
         "stubborn": oracle_of(lambda x: Stubborn()(x)),
         "resized": oracle_of(lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x)),

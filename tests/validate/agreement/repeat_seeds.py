@@ -37,7 +37,7 @@ def main(checkpoint: Path, seeds: int, files: list[Path]) -> dict[str, Any]:
             loaded = loaded_model(float64_clone(model))
             exact = TappedFunction(loaded.function, loaded.signature)
         candidates = {file.name: open_tapped(file, options, Path(scratch) / file.name) for file in files}
-        found = {name: {"alarms": 0} for name in candidates}
+        found: dict[str, dict[str, float]] = {name: {"alarms": 0} for name in candidates}
         for seed in range(seeds):
             work = Path(scratch) / "run"
             given = inputs_of.generate(signature, inputs_of.InputOptions(16, seed, None, input_hints(model)))
@@ -47,7 +47,7 @@ def main(checkpoint: Path, seeds: int, files: list[Path]) -> dict[str, Any]:
             runs = {"reference": tapped.run, "oracle": exact.run, **{n: c.run for n, c in candidates.items()}}
             for name, run in runs.items():
                 run_batches(run, arrays, plan, signature, work / name, lambda _share: None)
-            reference = Reference(work, plan, signature.output_names, dict(tapped.kinds))
+            reference = Reference(work, plan, signature.output_names, dict(tapped.kinds), averaged=tapped.averaged)
             for name, candidate in candidates.items():
                 there = Candidate(work / name, dict(candidate.kinds))
                 row = judge_output(reference, {}, there, 0, gate_for(Precision.FLOAT32, {}))

@@ -65,6 +65,7 @@ class TappedCheckpoint:
         self._function = TappedFunction(self.loaded.function, self.loaded.signature)
         self.kinds = self._function.kinds
         self.extremes = self._function.extremes
+        self.averaged = self._function.averaged
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
         try:
