@@ -134,5 +134,5 @@ def failed(path: Path, cause: BaseException) -> NoReturn:
     next_step = "Check the inputs' shapes against the file's signature (edgeport inspect), or make the file again."
     rows = _NO_ROW.search(text)
     if rows:  # an embedding behind a float input: no signature tells that these are indices
-        next_step = f"It looks its inputs up in a table: give --input-range 0,{int(rows[1]) - 1}, or real --inputs."
+        next_step = f"Its inputs are indices from 0 to {int(rows[1]) - 1}, which drawn ones leave: give real --inputs."
     raise StepError(f"{path.name} failed while running: {text}", next_step=next_step, file=path) from cause

@@ -140,4 +140,4 @@ def test_an_index_out_of_a_table_says_which_inputs_to_give() -> None:
     said = "Graph execution error: indices[3,1] = -1 is not in [0, 20) [[{{node sequential/embedding}}]]"
     with pytest.raises(StepError) as caught:
         failed(Path("m"), RuntimeError(said))
-    assert "--input-range 0,19" in caught.value.next_step
+    assert "from 0 to 19" in caught.value.next_step
