@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.identify import identify
+from converters.checkpoints.opening import Opening
 from converters.errors import StepError, UnsupportedError, error_from_json
 from converters.formats import SUFFIXES, Format, Precision
 from converters.isolation import Limits
@@ -21,6 +22,7 @@ class Twins:
 
     folder: Path
     limits: Limits = field(default_factory=Limits)
+    opening: Opening = field(default_factory=Opening)
 
     def make(self, reference: Path, fmt: Format, precision: Precision) -> Path:
         """The artifact's path.
@@ -29,7 +31,7 @@ class Twins:
             EdgeportError: what the conversion raised, or failed with.
         """
         options = ConvertOptions(targets=(Target(fmt, precision),), limits=self.limits)
-        conversion = convert(identify(reference), self.folder, options)
+        conversion = convert(identify(reference, self.opening), self.folder, options)
         for failure in conversion.failures:
             raise error_from_json({
                 "code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step,

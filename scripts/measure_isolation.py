@@ -33,7 +33,7 @@ def empty_worker() -> float:
     times = []
     for _ in range(_REPEATS):
         started = time.perf_counter()
-        isolation.run_step("builtins:dict", {}, step="nothing")
+        isolation.run_step("operator:is_", {}, step="nothing")  # any function of two arguments that does nothing
         times.append(time.perf_counter() - started)
     return statistics.median(times)
 

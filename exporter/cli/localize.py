@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter.cli.console import Console
-from exporter.cli.options import PairType, limit_options, output_options
+from exporter.cli.options import PairType, limit_options, opening_options, output_options
 
 if TYPE_CHECKING:
     from validate.localize import Localization
@@ -24,6 +24,7 @@ _AROUND = 6
 @click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="At most so many.")
 @click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn inputs.")
+@opening_options
 @limit_options
 @output_options
 def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any) -> int:
@@ -33,15 +34,18 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     """
     from converters.checkpoints.identify import identify
     from converters.checkpoints.scan_file import check
+    from exporter.cli.opening import opening_of
     from exporter.cli.running import limits
     from exporter.making import Twins
     from validate.localize import LocalizeOptions, localize
 
-    options = LocalizeOptions(limits=limits(chosen.pop("timeout"), chosen.pop("memory_limit")), **chosen)
-    identify(reference)
+    opening = opening_of(chosen)
+    limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
+    options = LocalizeOptions(limits=limited, opening=opening, **chosen)
+    reference = identify(reference, opening).path
     check(candidate)
     with tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder, console.progress() as progress:
-        twins = Twins(Path(folder), options.limits)
+        twins = Twins(Path(folder), options.limits, opening)
         found = localize(reference, candidate, twins.make, options, progress)
     console.document(found.to_json())
     _show(found, console)

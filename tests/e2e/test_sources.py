@@ -39,6 +39,21 @@ def test_options_for_another_kind_of_source_are_refused(edgeport: Any, foreign: 
         assert option[0] in ran.document["error"]["message"]
 
 
+@pytest.mark.slow
+def test_layers_and_faults_of_a_source_that_needs_options(edgeport: Any, foreign: Path, tmp_path: Path) -> None:
+    custom = ("--custom-objects", "shop:Halve")
+    made = edgeport("export", "custom.keras", "-o", tmp_path / "out", "-f", "onnx", "--json", *custom, cwd=foreign)
+    assert made.code == 0, made.stderr
+    artifact = tmp_path / "out" / made.document["artifacts"][0]["path"]
+    found = edgeport("localize", "custom.keras", artifact, "--json", *custom, cwd=foreign)
+    assert (found.code, found.document["first_divergent_layer"]) == (0, None), found.stderr
+    tested = edgeport("validate", "custom.keras", "--self-test", "-f", "onnx", "--json", *custom, cwd=foreign)
+    assert tested.code in (0, 1), tested.stderr  # 1: a fault that these inputs do not show
+    assert any(row["subject"] == "onnx" and row["status"] == "caught" for row in tested.document["mutants"])
+    refused = edgeport("localize", "frozen.pb", artifact, "--json", cwd=foreign)
+    assert (refused.code, "no Keras checkpoint" in refused.document["error"]["message"]) == (3, True)
+
+
 ROADS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "functional.h5": ((), "h5", "weightless"),
     "lambda.h5": (("--replace", "scale=rescaling:1/255"), "h5", "weightless"),

@@ -58,7 +58,7 @@ def localize_each(
     for path in (reference, *candidates):
         if not path.exists():
             raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
-    if runtime_name(reference) != "keras":
+    if runtime_name(reference) != "keras" or reference.suffix.lower() == ".pb":  # a graph has no layers
         raise RefusedError(
             f"{reference} is no Keras checkpoint: only that has layers to name.",
             next_step="Give the .keras or .h5 file that the candidate was made from.", file=reference,
@@ -119,6 +119,7 @@ class _Run:
             "path": str(reference.resolve()), "samples": options.samples, "seed": options.seed,
             "inputs": str(options.inputs.resolve()) if options.inputs else None,
             "input_range": list(options.input_range) if options.input_range else None, "beyond": options.saturating,
+            "opening": options.opening.to_json(),
         })  # fmt: skip
         self.samples, self.notes = int(document["samples"]), tuple(document["notes"])
         self.input_names = [spec["name"] for spec in document["signature"]["inputs"]]
@@ -150,7 +151,8 @@ class _Run:
         for k, name in enumerate(self.layers.names):
             if name in held:
                 np.save(path_of(self.work, "held", k), values[name])
-        request = {"path": str(self.reference.resolve()), "layers": wanted}
+        opening = self.options.opening.to_json()
+        request = {"path": str(self.reference.resolve()), "layers": wanted, "opening": opening}
         errors = self._step("reference:measure_local", request)["errors"]
         for path in self.work.glob("held.*.npy"):
             path.unlink()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from converters.checkpoints.loading import Loaded, loaded_model
+from converters.checkpoints.opening import Opening
 from converters.isolation import Channel, Message
 from validate.agreement.arrays import path_of, read
 from validate.agreement.oracle import NoOracleError, float64_clone, float64_default
@@ -67,7 +68,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
         `signature`, `layers` (name, kind, predecessors), `samples`, `oracle` (False: float32 stands in) and `notes`.
     """
     work, path = Path(request["work"]), Path(request["path"])
-    runtime = KerasRuntime(path, RuntimeOptions(threads=request["threads"]))
+    runtime = _opened(path, request)
     plain = RecordedModel(runtime.loaded)
     given = inputs_that_run(request, runtime, runtime.signature)
     if request["beyond"]:
@@ -95,6 +96,11 @@ def run_reference(request: Message, channel: Channel) -> Message:
         "signature": runtime.signature.to_json(), "samples": samples, "oracle": reason is None, "notes": notes,
         "layers": [[r.name, r.kind, list(before[r.name]), _has_bias(r)] for r in plain.records],
     }  # fmt: skip
+
+
+def _opened(path: Path, request: Message) -> KerasRuntime:
+    opening = Opening.from_json(request["opening"])
+    return KerasRuntime(path, RuntimeOptions(threads=request["threads"], opening=opening))
 
 
 def _has_bias(record: Record) -> bool:
@@ -139,7 +145,7 @@ def measure_local(request: Message, _channel: Channel) -> Message:
         `errors`: by layer asked for, the greatest difference; a layer that cannot be fed alone is not there.
     """
     work, path = Path(request["work"]), Path(request["path"])
-    runtime = KerasRuntime(path, RuntimeOptions(threads=request["threads"]))
+    runtime = _opened(path, request)
     try:
         with float64_default():
             exact = RecordedModel(loaded_model(float64_clone(runtime.loaded.model)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.opening import Opening
 from converters.formats import Precision
 from converters.isolation import Limits
 
@@ -17,6 +18,7 @@ class LocalizeOptions:
 
     Attributes:
         saturating: draw from beyond the range. `localize` does so by itself where nothing parts within it.
+        opening: how the reference is opened, where its file does not say all.
     """
 
     inputs: Path | None = None
@@ -28,6 +30,7 @@ class LocalizeOptions:
     precision: Precision | None = None
     threads: int = 2
     saturating: bool = False
+    opening: Opening = field(default_factory=Opening)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Localization:
     samples: int
     notes: tuple[str, ...] = ()
     saturating: bool = False
+    opening: Opening = field(default_factory=Opening)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -85,7 +85,7 @@ def self_test(
         RefusedError: the reference is no Keras checkpoint: there is nothing to break.
         EdgeportError: the reference's or the mutants' worker failed.
     """
-    if runtime_name(reference) != "keras":
+    if runtime_name(reference) != "keras" or reference.suffix.lower() == ".pb":  # a graph has no layers
         raise RefusedError(
             f"{reference} is no Keras checkpoint, so it cannot be broken layer by layer.",
             next_step="Give the .keras or .h5 file.", file=reference,
@@ -156,7 +156,7 @@ class _Run:
     def _step(self, function: str, more: Message) -> Message:
         request = {
             "path": str(self.reference.resolve()), "work": str(self.work), "threads": self.comparison.threads,
-            "plan": self.comparison.reference.plan.to_json(), **more,
+            "plan": self.comparison.reference.plan.to_json(), "opening": self.options.opening.to_json(), **more,
         }  # fmt: skip
         return run_step(
             f"validate.mutants.worker:{function}", request, step="self-test", limits=self.options.limits,

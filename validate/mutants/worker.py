@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from converters.checkpoints.loading import Loaded, loaded_model
+from converters.checkpoints.opening import Opening
 from converters.errors import EdgeportError
 from converters.isolation import Channel, Message, resolve
 from converters.signature import Signature
@@ -81,7 +82,8 @@ class _Job:
 
     def __init__(self, request: Message) -> None:
         self.work, self.request = Path(request["work"]), request
-        self.loaded = KerasRuntime(Path(request["path"]), RuntimeOptions(threads=request["threads"])).loaded
+        options = RuntimeOptions(threads=request["threads"], opening=Opening.from_json(request["opening"]))
+        self.loaded = KerasRuntime(Path(request["path"]), options).loaded
         self.model = self.loaded.model
         self.plan = Plan.from_json(request["plan"])
         names = self.loaded.signature.input_names

@@ -14,6 +14,7 @@ from converters.checkpoints.opening import Opening
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
 
+_NO_ROW = re.compile(r"is not in \[0, (\d+)\)")
 _NO_MEMORY = re.compile(r"[Ff]ailed to allocate|bad_alloc|[Oo]ut of memory|RESOURCE_EXHAUSTED|OOM when")
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -130,8 +131,8 @@ def failed(path: Path, cause: BaseException) -> NoReturn:
             f"{path.name} needs more memory than there is: {text}",
             next_step="Use a smaller batch or input, or a machine with more memory.", file=path,
         ) from cause  # fmt: skip
-    raise StepError(
-        f"{path.name} failed while running: {text}",
-        next_step="Check the inputs' shapes against the file's signature (edgeport inspect), or make the file again.",
-        file=path,
-    ) from cause
+    next_step = "Check the inputs' shapes against the file's signature (edgeport inspect), or make the file again."
+    rows = _NO_ROW.search(text)
+    if rows:  # an embedding behind a float input: no signature tells that these are indices
+        next_step = f"Its inputs are indices from 0 to {int(rows[1]) - 1}, which drawn ones leave: give real --inputs."
+    raise StepError(f"{path.name} failed while running: {text}", next_step=next_step, file=path) from cause

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from converters.errors import RefusedError, UsageError
+from converters.errors import RefusedError, StepError, UsageError
 from validate.runtimes import open_artifact, runtime_name
+from validate.runtimes.base import failed
 
 RUN = """
 import json, sys
@@ -132,3 +133,11 @@ def test_paths_without_a_runtime(tmp_path: Path) -> None:
         runtime_name(tmp_path / "notes.txt")
     with pytest.raises(RefusedError):
         runtime_name(tmp_path)  # a folder that is no SavedModel
+
+
+def test_an_index_out_of_a_table_says_which_inputs_to_give() -> None:
+    # in the words of TensorFlow 2.21
+    said = "Graph execution error: indices[3,1] = -1 is not in [0, 20) [[{{node sequential/embedding}}]]"
+    with pytest.raises(StepError) as caught:
+        failed(Path("m"), RuntimeError(said))
+    assert "from 0 to 19" in caught.value.next_step
