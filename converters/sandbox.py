@@ -94,7 +94,7 @@ def wrapped(
     named = list(_paths(request))
     ours = {folder for path in named if (folder := _own_folder(path)) is not None}
     hidden = {Path.home().resolve(), Path(tempfile.gettempdir()).resolve(), Path("/run")}
-    packages = Path(__file__).parents[1]  # an editable install is on no path that Python tells
+    packages = str(Path(__file__).parents[1])  # an editable install is on no path that Python tells
     places = [Path(p) for p in (*sys.path, sys.prefix, sys.base_prefix, packages) if p]
     inputs = [path if path.is_dir() else path.parent for path in named]
     arguments = [shutil.which("bwrap") or "bwrap", "--ro-bind", "/", "/", *_NAMESPACES]
