@@ -15,6 +15,7 @@ from pathlib import Path
 from converters.contract import Contract, InputContract
 from converters.readers.facts import mapped
 from converters.readers.protobuf import varint
+from converters.targets.onnx_file import tag as head_of
 
 PREFIX = "edgeport."
 _PROPS, _DELIMITED = 14, 2
@@ -112,13 +113,4 @@ def _is_ours(entry: memoryview) -> bool:
 
 
 def _delimited(number: int, payload: bytes) -> bytes:
-    return _varint(number << 3 | _DELIMITED) + _varint(len(payload)) + payload
-
-
-def _varint(value: int) -> bytes:
-    octets = bytearray()
-    while value > 127:
-        octets.append(value & 127 | 128)
-        value >>= 7
-    octets.append(value)
-    return bytes(octets)
+    return head_of(number, len(payload)) + payload

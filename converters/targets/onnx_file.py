@@ -33,16 +33,16 @@ def write_model(model: Any, constants: Mapping[str, Array], path: Path) -> None:
     heads = _external_heads(constants, path) if external else {n: _head(n, v) for n, v in constants.items()}
     sizes = {name: _tensor_size(heads[name], constants[name], external) for name in constants}
     graph = model.graph.SerializeToString(deterministic=True)
-    length = len(graph) + sum(len(_tag(_INITIALIZER, size)) + size for size in sizes.values())
+    length = len(graph) + sum(len(tag(_INITIALIZER, size)) + size for size in sizes.values())
     with path.open("wb") as stream:
         stream.write(_without_graph(model))
-        stream.write(_tag(_GRAPH, length))
+        stream.write(tag(_GRAPH, length))
         stream.write(graph)
         for name, value in constants.items():
-            stream.write(_tag(_INITIALIZER, sizes[name]))
+            stream.write(tag(_INITIALIZER, sizes[name]))
             stream.write(heads[name])
             if not _is_external(value, external):
-                stream.write(_tag(_RAW_DATA, value.nbytes))
+                stream.write(tag(_RAW_DATA, value.nbytes))
                 _write_array(stream, value)
 
 
@@ -99,7 +99,7 @@ def _head(name: str, value: Array) -> bytes:
 def _tensor_size(head: bytes, value: Array, external: bool) -> int:
     if _is_external(value, external):
         return len(head)
-    return len(head) + len(_tag(_RAW_DATA, value.nbytes)) + value.nbytes
+    return len(head) + len(tag(_RAW_DATA, value.nbytes)) + value.nbytes
 
 
 def _without_graph(model: Any) -> bytes:
@@ -115,7 +115,8 @@ def _write_array(stream: IO[bytes], value: Array) -> None:
     stream.write(little.reshape(-1).view(np.uint8).data)
 
 
-def _tag(field: int, length: int) -> bytes:
+def tag(field: int, length: int) -> bytes:
+    """What stands in protobuf before the bytes of a length-delimited field."""
     return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)
 
 
