@@ -8,10 +8,11 @@ from typing import Any
 
 from converters.checkpoints.identify import identify
 from converters.checkpoints.opening import Opening
+from converters.derive import DeriveOptions, Makers, convert_all
 from converters.errors import StepError, UnsupportedError, error_from_json
 from converters.formats import SUFFIXES, Format, Precision
 from converters.isolation import Limits
-from converters.routes import ConvertOptions, Target, convert
+from converters.routes import ConvertOptions, Target
 
 WRITE = "exporter.making:write"
 
@@ -24,14 +25,18 @@ class Twins:
     limits: Limits = field(default_factory=Limits)
     opening: Opening = field(default_factory=Opening)
 
-    def make(self, reference: Path, fmt: Format, precision: Precision) -> Path:
+    def make(self, reference: Path, fmt: Format, precision: Precision, inputs: Path) -> Path:
         """The artifact's path.
+
+        Args:
+            inputs: an `.npz` by input name: what an integer file is calibrated on.
 
         Raises:
             EdgeportError: what the conversion raised, or failed with.
         """
         options = ConvertOptions(targets=(Target(fmt, precision),), limits=self.limits)
-        conversion = convert(identify(reference, self.opening), self.folder, options)
+        makers = Makers(lambda _made: DeriveOptions(calibration=inputs, limits=self.limits))
+        conversion = convert_all(identify(reference, self.opening), self.folder, options, makers).conversion
         for failure in conversion.failures:
             raise error_from_json({
                 "code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step,

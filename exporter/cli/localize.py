@@ -24,6 +24,7 @@ _AROUND = 6
 @click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="At most so many.")
 @click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn inputs.")
+@click.option("--bisect", is_flag=True, help="Cut the file and run the pieces as they really run; read no tensors.")
 @opening_options
 @limit_options
 @output_options
@@ -70,4 +71,5 @@ def _show(found: Localization, console: Console) -> None:
         return
     others = f" (or {', '.join(found.suspects)}: the file fuses them)" if found.suspects else ""
     where = ", on inputs beyond their range" if found.saturating else ""
-    console.say(f"The first layer to part is {found.first_divergent_layer}{others}{where}.")
+    how = ", told by bisection (the file as it really runs)" if found.bisected else ""
+    console.say(f"The first layer to part is {found.first_divergent_layer}{others}{where}{how}.")

@@ -46,8 +46,13 @@ class File:
     def of_size(self, size: int) -> list[str]:
         return [name for name in self.tensors if self.value(name).size == size]
 
-    def token(self, node: tuple[str, list[str], list[str]]) -> tuple[Any, ...]:
-        made = [name for name in node[2] if name in self.tensors]
+    @property
+    def made(self) -> set[str]:
+        """What its operations give, whether it was read or not."""
+        return {name for _, _, made in self.nodes for name in made}
+
+    def token(self, node: tuple[str, list[str], list[str]], *, shaped: bool) -> tuple[Any, ...]:
+        made = [name for name in node[2] if name in self.tensors] if shaped else []
         return (node[0], tuple(self.value(made[0]).shape[1:]) if made else None)
 
 
@@ -107,8 +112,12 @@ def match_by_value(file: File, truths: Mapping[str, Array], limit: float) -> dic
 
 
 def align(healthy: File, broken: File) -> list[tuple[int, int]]:
-    """Pairs of operations that stand for one another, by type and shape along the order of execution."""
-    left, right = [healthy.token(n) for n in healthy.nodes], [broken.token(n) for n in broken.nodes]
+    """Pairs of operations that stand for one another, by type and shape along the order of execution.
+
+    Of a file whose tensors could not be read the types alone are known.
+    """
+    shaped = bool(broken.tensors)
+    left, right = ([file.token(n, shaped=shaped) for n in file.nodes] for file in (healthy, broken))
     pairs: list[tuple[int, int]] = []
     for tag, a0, a1, b0, b1 in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
         if tag == "equal" or (tag == "replace" and a1 - a0 == b1 - b0):
@@ -144,11 +153,12 @@ class Correspondence:
     @classmethod
     def of(cls, healthy: File, broken: File) -> Correspondence:
         self = cls(dict(zip(healthy.inputs, broken.inputs, strict=True)))
+        known = broken.tensors or broken.made
         for a, b in align(healthy, broken):
             (op, given, made), (other, taken, results) = healthy.nodes[a], broken.nodes[b]
             self.made.update(dict(zip(made, results, strict=False)))
             if op == other and len(given) == len(taken):
                 for mine, theirs in zip(given, taken, strict=True):
-                    if mine in healthy.tensors and theirs in broken.tensors:
+                    if mine in healthy.tensors and theirs in known:
                         self.read.setdefault(mine, []).append(theirs)
         return self

@@ -10,27 +10,24 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.errors import RefusedError, UsageError
+from converters.errors import CrashError, RefusedError, ResourceError, StepError, UsageError
 from converters.formats import Format, Precision, format_of, precision_in_name
 from converters.isolation import Message, run_step
 from validate.agreement.arrays import path_of, read
-from validate.agreement.gates import GATES
 from validate.agreement.metrics import difference
-from validate.localize.align import File, match_by_value
+from validate.localize.align import File
+from validate.localize.bisect import Bisection
 from validate.localize.blame import Member, broken_member
-from validate.localize.reading import Layers, Reading, in_layout
+from validate.localize.reading import LIMIT, Layers, Reading, Twin
 from validate.localize.results import LayerRow, Localization, LocalizeOptions
 from validate.runtimes import runtime_name
 from validate.runtimes.base import Array
 
-Make = Callable[[Path, Format, Precision], Path]
-"""Makes a healthy twin of the candidate from the checkpoint, with the exporter's own converters."""
+Make = Callable[[Path, Format, Precision, Path], Path]
+"""Makes a healthy twin of the candidate from the checkpoint, with the exporter's own converters; where it is to hold
+integers it is calibrated on the last, an `.npz` of the very inputs that the layers are compared on."""
 
 OnProgress = Callable[[str, float], None]
-
-_LIMIT = GATES[Precision.FLOAT32].noise_ratio or 4.0
-_MATCH = {Precision.FLOAT32: 1e-3, Precision.FLOAT16: 0.05}
-"""How close, relative and rms, a tensor of the healthy twin lies to the layer that it holds; 0.3 where quantized."""
 
 
 def localize(
@@ -40,7 +37,9 @@ def localize(
     """The first layer at which the candidate's values leave the checkpoint's.
 
     A file's own tensors are read, unfused; which tensor is which layer is told by a healthy twin that `make` makes from
-    the checkpoint in the same format and precision, and that also shows what error is honest in each layer.
+    the checkpoint in the same format and precision, and that also shows what error is honest in each layer. Where
+    nothing parts so, and the file as it really runs does, with what its runtime fuses and delegates, it is bisected:
+    see `validate.localize.bisect`.
 
     Raises:
         UsageError: a path is not there.
@@ -89,9 +88,9 @@ class _Kept:
     make: Make
     twins: dict[tuple[Format, Precision], Path]
 
-    def __call__(self, reference: Path, form: Format, precision: Precision) -> Path:
+    def __call__(self, reference: Path, form: Format, precision: Precision, inputs: Path) -> Path:
         if (form, precision) not in self.twins:
-            self.twins[form, precision] = self.make(reference, form, precision)
+            self.twins[form, precision] = self.make(reference, form, precision, inputs)
         return self.twins[form, precision]
 
 
@@ -100,15 +99,13 @@ class _Run:
 
     def __init__(self, work: Path, options: LocalizeOptions, on_progress: OnProgress) -> None:
         self.work, self.options, self.on_progress = work, options, on_progress
-        self._twins: dict[tuple[Format, Precision], _Twin] = {}
+        self._twins: dict[tuple[Format, Precision], Twin] = {}
         self._count = 0
 
     def _step(self, target: str, request: Message) -> Message:
         options = self.options
         request = {**request, "work": str(self.work), "threads": options.threads}
-        return run_step(
-            f"validate.localize.{target}", request, step="localize", limits=options.limits, log=options.log
-        )
+        return run_step(f"validate.localize.{target}", request, step="localize", limits=options.limits, log=options.log)
 
     def start(self, reference: Path, make: Make) -> None:
         """Runs the checkpoint and its oracle."""
@@ -124,25 +121,71 @@ class _Run:
         self.samples, self.notes = int(document["samples"]), tuple(document["notes"])
         self.input_names = [spec["name"] for spec in document["signature"]["inputs"]]
         self.layers = Layers(self.work, document)
+        arrays = {name: read(self.work, "in", k) for k, name in enumerate(self.input_names)}
+        self.inputs = self.work / "inputs.npz"
+        np.savez(self.inputs, **arrays)  # type: ignore[arg-type]
 
     def locate(self, candidate: Path) -> Localization:
-        limits: dict[str, float] = {}
         if runtime_name(candidate) == "keras":
             values = self._of_checkpoint(candidate)
-        else:
-            values, limits = self._of_file(candidate)
+            return self._found(candidate, _Seen(values, None, set(values)))
+        twin = self._twin(candidate)
+        file, notes = self._read(candidate)
+        reading = Reading(self.layers, twin.file, file, twin.places, twin.limits, twin.rms)
+        if file.tensors:
+            values = reading.values()
+            found = self._found(candidate, _Seen(values, twin, set(values)))
+            if found.first_divergent_layer is not None:
+                return found
+        really = self._bisected(candidate, twin, reading, notes)
+        wanted = not file.tensors or really.first_divergent_layer is not None
+        return really if wanted else found
+
+    def _bisected(self, candidate: Path, twin: Twin, reading: Reading, notes: tuple[str, ...]) -> Localization:
+        """The candidate as it really runs."""
+        self.on_progress("running the candidate as it really runs", 0.85)
+        places = reading.tensors()
+        bisection = Bisection(
+            self.layers, places, lambda name, value: self._row(name, value, twin).diverges,
+            lambda tensors: self._cut(candidate, tensors),
+        )  # fmt: skip
+        first = bisection.search()
+        if first is not None:
+            notes = (*notes, f"The file was cut and run as it really runs {bisection.cuts} times.")
+        if bisection.failed:
+            notes = (*notes, f"It does not run cut at {', '.join(bisection.failed)}.")
+        seen = _Seen(bisection.values, twin, set(places), first, bisected=True)
+        return self._found(candidate, seen, notes)
+
+    def _cut(self, candidate: Path, tensors: Sequence[str]) -> list[Array] | None:
+        stem = self._stem("cut")
+        request = {
+            "path": str(candidate.resolve()), "stem": stem, "input_names": self.input_names, "tensors": list(tensors)
+        }  # fmt: skip
+        try:
+            self._step("cutting:run_cut", request)
+        except (CrashError, StepError):
+            return None
+        values = [np.load(path_of(self.work, stem, k)) for k in range(len(tensors))]
+        for path in self.work.glob(f"{stem}.*.npy"):
+            path.unlink()
+        return values
+
+    def _found(self, candidate: Path, seen: _Seen, notes: tuple[str, ...] = ()) -> Localization:
         self.on_progress("comparing layers", 0.9)
-        rows = tuple(self._row(name, values.get(name), limits.get(name, _LIMIT)) for name in self.layers.names)
-        suspects = self._blame(rows, values, limits)
-        if suspects:
+        rows = tuple(self._row(n, seen.values.get(n), seen.twin) for n in self.layers.names)
+        suspects = self._blame(rows, seen)
+        if suspects and not seen.bisected:
             self.on_progress("telling local from accumulated error", 0.95)
-            rows = self._with_local(rows, values)
+            rows = self._with_local(rows, seen.values, rms=seen.rms)
         return Localization(
-            self.reference, candidate, suspects[0] if suspects else None, suspects[1:], rows, self.samples, self.notes,
-            self.options.saturating,
+            self.reference, candidate, suspects[0] if suspects else None, suspects[1:], rows, self.samples,
+            (*self.notes, *notes), self.options.saturating, seen.bisected,
         )  # fmt: skip
 
-    def _with_local(self, rows: tuple[LayerRow, ...], values: Mapping[str, Array]) -> tuple[LayerRow, ...]:
+    def _with_local(
+        self, rows: tuple[LayerRow, ...], values: Mapping[str, Array], *, rms: bool
+    ) -> tuple[LayerRow, ...]:
         """What each layer that parts adds itself."""
         shapes = {name for name, value in values.items() if value.shape == self.layers.truths[name].shape}
         wanted = {row.name: self.layers.feeds(row.name, shapes) for row in rows if row.diverges and row.name in shapes}
@@ -156,7 +199,7 @@ class _Run:
         errors = self._step("reference:measure_local", request)["errors"]
         for path in self.work.glob("held.*.npy"):
             path.unlink()
-        ratios = {name: self.layers.ratio(name, float(error)) for name, error in errors.items()}
+        ratios = {name: self.layers.ratio(name, *error, rms=rms) for name, error in errors.items()}
         return tuple(replace(row, local_ratio=ratios.get(row.name)) for row in rows)
 
     def _of_checkpoint(self, candidate: Path) -> dict[str, Array]:
@@ -170,65 +213,78 @@ class _Run:
         self._count += 1
         return f"{kind}{self._count}"
 
-    def _of_file(self, candidate: Path) -> tuple[dict[str, Array], dict[str, float]]:
+    def _twin(self, candidate: Path) -> Twin:
         precision = self.options.precision or precision_in_name(candidate) or Precision.FLOAT32
         form = format_of(candidate)
         assert form is not None
         if (form, precision) not in self._twins:
             self.on_progress("making a healthy twin", 0.3)
-            twin_path = self.make(self.reference, form, precision)
+            twin_path = self.make(self.reference, form, precision, self.inputs)
             self.on_progress("running the twin", 0.6)
-            self._twins[form, precision] = _Twin.of(self._tensors(twin_path), self.layers, precision)
-        twin = self._twins[form, precision]
-        self.on_progress("running the candidate", 0.75)
-        reading = Reading(self.layers, twin.file, self._tensors(candidate), twin.places, twin.limits)
-        return reading.values(), twin.limits
+            self._twins[form, precision] = Twin.of(self._tensors(twin_path), self.layers, precision)
+        return self._twins[form, precision]
 
-    def _tensors(self, path: Path) -> File:
+    def _read(self, candidate: Path) -> tuple[File, tuple[str, ...]]:
+        """The candidate's tensors; its operations alone where it is to be bisected, or dies of being read."""
+        self.on_progress("running the candidate", 0.75)
+        if self.options.bisect:
+            return self._tensors(candidate, run=False), ()
+        try:
+            return self._tensors(candidate), ()
+        except (CrashError, StepError, ResourceError) as error:
+            file = self._tensors(candidate, run=False)
+            return file, (f"Not all tensors of {candidate.name} could be read at once: {error.message}",)
+
+    def _tensors(self, path: Path, *, run: bool = True) -> File:
         stem = self._stem("file")
-        request = {"path": str(path.resolve()), "stem": stem, "input_names": self.input_names}
+        request = {"path": str(path.resolve()), "stem": stem, "input_names": self.input_names, "run": run}
         return File.of(self.work, stem, self._step("tensors:read_tensors", request))
 
-    def _row(self, name: str, value: Array | None, limit: float) -> LayerRow:
+    def _row(self, name: str, value: Array | None, twin: Twin | None) -> LayerRow:
         layers = self.layers
-        kind = layers.kinds[name]
+        kind, limit = layers.kinds[name], twin.limits.get(name, LIMIT) if twin else LIMIT
         if value is None:
             return LayerRow(name, kind, None, None, None, False)
         if value.shape != layers.truths[name].shape:
             return LayerRow(name, kind, math.inf, -math.inf, limit, True)
         gap = difference(value, layers.truths[name])
-        ratio = layers.ratio(name, gap.max_abs) if not gap.nonfinite else math.inf
+        rms = twin is not None and twin.rms
+        ratio = math.inf if gap.nonfinite else layers.ratio(name, gap.max_abs, gap.mean_square, rms=rms)
         signal = float(np.mean(np.square(layers.truths[name], dtype=np.float64)))
         sqnr = math.inf if gap.mean_square == 0 else 10 * math.log10(max(signal, 1e-300) / gap.mean_square)
         return LayerRow(name, kind, ratio, sqnr, limit, ratio > limit)
 
-    def _blame(
-        self, rows: tuple[LayerRow, ...], values: Mapping[str, Array], limits: Mapping[str, float]
-    ) -> tuple[str, ...]:
+    def _blame(self, rows: tuple[LayerRow, ...], seen: _Seen) -> tuple[str, ...]:
         """The first layer that parts, or of those fused with it the one that explains what is seen."""
-        first = next((row.name for row in rows if row.diverges), None)
+        first = seen.first or next((row.name for row in rows if row.diverges), None)
         if first is None:
             return ()
-        if values[first].shape != self.layers.truths[first].shape:
+        value = seen.values[first]
+        if value.shape != self.layers.truths[first].shape:
             return (first,)
-        observed = set(values)
-        group = self.layers.fused_into(first, observed)
+        group = self.layers.fused_into(first, seen.observable)
         members = [Member(n, self.layers.kinds[n], self.layers.truths[n], self.layers.biased[n]) for n in group]
-        tolerance = limits.get(first, _LIMIT) * self.layers.noise[first]
-        return broken_member(members, np.asarray(values[first]), tolerance)
+        usual = LIMIT * self.layers.noise[first]
+        tolerance = seen.twin.greatest.get(first, usual) if seen.twin else usual
+        return broken_member(members, np.asarray(value), tolerance)
 
 
 @dataclass(frozen=True)
-class _Twin:
-    """A healthy file: which tensor is which layer, and how far each may lie from the oracle."""
+class _Seen:
+    """What was seen of a candidate.
 
-    file: File
-    places: dict[str, str]
-    limits: dict[str, float]
+    Attributes:
+        twin: None of a candidate that is a checkpoint.
+        observable: layers that the file does not fuse into others, whether they were looked at or not.
+        first: the first to part, where that is not told by the order of the layers.
+    """
 
-    @classmethod
-    def of(cls, file: File, layers: Layers, precision: Precision) -> _Twin:
-        places = match_by_value(file, layers.truths, _MATCH.get(precision, 0.3))
-        honest = {name: in_layout(file.value(place), layers.truths[name]) for name, place in places.items()}
-        ratios = {name: layers.noise_ratio(name, value) for name, value in honest.items()}
-        return cls(file, places, {name: _LIMIT * max(1.0, ratio) for name, ratio in ratios.items()})
+    values: Mapping[str, Array]
+    twin: Twin | None
+    observable: set[str]
+    first: str | None = None
+    bisected: bool = False
+
+    @property
+    def rms(self) -> bool:
+        return self.twin is not None and self.twin.rms

@@ -13,6 +13,7 @@ from converters.checkpoints.loading import Loaded, loaded_model
 from converters.checkpoints.opening import Opening
 from converters.isolation import Channel, Message
 from validate.agreement.arrays import path_of, read
+from validate.agreement.metrics import difference
 from validate.agreement.oracle import NoOracleError, float64_clone, float64_default
 from validate.agreement.recording import Record, predecessors, recording
 from validate.agreement.workers import inputs_that_run
@@ -142,7 +143,8 @@ def measure_local(request: Message, _channel: Channel) -> Message:
     Reads `held.<k>.npy` for the k-th layer of the checkpoint, where the candidate holds one.
 
     Returns:
-        `errors`: by layer asked for, the greatest difference; a layer that cannot be fed alone is not there.
+        `errors`: by layer asked for, the greatest difference and the mean of their squares; a layer that cannot be fed
+        alone is not there.
     """
     work, path = Path(request["work"]), Path(request["path"])
     runtime = _opened(path, request)
@@ -161,7 +163,8 @@ def measure_local(request: Message, _channel: Channel) -> Message:
             value = exact.between(before, name, [held[other] for other in before])
         except (ValueError, tf_errors()):  # another way leads around what is fed: an input, or a state
             continue
-        errors[name] = float(np.abs(value - held[name]).max(initial=0.0))
+        gap = difference(np.asarray(held[name]), value)
+        errors[name] = [gap.max_abs, gap.mean_square]
     return {"errors": errors}
 
 

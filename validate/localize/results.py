@@ -18,6 +18,8 @@ class LocalizeOptions:
 
     Attributes:
         saturating: draw from beyond the range. `localize` does so by itself where nothing parts within it.
+        bisect: do not read the tensors inside the candidate; cut it and run the pieces as they really run. `localize`
+            does so by itself where only the file as it really runs parts.
         opening: how the reference is opened, where its file does not say all.
     """
 
@@ -30,6 +32,7 @@ class LocalizeOptions:
     precision: Precision | None = None
     threads: int = 2
     saturating: bool = False
+    bisect: bool = False
     opening: Opening = field(default_factory=Opening)
 
 
@@ -38,8 +41,9 @@ class LayerRow:
     """One layer, in the order of execution.
 
     Attributes:
-        noise_ratio: greatest error against the oracle over float32 Keras' own in this layer; None where the candidate
-            holds no such value, because it is fused into the next.
+        noise_ratio: greatest error against the oracle over float32 Keras' own in this layer, rms over rms where the
+            candidate's precision is reduced; None where the candidate holds no such value, because it is fused into the
+            next, or was not looked at.
         sqnr_db: the layer's signal over the error; infinite (null in JSON) where there is none.
         limit: what a healthy file of this kind may show here.
         local_ratio: of this error, what the layer adds itself (with those fused into it) when it is given what the
@@ -67,6 +71,8 @@ class Localization:
         first_divergent_layer: None where no layer parts.
         suspects: further layers that explain the same fault, where the file fuses them into one.
         saturating: nothing parts on inputs within the range: these are beyond it.
+        bisected: found by cutting the file and running the pieces as they really run, with the runtime's fusions and
+            delegates; only the layers that it was cut at have figures.
     """
 
     reference: Path
@@ -77,12 +83,13 @@ class Localization:
     samples: int
     notes: tuple[str, ...] = ()
     saturating: bool = False
-    opening: Opening = field(default_factory=Opening)
+    bisected: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
             "reference": str(self.reference), "candidate": str(self.candidate),
             "first_divergent_layer": self.first_divergent_layer, "suspects": list(self.suspects),
-            "samples": self.samples, "saturating": self.saturating, "layers": [row.to_json() for row in self.layers],
+            "samples": self.samples, "saturating": self.saturating, "bisected": self.bisected,
+            "layers": [row.to_json() for row in self.layers],
             "notes": list(self.notes),
         }  # fmt: skip

@@ -5,7 +5,7 @@ Nothing is fused or delegated here, so that each tensor that the file names can 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate.agreement.arrays import path_of
 from validate.runtimes import RuntimeOptions, fixed_batch, runtime_name
-from validate.runtimes.base import Array, damaged, failed
+from validate.runtimes.base import Array, Arrays, damaged, failed
+from validate.runtimes.quantized import FloatEnds
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Node:
 def read_tensors(request: Message, _channel: Channel) -> Message:
     """Runs a file on the reference's inputs and writes each floating tensor with a row a sample as `<stem>.<k>.npy`.
 
+    With `run` false nothing is run, and there are no `tensors`.
+
     Returns:
         `nodes` as `[op, inputs, outputs]` in the order of execution, `tensors` (name to k), and `inputs`, the names of
         the file's own inputs in the reference's order.
@@ -41,12 +44,22 @@ def read_tensors(request: Message, _channel: Channel) -> Message:
     opened = _OPENERS[runtime_name(path)](path, names, int(request["threads"]))
     tensors: dict[str, int] = {}
     samples = len(arrays[0])
-    for name, value in opened.values(arrays):
+    for name, value in opened.values(arrays) if request["run"] else ():
         if value.dtype.kind == "f" and value.ndim and value.shape[0] == samples:
             np.save(path_of(work, request["stem"], len(tensors)), value)
             tensors[name] = len(tensors)
     nodes = [[node.op, list(node.inputs), list(node.outputs)] for node in opened.nodes]
     return {"nodes": nodes, "tensors": tensors, "inputs": opened.inputs}
+
+
+def load_onnx(path: Path) -> Any:
+    """The model without its external data. Raises RefusedError where it is damaged."""
+    import onnx
+
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except Exception as cause:
+        damaged(path, "an ONNX model", cause)
 
 
 class _Onnx:
@@ -55,10 +68,7 @@ class _Onnx:
 
         from validate.runtimes.onnxruntime import OnnxRuntime
 
-        try:
-            model = onnx.load(str(path), load_external_data=False)
-        except Exception as cause:
-            damaged(path, "an ONNX model", cause)
+        model = load_onnx(path)
         self.inputs = names
         self.nodes = [Node(n.op_type, tuple(n.input), tuple(o for o in n.output if o)) for n in model.graph.node]
         there = {output.name for output in model.graph.output}
@@ -72,7 +82,7 @@ class _Onnx:
         yield from feeds.items()
         yield from _in_pieces(self._runtime.signature, feeds, self._run).items()
 
-    def _run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+    def _run(self, feeds: Arrays) -> Arrays:
         session = self._runtime.session
         names = [output.name for output in session.get_outputs()]
         try:
@@ -81,17 +91,22 @@ class _Onnx:
             failed(self._runtime.path, cause)
 
 
-def _in_pieces(
-    signature: Signature, feeds: dict[str, Array], run: Callable[[dict[str, Array]], dict[str, Array]]
-) -> dict[str, Array]:
+def filled(signature: Signature, feeds: Arrays) -> Arrays:
+    """The feeds, the last sample repeated until a file of a fixed batch size can take them in pieces."""
+    size = fixed_batch(signature) or 1
+    return {k: np.concatenate([v, np.repeat(v[-1:], -len(v) % size, axis=0)]) for k, v in feeds.items()}
+
+
+def _in_pieces(signature: Signature, feeds: Arrays, run: Callable[[Arrays], Arrays]) -> Arrays:
     """A file of a fixed batch size takes the samples in pieces; inner tensors are joined like outputs."""
     size = fixed_batch(signature)
     count = len(next(iter(feeds.values())))
     if size is None or size == count:
         return run(feeds)
-    pieces = [run({k: v[i : i + size] for k, v in feeds.items()}) for i in range(0, count, size)]
+    full = filled(signature, feeds)
+    pieces = [run({k: v[i : i + size] for k, v in full.items()}) for i in range(0, count, size)]
     batched = [name for name, value in pieces[0].items() if value.ndim and value.shape[0] == size]
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in batched}
+    return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in batched}
 
 
 class _Tflite:
@@ -100,7 +115,8 @@ class _Tflite:
 
         from validate.runtimes.tflite import TfliteRuntime
 
-        self.path, self.signature = path, TfliteRuntime(path).signature
+        self._ends = FloatEnds(TfliteRuntime(path), names)
+        self.path, self.signature = path, self._ends.signature
         self._interpreter = Interpreter(
             model_path=str(path), num_threads=threads, experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -120,9 +136,9 @@ class _Tflite:
         feeds = dict(zip(self._names, arrays, strict=True))
         yield from _in_pieces(self.signature, feeds, self._run).items()
 
-    def _run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+    def _run(self, feeds: Arrays) -> Arrays:
         try:
-            self._runner(**feeds)
+            self._runner(**self._ends.in_codes(feeds))
         except Exception as cause:
             failed(self.path, cause)
         found = {}
@@ -146,8 +162,10 @@ class _Tflite:
         return value
 
 
-class _SavedModel:
-    def __init__(self, path: Path, names: list[str], threads: int) -> None:
+class FrozenSavedModel:
+    """A SavedModel's function with its variables as constants; gives `wanted` alone where that is given."""
+
+    def __init__(self, path: Path, names: list[str], threads: int, wanted: Sequence[str] | None = None) -> None:
         from validate.runtimes.saved_model import SavedModelRuntime, load_signature
 
         self.path, self.signature = path, SavedModelRuntime(path, RuntimeOptions(threads=threads)).signature
@@ -164,7 +182,8 @@ class _SavedModel:
         self.nodes = [
             Node(op.type, tuple(t.name for t in op.inputs), tuple(t.name for t in op.outputs)) for op in operations
         ]
-        self._tensors = [t for op in operations for t in op.outputs if t.dtype.is_floating]
+        tensors = [t for op in operations for t in op.outputs if t.dtype.is_floating]
+        self._tensors = [t for t in tensors if wanted is None or t.name in wanted]
         self._function = frozen.prune(self._feeds, self._tensors)
 
     def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:
@@ -180,5 +199,5 @@ class _SavedModel:
 
 
 _OPENERS: dict[str, Callable[[Path, list[str], int], Any]] = {
-    "onnxruntime": _Onnx, "tflite": _Tflite, "saved_model": _SavedModel,
+    "onnxruntime": _Onnx, "tflite": _Tflite, "saved_model": FrozenSavedModel,
 }  # fmt: skip

@@ -1,0 +1,132 @@
+"""The artifact cut at some of its tensors, and run as an application runs it: fusions and delegates on. Worker side.
+
+What a runtime fuses is only computed as it really is while nobody asks for what lies between. So a file is cut where
+it is to be looked at: that tensor becomes its output, and what comes after it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.isolation import Channel, Message
+from validate.agreement.arrays import path_of
+from validate.localize.tensors import FrozenSavedModel, filled, load_onnx
+from validate.runtimes import RuntimeOptions, runtime_name
+from validate.runtimes.base import Array, Arrays, Runtime, damaged
+from validate.runtimes.quantized import FloatEnds
+
+
+def run_cut(request: Message, _channel: Channel) -> Message:
+    """Runs the file up to each of `tensors` on the reference's inputs; writes `<stem>.<k>.npy` for the k-th."""
+    work, path = Path(request["work"]), Path(request["path"])
+    names, tensors = list(request["input_names"]), list(request["tensors"])
+    feeds = {name: np.load(path_of(work, "in", k)) for k, name in enumerate(names)}
+    values = _CUTS[runtime_name(path)](path, feeds, tensors, int(request["threads"]))
+    for k, tensor in enumerate(tensors):
+        np.save(path_of(work, request["stem"], k), values[tensor])
+    return {}
+
+
+def _onnx(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
+    from validate.runtimes.onnxruntime import OnnxRuntime
+
+    runtime = OnnxRuntime(path, RuntimeOptions(threads=threads), cut_onnx(load_onnx(path), tensors))
+    return _run(runtime, feeds)
+
+
+def cut_onnx(model: Any, tensors: Sequence[str]) -> bytes:
+    """The model up to these tensors: later operations, and the weights that only they read, are taken out of it."""
+    import onnx
+
+    graph = model.graph
+    places = needed([(_read_by(node), list(node.output)) for node in graph.node], tensors)
+    for k in reversed(range(len(graph.node))):
+        if k not in places:
+            del graph.node[k]
+    read = {name for node in graph.node for name in _read_by(node)}
+    for k in reversed(range(len(graph.initializer))):
+        if graph.initializer[k].name not in read:
+            del graph.initializer[k]
+    del graph.output[:]
+    graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _read_by(node: Any) -> list[str]:
+    """What an operation reads, and what the graphs inside it read from around them."""
+    graphs = [g for attribute in node.attribute for g in (attribute.g, *attribute.graphs)]
+    return [*node.input, *(name for graph in graphs for inner in graph.node for name in _read_by(inner))]
+
+
+def needed(operations: Sequence[tuple[Iterable[Any], Iterable[Any]]], wanted: Iterable[Any]) -> set[int]:
+    """Places of the operations, `(read, made)` in the order of execution, without which `wanted` cannot be had."""
+    open_names, found = set(wanted), set()
+    for k in reversed(range(len(operations))):
+        read, made = operations[k]
+        if open_names.intersection(made):
+            open_names.update(read)
+            found.add(k)
+    return found
+
+
+def _tflite(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
+    from validate.runtimes.tflite import TfliteRuntime
+
+    runtime = TfliteRuntime(path, RuntimeOptions(threads=threads), cut_tflite(path, [int(t) for t in tensors]))
+    return _run(FloatEnds(runtime, [*feeds, *tensors]), feeds)
+
+
+def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
+    """The file up to these tensors of its first subgraph, each an output of every signature, by its number.
+
+    Raises:
+        RefusedError: the file is damaged.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    try:
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes()))
+    except Exception as cause:
+        damaged(path, "a TFLite model", cause)
+    graph = model.subgraphs[0]
+    places = needed([(list(op.inputs), list(op.outputs)) for op in graph.operators], tensors)
+    graph.operators = [op for k, op in enumerate(graph.operators) if k in places]
+    graph.outputs = list(tensors)
+    for signature in model.signatureDefs or ():
+        signature.outputs = [schema.TensorMapT() for _ in tensors]
+        for entry, tensor in zip(signature.outputs, tensors, strict=True):
+            entry.name, entry.tensorIndex = str(tensor), tensor
+    used = set(_buffers(model))
+    for k, buffer in enumerate(model.buffers):
+        # Packed as an array in one go; bytes are packed one at a time, a megabyte a second.
+        buffer.data = None if buffer.data is None or k not in used else np.frombuffer(bytes(buffer.data), np.uint8)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _buffers(model: Any) -> Iterator[int]:
+    """Of the tensors that are still read or made, and of the metadata."""
+    for k, graph in enumerate(model.subgraphs):
+        named = {int(t) for op in graph.operators for t in (*op.inputs, *op.outputs)}
+        yield from (int(t.buffer) for i, t in enumerate(graph.tensors) if k or i in named)
+    yield from (int(entry.buffer) for entry in model.metadata or ())
+
+
+def _run(runtime: Runtime, feeds: Arrays) -> Arrays:
+    count = len(next(iter(feeds.values())))
+    return {name: value[:count] for name, value in runtime.run(filled(runtime.signature, feeds)).items()}
+
+
+def _saved_model(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
+    cut = FrozenSavedModel(path, list(feeds), threads, tensors)
+    return dict(cut.values(list(feeds.values())))
+
+
+_CUTS: dict[str, Callable[[Path, dict[str, Array], Sequence[str], int], Arrays]] = {
+    "onnxruntime": _onnx, "tflite": _tflite, "saved_model": _saved_model,
+}  # fmt: skip
