@@ -16,7 +16,7 @@ from converters.targets.onnx_graph import canonical_model, fold_constants, settl
 from converters.targets.onnx_merge import merge_equal
 from converters.targets.onnx_opset import NEWEST, raised
 from converters.targets.onnx_tf2onnx import converted
-from converters.targets.weights import ordered_outputs, weightless
+from converters.targets.weights import optimized, ordered_outputs
 from converters.tracing import Traced
 
 DEFAULT_OPSET = 17
@@ -50,7 +50,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
         raise UsageError(f"Opset {opset} cannot be written.", step="convert",
                          next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.")  # fmt: skip
     written = min(opset, _WRITTEN)
-    graph = None if traced.recurrent else weightless(traced.concrete, traced.signature.output_names)
+    graph = traced.weightless
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]
         inputs, outputs = list(graph.inputs), list(graph.outputs)
@@ -83,7 +83,8 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
     frozen = convert_variables_to_constants_v2(traced.concrete, lower_control_flow=False, aggressive_inlining=True)
     outputs = ordered_outputs(frozen, traced.signature.output_names)
     inputs = [t.name for t in frozen.inputs if t.dtype.name != "resource"]
-    return frozen.graph.as_graph_def(), inputs, [t.name for t in outputs]
+    names = [t.name for t in outputs]
+    return optimized(frozen.graph.as_graph_def(), inputs, names), inputs, names
 
 
 def _declare(model: Any, signature: Signature) -> None:

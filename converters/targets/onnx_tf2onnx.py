@@ -23,19 +23,17 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
     """The GraphDef as a ModelProto of standard operations, transposes moved together, nodes in topological order.
 
     Args:
+        definition: after `weights.optimized`.
         inputs, outputs: tensor names (`name:0`) in the order that the model shall have.
 
     Raises:
         UnsupportedError: an operation, or a use of it, that tf2onnx does not know.
     """
     import tensorflow as tf
-    from tf2onnx import tf_loader, tfonnx
+    from tf2onnx import tfonnx
 
-    with tf.Graph().as_default():
-        lean = tf_loader.tf_optimize(list(inputs), list(outputs), definition)
-    lean = _with_inputs(lean, definition, inputs)
     with tf.Graph().as_default() as graph:
-        tf.import_graph_def(lean, name="")
+        tf.import_graph_def(definition, name="")
         try:
             with _needed_steps(graph):
                 processed = tfonnx.process_tf_graph(
@@ -95,14 +93,6 @@ def _constant(graph: Any, stem: str, value: Any) -> str:
 
     name: str = graph.make_const(utils.make_name(stem), value).output[0]
     return name
-
-
-def _with_inputs(lean: Any, definition: Any, inputs: Sequence[str]) -> Any:
-    """Grappler may drop an input that nothing uses; the signature keeps it."""
-    there = {node.name for node in lean.node}
-    wanted = {name.split(":")[0] for name in inputs} - there
-    lean.node.extend(node for node in definition.node if node.name in wanted)
-    return lean
 
 
 def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
