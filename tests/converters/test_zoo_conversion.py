@@ -31,6 +31,7 @@ WEIGHTLESS_TFLITE = {
     "convolutional", "sequential", "separable", "hard_swish_convolution", "grouped", "two_inputs_dict_outputs",
     "list_outputs", "dict_inputs", "boolean_input", "unknown_spatial", "squeeze_excite", "augmented", "nested",
     "passed_through", "odd_names",
+    "quantized_int8", "mixed_bfloat16", "mixed_float16", "lora",
 }  # fmt: skip
 SHAPE_ARITHMETIC = {"transposed", "unknown_spatial"}
 """Output sizes that depend on the input's, beyond the batch."""
