@@ -316,6 +316,12 @@ def test_every_figure_says_how_to_make_it_again(
     sample_document["source"] |= {"path": "se_inception_v3", "kind": "architecture"}
     built = commands(Manifest.from_document(sample_document))["agreement"]
     assert built.startswith("edgeport build se_inception_v3 -o se_inception_v3.keras --seed 0 && edgeport validate")
+    sample_document["source"] |= {"path": "mine.weights.h5", "kind": "weights_h5"}
+    added = ["--architecture", "se_inception_v3", "--custom-objects", "mine.py", "--allow-unsafe", "--bake-preprocess"]
+    sample_document["tool"]["command"] = [*sample_document["tool"]["command"], *added]
+    odd = commands(Manifest.from_document(sample_document))["agreement"]
+    assert "-o se_inception_v3.keras --weights mine.weights.h5 --seed 0 && edgeport validate se_inception_v3.k" in odd
+    assert odd.endswith(" --custom-objects mine.py --allow-unsafe --bake-preprocess")
     text = render(Manifest.from_document(full_document), evidence)[REPORT_HTML]
     for section in re.findall(r"<section.*?</section>", text, re.DOTALL):
         assert section.count("Make it again") >= 1, section[:200]
