@@ -216,6 +216,20 @@ def test_node_without_a_runtime_says_what_to_install(nasty: Path, needs: Needs) 
     assert "npm install onnxruntime-node" in done.stderr
 
 
+@pytest.mark.slow
+def test_kotlin_compiles_and_judges(nasty: Path, npm: Npm, needs: Needs, tmp_path: Path) -> None:
+    """With declared runtimes that give the reference's answers: no registry that the tests use has the real ones."""
+    java, compiler = needs("java"), npm("kotlin-compiler") / "node_modules" / "kotlin-compiler" / "bin" / "kotlinc"
+    sources = [*sorted((nasty / "selfcheck").glob("*.kt")), *sorted((HERE / "kotlin").glob("*.kt"))]
+    jar = tmp_path / "check.jar"
+    command = ["bash", compiler, "-include-runtime", "-nowarn", *sources, "-d", jar]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for factor, code, word in (("1", 0, "agree"), ("1.0001", 1, "disagree")):
+        said_code, lines = said(java, "-cp", jar, "selfcheck.MainKt", nasty / "selfcheck", factor)
+        assert (said_code, lines[-1]) == (code, word), lines
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
