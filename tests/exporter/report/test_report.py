@@ -16,6 +16,7 @@ from exporter.report.axis import Axis
 from exporter.report.commands import commands
 from exporter.report.distributions import distributions
 from exporter.report.evidence import Evidence
+from exporter.report.facts import key_facts
 from exporter.report.headline import headline
 from exporter.report.layers import depths
 from exporter.report.pareto import pareto
@@ -259,6 +260,8 @@ def test_the_trade_offs_mark_the_front_and_the_choice(sample_document: dict[str,
         assert drawing.count('class="tag chosen"') == 1
         assert "TFLite float32: 0.214 ms" in drawing
     assert "SavedModel float32: 0.912 ms, no error" in plot.panels[1][1]
+    assert "SavedModel float32 (identical)" in plot.panels[1][1]
+    assert "(identical)" not in plot.panels[0][1]
 
 
 def test_samples_show_who_answers_another_class(sample_manifest: Manifest, evidence: Evidence) -> None:
@@ -305,6 +308,20 @@ def test_layers_and_profiles_are_drawn_where_the_manifest_has_them(full_document
     text = page(manifest).text
     assert "parts from the checkpoint at conv_3" in text
     assert "30.0 % of this machine's measured float32 peak" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("the model's Rescaling layer", "500 drawn samples"), ("given in digits.npz", "500 samples")]
+)
+def test_drawn_inputs_are_not_passed_off_as_data(
+    sample_document: dict[str, Any], evidence: Evidence, source: str, said: str
+) -> None:
+    sample_document["preprocessing"] = {"image": {"low": 0.0, "high": 16.0, "source": source}}
+    manifest = Manifest.from_document(sample_document)
+    assert dict(key_facts(manifest))["Judged on"] == said
+    shown = samples(manifest, evidence)
+    assert shown is not None
+    assert ("drawn at random" in shown.note) == ("drawn" in said)
 
 
 def test_every_figure_says_how_to_make_it_again(
