@@ -63,7 +63,7 @@ def value_of(variable: Any) -> Array:
 
 
 def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | None:
-    """The function's graph without its large weights; None where variables are used in ways that cannot be rewritten.
+    """The function's graph without its large weights; None without variables, or where a use cannot be rewritten.
 
     A variable of rank 2 and more becomes a placeholder; smaller ones become constants. The converter that follows then
     handles a graph of some hundred kilobytes instead of deep-copying every weight (design: Measured, to build on).
@@ -71,6 +71,8 @@ def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | 
     from tensorflow.core.framework import graph_pb2
 
     variables = reached_variables(concrete)
+    if not variables:
+        return None
     source = concrete.graph.as_graph_def()
     needed = _needed(source, [t.op.name for t in concrete.outputs])
     definition = graph_pb2.GraphDef(versions=source.versions, library=source.library)
