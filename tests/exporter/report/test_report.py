@@ -310,6 +310,14 @@ def test_layers_and_profiles_are_drawn_where_the_manifest_has_them(full_document
     assert "30.0 % of this machine's measured float32 peak" in text
 
 
+def test_ranges_are_said_in_words(sample_document: dict[str, Any]) -> None:
+    ranges = {"image": {"low": 0.0, "high": 16.0, "source": "the model's Rescaling layer"}}
+    for row in sample_document["verdicts"]:
+        row["input_range"] = ranges
+    note = view.agreement(Manifest.from_document(sample_document)).note
+    assert "500 samples, seed 0, input range image 0 to 16 (the model's Rescaling layer)." in note
+
+
 @pytest.mark.parametrize(
     ("source", "said"), [("the model's Rescaling layer", "500 drawn samples"), ("given in digits.npz", "500 samples")]
 )
