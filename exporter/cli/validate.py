@@ -103,7 +103,10 @@ def _self_test(
         console.say(f"Not exercised by these inputs: {', '.join(outcome.unexercised)}.")
     if not outcome.passed:
         missed = sorted({row.mutant for row in outcome.rows if row.status == "survived"})
-        console.say(f"The inputs are too weak for: {', '.join(missed)}. Give more or real --inputs.")
+        if missed:
+            console.say(f"The inputs are too weak for: {', '.join(missed)}. Give more or real --inputs.")
+        if outcome.false_alarms:
+            console.say(f"The healthy {', '.join(outcome.false_alarms)} file does not pass either; validate it first.")
     return int(not outcome.passed)
 
 
