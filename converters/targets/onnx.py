@@ -80,7 +80,15 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
     """The plain road: variables become constants in the graph, functions are inlined."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    frozen = convert_variables_to_constants_v2(traced.concrete, lower_control_flow=False, aggressive_inlining=True)
+    try:
+        frozen = convert_variables_to_constants_v2(traced.concrete, lower_control_flow=False, aggressive_inlining=True)
+    except ValueError as cause:
+        state = "AssignVariableOp" in str(cause)
+        why = "it keeps a state between calls (a stateful layer)" if state else " ".join(str(cause).split())[:300]
+        raise UnsupportedError(
+            f"The model's variables cannot become constants of an ONNX file: {why}.",
+            next_step="Leave onnx out with -f, or build the layer with stateful=False.", step="convert",
+        ) from cause  # fmt: skip
     outputs = ordered_outputs(frozen, traced.signature.output_names)
     inputs = [t.name for t in frozen.inputs if t.dtype.name != "resource"]
     names = [t.name for t in outputs]
