@@ -8,9 +8,9 @@ Of HDF5 it is our walk through the file that is fuzzed, in this process: what th
 can loop, or crash) is what the worker around it is for, and an input that ends it is no finding of ours. So fuzz it by
 itself, with its seeds alone in CORPUS: `--letters h` in front of the folder takes inputs as files of that reader only.
 
-CORPUS is a folder of seeds. `tests/attacks/make_samples.py FOLDER` and
-`tests/converters/checkpoints/make_sources.py FOLDER` make files (of `.ort` any that edgeport wrote will do),
-`--seeds FOLDER CORPUS` makes seeds of them. Usual flags:
+CORPUS is a folder of seeds. `tests/attacks/make_samples.py FOLDER` and `make_sources.py FOLDER` in
+`tests/converters/checkpoints` make files (of `.ort` any that edgeport wrote will do), `--seeds FOLDER CORPUS` makes
+seeds of them. Usual flags:
 `-max_total_time=1800 -timeout=20 -rss_limit_mb=2048 -max_len=262144 -seed=1 -print_final_stats=1`.
 Needs the package atheris (`pip install atheris`), which is no dependency of edgeport.
 """
