@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
@@ -68,8 +69,9 @@ class _Job:
         if traced.recurrent and self.request["batch"] is None:
             traced = trace(self.loaded, 1)
             notes = ("Fixed to a batch of 1: a recurrent layer with a dynamic batch would need Flex operations.",)
-        write_tflite(traced, self.saved_model(traced), path, allow_flex=self.request["allow_flex"])
-        return _Made("saved-model", traced.signature, notes)
+        saved = functools.partial(self.saved_model, traced)
+        road = write_tflite(traced, saved, path, allow_flex=self.request["allow_flex"])
+        return _Made(road, traced.signature, notes)
 
     def write_onnx(self, path: Path) -> _Made:
         written = write_onnx(self.traced, path, self.request["opset"])

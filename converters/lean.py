@@ -24,7 +24,8 @@ def lean_backend() -> Iterator[None]:
 
     replacements = {
         (backend, "reshape"): _lean_reshape, (backend, "matmul"): _lean_matmul, (tf, "einsum"): _lean_einsum,
-        (nn, "conv"): _plain_conv, (layers.BatchNormalization, "call"): _lean_normalization,
+        (nn, "conv"): _plain_conv, (nn, "relu"): _plain_relu,
+        (layers.BatchNormalization, "call"): _lean_normalization,
     }  # fmt: skip
     originals = {place: getattr(*place) for place in replacements}
     for place, replacement in replacements.items():
@@ -60,13 +61,21 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
     def conv(inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None,
              dilation_rate: Any = 1) -> Any:  # fmt: skip
         if data_format == "channels_last" and len(inputs.shape) == 4:
-            return tf.nn.conv2d(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
+            if not _is_plain(inputs) or not _is_float(kernel):
+                return tf.nn.conv2d(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
+            steps, gaps = (list(n) if isinstance(n, list | tuple) else [n, n] for n in (strides, dilation_rate))
+            return _made("Conv2D", inputs, _read(kernel), padding=padding.upper().encode(),
+                         strides=[1, *steps, 1], dilations=[1, *gaps, 1])  # fmt: skip
         grouped = data_format == "channels_last" and inputs.shape[-1] != kernel.shape[-2]
         if grouped and len(inputs.shape) < 5:  # the three-dimensional kernel does need XLA
             return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
         return original(inputs, kernel, strides, padding, data_format, dilation_rate)
 
     return conv
+
+
+def _plain_relu(original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: _made("Relu", x) if _is_plain(x) else original(x)
 
 
 def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,30 +86,76 @@ def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
     """
     import tensorflow as tf
     from keras import layers
-    from tensorflow.python.ops import gen_math_ops as maths
+
+    constants: dict[tuple[int, float], Any] = {}  # one epsilon a graph serves all its batch norms
+
+    def epsilon(graph: Any, value: float) -> Any:
+        if (id(graph), value) not in constants:
+            constants[id(graph), value] = tf.constant(value, tf.float32)
+        return constants[id(graph), value]
 
     def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         plain = type(self) is layers.BatchNormalization and mask is None and not (training and self.trainable)
-        last = self.axis in (-1, len(inputs.shape) - 1)
-        single = inputs.dtype == tf.float32 and self.compute_dtype == self.variable_dtype == "float32"
-        if not (plain and last and single):
+        single = self.compute_dtype == self.variable_dtype == "float32" and _is_plain(inputs)
+        if not (plain and single and self.axis in (-1, len(inputs.shape) - 1)):
             return original(self, inputs, training=training, mask=mask)
         mean, variance = _read(self.moving_mean), _read(self.moving_variance)
-        factor = maths.rsqrt(maths.add_v2(variance, tf.constant(self.epsilon, tf.float32)))
+        factor = _made("Rsqrt", _made("AddV2", variance, epsilon(tf.compat.v1.get_default_graph(), self.epsilon)))
         if self.scale:
-            factor = maths.mul(factor, _read(self.gamma))
+            factor = _made("Mul", factor, _read(self.gamma))
         if self.center:
-            shift = maths.sub(_read(self.beta), maths.mul(mean, factor))
+            shift = _made("Sub", _read(self.beta), _made("Mul", mean, factor))
         else:
-            shift = maths.mul(maths.neg(mean), factor)
-        return maths.add_v2(maths.mul(inputs, factor), shift)
+            shift = _made("Mul", _made("Neg", mean), factor)
+        return _made("AddV2", _made("Mul", inputs, factor), shift)
 
     return call
 
 
+def _is_plain(x: Any) -> bool:
+    """A float32 tensor of the graph that is being traced, which `_made` takes without conversions."""
+    import tensorflow as tf
+
+    return isinstance(x, tf.Tensor) and hasattr(x, "op") and x.dtype == tf.float32
+
+
+def _is_float(variable: Any) -> bool:
+    """A float32 Keras variable that no mixed precision casts on its way into an operation."""
+    import keras
+    from keras.src.backend.common.variables import get_autocast_scope
+
+    scope = get_autocast_scope()
+    kept = scope is None or scope.dtype in (None, "float32")
+    return isinstance(variable, keras.Variable) and variable.dtype == "float32" and kept
+
+
 def _read(variable: Any) -> Any:
-    """The value of a Keras variable, by TensorFlow's variable behind it."""
-    return variable._value._read_variable_op()
+    """The value of a float32 Keras variable, by TensorFlow's variable behind it."""
+    import tensorflow as tf
+
+    graph = tf.compat.v1.get_default_graph()
+    graph.watch_variable(variable._value)
+    return _operation("ReadVariableOp", (graph.capture(variable._value.handle, name="resource"),), "dtype", {})
+
+
+def _made(kind: str, *inputs: Any, **attributes: Any) -> Any:
+    """One float32 operation, put into the graph directly.
+
+    TensorFlow's public function for it looks up the operation's definition, converts what are tensors already and tries
+    every dispatcher: more than half of what an operation costs while tracing.
+    """
+    return _operation(kind, inputs, "T", attributes)
+
+
+def _operation(kind: str, inputs: Sequence[Any], dtype_key: str, attributes: dict[str, bytes | list[int]]) -> Any:
+    import tensorflow as tf
+    from tensorflow.core.framework.attr_value_pb2 import AttrValue
+
+    values = {dtype_key: AttrValue(type=tf.float32.as_datatype_enum)}
+    for name, value in attributes.items():
+        values[name] = AttrValue(s=value) if isinstance(value, bytes) else AttrValue(list=AttrValue.ListValue(i=value))
+    graph = tf.compat.v1.get_default_graph()
+    return graph._create_op_internal(kind, list(inputs), [tf.float32], attrs=values).outputs[0]
 
 
 def _lean_matmul(original: Callable[..., Any]) -> Callable[..., Any]:

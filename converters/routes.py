@@ -49,7 +49,7 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     #     format             precision                made from            cost
     Route(Target(Format.SAVEDMODEL, Precision.FLOAT32), "traced function", 0.25),
-    Route(Target(Format.TFLITE, Precision.FLOAT32), "SavedModel", 0.50),
+    Route(Target(Format.TFLITE, Precision.FLOAT32), "traced function or SavedModel", 0.40),
     Route(Target(Format.ONNX, Precision.FLOAT32), "traced function", 0.25),
     Route(Target(Format.TFLITE, Precision.FLOAT16), "float32 TFLite", 0.02),
     Route(Target(Format.TFLITE, Precision.DYNAMIC_INT8), "float32 TFLite", 0.02),
@@ -219,7 +219,7 @@ def _drain_all(job: _Job, workers: Sequence[Worker]) -> None:
 
 
 def _side_by_side(targets: Sequence[Target]) -> list[list[Target]]:
-    """TFLite is made from the SavedModel; ONNX needs neither."""
+    """TFLite may be made from the SavedModel; ONNX needs neither."""
     groups = [[t for t in targets if t.format is not Format.ONNX], [t for t in targets if t.format is Format.ONNX]]
     return [group for group in groups if group]
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,23 +92,55 @@ def wrapped(
     them be seen.
     """
     gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
-    named = list(_paths(request))
-    ours = {folder for path in named if (folder := _own_folder(path)) is not None}
-    hidden = {Path.home().resolve(), Path(tempfile.gettempdir()).resolve(), Path("/run")}
+    inputs, ours = _folders(request)
+    hidden = _hidden()
     packages = str(Path(__file__).parents[1])  # an editable install is on no path that Python tells
     places = [Path(p) for p in (*sys.path, sys.prefix, sys.base_prefix, packages) if p]
-    inputs = [path if path.is_dir() else path.parent for path in named]
     arguments = [shutil.which("bwrap") or "bwrap", "--ro-bind", "/", "/", *_NAMESPACES]
     arguments += ["--dev-bind", "/dev", "/dev"] if gpu else ["--dev", "/dev"]
     for folder in sorted(hidden):
         if folder.is_dir() and folder != Path("/"):
             arguments += ["--tmpfs", str(folder)]
-    for folder in sorted({p.resolve() for p in (*places, *inputs) if p.is_dir()}):
+    for folder in sorted({p.resolve() for p in places if p.is_dir()} | inputs):
         if any(folder.is_relative_to(place) for place in hidden):
             arguments += ["--ro-bind", str(folder), str(folder)]
-    for folder in sorted({p.resolve() for p in (*writable, *ours) if p.is_dir()}):
+    for folder in sorted({p.resolve() for p in writable if p.is_dir()} | ours):
         arguments += ["--bind", str(folder), str(folder)]
     return [*arguments, "--", *command]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a worker that is started now, with a certain request, will see and may write to for as long as it lives."""
+
+    sandboxed: bool
+    readable: frozenset[Path]
+    writable: frozenset[Path]
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> View:
+        inputs, ours = _folders(request)
+        return cls(_active, frozenset(inputs), frozenset(ours))
+
+    def holds(self, request: Mapping[str, Any]) -> bool:
+        """Whether this is as much as a worker of its own would get for `request`, in a sandbox where that would be."""
+        if not self.sandboxed:
+            return not _active
+        wanted = View.of(request)
+        seen = self.readable | self.writable
+        unseen = (f for f in wanted.readable if any(f.is_relative_to(place) for place in _hidden()))
+        return wanted.writable <= self.writable and all(any(f.is_relative_to(p) for p in seen) for f in unseen)
+
+
+def _hidden() -> set[Path]:
+    return {Path.home().resolve(), Path(tempfile.gettempdir()).resolve(), Path("/run")}
+
+
+def _folders(request: Mapping[str, Any]) -> tuple[set[Path], set[Path]]:
+    """What a request makes readable, and which folders of ours it makes writable; all there, all resolved."""
+    named = list(_paths(request))
+    ours = {folder.resolve() for path in named if (folder := _own_folder(path)) is not None}
+    return {found for p in named if (found := (p if p.is_dir() else p.parent).resolve()).is_dir()}, ours
 
 
 def _paths(document: Any) -> Iterator[Path]:

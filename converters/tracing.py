@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from converters.checkpoints.loading import Loaded
 from converters.errors import RefusedError, StepError
 from converters.lean import lean_backend
 from converters.signature import BATCH, Signature, TensorSpec
+from converters.targets.weights import WeightlessGraph, weightless
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Traced:
     concrete: Any
     signature: Signature
     recurrent: bool
+
+    @functools.cached_property
+    def weightless(self) -> WeightlessGraph | None:
+        """The graph without its weights, made once for all formats; None where it has a loop or cannot be rewritten."""
+        return None if self.recurrent else weightless(self.concrete, self.signature.output_names)
 
 
 def trace(loaded: Loaded, batch: int | None = None) -> Traced:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def convert_batches(
         share = _part(progress, k, len(groups))
         derived = convert_all(checkpoint, staging, own, makers, share)
         bases |= {target.format: derived.bases[target.format] for target in targets if target.format in derived.bases}
-        derived.conversion.artifacts = [finishing.stamp(artifact) for artifact in derived.conversion.artifacts]
+        with ThreadPoolExecutor() as pool:
+            derived.conversion.artifacts = list(pool.map(finishing.stamp, derived.conversion.artifacts))
         finishing.note(checkpoint, own, derived.conversion)
         bases = _set_aside(bases, staging, k) if k + 1 < len(groups) else bases
         conversion = derived.conversion if k == 0 else _joined(conversion, derived.conversion)

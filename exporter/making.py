@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,14 @@ def write(model: Any, fmt: str, precision: str, folder: Path) -> Path:
     elif form is Format.SAVEDMODEL:
         write_saved_model(traced, path)
     elif form is Format.TFLITE:
-        saved = folder / "saved"
-        write_saved_model(traced, saved)
-        write_tflite(traced, saved, path)
+        write_tflite(traced, partial(_saved, traced, folder / "saved"), path)
     else:
         raise StepError(f"{fmt} is not written from memory.", next_step="Ask for onnx, tflite or savedmodel.")
     return path
+
+
+def _saved(traced: Any, folder: Path) -> Path:
+    from converters.targets.savedmodel import write_saved_model
+
+    write_saved_model(traced, folder)
+    return folder

@@ -269,17 +269,6 @@ def content_digest(manifest: Manifest) -> Sha256:
     return hashlib.sha256(canonical(content)).hexdigest()
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema that `exporter/manifest.schema.json` publishes."""
-    schema = Manifest.model_json_schema(by_alias=True, mode="serialization")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "urn:edgeport:manifest:1",
-        **schema,
-        "title": "edgeport manifest",
-    }
-
-
 def validated(data: str | bytes, path: Path | str) -> Manifest:
     """The manifest that JSON text holds. Raises IntegrityError naming the first field that is wrong."""
     try:

@@ -1,4 +1,4 @@
-"""Reading a `manifest.json` that anyone may have written: capped in size and depth, refused with a sentence."""
+"""Reading a `manifest.json` that anyone may have written, capped in size and depth; and the schema of one."""
 
 from __future__ import annotations
 
@@ -83,3 +83,14 @@ def _deeper_than(document: Any, limit: int) -> bool:
         if not level:
             return False
     return True
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema that `exporter/manifest.schema.json` publishes."""
+    schema = Manifest.model_json_schema(by_alias=True, mode="serialization")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:edgeport:manifest:1",
+        **schema,
+        "title": "edgeport manifest",
+    }

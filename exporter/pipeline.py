@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from exporter.finished import maker_for, targets_from
 from exporter.manifest import ANSWERS, GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
-from exporter.place import Place, Progress, shares
+from exporter.place import Place, Progress, awaiting_judgement, shares
 from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, Shelf
@@ -76,10 +77,14 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     targets = targets_from(source.kind, targets, options)
     check_output(output, force=options.force)
 
-    with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging:
+    with (
+        tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging,
+        ExitStack() as workers,
+    ):  # fmt: skip
         place = Place(output, staging, Path(scratch), shares(options, progress))
         origin = open_source(source, place.scratch, place.log, place.share("build"))
         checkpoint = baked(origin, options, place.scratch, place.log) if options.bake_preprocess else origin
+        place = workers.enter_context(awaiting_judgement(checkpoint, options, place))
         calibrating = Calibrating(targets, options, place.scratch, place.log)
         shelf = _shelf(place, options)
         derived = _convert(checkpoint, targets, options, (place, agreed, calibrating, shelf))
@@ -152,7 +157,7 @@ def _judge(
     how = CompareOptions(
         inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
         limits=options.limits, log=place.log, tolerances=options.tolerances, fixed_batch=options.batch,
-        opening=options.opening,
+        opening=options.opening, tensorflow=place.tensorflow,
     )  # fmt: skip
     agreement = compare(checkpoint.path, [a.path for a in derived.conversion.artifacts], how, progress)
     write_golden(golden, agreement.golden.inputs, agreement.golden.outputs)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.isolation import Standing
 from exporter.options import RunOptions
+from validate.agreement import tensorflow_worker
 
 Progress = Callable[[str, float], None]
 
@@ -25,12 +30,14 @@ class Place:
         staging: beside it; becomes the bundle.
         scratch: removed with the run.
         share: by the name of a step, the callback for its share of the progress.
+        tensorflow: the process that judges with TensorFlow, once it was started; see `awaiting_judgement`.
     """
 
     output: Path
     staging: Path
     scratch: Path
     share: Callable[[str], Progress]
+    tensorflow: Standing | None = None
 
     @property
     def log(self) -> Path:
@@ -53,3 +60,19 @@ def shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]
         )
 
     return of
+
+
+@contextlib.contextmanager
+def awaiting_judgement(checkpoint: Checkpoint, options: RunOptions, place: Place) -> Iterator[Place]:
+    """A place with a process that imports TensorFlow while the artifacts are made, and holds no model meanwhile.
+
+    On one core there is no while. What TensorFlow does not open needs none.
+    """
+    finished = checkpoint.kind in {SourceKind.TFLITE, SourceKind.ONNX}
+    if not options.judge or finished or len(os.sched_getaffinity(0)) < 2:
+        yield place
+        return
+    inputs = (options.inputs,) if options.inputs else ()
+    with tensorflow_worker(options.limits, place.log, (checkpoint.path, place.staging, *inputs)) as worker:
+        worker.start("validate")
+        yield replace(place, tensorflow=worker)

@@ -1,12 +1,16 @@
 """Coverage-guided fuzzing of our own readers of foreign files.
 
-    python scripts/fuzz_readers.py CORPUS [libFuzzer flags]
+    python scripts/fuzz_readers.py [--letters LETTERS] CORPUS [libFuzzer flags]
 
 The readers are pure Python and run before any framework does; whatever the bytes, they return or raise EdgeportError,
 within seconds and within bounds of memory. Everything else is a finding: atheris then writes the input to `crash-*`.
-HDF5 is read by a C library in a worker of its own and is left out here (tests/attacks has its mutants).
+Of HDF5 it is our walk through the file that is fuzzed, in this process: what the C library does to damaged bytes (it
+can loop, or crash) is what the worker around it is for, and an input that ends it is no finding of ours. So fuzz it by
+itself, with its seeds alone in CORPUS: `--letters h` in front of the folder takes inputs as files of that reader only.
 
-CORPUS is a folder of seeds, which `tests/attacks/make_samples.py FOLDER` and `--seeds FOLDER CORPUS` make. Usual flags:
+CORPUS is a folder of seeds. `tests/attacks/make_samples.py FOLDER` and `make_sources.py FOLDER` in
+`tests/converters/checkpoints` make files (of `.ort` any that edgeport wrote will do), `--seeds FOLDER CORPUS` makes
+seeds of them. Usual flags:
 `-max_total_time=1800 -timeout=20 -rss_limit_mb=2048 -max_len=262144 -seed=1 -print_final_stats=1`.
 Needs the package atheris (`pip install atheris`), which is no dependency of edgeport.
 """
@@ -14,6 +18,7 @@ Needs the package atheris (`pip install atheris`), which is no dependency of edg
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import tempfile
 import zipfile
@@ -25,7 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 _INSTRUMENTED = (
     "converters.checkpoints.scan", "converters.readers.keras_file", "converters.readers.onnx_file",
     "converters.readers.onnx_graph", "converters.readers.saved_model_file", "converters.readers.tflite_file",
-    "converters.readers.tflite_graph", "exporter.manifest_file",
+    "converters.readers.tflite_graph", "converters.readers.graph_file", "converters.readers.ort_file",
+    "converters.readers.h5_worker", "exporter.manifest_file",
 )  # fmt: skip
 _MAX_SEED = 256 << 10
 
@@ -79,6 +85,29 @@ def _index(path: Path) -> None:
         missing_data(path.with_suffix(""), read_bundle(path))
 
 
+def _graph(path: Path) -> None:
+    from converters.readers.graph_file import read_graph_file
+
+    read_graph_file(path)
+
+
+def _ort(path: Path) -> None:
+    from converters.readers.facts import refusing
+    from converters.readers.ort_file import metadata_of, read_ort
+
+    read_ort(path)
+    with refusing(path, "ONNX Runtime model"):
+        metadata_of(path)
+
+
+def _h5(path: Path) -> None:
+    from converters.isolation import Channel
+    from converters.readers.h5_worker import read
+
+    found = read({"path": str(path), "start": 0, "size": path.stat().st_size, "values": False}, Channel(-1, -1))
+    json.dumps(found)  # what cannot be sent to the parent would be a crash there
+
+
 def _manifest(path: Path) -> None:
     from exporter.manifest_file import read_unchecked
 
@@ -88,16 +117,17 @@ def _manifest(path: Path) -> None:
 READERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "k": ("a.keras", _keras), "c": ("config.json", _config), "o": ("a.onnx", _onnx), "t": ("a.tflite", _tflite),
     "s": ("saved_model.pb", _saved_model), "i": ("variables.index", _index), "m": ("manifest.json", _manifest),
+    "g": ("frozen.pb", _graph), "r": ("a.ort", _ort), "h": ("a.h5", _h5),
 }  # fmt: skip
 """The first byte of an input chooses its reader; the rest is the file."""
 
 
-def read_one(data: bytes, folder: Path) -> None:
-    """Gives one input to its reader; raises what the reader may not raise."""
+def read_one(data: bytes, folder: Path, letters: str = "") -> None:
+    """Gives one input to its reader, of those with `letters` (all: none); raises what the reader may not raise."""
     from converters.errors import EdgeportError
 
-    names = list(READERS)
-    name, reader = READERS[chr(data[0]) if chr(data[0]) in READERS else names[data[0] % len(names)]]
+    names = list(letters or READERS)
+    name, reader = READERS[chr(data[0]) if chr(data[0]) in names else names[data[0] % len(names)]]
     path = folder / name
     path.write_bytes(data[1:])
     try:
@@ -112,10 +142,13 @@ def read_one(data: bytes, folder: Path) -> None:
 def write_seeds(samples: Path, corpus: Path) -> int:
     """The good samples as seeds, and the configs inside them; returns how many. Large ones would only slow it down."""
     corpus.mkdir(parents=True, exist_ok=True)
-    suffixes = {".keras": "k", ".json": "c", ".onnx": "o", ".tflite": "t", ".pb": "s", ".index": "i"}
+    suffixes = {".keras": "k", ".json": "c", ".onnx": "o", ".tflite": "t", ".pb": "s", ".index": "i", ".ort": "r",
+                ".h5": "h"}  # fmt: skip
     count = 0
     for file in sorted(samples.rglob("*")):
         letter = "m" if file.name == "manifest.json" else suffixes.get(file.suffix)
+        if letter == "s" and file.name != "saved_model.pb":
+            letter = "g"  # a frozen graph
         if letter and file.is_file() and file.name != "fingerprint.pb":
             found = [(letter, file.read_bytes())]
             if letter == "k":
@@ -134,6 +167,10 @@ def main(arguments: list[str]) -> None:
         return
     import atheris
 
+    letters = ""
+    if arguments[1:2] == ["--letters"]:
+        letters = arguments[2]
+        del arguments[1:3]
     sys.path.insert(0, str(ROOT))
     with atheris.instrument_imports(include=["converters", "exporter.manifest", "exporter.manifest_file"]):
         for module in _INSTRUMENTED:
@@ -143,7 +180,7 @@ def main(arguments: list[str]) -> None:
 
         def one(data: Any) -> None:
             if data:
-                read_one(data, Path(folder))
+                read_one(data, Path(folder), letters)
 
         atheris.Setup(arguments, one)
         atheris.Fuzz()

@@ -1,11 +1,13 @@
 """Measures what the gates are derived from, and on which models they are confirmed: honest files and broken ones.
 
-    scripts/measure_agreement.py FOLDER [NAME:H,W,C | FILE.keras]...
+    scripts/measure_agreement.py FOLDER float32|reduced|faults [NAME:H,W,C | FILE.keras]...
 
 Without names: the models that the gates were fixed on, then those that they are reported on, which had no part in it.
-Each architecture is built with random weights and warmed batch norms and exported; then every honest road (TensorFlow,
-TFLite with and without XNNPACK, ONNX Runtime at each level of optimisation) is run, each reduced precision judged
-against its emulated rounding, and the known faults put into the model. Prints one row a model, as markdown.
+Each architecture is built with random weights and warmed batch norms and exported. `float32`: the float32 files on
+every honest road (TensorFlow, TFLite with and without XNNPACK, ONNX Runtime at each level of optimisation), all samples
+in one batch and one by one, and what `edgeport validate` says of them. `reduced`: what it says of the files of reduced
+precisions. `faults`: its self-test, on ONNX. Prints one row a model, as markdown; a model that cannot be had is named,
+with the reason, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -22,10 +24,16 @@ import numpy as np
 SAMPLES = 6
 FIXED_ON = (
     "examples/digits_se_inception.keras", "mobilenet_v2:96,96,3", "densenet121:96,96,3", "efficientnet_b0:96,96,3",
+    "efficientnet_v2_b0:96,96,3",
 )  # fmt: skip
-REPORTED_ON = ("resnet50_v2:96,96,3", "xception:96,96,3", "mobilenet_v3_small:96,96,3", "efficientnet_v2_b0:96,96,3")
-PRECISIONS = ("float16", "dynamic_int8", "int8")
+REPORTED_ON = (
+    "trained_digits", "inception_v3:96,96,3", "mobilenet_v3_small:96,96,3", "xception:96,96,3",
+    "se_googlenet:96,96,3", "ConvNeXtTiny:96,96,3", "NASNetMobile:96,96,3",
+)  # fmt: skip
+FLOAT32 = ("float32",)
+REDUCED = ("float16", "dynamic_int8", "int8")
 LEVELS = ("off", "basic", "extended", "all")
+EPOCHS = 5
 
 
 def edgeport(*arguments: str | Path) -> dict[str, Any]:
@@ -33,33 +41,108 @@ def edgeport(*arguments: str | Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "exporter.cli.main", *map(str, arguments), "--json", "-q"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in {0, 1, 10}:
-        raise SystemExit(done.stderr)
+        raise RuntimeError(done.stdout[-600:] + done.stderr[-600:])
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 
 
-def export(folder: Path, given: str) -> tuple[Path, Path]:
-    """The checkpoint and the folder of its files in every precision, made once."""
+def again(*arguments: str | Path) -> str:
+    """This script in a process of its own, which may hold a framework; what it prints."""
+    done = subprocess.run([sys.executable, __file__, *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-600:])
+    return done.stdout
+
+
+def checkpoint_of(folder: Path, given: str) -> Path:
+    """The checkpoint, made once."""
     name, _, shape = given.partition(":")
-    checkpoint, bundle = folder / f"{name}.keras", folder / name
-    if given.endswith(".keras"):
-        checkpoint, bundle = Path(given), folder / Path(given).stem
+    plain = given.replace(":", "-").replace(",", "x")
+    checkpoint = Path(given) if given.endswith(".keras") else folder / f"{plain}.keras"
+    if not checkpoint.exists() and (name in {"trained_digits", "long_mean"} or name != name.lower()):
+        again(folder, "--build", given, checkpoint)
     elif not checkpoint.exists():
         edgeport("build", name, "-o", checkpoint, *(("--input-shape", shape) if shape else ()))
+    return checkpoint
+
+
+def export(folder: Path, checkpoint: Path, precisions: tuple[str, ...]) -> Path:
+    """The folder of its files in these precisions, made once."""
+    bundle = folder / f"{checkpoint.stem}-{precisions[0]}"
     if not bundle.exists():
-        chosen = [word for precision in ("float32", *PRECISIONS) for word in ("-p", precision)]
-        edgeport("export", checkpoint, "-o", bundle, *chosen, "--calibration", "random", "--calibration-samples", "32")
-    return checkpoint, bundle
+        chosen = [word for precision in precisions for word in ("-p", precision)]
+        how = () if precisions == FLOAT32 else ("--calibration", "random", "--calibration-samples", "32")
+        edgeport("export", checkpoint, "-o", bundle, *chosen, *how)
+    return bundle
 
 
-def rounding(checkpoint: Path, bundle: Path) -> dict[str, str]:
-    """By reduced file, its error over that of the emulated precision and what the judge says of it."""
-    files = [p for p in sorted(bundle.iterdir()) if any(f".{precision}." in p.name for precision in PRECISIONS)]
+def build(given: str, path: Path) -> None:
+    """Writes a model that `edgeport build` does not know: one of keras.applications, a small trained one, or
+    `long_mean:H,W,C`, whose last mean runs over H x W values."""
+    import keras
+
+    from exporter.models.warm import seeded_images, warm_batch_norms
+
+    keras.utils.set_random_seed(0)
+    name, _, sizes = given.partition(":")
+    if name == "trained_digits":
+        _trained_digits().save(path)
+        return
+    height, width, channels = map(int, sizes.split(","))
+    shape = (height, width, channels)
+    model = _long_mean(shape) if name == "long_mean" else _application(name, shape)
+    warm_batch_norms(model, seeded_images(shape, (0.0, 255.0), 0))
+    model.save(path)
+
+
+def _application(name: str, shape: tuple[int, int, int]) -> Any:
+    import keras
+
+    return getattr(keras.applications, name)(weights=None, input_shape=shape)
+
+
+def _long_mean(shape: tuple[int, int, int]) -> Any:
+    import keras
+    from keras import layers
+
+    image = keras.Input(shape, name="image")
+    x = layers.Rescaling(1 / 255)(image)
+    for width in (8, 12, 16):
+        x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(width, 3, padding="same")(x)))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, layers.Dense(5, activation="softmax", name="labels")(x))
+
+
+def _trained_digits() -> Any:
+    """A plain convolutional network with a GELU, a depthwise convolution and a layer norm, fitted to the digits."""
+    import keras
+    from keras import layers
+
+    data = np.load(Path(__file__).parents[1] / "examples" / "digits.npz")
+    images, labels = data["image"], data["labels"]
+    model = keras.Sequential([
+        layers.Input(images.shape[1:], name="image"), layers.Rescaling(1 / 16),
+        layers.Conv2D(24, 3, padding="same", activation="gelu"), layers.DepthwiseConv2D(3, padding="same"),
+        layers.BatchNormalization(), layers.ReLU(), layers.Conv2D(48, 3, strides=2), layers.LayerNormalization(),
+        layers.Flatten(), layers.Dense(64, activation="silu"), layers.Dense(10, activation="softmax", name="labels"),
+    ])  # fmt: skip
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(images.astype("float32"), labels, epochs=EPOCHS, verbose=0)
+    return model
+
+
+def verdicts(checkpoint: Path, bundle: Path) -> dict[str, str]:
+    """By file the status and the greatest noise ratio of each kind of inputs, or the error over the rounding's."""
+    files = [p for p in sorted(bundle.iterdir()) if any(f".{name}." in p.name for name in (*FLOAT32, *REDUCED))]
     found = {}
     for verdict in edgeport("validate", checkpoint, *files)["verdicts"]:
         _, precision, fmt = Path(verdict["artifact"]).name.rsplit(".", 2)
-        told = [row["rounding_ratio"] for row in verdict["outputs"] if row["rounding_ratio"] is not None]
-        found[f"{fmt} {precision}"] = f"{max(told):.2f} {verdict['status']}" if told else verdict["status"]
+        rows = verdict["outputs"]
+        told = [row["rounding_ratio"] for row in rows if row["rounding_ratio"] is not None]
+        kinds = sorted({kind for row in rows for kind in row["noise_ratios"]}) if precision == "float32" else []
+        shown = [f"{kind} {max(row['noise_ratios'].get(kind, 0.0) for row in rows):.2f}" for kind in kinds]
+        shown += [f"{max(told):.2f}"] if told else []
+        found[f"{fmt} {precision}"] = " ".join([verdict["status"], *shown])
     return found
 
 
@@ -131,22 +214,31 @@ def shown(title: str, cells: dict[str, Any]) -> None:
     print(f"| {title} | " + " | ".join(texts) + " |", flush=True)
 
 
-def measure(folder: Path, given: str) -> None:
-    checkpoint, bundle = export(folder, given)
-    command = [sys.executable, __file__, str(folder), "--one", str(checkpoint), str(bundle)]
-    print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="", flush=True)
-    shown(f"{bundle.name}, rounding", dict(rounding(checkpoint, bundle)))
-    shown(f"{bundle.name}, faults", dict(faults(checkpoint)))
+def measure(folder: Path, what: str, given: str) -> None:
+    title = f"{Path(given).stem}, {what}"
+    try:
+        checkpoint = checkpoint_of(folder, given)
+        if what == "faults":
+            shown(title, dict(faults(checkpoint)))
+            return
+        bundle = export(folder, checkpoint, FLOAT32 if what == "float32" else REDUCED)
+        if what == "float32":
+            shown(title, json.loads(again(folder, "--one", checkpoint, bundle)))
+        shown(title, dict(verdicts(checkpoint, bundle)))
+    except RuntimeError as error:
+        shown(title, {"not measured:": " ".join(str(error).split())})
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder, what = Path(sys.argv[1]), sys.argv[2]
     folder.mkdir(parents=True, exist_ok=True)
-    if sys.argv[2:3] == ["--one"]:
-        shown(f"{Path(sys.argv[4]).name}, noise", dict(ratios(Path(sys.argv[3]), Path(sys.argv[4]))))
-        return
-    for given in sys.argv[2:] or (*FIXED_ON, *REPORTED_ON):
-        measure(folder, given)
+    if what == "--one":
+        print(json.dumps(ratios(Path(sys.argv[3]), Path(sys.argv[4]))))
+    elif what == "--build":
+        build(sys.argv[3], Path(sys.argv[4]))
+    else:
+        for given in sys.argv[3:] or (*FIXED_ON, *REPORTED_ON):
+            measure(folder, what, given)
 
 
 if __name__ == "__main__":

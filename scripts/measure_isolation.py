@@ -1,11 +1,12 @@
 """What running every step in a process of its own adds to a whole run.
 
-    python scripts/measure_isolation.py CHECKPOINT [SECONDS OF TIMING]
+    python scripts/measure_isolation.py CHECKPOINT [SECONDS OF TIMING [REPETITIONS]]
 
-The same steps in one process are not to be had (that is the point), so the cost is counted: every worker that a run
-starts is recorded with what it imports; an empty worker and each framework's import are timed by themselves. Isolation
-adds one process start for each worker, and each import but a framework's first. Workers that time an artifact are left
-out of the imports: they have processes of their own for the sake of the figures, whatever the isolation.
+A whole `run` is timed as it is, and once more with every step but the timing called in the run's own process: one
+interpreter, one import of each framework, no sandbox. The two alternate, each time in a fresh process, and the medians
+are compared. Workers that time an artifact stay as they are: they have processes of their own for the sake of the
+figures, whatever the isolation. Together the steps share one process's threads and memory, which is why edgeport does
+not work like that.
 """
 
 from __future__ import annotations
@@ -15,81 +16,89 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 from converters import isolation, sandbox
+from converters.isolation.standing import serve
 from exporter.options import RunOptions
 from exporter.pipeline import run
 
-_FRAMEWORKS = {"tensorflow": "import tensorflow, keras", "onnxruntime": "import onnxruntime",
-               "ai_edge_litert": "from ai_edge_litert import interpreter"}  # fmt: skip
-_REPEATS = 5
+_SERVE = f"{serve.__module__}:{serve.__name__}"
 
 
-def empty_worker() -> float:
-    """Median seconds from starting a worker that does nothing to its end."""
-    times = []
-    for _ in range(_REPEATS):
+class Together(isolation.Worker):
+    """A worker that is none: its function runs here, when its first message is asked for."""
+
+    def __init__(self, target: str, request: dict[str, Any], *, step: str, **_: Any) -> None:
+        self.step, self._messages = step, deque[dict[str, Any]]()
+        self._waiting: tuple[str, dict[str, Any]] | None = None if target == _SERVE else (target, request)
+
+    def begin(self, step: str) -> None:
+        self.step = step
+
+    def send(self, message: Any) -> None:
+        self._waiting = (message["target"], message["request"])
+
+    def receive(self, timeout_s: float | None = None) -> dict[str, Any]:
+        if self._waiting is not None:
+            (target, request), self._waiting = self._waiting, None
+            result = isolation.resolve(target)(request, self)
+            self._messages.append({"result": result or {}})
+        return self._messages.popleft()
+
+    def event(self, **fields: Any) -> None:
+        self._messages.append({"event": fields})
+
+    def close(self) -> None:
+        pass
+
+
+def together() -> None:
+    """From now on steps run in this process, those excepted that time an artifact."""
+    from converters import derive, routes
+    from converters.checkpoints.quick import import_keras
+    from converters.isolation import standing, worker
+    from validate.runtimes import keras, saved_model
+
+    for module in (derive, routes, standing, worker):
+        module.Worker = Together  # type: ignore[attr-defined]
+    for opening in (keras, saved_model):  # the thread pools are set once in a process: by the conversion
+        opening.prepare_tensorflow = lambda _: import_keras()  # type: ignore[attr-defined]
+
+
+def once(checkpoint: Path, seconds: float) -> float:
+    """The seconds that a whole run takes."""
+    with tempfile.TemporaryDirectory(prefix="edgeport-") as folder, sandbox.using("auto"):
         started = time.perf_counter()
-        isolation.run_step("operator:is_", {}, step="nothing")  # any function of two arguments that does nothing
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
-def imported(statement: str) -> float:
-    """Median seconds that an import takes in a fresh interpreter, less the interpreter's own start."""
-    def timed(code: str) -> float:
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True)
+        run(str(checkpoint), Path(folder) / "out", RunOptions(max_seconds=seconds, no_cache=True))
         return time.perf_counter() - started
 
-    return statistics.median(timed(statement) - timed("pass") for _ in range(3))
+
+def measured(mode: str, arguments: list[str]) -> float:
+    """The same in a fresh process."""
+    command = [sys.executable, __file__, mode, *arguments]
+    ran = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                         env=isolation.worker_environment())  # fmt: skip
+    return float(ran.stdout.split()[-1])
 
 
-def framework_of(target: str, request: dict[str, Any]) -> str | None:
-    """What a worker imports; None for one that imports none, or that times."""
-    if target.endswith((":convert_in_worker", ":run_reference")):
-        return "tensorflow"
-    if target.endswith(":run_candidates"):
-        suffix = Path(request["candidates"][0]["path"]).suffix
-        return {".onnx": "onnxruntime", ".tflite": "ai_edge_litert"}.get(suffix, "tensorflow")
-    return None
-
-
-def recorded(checkpoint: Path, seconds: float) -> tuple[float, list[tuple[str, str | None]]]:
-    """The seconds of a whole run; the workers that it started, each with the framework that it imports."""
-    workers: list[tuple[str, str | None]] = []
-    start = isolation.Worker.__init__
-
-    def recording(self: isolation.Worker, target: str, request: dict[str, Any], **kwargs: Any) -> None:
-        workers.append((target, framework_of(target, request)))
-        start(self, target, request, **kwargs)
-
-    isolation.Worker.__init__ = recording  # type: ignore[assignment,method-assign]
-    try:
-        with tempfile.TemporaryDirectory(prefix="edgeport-") as folder:
-            started = time.perf_counter()
-            run(str(checkpoint), Path(folder) / "out", RunOptions(max_seconds=seconds, no_cache=True))
-            return time.perf_counter() - started, workers
-    finally:
-        isolation.Worker.__init__ = start  # type: ignore[method-assign]
-
-
-def main(checkpoint: Path, seconds: float) -> None:
-    with sandbox.using("auto") as ran_in:
-        whole, workers = recorded(checkpoint, seconds)
-        start = empty_worker()
-    imports = {name: imported(statement) for name, statement in _FRAMEWORKS.items()}
-    print(f"{checkpoint.name}: {whole:.1f} s in all, workers in: {ran_in}")
-    for target, framework in workers:
-        print(f"  {target}{f' ({framework})' if framework else ''}")
-    print(f"an empty worker: {start:.3f} s; imports: " + ", ".join(f"{n} {s:.2f} s" for n, s in imports.items()))
-    counts = Counter(framework for _, framework in workers if framework)
-    starts, again = len(workers) * start, sum((n - 1) * imports[name] for name, n in counts.items())
-    print(f"{len(workers)} starts {starts:.2f} s, repeated imports {again:.2f} s: {(starts + again) / whole:.1%} of it")
+def main(arguments: list[str]) -> None:
+    if arguments[0] in {"--isolated", "--together"}:
+        if arguments[0] == "--together":
+            together()
+        print(once(Path(arguments[1]), float(arguments[2])))
+        return
+    checkpoint, seconds = arguments[0], arguments[1] if len(arguments) > 1 else "20"
+    times: dict[str, list[float]] = {"--isolated": [], "--together": []}
+    for _ in range(int(arguments[2]) if len(arguments) > 2 else 3):
+        for mode, found in times.items():
+            found.append(measured(mode, [checkpoint, seconds]))
+            print(f"{mode[2:]}: {found[-1]:.2f} s", flush=True)
+    isolated, joined = (statistics.median(found) for found in times.values())
+    print(f"{Path(checkpoint).name}: isolated {isolated:.1f} s, together {joined:.1f} s: {isolated / joined - 1:+.1%}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 20.0)
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """Layers as Keras 1 wrote them, under the names of Keras 2. No framework is used.
 
-Source: the argument names of Keras 1.2's layers and the conversions of Keras 2's `keras/legacy/interfaces.py`. Only
-layers whose weights Keras 2 kept in the same shape and order are here: the others are refused by name.
+Source: the argument names of Keras 1.2's layers and the conversions of Keras 2's `keras/legacy/interfaces.py`. The
+weights are in `keras1_weights`. What is not here is refused by name.
 """
 
 from __future__ import annotations
@@ -13,25 +13,43 @@ from typing import Any
 from converters.errors import RefusedError
 
 _COMMON = {
-    "W_regularizer": "kernel_regularizer", "b_regularizer": "bias_regularizer",
-    "W_constraint": "kernel_constraint", "b_constraint": "bias_constraint", "bias": "use_bias", "p": "rate",
-    "border_mode": "padding", "dim_ordering": "data_format", "nb_filter": "filters", "subsample": "strides",
+    "bias": "use_bias", "p": "rate", "border_mode": "padding", "dim_ordering": "data_format", "nb_filter": "filters",
+    "subsample": "strides", "subsample_length": "strides", "atrous_rate": "dilation_rate", "pool_length": "pool_size",
+    "stride": "strides",
+}  # fmt: skip
+_RECURRENT = {
+    "output_dim": "units", "inner_activation": "recurrent_activation", "dropout_W": "dropout",
+    "dropout_U": "recurrent_dropout",
 }  # fmt: skip
 _LAYERS: Mapping[str, tuple[str, dict[str, str]]] = {
-    # Keras 1          Keras 2      and what is renamed in it alone
-    "Dense": ("Dense", {"output_dim": "units"}),
-    "Convolution2D": ("Conv2D", {}),
+    # Keras 1             Keras 2      and what is renamed in it alone
+    "Dense":              ("Dense", {"output_dim": "units"}),
+    "TimeDistributedDense": ("Dense", {"output_dim": "units"}),
+    "Convolution1D":      ("Conv1D", {"filter_length": "kernel_size"}),
+    "AtrousConvolution1D": ("Conv1D", {"filter_length": "kernel_size"}),
+    "Convolution2D":      ("Conv2D", {}),
+    "AtrousConvolution2D": ("Conv2D", {}),
+    "SeparableConvolution2D": ("SeparableConv2D", {}),
+    "LSTM":               ("LSTM", _RECURRENT),
+    "GRU":                ("GRU", _RECURRENT),
+    "SimpleRNN":          ("SimpleRNN", _RECURRENT),
+    "UpSampling1D":       ("UpSampling1D", {"length": "size"}),
+    "GaussianNoise":      ("GaussianNoise", {"sigma": "stddev"}),
     **{name: (name, {}) for name in (
-        "Activation", "Dropout", "Flatten", "Reshape", "Permute", "RepeatVector", "InputLayer", "MaxPooling2D",
-        "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "ZeroPadding2D", "UpSampling2D",
-        "BatchNormalization", "LeakyReLU", "ELU", "GaussianNoise", "SpatialDropout2D", "Sequential", "Model",
+        "Activation", "AveragePooling1D", "AveragePooling2D", "BatchNormalization", "Bidirectional", "Cropping1D",
+        "Cropping2D", "Dropout", "ELU", "Embedding", "Flatten", "GaussianDropout", "GlobalAveragePooling1D",
+        "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "InputLayer", "LeakyReLU", "Masking",
+        "MaxPooling1D", "MaxPooling2D", "Model", "Permute", "PReLU", "RepeatVector", "Reshape", "Sequential",
+        "SpatialDropout1D", "SpatialDropout2D", "TimeDistributed", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
     )},
 }  # fmt: skip
+CONVOLUTIONS = frozenset(name for name in _LAYERS if name.endswith(("Convolution1D", "Convolution2D")))
 _MERGES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate"}
 _GONE = frozenset({
-    "nb_row", "nb_col", "input_dim", "input_length", "mode", "input_dtype", "activity_regularizer", "output_shape",
-    "output_shape_type", "output_mask", "output_mask_type", "arguments", "mode_type", "dot_axes", "concat_axis",
-    "node_indices", "tensor_indices", "init", "gamma_init", "beta_init",  # the weights are in the file
+    "nb_row", "nb_col", "input_length", "mode", "input_dtype", "activity_regularizer", "consume_less", "weights",
+    "init", "inner_init", "forget_bias_init", "gamma_init", "beta_init", "depthwise_init", "pointwise_init",
+    *(f"{which}_{what}" for what in ("regularizer", "constraint")  # of training alone; the weights are in the file
+      for which in ("W", "U", "b", "gamma", "beta", "depthwise", "pointwise")),
 })  # fmt: skip
 
 
@@ -53,13 +71,26 @@ def from_keras1(value: dict[str, Any], source: Path) -> dict[str, Any]:
         raise _refuse(source, f"the Theano ordering of the layer `{config.get('name')}`")
     if name == "BatchNormalization" and config.get("mode"):
         raise _refuse(source, f"mode {config['mode']} of the layer `{config.get('name')}` (BatchNormalization)")
+    gone = _GONE | ({"dropout"} if name == "Embedding" else {"input_dim"})
     names = _COMMON | own
-    made = {names.get(key, key): entry for key, entry in config.items() if key not in _GONE}
+    made = {names.get(key, key): entry for key, entry in config.items() if key not in gone}
     if "nb_row" in config:
         made["kernel_size"] = [config["nb_row"], config.get("nb_col", config["nb_row"])]
     if "data_format" in made:
         made["data_format"] = "channels_last"
+    if name.startswith("ZeroPadding"):
+        made["padding"] = _padding(config.get("padding"))
+    if name == "GRU":
+        made["reset_after"] = False  # the other form came with Keras 2.1
     return value | {"class_name": renamed, "config": made}
+
+
+def _padding(given: Any) -> Any:
+    """Of ZeroPadding: also `{top_pad, bottom_pad, left_pad, right_pad}` (1D: two of them), and four numbers."""
+    if isinstance(given, Mapping):
+        ends = [given.get(f"{side}_pad", 0) for side in ("top", "bottom", "left", "right")]
+        return [ends[:2], ends[2:]] if {"top_pad", "bottom_pad"} & given.keys() else ends[2:]
+    return [given[:2], given[2:]] if isinstance(given, list) and len(given) == 4 else given
 
 
 def _merge(config: dict[str, Any], source: Path) -> dict[str, Any]:

@@ -10,11 +10,14 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.keras1_weights import readable_weights
 from converters.checkpoints.keras_files import ModelConfig, Stored, prepared
+from converters.checkpoints.old_config import is_keras1
 from converters.checkpoints.scan import Trust
 from converters.checkpoints.user_code import bound, built_model, custom_objects
 from converters.checkpoints.weights import load_weights
@@ -34,14 +37,18 @@ def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     opening, path = checkpoint.opening, checkpoint.path
     objects = custom_objects(opening)
     trust = Trust(frozenset(objects), lambdas=opening.allow_unsafe)
-    found = prepared(_stored(checkpoint), _ANY_SIZE, opening, trust)
+    stored = _stored(checkpoint)
+    found = prepared(stored, _ANY_SIZE, opening, trust)
     notes = [*found.notes, *_said_of(found)]
     config, safe = bound(found.config, objects), not opening.allow_unsafe
     if checkpoint.kind is SourceKind.KERAS and not found.old:
         changed = config != found.config or bool(opening.replaced)
         return _archive(path, config if changed else None, objects, safe=safe), tuple(notes)
     model = (_legacy_model if found.legacy else _model)(config, objects, safe=safe)
-    (_load_h5 if checkpoint.kind is SourceKind.H5 else _load_archive)(path, model)
+    if checkpoint.kind is SourceKind.H5:
+        _load_h5(stored, model)
+    else:
+        _load_archive(path, model)
     return model, tuple(notes)
 
 
@@ -139,12 +146,14 @@ def _model(config: dict[str, Any], objects: Mapping[str, Any], *, safe: bool) ->
     return serialization_lib.deserialize_keras_object(config, custom_objects=dict(objects), safe_mode=safe)
 
 
-def _load_h5(path: Path, model: Any) -> None:
+def _load_h5(stored: Stored, model: Any) -> None:
     import h5py
     from keras.src.legacy.saving import legacy_h5_format
 
-    with h5py.File(path, "r") as file:
-        legacy_h5_format.load_weights_from_hdf5_group(file["model_weights"], model)
+    with h5py.File(stored.path, "r") as file:
+        first = is_keras1(stored.keras_version)
+        with readable_weights(file, stored.config) if first else nullcontext(file["model_weights"]) as group:
+            legacy_h5_format.load_weights_from_hdf5_group(group, model)
 
 
 def _load_archive(path: Path, model: Any) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
-from converters.checkpoints.quick import import_keras, quick_loading
+from converters.checkpoints.quick import graph_name, import_keras, quick_loading
 from converters.checkpoints.rewrites import channels_last_backend, make_plain
 from converters.errors import EdgeportError, RefusedError, StepError
 from converters.signature import BATCH, Dimension, Signature, TensorSpec, unique_names
@@ -17,7 +16,6 @@ from converters.signature import BATCH, Dimension, Signature, TensorSpec, unique
 Call = Callable[[Sequence[Any]], list[Any]]
 
 _OLDEST_KERAS = "3.15.1"  # CVE-2025-1550 up to the limits on declared sizes of 3.15.1
-_UNNAMEABLE = re.compile(r"[^A-Za-z0-9_.\\/>-]|^[^A-Za-z0-9.]")  # what a TensorFlow placeholder may not be called
 _REFUSED_DTYPES = {"string": "text", "resource": "a resource", "variant": "a variant"}
 
 
@@ -130,6 +128,11 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
             next_step="Call it once on a batch, or add an InputLayer, and save it again.", file=path, step="load",
         )  # fmt: skip
     signature = keras_signature(model)
+    own = (t._keras_history.operation.name for t in model.inputs)
+    notes += tuple(
+        f"The input {name!r} is called {graph_name(name)!r} in the artifacts: TensorFlow's graphs cannot spell it."
+        for name in own if graph_name(name) != name
+    )  # fmt: skip
     structure = getattr(model, "_inputs_struct", None)
 
     def function(tensors: Sequence[Any]) -> list[Any]:
@@ -146,7 +149,7 @@ def keras_signature(model: Any) -> Signature:
     """Inputs named by their InputLayers; outputs by their dict keys, else by their layers (design: One signature)."""
     import keras
 
-    inputs = [(_UNNAMEABLE.sub("_", t._keras_history.operation.name), t) for t in model.inputs]
+    inputs = [(graph_name(t._keras_history.operation.name), t) for t in model.inputs]
     structure = getattr(model, "_outputs_struct", None)
     outputs = list(zip(_output_names(model, structure), keras.tree.flatten(model.outputs), strict=True))
     return Signature(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from converters.checkpoints.keras1_config import from_keras1
+from converters.checkpoints.keras1_config import CONVOLUTIONS, from_keras1
 from converters.errors import RefusedError
 from converters.readers.keras_api import public_names
 
@@ -32,6 +32,7 @@ _GONE: Mapping[str, tuple[str, ...]] = {
     "BatchNormalization": ("renorm", "renorm_clipping", "renorm_momentum", "fused", "virtual_batch_size", "adjustment"),
     "MultiHeadAttention": ("query_shape", "key_shape", "value_shape"),
     "InputLayer": ("ragged", "type_spec"), "Embedding": ("input_length",),
+    **{f"SpatialDropout{rank}D": ("trainable", "noise_shape") for rank in (1, 2, 3)},
 }  # fmt: skip
 _MUST_BE_OFF = ("time_major", "renorm", "ragged")
 _INITIALIZERS = frozenset({
@@ -62,13 +63,18 @@ def is_old(keras_version: str, config: Mapping[str, Any]) -> bool:
     return keras_version.split(".")[0] in {"", "1", "2"} or module.startswith(_OLD_MODULES)
 
 
+def is_keras1(keras_version: str) -> bool:
+    """Whether Keras 1 wrote it; its first versions wrote no version."""
+    return keras_version.split(".")[0] in {"", "1"}
+
+
 def modernized(config: dict[str, Any], keras_version: str, source: Path) -> Rewritten:
     """The same model for Keras 3.
 
     Raises:
         RefusedError: a setting or an operation that Keras 3 does not have, by layer.
     """
-    rewriter = _Rewriter(source, keras1=keras_version.split(".")[0] in {"", "1"})
+    rewriter = _Rewriter(source, keras1=is_keras1(keras_version))
     return Rewritten(rewriter.item(config), list(dict.fromkeys(rewriter.notes)))
 
 
@@ -83,8 +89,15 @@ class _Rewriter:
         if not isinstance(value, dict):
             return value
         if isinstance(value.get("class_name"), str) and "config" in value:
-            return self._object(from_keras1(value, self._source) if self._keras1 and "module" not in value else value)
+            return self._object(self._first(value) if self._keras1 and "module" not in value else value)
         return {key: self.item(entry) for key, entry in value.items()}
+
+    def _first(self, value: dict[str, Any]) -> dict[str, Any]:
+        if value["class_name"] in CONVOLUTIONS:
+            self.notes.append(
+                "A file of Keras 1 does not tell its backend: it was read as TensorFlow's (Theano turned its kernels)."
+            )
+        return from_keras1(value, self._source)
 
     def _object(self, value: dict[str, Any]) -> dict[str, Any]:
         name = value["class_name"]
@@ -129,6 +142,8 @@ class _Rewriter:
         if name == "InputLayer" and "batch_input_shape" in config:
             config["batch_shape"] = config.pop("batch_input_shape")
         config.pop("batch_input_shape", None)  # any other layer: `_with_input` has read it
+        if name == "GRU":
+            config.setdefault("reset_after", False)  # early Keras 2 had no other; today's default is True
         if name == "BatchNormalization" and isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
             config["axis"] = config["axis"][0]
         if isinstance(config.get("dtype"), dict):

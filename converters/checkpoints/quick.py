@@ -1,11 +1,16 @@
-"""Importing Keras and loading with it, without the work that nothing here needs."""
+"""Importing Keras and loading with it, without the work that nothing here needs, and with layers of any name."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import sys
 from collections.abc import Iterator
+from typing import Any
+
+_UNSPEAKABLE = re.compile(r"[^A-Za-z0-9_./>-]")
+_FIRST = re.compile(r"[A-Za-z0-9.]")
 
 
 def import_keras() -> None:
@@ -14,14 +19,44 @@ def import_keras() -> None:
     Keras imports it for wrappers that edgeport does not use; it is a fifth of the time that a worker takes to start.
     """
     hidden = "sklearn"
-    if hidden in sys.modules or "keras" in sys.modules:
+    if hidden not in sys.modules and "keras" not in sys.modules:
+        sys.modules[hidden] = None  # type: ignore[assignment]  # what makes an import raise ImportError
+        try:
+            import keras  # noqa: F401
+            import tensorflow  # noqa: F401
+        finally:
+            del sys.modules[hidden]
+    _open_scopes_of_any_name()
+
+
+def graph_name(name: str) -> str:
+    """A name as TensorFlow's graphs can spell it: in ASCII, with a letter or digit first.
+
+    >>> graph_name("my input"), graph_name("größe"), graph_name("_x")
+    ('my_input', 'gr__e', 'x_x')
+    """
+    spelt = _UNSPEAKABLE.sub("_", name)
+    return spelt if _FIRST.match(spelt) else f"x{spelt}"
+
+
+def _open_scopes_of_any_name() -> None:
+    """From now on Keras opens a layer's scope in TensorFlow under a name that TensorFlow has letters for.
+
+    Keras takes any text for a layer's name and builds eagerly, where TensorFlow does not look; a graph refuses it.
+    """
+    from keras.src.backend.tensorflow.core import name_scope
+
+    original = name_scope.__init__
+    if getattr(original, "of_any_name", False):
         return
-    sys.modules[hidden] = None  # type: ignore[assignment]  # what makes an import raise ImportError
-    try:
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-    finally:
-        del sys.modules[hidden]
+
+    @functools.wraps(original)
+    def opened(self: Any, name: str, **kwargs: Any) -> None:
+        original(self, graph_name(name), **kwargs)
+        self.name = name
+
+    opened.of_any_name = True  # type: ignore[attr-defined]
+    name_scope.__init__ = opened
 
 
 @contextlib.contextmanager

@@ -155,7 +155,7 @@ def _replace(graph: _Graph, node: Any, position: int, value: Array) -> None:
     """A constant of the node's own: other nodes may share the old one."""
     stem = node.input[position] if position < len(node.input) and node.input[position] else f"{node.input[1]}/bias"
     name = f"{stem}/{node.name}"
-    graph.constants[name] = np.ascontiguousarray(value.astype(np.float32))
+    graph.constants[name] = np.ascontiguousarray(value.astype(np.float32, copy=False))
     if position < len(node.input):
         node.input[position] = name
     else:

@@ -5,7 +5,7 @@ tf2onnx merges them too, but keeps whichever a Python set hands out first, so th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from converters.targets.onnx_order import has_subgraph, in_order
@@ -20,13 +20,24 @@ def merge_equal(model: Any, constants: dict[str, Array], outputs: Sequence[str])
     kept: list[Any] = []
     seen: dict[tuple[Any, ...], Any] = {}
     for node in in_order(model.graph, outputs):
-        node.input[:] = [same.get(i, i) for i in node.input]
+        _redirect(node, same)
         twin = None if has_subgraph(node) else seen.setdefault(_key(node), node)
         if twin is None or twin is node or set(node.output) & set(outputs):
             kept.append(node)
         else:
             same.update(zip(node.output, twin.output, strict=True))
     refill(model.graph.node, kept)
+
+
+def _redirect(node: Any, same: Mapping[str, str]) -> None:
+    """Lets a node read other values, and the bodies of loops and branches that take them from outside."""
+    node.input[:] = [same.get(i, i) for i in node.input]
+    for attribute in node.attribute:
+        for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+            for inner in body.node:  # no name stands for two values, inside and outside
+                _redirect(inner, same)
+            for value in body.output:
+                value.name = same.get(value.name, value.name)
 
 
 def settle_identities(body: Any) -> None:

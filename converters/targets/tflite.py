@@ -1,18 +1,23 @@
-"""TFLite: converted from the SavedModel by TensorFlow's converter, then checked to hold its weights."""
+"""TFLite: by TensorFlow's converter without the weights where that is certain, else from the SavedModel."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from converters.errors import StepError, UnsupportedError
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_order import order_signature
+from converters.targets.tflite_weightless import converted
 from converters.targets.tflite_weights import missing_kernels
 from converters.targets.weights import Array, reached_variables, value_of
 from converters.tracing import Traced
+
+WEIGHTLESS, SAVED_MODEL = "weightless", "saved-model"
 
 LARGEST = 1536 << 20
 """Bytes of weights from which TFLite is refused: constants that the converter folds come on top."""
@@ -20,22 +25,49 @@ _SMALL = 1024
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
-def write_tflite(traced: Traced, saved_model: Path, path: Path, *, allow_flex: bool = False) -> None:
-    """Writes `path` in float32 from the SavedModel that `traced` was saved as.
+def write_tflite(
+    traced: Traced, saved_model: Callable[[], Path], path: Path, *, allow_flex: bool = False
+) -> str:
+    """Writes `path` in float32 and tells the road that was taken.
+
+    Args:
+        saved_model: gives the SavedModel that `traced` was saved as; called only where that road is taken.
 
     Raises:
         UnsupportedError: an operation that TFLite lacks (named, with its layer), or weights beyond its 2 GiB.
         StepError: a file that came out without its weights.
     """
     _check_size(traced)
+    content, road = _without_weights(traced), WEIGHTLESS
+    if content is None:
+        content, road = _from_saved_model(traced, saved_model(), allow_flex), SAVED_MODEL
+    order_signature(content, traced.signature)
+    path.write_bytes(content)
+    return road
+
+
+def _without_weights(traced: Traced) -> bytearray | None:
+    """The file by the road of `tflite_weightless`; None where it cannot be taken, or the converter fails on it."""
+    if traced.weightless is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch:
+        try:
+            content = converted(
+                traced.weightless, traced.signature, Path(scratch), functools.partial(_converted, allow_flex=False)
+            )
+        except Exception:  # as in `_from_saved_model`, which says what it was
+            return None
+    return content and without_duplicates(content)
+
+
+def _from_saved_model(traced: Traced, saved_model: Path, allow_flex: bool) -> bytearray:
     try:
         content = _converted(saved_model, allow_flex)
     except Exception as cause:  # the converter raises a bare Exception subclass of its own, RuntimeError and ValueError
         raise _explained(saved_model, cause) from cause
     content = without_duplicates(content)
-    order_signature(content, traced.signature)
     _check_weights(content, traced)
-    path.write_bytes(content)
+    return content
 
 
 def _check_size(traced: Traced) -> None:

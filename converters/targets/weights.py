@@ -15,7 +15,8 @@ class WeightlessGraph:
     """A GraphDef whose large weights are placeholders.
 
     Attributes:
-        definition: the GraphDef; vectors and scalars are constants in it, so that TensorFlow can fold batch norms.
+        definition: the GraphDef after TensorFlow's own folding; vectors and scalars are constants in it, so that batch
+            norms are folded.
         inputs: tensor names of the model's inputs, in signature order.
         outputs: tensor names of the model's outputs, in signature order.
         weights: what stands behind each placeholder.
@@ -63,7 +64,7 @@ def value_of(variable: Any) -> Array:
 
 
 def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | None:
-    """The function's graph without its large weights; None where variables are used in ways that cannot be rewritten.
+    """The function's graph without its large weights; None without variables, or where a use cannot be rewritten.
 
     A variable of rank 2 and more becomes a placeholder; smaller ones become constants. The converter that follows then
     handles a graph of some hundred kilobytes instead of deep-copying every weight (design: Measured, to build on).
@@ -71,6 +72,8 @@ def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | 
     from tensorflow.core.framework import graph_pb2
 
     variables = reached_variables(concrete)
+    if not variables:
+        return None
     source = concrete.graph.as_graph_def()
     needed = _needed(source, [t.op.name for t in concrete.outputs])
     definition = graph_pb2.GraphDef(versions=source.versions, library=source.library)
@@ -88,7 +91,19 @@ def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | 
     data_inputs = tuple(t.name for t in concrete.inputs if t.op.name not in captured)
     _keep_inputs(source, definition, data_inputs)
     outputs = tuple(t.name for t in ordered_outputs(concrete, output_names))
-    return WeightlessGraph(definition, data_inputs, outputs, weights)
+    lean = optimized(definition, [*data_inputs, *(f"{name}:0" for name in weights)], outputs)
+    return WeightlessGraph(lean, data_inputs, outputs, weights)
+
+
+def optimized(definition: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    """The GraphDef with constants folded and functions inlined, as tf2onnx has TensorFlow do it; no input is lost."""
+    import tensorflow as tf
+    from tf2onnx import tf_loader
+
+    with tf.Graph().as_default():
+        lean = tf_loader.tf_optimize(list(inputs), list(outputs), definition)
+    _keep_inputs(definition, lean, inputs)
+    return lean
 
 
 def _producer(reference: str) -> str:

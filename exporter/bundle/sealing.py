@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from converters.artifact import digest_file
@@ -27,7 +29,8 @@ def finish(staging: Path, manifest: Manifest) -> Manifest:
         ResourceError: the disk is full.
     """
     try:
-        rows = {name: _row(staging, name) for name in _plain_files(staging)}
+        with ThreadPoolExecutor() as pool:  # digests use every core
+            rows = {row.path: row for row in pool.map(partial(_row, staging), _plain_files(staging))}
         for artifact in manifest.artifacts:
             if problem := artifact_mismatch(artifact, list(rows.values())):
                 raise _unfit(staging / artifact.path, problem.problem)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from exporter.cli.console import Console
-from exporter.cli.options import PairType, limit_options, opening_options, output_options
+from exporter.cli.options import PairType, baking_options, limit_options, opening_options, output_options
 
 if TYPE_CHECKING:
     from validate.localize import Localization
@@ -26,6 +27,7 @@ _AROUND = 6
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn inputs.")
 @click.option("--bisect", is_flag=True, help="Cut the file and run the pieces as they really run; read no tensors.")
 @opening_options
+@baking_options
 @limit_options
 @output_options
 def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any) -> int:
@@ -35,19 +37,23 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     """
     from converters.checkpoints.identify import identify
     from converters.checkpoints.scan_file import check
-    from exporter.cli.opening import opening_of
+    from exporter.cli.opening import opening_of, reference_of
     from exporter.cli.running import limits
     from exporter.making import Twins
     from validate.localize import LocalizeOptions, localize
 
     opening = opening_of(chosen)
     limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
-    options = LocalizeOptions(limits=limited, opening=opening, **chosen)
     reference = identify(reference, opening).path
     check(candidate)
-    with tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder, console.progress() as progress:
+    with (
+        reference_of(reference, opening, limited, chosen) as taken,
+        tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder,
+        console.progress() as progress,
+    ):
+        options = LocalizeOptions(limits=limited, opening=opening, **chosen)
         twins = Twins(Path(folder), options.limits, opening)
-        found = localize(reference, candidate, twins.make, options, progress)
+        found = replace(localize(taken, candidate, twins.make, options, progress), reference=reference)
     console.document(found.to_json())
     _show(found, console)
     return int(found.first_divergent_layer is not None)

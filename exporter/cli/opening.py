@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.opening import Opening, parse_code, parse_replacement
+from converters.errors import UsageError
+from converters.isolation import Limits
 
 
 def opening_of(chosen: dict[str, Any]) -> Opening:
@@ -21,3 +26,31 @@ def opening_of(chosen: dict[str, Any]) -> Opening:
         inputs=tuple(chosen.pop("graph_inputs")), outputs=tuple(chosen.pop("graph_outputs")),
         folder=str(Path.cwd()) if runs else "",
     )  # fmt: skip
+
+
+@contextmanager
+def reference_of(path: Path, opening: Opening, limits: Limits, chosen: dict[str, Any]) -> Iterator[Path]:
+    """The checkpoint to judge by: with `--bake-preprocess` one that takes uint8, while the context lasts.
+
+    Takes the options of `baking_options` out of `chosen`.
+
+    Raises:
+        UsageError: `--preprocess` without `--bake-preprocess`, where it would change nothing.
+        RefusedError: what `exporter.shipping.baking.baked` raises.
+    """
+    bake, preprocess = chosen.pop("bake_preprocess"), tuple(chosen.pop("preprocess"))
+    if preprocess and not bake:
+        raise UsageError(
+            "--preprocess says what --bake-preprocess puts into the checkpoint, and that is not given.",
+            next_step="Add --bake-preprocess, or leave --preprocess out.",
+        )  # fmt: skip
+    if not bake:
+        yield path
+        return
+    from converters.checkpoints.identify import identify
+    from exporter.options import RunOptions
+    from exporter.shipping.baking import baked
+
+    options = RunOptions(bake_preprocess=True, preprocess=preprocess, limits=limits, opening=opening)
+    with tempfile.TemporaryDirectory(prefix="edgeport-baked-") as folder:
+        yield baked(identify(path, opening), options, Path(folder), Path(folder) / "bake.log").path

@@ -44,6 +44,13 @@ def opening_options(function: Command) -> Command:
     return function
 
 
+def baking_options(function: Command) -> Command:
+    """For a reference whose artifacts were made with `--bake-preprocess`; see `exporter.cli.opening.reference_of`."""
+    for option in reversed(_BAKING_OPTIONS):
+        function = option(function)
+    return function
+
+
 def sandbox_option(function: Command) -> Command:
     """Adds `--sandbox`: the command runs with its workers in it."""
 
@@ -113,6 +120,12 @@ def _complete_source(_ctx: click.Context, _param: click.Parameter, part: str) ->
     return [*names, CompletionItem(part, type="file")]
 
 
+_BAKING_OPTIONS = (
+    click.option("--preprocess", multiple=True, metavar="KEY=VALUE",
+                 help="What a device does to raw values: scale, mean, std, colour_order, resize."),
+    click.option("--bake-preprocess", is_flag=True, help="Artifacts take uint8 and scale it themselves."),
+)  # fmt: skip
+
 _SOURCE_OPTIONS = (
     click.argument("source", metavar="SOURCE", shell_complete=_complete_source),
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The bundle."),
@@ -133,9 +146,7 @@ _SOURCE_OPTIONS = (
                  help="What int8 ONNX files are sized for."),
     click.option("--fully-integer", is_flag=True, help="Fail where an int8 file computes something in float."),
     click.option("--labels", multiple=True, metavar="FILE|OUTPUT=FILE", help="Labels of an output, one a line."),
-    click.option("--preprocess", multiple=True, metavar="KEY=VALUE",
-                 help="What a device does to raw values: scale, mean, std, colour_order, resize."),
-    click.option("--bake-preprocess", is_flag=True, help="Artifacts take uint8 and scale it themselves."),
+    *_BAKING_OPTIONS,
     click.option("--batch", type=BatchType(), default="dynamic", metavar="N|dynamic", help="Batch size. [dynamic]"),
     click.option("--opset", type=int, metavar="N", help="ONNX opset. [17]"),
     click.option("--allow-flex", is_flag=True, help="Let TFLite use TensorFlow's Flex operations."),

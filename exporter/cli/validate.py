@@ -10,7 +10,7 @@ import click
 
 from converters.errors import RefusedError, UsageError, error_from_json
 from exporter.cli.console import Console
-from exporter.cli.options import PairType, limit_options, opening_options, output_options
+from exporter.cli.options import PairType, baking_options, limit_options, opening_options, output_options
 
 if TYPE_CHECKING:
     from converters.checkpoints.opening import Opening
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--self-test", is_flag=True, help="Break REFERENCE in known ways: is each fault caught on these inputs?")
 @click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="For --self-test. [tflite and onnx]")
 @opening_options
+@baking_options
 @limit_options
 @output_options
 def command(
@@ -41,28 +42,29 @@ def command(
     CANDIDATE is a .tflite or .onnx file, a SavedModel folder, or a bundle, of which all artifacts are judged. Exit code
     1 when one disagrees or the inputs cannot tell.
     """
-    from exporter.cli.opening import opening_of
+    from exporter.cli.opening import opening_of, reference_of
     from exporter.cli.running import limits, tolerances
     from validate.agreement import CompareOptions, compare
 
     opening = opening_of(chosen)
     limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
     broken, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
-    options = CompareOptions(
-        limits=limited, tolerances=tolerances(chosen.pop("tolerances")), opening=opening, **chosen
-    )  # fmt: skip
-    reference = _checked_reference(reference, opening)
-    if broken:
-        return _self_test(reference, candidates, formats, options, console)
-    if not candidates:
+    if not candidates and not broken:
         raise UsageError(
             "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
         )
-    paths = [path for given in candidates for path in _members(given)]
-    if matrix:
-        return _matrix([reference, *paths], options, allow_inconclusive, console)
-    with console.progress() as progress:
-        agreement = compare(reference, paths, options, progress)
+    reference = _checked_reference(reference, opening)
+    with reference_of(reference, opening, limited, chosen) as taken:
+        options = CompareOptions(
+            limits=limited, tolerances=tolerances(chosen.pop("tolerances")), opening=opening, **chosen
+        )  # fmt: skip
+        if broken:
+            return _self_test(taken, candidates, formats, options, console)
+        paths = [path for given in candidates for path in _members(given)]
+        if matrix:
+            return _matrix([taken, *paths], options, allow_inconclusive, console)
+        with console.progress() as progress:
+            agreement = replace(compare(taken, paths, options, progress), reference=reference)
     _raise_if_nothing_ran(agreement)
     console.document(agreement.to_json())
     _show(agreement, console)
@@ -101,7 +103,10 @@ def _self_test(
         console.say(f"Not exercised by these inputs: {', '.join(outcome.unexercised)}.")
     if not outcome.passed:
         missed = sorted({row.mutant for row in outcome.rows if row.status == "survived"})
-        console.say(f"The inputs are too weak for: {', '.join(missed)}. Give more or real --inputs.")
+        if missed:
+            console.say(f"The inputs are too weak for: {', '.join(missed)}. Give more or real --inputs.")
+        if outcome.false_alarms:
+            console.say(f"The healthy {', '.join(outcome.false_alarms)} file does not pass either; validate it first.")
     return int(not outcome.passed)
 
 

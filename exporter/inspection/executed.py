@@ -12,6 +12,7 @@ from converters.errors import EdgeportError
 from converters.formats import Format, Precision
 from converters.isolation import Channel, Limits, run_step
 from converters.readers.keras_file import read_keras
+from exporter.inspection.configs import objects_in
 from exporter.inspection.integer import IntegerReport, count_executed, count_integers
 
 _COUNTED = {
@@ -63,14 +64,8 @@ def layer_names(path: Path) -> Collection[str]:
     except EdgeportError:
         return ()
     found: set[str] = set()
-    stack: list[Any] = [config]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            stack.extend(item)
-        elif isinstance(item, dict):
-            settings = item.get("config")
-            if "class_name" in item and isinstance(settings, dict) and isinstance(settings.get("name"), str):
-                found.add(settings["name"])
-            stack.extend(item.values())
+    for item in objects_in(config):
+        settings = item.get("config")
+        if "class_name" in item and isinstance(settings, dict) and isinstance(settings.get("name"), str):
+            found.add(settings["name"])
     return found

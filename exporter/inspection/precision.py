@@ -10,6 +10,7 @@ from converters.formats import Precision
 from converters.readers.facts import WeightFact
 from converters.readers.onnx_file import OnnxFacts
 from converters.readers.tflite_file import TfliteFacts
+from exporter.inspection.configs import objects_in
 
 _INDEX_TYPES = frozenset({"int64", "int32", "uint32", "uint64", "bool", "string", "resource", "variant"})
 _BYTES = frozenset({"int8", "uint8"})
@@ -67,18 +68,7 @@ def of_keras(config: dict[str, Any], weights: Iterable[WeightFact]) -> str:
 
 def _policies(config: dict[str, Any]) -> set[str]:
     """The dtype policies of all layers: `float32`, `mixed_float16`, `int8_from_float32`."""
-    found: set[str] = set()
-    stack: list[Any] = [config]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            stack.extend(item)
-        elif isinstance(item, dict):
-            policy = policy_name(item.get("dtype"))
-            if policy and item.get("name"):
-                found.add(policy)
-            stack.extend(item.values())
-    return found
+    return {policy for item in objects_in(config) if (policy := policy_name(item.get("dtype"))) and item.get("name")}
 
 
 def policy_name(dtype: Any) -> str:

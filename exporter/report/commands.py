@@ -11,6 +11,8 @@ from exporter.report.layers import localized
 from exporter.report.wording import clean
 
 _BUILDING = ("--input-shape", "--classes", "--set", "--weights", "--seed")
+_OPENING = ("--signature", "--custom-objects", "--model-code", "--replace", "--graph-input", "--graph-output")
+_BAKING = "--bake-preprocess"
 _JUDGING = ("--inputs", "--samples", "--seed", "--input-range", "--tolerance")
 
 
@@ -23,17 +25,17 @@ def commands(manifest: Manifest) -> dict[str, str]:
     words = list(manifest.tool.command)
     bundle = next(iter(_given(words, ["-o", "--output"])), "BUNDLE")
     source, build = _source(manifest, words)
-    judging = [part for option in _JUDGING for value in _given(words, [option]) for part in (option, value)]
+    judging, opening = _again(words, _JUDGING), _reference(words)
     first = next((f"{bundle.rstrip('/')}/{row.path}" for row in manifest.artifacts), bundle)
     located = next((f"{bundle.rstrip('/')}/{artifact}" for artifact, _ in localized(manifest)), first)
     timed = timed_rows(manifest)
     setting = _setting(timed[0].device, timed[0].threads, timed[0].batch) if timed else []
     found = {
         "run": words,
-        "agreement": ["edgeport", "validate", source, bundle, *judging],
+        "agreement": ["edgeport", "validate", source, bundle, *judging, *opening],
         "latency": ["edgeport", "bench", bundle, *setting],
         "samples": ["edgeport", "verify", bundle, "--execute"],
-        "layers": ["edgeport", "localize", source, located],
+        "layers": ["edgeport", "localize", source, located, *opening],
         "profile": ["edgeport", "bench", bundle, "--profile-ops", *setting],
         "sizes": ["edgeport", "inspect", first],
         "report": ["edgeport", "report", bundle],
@@ -46,13 +48,26 @@ def commands(manifest: Manifest) -> dict[str, str]:
 
 
 def _source(manifest: Manifest, words: Sequence[str]) -> tuple[str, list[str]]:
-    """The checkpoint to judge by, and the command that builds it where the source was a name."""
-    given = manifest.source.path
-    if manifest.source.kind != "architecture":
+    """The checkpoint to judge by, and the command that builds it where the source was a name, or weights of one."""
+    given, named = manifest.source.path, _given(words, ["--architecture"])
+    if manifest.source.kind != "architecture" and not named:
         return given, []
-    path = f"{given}.keras"
-    more = [part for option in _BUILDING for value in _given(words, [option]) for part in (option, value)]
-    return path, ["edgeport", "build", given, "-o", path, *more]
+    name = named[0] if named else given
+    weights = ["--weights", given] if named else []
+    path = f"{name}.keras"
+    return path, ["edgeport", "build", name, "-o", path, *weights, *_again(words, _BUILDING)]
+
+
+def _reference(words: Sequence[str]) -> list[str]:
+    """What has to be said again for the source to be taken as it was: how it is opened, what was baked into it."""
+    unsafe = ["--allow-unsafe"] if "--allow-unsafe" in words else []
+    baking = [_BAKING, *_again(words, ["--preprocess"])] if _BAKING in words else []
+    return [*_again(words, _OPENING), *unsafe, *baking]
+
+
+def _again(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Those of the options that are on the command line, with their values."""
+    return [part for option in options for value in _given(words, [option]) for part in (option, value)]
 
 
 def _setting(device: str, threads: int | None, batch: int | None) -> list[str]:

@@ -61,12 +61,19 @@ def key_facts(manifest: Manifest) -> list[tuple[str, str]]:
         facts.insert(0, ("Parameters", grouped(manifest.source.parameters)))
     samples = next((row.more().get("samples") for row in manifest.verdicts), None)
     if isinstance(samples, int):
-        facts.append(("Judged on", say.count(samples, "sample")))
+        facts.append(("Judged on", say.count(samples, "drawn sample" if drawn(manifest) else "sample")))
     host: Any = manifest.environment.get("host")
     if isinstance(host, dict) and host.get("cpu"):
         facts.append(("Host", f"{host['cpu']}, {say.count(int(host.get('cores') or 1), 'core')}"))
     facts.append(("Made", manifest.created[:10]))
     return [(say.clean(what), say.clean(figure)) for what, figure in facts]
+
+
+def drawn(manifest: Manifest) -> bool:
+    """Whether the inputs were drawn at random: the manifest says of given ones which file they are from."""
+    rows = manifest.preprocessing.values() if isinstance(manifest.preprocessing, dict) else ()
+    sources = [str(row["source"]) for row in rows if isinstance(row, dict) and row.get("source")]
+    return bool(sources) and not any(source.startswith("given in ") for source in sources)
 
 
 def grouped(number: int) -> str:

@@ -100,7 +100,7 @@ def _size_axis(points: Sequence[Point]) -> Axis:
 
 
 def _error_panel(points: Sequence[Point]) -> Markup:
-    """In decibels against the signal; artifacts without any error stand at the bottom."""
+    """In decibels against the signal; artifacts without any error stand at the bottom, labelled so."""
     known = [point.error_db for point in points if point.error_db is not None]
     span = max(known) - min(known)
     floor = min(known) - max(span * 0.12, 6.0)
@@ -118,9 +118,9 @@ def _panel(points: Sequence[Point], what: str, value: Callable[[Point], float], 
         svg.mark(f"mark {p.format}{' beaten' if p.beaten else ''}{' chosen' if p.chosen else ''}", p.format, *place)
         for p, place in zip(points, places, strict=True)
     ]
-    boxes = _label_places([p.name for p in points], places)
-    for point, (left, baseline, anchor) in zip(points, boxes, strict=True):
-        parts.append(svg.text("tag chosen" if point.chosen else "tag", left, baseline, point.name, anchor))
+    tags = [f"{p.name} (identical)" if what == "error" and p.error_db is None else p.name for p in points]
+    for point, tag, (left, baseline, anchor) in zip(points, tags, _label_places(tags, places), strict=True):
+        parts.append(svg.text("tag chosen" if point.chosen else "tag", left, baseline, tag, anchor))
     return svg.drawing("panel", f"0 0 {_WIDTH:g} {_HEIGHT:g}", _spoken(points, what), parts)
 
 

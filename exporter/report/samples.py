@@ -13,6 +13,7 @@ from exporter.manifest import Manifest
 from exporter.report import svg
 from exporter.report import wording as say
 from exporter.report.evidence import Evidence
+from exporter.report.facts import drawn
 from exporter.report.naming import short_names
 from exporter.report.pictures import picture, small
 
@@ -72,7 +73,11 @@ def samples(manifest: Manifest, evidence: Evidence) -> Samples | None:
         if answers is not None and len(answers) and answers.shape[1:] == wanted.shape[1:]:
             shown = range(min(len(columns), len(answers)))
             rows.append((name, tuple(_cell(answers[c], wanted[c], labels) for c in shown)))
-    return Samples(ins[0].name, outs[0].name, columns, tuple(rows), _note(wanted))
+    return Samples(ins[0].name, outs[0].name, columns, tuple(rows), _origin(manifest) + _note(wanted))
+
+
+def _origin(manifest: Manifest) -> str:
+    return "The inputs were drawn at random: give real ones with --inputs. " if drawn(manifest) else ""
 
 
 def _columns(given: Values, wanted: Values, manifest: Manifest, name: str) -> tuple[Sample, ...]:

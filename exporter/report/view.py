@@ -87,9 +87,21 @@ def _how_judged(manifest: Manifest) -> str:
         rows = [row.more() for verdict in manifest.verdicts for row in (verdict, *verdict.outputs)]
         values = {json.dumps(row[key], sort_keys=True) for row in rows if key in row}
         if len(values) == 1:
-            words.append(text.format(values.pop().strip('"')))
+            words.append(text.format(_said(json.loads(values.pop()))))
     judged = f" Judged on {', '.join(words)}." if words else ""
     return f"Max abs and RMSE are in the output's own units, on the named basis.{judged}"
+
+
+def _said(value: Any) -> str:
+    """A figure, a range `[low, high]`, or ranges by input: `image 0 to 16 (the model's Rescaling layer)`."""
+    if isinstance(value, list) and len(value) == 2:
+        return " to ".join(_said(limit) for limit in value)
+    if isinstance(value, dict) and {"low", "high"} <= set(value):
+        source = f" ({value['source']})" if value.get("source") else ""
+        return f"{_said(value['low'])} to {_said(value['high'])}{source}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_said(limits)}" for name, limits in value.items())
+    return f"{value:g}" if isinstance(value, float) else say.clean(str(value))
 
 
 def latency(manifest: Manifest) -> Table:

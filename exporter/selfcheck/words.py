@@ -30,12 +30,12 @@ def _of_input(row: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
     limits = row.get("range") or ((judged["low"], judged["high"]) if {"low", "high"} <= set(judged) else None)
     if limits:
         parts.insert(0, f"{limits[0]:g} to {limits[1]:g}")
+    if row.get("in_model"):
+        return ", ".join([*parts, "raw values: the model scales them itself"])
     scaling = {key: row[key] for key in _SCALING if row.get(key) is not None}
     if scaling:
         said = ", ".join(f"{key} {_numbers(value)}" for key, value in scaling.items())
         parts.append(f"(x * scale - mean) / std of raw values x, with {said}")
-    if row.get("in_model"):
-        parts.append("the model scales them itself")
     return ", ".join(parts) or "-"
 
 

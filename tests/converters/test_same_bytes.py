@@ -29,7 +29,7 @@ for source in sorted(Path(sys.argv[2]).glob("*.keras")):
     write_onnx(traced, folder.with_suffix(".onnx"))
     paths = [folder, folder.with_suffix(".onnx")]
     if not traced.recurrent:
-        write_tflite(traced, folder, folder.with_suffix(".tflite"))
+        write_tflite(traced, lambda: folder, folder.with_suffix(".tflite"))
         paths.append(folder.with_suffix(".tflite"))
     digests |= {path.name: digest(path) for path in paths}
 print(json.dumps(digests))

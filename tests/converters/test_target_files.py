@@ -29,7 +29,7 @@ def traced(zoo: Any) -> Traced:
 def tflite(traced: Traced, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tflite")
     write_saved_model(traced, folder / "sm")
-    write_tflite(traced, folder / "sm", folder / "m.tflite")
+    write_tflite(traced, lambda: folder / "sm", folder / "m.tflite")
     return folder / "m.tflite"
 
 
@@ -149,7 +149,7 @@ def test_tflite_is_refused_early_when_the_weights_cannot_fit(
 ) -> None:
     monkeypatch.setattr(tflite_target, "LARGEST", 1000)
     with pytest.raises(UnsupportedError, match="2 GiB"):
-        write_tflite(traced, tmp_path / "never read", tmp_path / "m.tflite")
+        write_tflite(traced, lambda: tmp_path / "never read", tmp_path / "m.tflite")
     assert not (tmp_path / "m.tflite").exists()
 
 

@@ -14,6 +14,8 @@ from converters.checkpoints.loading import Loaded, load
 from converters.targets.onnx import write_onnx
 from converters.targets.savedmodel import write_saved_model
 from converters.targets.tflite import write_tflite
+from converters.targets.tflite_weights import missing_kernels
+from converters.targets.weights import reached_variables
 from converters.tracing import Traced, trace
 
 BATCH = 5
@@ -25,6 +27,12 @@ NAMES = (
     "passed_through", "odd_names",
 )  # fmt: skip
 FROZEN = {"lstm", "gru_bidirectional"}
+WEIGHTLESS_TFLITE = {
+    "convolutional", "sequential", "separable", "hard_swish_convolution", "grouped", "two_inputs_dict_outputs",
+    "list_outputs", "dict_inputs", "boolean_input", "unknown_spatial", "squeeze_excite", "augmented", "nested",
+    "passed_through", "odd_names",
+    "quantized_int8", "mixed_bfloat16", "mixed_float16", "lora",
+}  # fmt: skip
 SHAPE_ARITHMETIC = {"transposed", "unknown_spatial"}
 """Output sizes that depend on the input's, beyond the batch."""
 NOTES = {
@@ -98,7 +106,11 @@ def test_tflite(case: Case) -> None:
     traced = trace(case.loaded, 1) if case.traced.recurrent else case.traced
     folder, path = case.folder / "for_tflite", case.folder / "m.tflite"
     write_saved_model(traced, folder)
-    write_tflite(traced, folder, path)
+    road = write_tflite(traced, lambda: folder, path)
+    assert road == ("weightless" if case.name in WEIGHTLESS_TFLITE else "saved-model")
+    if road == "weightless":
+        kernels = {n: v.numpy() for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
+        assert missing_kernels(path.read_bytes(), kernels) == []
     interpreter = Interpreter(str(path))
     runner = interpreter.get_signature_runner("serving_default")
     if case.traced.recurrent:

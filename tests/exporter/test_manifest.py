@@ -18,9 +18,8 @@ from exporter.manifest import (
     canonical,
     content_digest,
     document_digest,
-    json_schema,
 )
-from exporter.manifest_file import MAX_BYTES, load
+from exporter.manifest_file import MAX_BYTES, json_schema, load
 
 SCHEMA_FILE = Path(exporter.__file__).parent / "manifest.schema.json"
 
@@ -212,7 +211,7 @@ def test_an_edited_manifest_is_found_out(tmp_path: Path, sample_manifest: Manife
 
 def test_the_published_schema_is_up_to_date() -> None:
     assert json.loads(SCHEMA_FILE.read_text()) == json_schema(), (
-        "write it again: json.dumps(exporter.manifest.json_schema(), indent=2, sort_keys=True)"
+        "write it again: json.dumps(exporter.manifest_file.json_schema(), indent=2, sort_keys=True)"
     )
 
 

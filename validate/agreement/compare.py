@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from converters.checkpoints.identify import identify
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
 from converters.formats import Precision, precision_in_name
-from converters.isolation import Message, run_step
+from converters.isolation import Limits, Message, Standing, run_step
 from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.decisions import accuracy, scores
@@ -35,6 +37,9 @@ from validate.agreement.results import (
 from validate.agreement.yardstick import Candidate, Reference, Yardstick
 from validate.inputs import Range, suites
 from validate.runtimes import runtime_name
+
+TENSORFLOW = frozenset({"keras", "saved_model"})
+"""The runtimes that are TensorFlow."""
 
 OnProgress = Callable[[str, float], None]
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
@@ -63,11 +68,39 @@ def compare(
         if not path.exists():
             raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
     gates = [gate_for(_precision(path, options), options.tolerances) for path in candidates]
-    with tempfile.TemporaryDirectory(prefix="edgeport-validate-") as folder:
+    with (
+        _tensorflow(options, (reference, *(path for path in candidates if path.is_dir()))) as tensorflow,
+        tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder) as folder,
+    ):
+        options = replace(options, tensorflow=tensorflow)
         comparison = Comparison(Path(folder), options, on_progress or (lambda stage, fraction: None))
         document = comparison.run_reference(reference, [_precision(path, options) for path in candidates])
         verdicts = comparison.run_candidates(candidates, gates)
         return comparison.agreement(reference, document, verdicts)
+
+
+def tensorflow_worker(limits: Limits, log: Path | None, places: Sequence[Path]) -> Standing:
+    """The one process of TensorFlow that a comparison needs: for a checkpoint as reference, and for SavedModels.
+
+    A caller who starts it while artifacts are still being made has its import for nothing.
+
+    Args:
+        places: the reference, the folder of the artifacts, the inputs: what the comparison will name.
+    """
+    return Standing("converters.checkpoints.quick:import_keras", limits=limits, log=log, places=places)
+
+
+@contextlib.contextmanager
+def _tensorflow(options: CompareOptions, places: Sequence[Path]) -> Iterator[Standing]:
+    """The caller's, which is left at rest, or one for this comparison alone."""
+    if options.tensorflow is None:
+        with tensorflow_worker(options.limits, options.log, places) as own:
+            yield own
+        return
+    try:
+        yield options.tensorflow
+    finally:
+        options.tensorflow.rest()
 
 
 def _precision(path: Path, options: CompareOptions) -> Precision:
@@ -83,18 +116,22 @@ class Comparison:
         self._yardsticks: dict[tuple[str, int], Yardstick] = {}
         self._share_of_reference = 0.0
 
-    def _step(self, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
-        options = self._options
+    def _step(self, function: str, request: Message, on_event: Callable[[Message], None], runtime: str) -> Message:
+        options, target = self._options, f"validate.agreement.{function}"
         request = {**request, "work": str(self._work), "threads": self.threads}
+        writable = (options.cache.resolve(),) if options.cache else ()
+        if options.tensorflow is not None and runtime in TENSORFLOW:
+            return options.tensorflow.step(target, request, step="validate", on_event=on_event, writable=writable)
         return run_step(
-            f"validate.agreement.{function}", request, step="validate", limits=options.limits, log=options.log,
-            on_event=on_event, writable=(options.cache.resolve(),) if options.cache else (),
+            target, request, step="validate", limits=options.limits, log=options.log, on_event=on_event,
+            writable=writable,
         )  # fmt: skip
 
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         options = self._options
-        if runtime_name(path) in {"keras", "saved_model"}:
+        runtime = runtime_name(path)
+        if runtime in TENSORFLOW:
             identify(path, self._options.opening)  # what the user adds to a source decides what of it may pass
         else:
             check(path)
@@ -111,7 +148,8 @@ class Comparison:
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
         self._on_progress("reference", 0.0)
         document = self._step(
-            "workers:run_reference", request, lambda e: self._on_progress("reference", share * float(e["fraction"]))
+            "workers:run_reference", request, lambda e: self._on_progress("reference", share * float(e["fraction"])),
+            runtime,
         )
         self.signature = Signature.from_json(document["signature"])
         self._special: dict[str, str] = dict(document["special"])
@@ -133,7 +171,10 @@ class Comparison:
                 by_runtime.setdefault(runtime, []).append(k)
             except EdgeportError as error:
                 verdicts[k] = _error(path, error)
-        for runtime, waiting in by_runtime.items():
+        for runtime in sorted(by_runtime, key=lambda name: name not in TENSORFLOW):
+            if self._options.tensorflow is not None and runtime not in TENSORFLOW:
+                self._options.tensorflow.rest()  # its memory is the others'
+            waiting = by_runtime[runtime]
             while waiting:
                 done = self._run_some(runtime, {k: paths[k] for k in waiting}, gates)
                 verdicts.update(done)
@@ -163,7 +204,7 @@ class Comparison:
             "candidates": [{"key": str(k), "path": str(path.resolve())} for k, path in paths.items()],
         }  # fmt: skip
         try:
-            self._step("candidates:run_candidates", request, on_event)
+            self._step("candidates:run_candidates", request, on_event, runtime)
         except EdgeportError as error:
             if at_work in verdicts:  # it died between two: blame the next, so that the rest comes to an end
                 at_work = next((k for k in paths if k not in verdicts), at_work)

@@ -10,7 +10,7 @@ from typing import Any
 
 from converters.checkpoints.opening import Opening
 from converters.formats import Precision
-from converters.isolation import Limits
+from converters.isolation import Limits, Standing
 from converters.signature import Signature
 from validate.inputs import Range
 from validate.runtimes.base import Array
@@ -35,6 +35,8 @@ class CompareOptions:
         threads: of each runtime; None takes all cores that the process may use.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
         opening: how the reference is opened, where its file does not say all.
+        tensorflow: the process for what TensorFlow runs, see `compare.tensorflow_worker`; it rests afterwards. None
+            takes one for the comparison alone.
     """
 
     inputs: Path | None = None
@@ -49,6 +51,7 @@ class CompareOptions:
     threads: int | None = None
     cache: Path | None = None
     opening: Opening = field(default_factory=Opening)
+    tensorflow: Standing | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+HEALTHY = "no fault"
+"""What the model is called that was not broken: its files must pass."""
+
 Undo = Callable[[], None]
 Survey = Mapping[str, tuple[float, float]]
 """By layer name, the least and the greatest value that its output took on the inputs."""

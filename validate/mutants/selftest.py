@@ -17,9 +17,12 @@ from validate.agreement.gates import Gate, gate_for
 from validate.agreement.results import DISAGREE, ERROR, CompareOptions, Verdict
 from validate.agreement.yardstick import Yardstick
 from validate.inputs import Range
+from validate.mutants.catalogue import HEALTHY
 from validate.runtimes import runtime_name
 
-CAUGHT, SURVIVED, NOT_EXERCISED, NO_PLACE = "caught", "survived", "not exercised", "no place"
+CAUGHT, SURVIVED, NOT_EXERCISED, NO_PLACE, NOT_WRITTEN = (
+    "caught", "survived", "not exercised", "no place", "not written",
+)  # fmt: skip
 
 OnProgress = Callable[[str, float], None]
 
@@ -32,7 +35,9 @@ class MutantRow:
         subject: `keras` for the model in memory, else the format that the broken model was written in.
         layer: the broken layer; None where the fault is in no single one.
         status: `caught`; `survived` where the judge did not see a fault that moves the oracle beyond its noise;
-            `not exercised` where these inputs do not bring it out; `no place` where the model has nothing to break so.
+            `not exercised` where these inputs do not bring it out; `no place` where the model has nothing to break so;
+            `not written` where the broken model did not become a file, so that nothing was judged. Of a healthy file
+            (mutant `HEALTHY`) it is the verdict's own: what is caught proves nothing where the healthy one is too.
         noise_ratio: the worst of the outputs.
     """
 
@@ -61,8 +66,13 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """No fault survived."""
-        return not any(row.status == SURVIVED for row in self.rows)
+        """No fault survived, and no healthy file was taken for a broken one."""
+        return not any(row.status == SURVIVED for row in self.rows) and not self.false_alarms
+
+    @property
+    def false_alarms(self) -> list[str]:
+        """The formats whose healthy file did not pass."""
+        return [row.subject for row in self.rows if row.mutant == HEALTHY and row.status in {DISAGREE, ERROR}]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -176,11 +186,14 @@ class _Run:
     def _row(self, name: str, event: Message) -> MutantRow:
         verdict = self._verdict(name, event)
         ratios = [row.noise_ratio for row in verdict.outputs if row.noise_ratio is not None]
-        caught = verdict.status in {DISAGREE, ERROR}
+        status = CAUGHT if verdict.status in {DISAGREE, ERROR} else SURVIVED
+        if "error" in event:
+            status = NOT_WRITTEN
+        elif name == HEALTHY:
+            status = verdict.status
         return MutantRow(
-            name, event["subject"], self.layers[name], CAUGHT if caught else SURVIVED, verdict.reason,
-            max(ratios, default=None),
-        )  # fmt: skip
+            name, event["subject"], self.layers.get(name), status, verdict.reason, max(ratios, default=None)
+        )
 
     def _verdict(self, name: str, event: Message) -> Verdict:
         subject = event["subject"]

@@ -18,7 +18,7 @@ from validate.agreement.batches import run_batches
 from validate.agreement.oracle import float64_clone, float64_default
 from validate.agreement.plan import Plan
 from validate.agreement.taps.function import TappedFunction
-from validate.mutants.catalogue import Survey, broken
+from validate.mutants.catalogue import HEALTHY, Survey, broken
 from validate.mutants.faults import MUTATIONS
 from validate.runtimes import Arrays, RuntimeOptions
 from validate.runtimes.keras import KerasRuntime
@@ -32,10 +32,13 @@ def break_model(request: Message, channel: Channel) -> Message:
 
     Events: `{mutant, layer}` when it has a place (layer null where no single one is broken), `{mutant, none}` where it
     has none, `{mutant, subject, result}` for the model in memory and `{mutant, subject, path}` or `{..., error}` for
-    each format; `path` is the parent's to remove.
+    each format, also of the healthy model (`HEALTHY`), unless only some faults are asked for; `path` is the parent's to
+    remove.
     """
     job = _Job(request)
     survey = job.survey()
+    for fmt in request["formats"] if request["only"] is None else ():
+        channel.event(mutant=HEALTHY, subject=fmt, **job.write("healthy", fmt))
     for mutation in MUTATIONS:
         if request["only"] is not None and mutation.name not in request["only"]:
             continue

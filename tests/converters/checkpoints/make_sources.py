@@ -95,8 +95,8 @@ def keras2(folder: Path) -> None:
     kernels = {"conv": {"W": KERNEL.reshape(2, 3, 1, 3), "b": BIAS}, "labels": {"W": square, "b": BIAS}}
     h5(folder / "keras1.h5", first_keras, kernels, "1.2.2")
     keep(folder, "keras1", X.reshape(4, 2, 3, 1), (X @ KERNEL + BIAS) @ square + BIAS)
-    strange = json.loads(json.dumps(first_keras).replace("Convolution2D", "LSTM"))
-    h5(folder / "keras1_lstm.h5", strange, kernels, "1.2.2")
+    strange = json.loads(json.dumps(first_keras).replace("Convolution2D", "ConvLSTM2D"))
+    h5(folder / "keras1_unknown.h5", strange, kernels, "1.2.2")
     h5(folder / "bare.weights.h5", None, {"labels": flat["labels"]})
     keep(folder, "bare", X, X @ KERNEL + BIAS)
 

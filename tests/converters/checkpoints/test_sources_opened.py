@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[Open, int, str]] = {
     "custom layer": (plain("custom.keras"), 3, "`shop>Halve`"),
     "replaced layer not there": (plain("code.keras", replaced=(parse_replacement("s=rescaling:2"),)), 2, "layer `s`"),
     "unknown function": (plain("unknown_function.h5"), 3, "tf.image.resize"),
-    "Keras 1 LSTM": (plain("keras1_lstm.h5"), 3, "`conv` (LSTM)"),
+    "Keras 1 ConvLSTM2D": (plain("keras1_unknown.h5"), 3, "`conv` (ConvLSTM2D)"),
     "several signatures": (plain("several"), 2, "double, triple"),
     "no such signature": (plain("several", signature="half"), 2, "`half`"),
     "not frozen": (plain("not_frozen.pb"), 3, "not frozen"),

@@ -16,6 +16,7 @@ from exporter.report.axis import Axis
 from exporter.report.commands import commands
 from exporter.report.distributions import distributions
 from exporter.report.evidence import Evidence
+from exporter.report.facts import key_facts
 from exporter.report.headline import headline
 from exporter.report.layers import depths
 from exporter.report.pareto import pareto
@@ -259,6 +260,8 @@ def test_the_trade_offs_mark_the_front_and_the_choice(sample_document: dict[str,
         assert drawing.count('class="tag chosen"') == 1
         assert "TFLite float32: 0.214 ms" in drawing
     assert "SavedModel float32: 0.912 ms, no error" in plot.panels[1][1]
+    assert "SavedModel float32 (identical)" in plot.panels[1][1]
+    assert "(identical)" not in plot.panels[0][1]
 
 
 def test_samples_show_who_answers_another_class(sample_manifest: Manifest, evidence: Evidence) -> None:
@@ -307,6 +310,28 @@ def test_layers_and_profiles_are_drawn_where_the_manifest_has_them(full_document
     assert "30.0 % of this machine's measured float32 peak" in text
 
 
+def test_ranges_are_said_in_words(sample_document: dict[str, Any]) -> None:
+    ranges = {"image": {"low": 0.0, "high": 16.0, "source": "the model's Rescaling layer"}}
+    for row in sample_document["verdicts"]:
+        row["input_range"] = ranges
+    note = view.agreement(Manifest.from_document(sample_document)).note
+    assert "500 samples, seed 0, input range image 0 to 16 (the model's Rescaling layer)." in note
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("the model's Rescaling layer", "500 drawn samples"), ("given in digits.npz", "500 samples")]
+)
+def test_drawn_inputs_are_not_passed_off_as_data(
+    sample_document: dict[str, Any], evidence: Evidence, source: str, said: str
+) -> None:
+    sample_document["preprocessing"] = {"image": {"low": 0.0, "high": 16.0, "source": source}}
+    manifest = Manifest.from_document(sample_document)
+    assert dict(key_facts(manifest))["Judged on"] == said
+    shown = samples(manifest, evidence)
+    assert shown is not None
+    assert ("drawn at random" in shown.note) == ("drawn" in said)
+
+
 def test_every_figure_says_how_to_make_it_again(
     sample_document: dict[str, Any], full_document: dict[str, Any], evidence: Evidence
 ) -> None:
@@ -316,6 +341,12 @@ def test_every_figure_says_how_to_make_it_again(
     sample_document["source"] |= {"path": "se_inception_v3", "kind": "architecture"}
     built = commands(Manifest.from_document(sample_document))["agreement"]
     assert built.startswith("edgeport build se_inception_v3 -o se_inception_v3.keras --seed 0 && edgeport validate")
+    sample_document["source"] |= {"path": "mine.weights.h5", "kind": "weights_h5"}
+    added = ["--architecture", "se_inception_v3", "--custom-objects", "mine.py", "--allow-unsafe", "--bake-preprocess"]
+    sample_document["tool"]["command"] = [*sample_document["tool"]["command"], *added]
+    odd = commands(Manifest.from_document(sample_document))["agreement"]
+    assert "-o se_inception_v3.keras --weights mine.weights.h5 --seed 0 && edgeport validate se_inception_v3.k" in odd
+    assert odd.endswith(" --custom-objects mine.py --allow-unsafe --bake-preprocess")
     text = render(Manifest.from_document(full_document), evidence)[REPORT_HTML]
     for section in re.findall(r"<section.*?</section>", text, re.DOTALL):
         assert section.count("Make it again") >= 1, section[:200]

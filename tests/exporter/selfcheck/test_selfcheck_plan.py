@@ -128,5 +128,7 @@ def test_the_readme_says_what_the_contract_says() -> None:
     (said,) = fed(document).values()
     for part in ("0 to 255", "NHWC", "BGR", "bilinear-crop", "scale 1", "mean 103.9 116.8 123.7"):
         assert part in said
+    document["contract"]["inputs"][0] |= {"mean": [0.0], "in_model": {"layer": "rescale"}}  # type: ignore[index]
+    assert fed(document)["image"].endswith("raw values: the model scales them itself")
     assert given(document) == {"digit": "sigmoid, labels: a, b, c, ... (4), on from 0.5", "other": "-"}
     assert fed(document | {"contract": None}) == {"image": "0 to 16"}

@@ -9,7 +9,8 @@ import pytest
 
 from converters.errors import RefusedError
 from validate.agreement import CompareOptions
-from validate.mutants import CAUGHT, NO_PLACE, SelfTest, self_test
+from validate.mutants import CAUGHT, NO_PLACE, NOT_WRITTEN, MutantRow, SelfTest, self_test
+from validate.mutants.selftest import _Run
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +21,10 @@ def digits(examples: Path) -> SelfTest:
 @pytest.mark.slow
 def test_every_fault_is_caught_in_the_model_and_in_the_file(digits: SelfTest) -> None:
     rows = {(row.mutant, row.subject): row for row in digits.rows}
-    assert {row.status for row in digits.rows} == {CAUGHT, NO_PLACE}
+    assert (digits.rows[0].mutant, digits.rows[0].status) == ("no fault", "agree")
+    assert {row.status for row in digits.rows[1:]} == {CAUGHT, NO_PLACE}
     assert [row.mutant for row in digits.rows if row.status == NO_PLACE] == ["tanh-gelu"]
-    assert len({row.mutant for row in digits.rows}) == 13
+    assert len({row.mutant for row in digits.rows[1:]}) == 13
     assert all((row.mutant, subject) in rows for row in digits.rows if row.status == CAUGHT
                for subject in ("keras", "onnx"))  # fmt: skip
     assert min(row.noise_ratio or 0 for row in digits.rows if row.status == CAUGHT) > 10
@@ -38,6 +40,25 @@ def test_the_weaker_the_inputs_the_less_is_caught(examples: Path) -> None:
     document = weak.to_json()
     assert {"reference", "seed", "samples", "passed", "mutants", "unexercised", "notes"} <= document.keys()
     assert "relu6" in {row["mutant"] for row in document["mutants"] if row["status"] == "not exercised"}
+
+
+def test_what_is_not_written_is_not_called_caught(examples: Path, tmp_path: Path) -> None:
+    """A format that cannot be had: nothing was judged, so nothing was caught in it."""
+    run = _Run(
+        examples / "digits_se_inception.keras", tmp_path, CompareOptions(samples=2), lambda _stage, _share: None,
+        {"epsilon", "tanh-gelu"},
+    )  # fmt: skip
+    outcome = run.through("exporter.making:write", ("ort",))
+    found = {(row.mutant, row.subject): row.status for row in outcome.rows}
+    assert found == {
+        ("epsilon", "keras"): CAUGHT, ("epsilon", "ort"): NOT_WRITTEN, ("tanh-gelu", "keras"): NO_PLACE,
+    }  # fmt: skip
+
+
+def test_a_healthy_file_that_fails_fails_the_self_test() -> None:
+    rows = (MutantRow("no fault", "onnx", None, "disagree", ""), MutantRow("epsilon", "onnx", "bn", CAUGHT, ""))
+    outcome = SelfTest(Path("m.keras"), 0, 16, rows)
+    assert (outcome.false_alarms, outcome.passed) == (["onnx"], False)
 
 
 def test_only_a_checkpoint_can_be_broken(tmp_path: Path) -> None:

@@ -1,16 +1,9 @@
-"""Run a step in a worker process with time and memory limits, so that a crash is a row and not the end.
-
-The parent and the worker speak JSON lines over two pipes; what frameworks print goes to a log file. A worker is a fresh
-interpreter in a session of its own: it dies with its parent (PR_SET_PDEATHSIG), and it is killed with its whole group.
-"""
+"""The parent's side of a worker process: its start, its limits, its end."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import json
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -25,9 +18,9 @@ from typing import Any
 
 from converters import sandbox
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, error_from_json
+from converters.isolation.channel import Channel, Message
 from converters.processes import await_end
 
-Message = dict[str, Any]
 EventHandler = Callable[[Message], None]
 
 _GRACE_S = 3.0
@@ -57,49 +50,6 @@ def worker_environment(*, gpu: bool = False, threads: int | None = None) -> dict
     if threads is not None:
         env.update({name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
     return env
-
-
-class Channel:
-    """One end of the conversation: JSON documents, one a line."""
-
-    def __init__(self, read_fd: int, write_fd: int) -> None:
-        self._read_fd = read_fd
-        self._write_fd = write_fd
-        self._open: tuple[int, ...] = (read_fd, write_fd)
-        self._buffer = b""
-
-    def send(self, message: Mapping[str, Any]) -> None:  # raises BrokenPipeError when the other end is gone
-        data = memoryview(json.dumps(message).encode() + b"\n")
-        while data:
-            data = data[os.write(self._write_fd, data) :]
-
-    def receive(self, timeout_s: float | None = None) -> Message | None:
-        """The next document; None when the other end has closed. Raises TimeoutError."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while b"\n" not in self._buffer:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([self._read_fd], [], [], left)
-            if not ready:
-                raise TimeoutError
-            chunk = os.read(self._read_fd, 1 << 20)
-            if not chunk:
-                return None
-            self._buffer += chunk
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        document = json.loads(line)
-        if not isinstance(document, dict):
-            raise ValueError("a message must be a JSON object")
-        return document
-
-    def event(self, **fields: Any) -> None:
-        """Tells the parent of progress: `run_step` hands it to `on_event`."""
-        self.send({"event": fields})
-
-    def close(self) -> None:
-        """Closes both pipes, once: the numbers may belong to another worker by the second call."""
-        fds, self._open = self._open, ()
-        for fd in fds:
-            os.close(fd)
 
 
 class Worker:
@@ -157,6 +107,10 @@ class Worker:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._scratch,
                 pass_fds=fds, start_new_session=True,
             )  # fmt: skip
+
+    def begin(self, step: str) -> None:
+        """The limit on time counts from now, for the step of that name."""
+        self.step, self._started = step, time.monotonic()
 
     def send(self, message: Mapping[str, Any]) -> None:
         try:
@@ -283,10 +237,3 @@ def run_step(
             elif "result" in message:
                 result: Message = message["result"] or {}
                 return result
-
-
-def resolve(target: str) -> Callable[[Message, Channel], Message | None]:
-    """The function that `module:function` names."""
-    module, _, name = target.partition(":")
-    function: Callable[[Message, Channel], Message | None] = getattr(importlib.import_module(module), name)
-    return function

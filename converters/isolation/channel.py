@@ -1,0 +1,55 @@
+"""The conversation of a parent and its worker: JSON lines over two pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from collections.abc import Mapping
+from typing import Any
+
+Message = dict[str, Any]
+
+
+class Channel:
+    """One end of the conversation: JSON documents, one a line."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._open: tuple[int, ...] = (read_fd, write_fd)
+        self._buffer = b""
+
+    def send(self, message: Mapping[str, Any]) -> None:  # raises BrokenPipeError when the other end is gone
+        data = memoryview(json.dumps(message).encode() + b"\n")
+        while data:
+            data = data[os.write(self._write_fd, data) :]
+
+    def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next document; None when the other end has closed. Raises TimeoutError."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while b"\n" not in self._buffer:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([self._read_fd], [], [], left)
+            if not ready:
+                raise TimeoutError
+            chunk = os.read(self._read_fd, 1 << 20)
+            if not chunk:
+                return None
+            self._buffer += chunk
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        document = json.loads(line)
+        if not isinstance(document, dict):
+            raise ValueError("a message must be a JSON object")
+        return document
+
+    def event(self, **fields: Any) -> None:
+        """Tells the parent of progress: `run_step` hands it to `on_event`."""
+        self.send({"event": fields})
+
+    def close(self) -> None:
+        """Closes both pipes, once: the numbers may belong to another worker by the second call."""
+        fds, self._open = self._open, ()
+        for fd in fds:
+            os.close(fd)

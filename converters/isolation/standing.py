@@ -1,0 +1,105 @@
+"""A worker that stays: one process for several steps of one framework, so that it is imported once, and ahead."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from converters import sandbox
+from converters.isolation.answering import answer, resolve
+from converters.isolation.channel import Channel, Message
+from converters.isolation.worker import EventHandler, Limits, Worker
+
+_SERVE = "converters.isolation.standing:serve"
+
+
+class Standing:
+    """Runs steps as `run_step` does, one after the other in one process. Use it as a context manager.
+
+    Limits hold for each step. A step that fails or dies is that step's error alone: whatever it left behind in the
+    process ends with it, and the next step has a fresh one.
+
+    Args:
+        preparing: `module:function` without arguments, called when the process starts: the framework's import.
+        places: what steps will name, for a process in a sandbox; one that names more gets a fresh process.
+
+    Attributes:
+        folder: to write what passes between the steps; it is removed at the end.
+    """
+
+    def __init__(
+        self, preparing: str, *, limits: Limits = Limits(), log: Path | None = None, places: Sequence[Path] = ()
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="edgeport-"))
+        self._preparing, self._limits, self._log = preparing, limits, log
+        self._places = [str(path.resolve()) for path in (self.folder, *places)]
+        self._view = sandbox.View.of({})
+        self._writable: frozenset[Path] = frozenset()
+        self._worker: Worker | None = None
+
+    def start(self, step: str = "start") -> None:
+        """Starts the process ahead of its first step: it prepares while the caller does other work."""
+        self._fresh({}, step, frozenset())
+
+    def step(
+        self, target: str, request: Mapping[str, Any], *, step: str, on_event: EventHandler | None = None,
+        writable: Sequence[Path] = (),
+    ) -> Message:  # fmt: skip
+        """Runs `module:function` in the process, which is started where there is none. Arguments as for `run_step`.
+
+        Raises:
+            EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when it died.
+        """
+        may_write = frozenset(writable)
+        worker = self._worker
+        if worker is None or not (may_write <= self._writable and self._view.holds(request)):
+            worker = self._fresh(request, step, may_write)
+        try:
+            worker.begin(step)
+            worker.send({"target": target, "request": dict(request)})
+            while "result" not in (message := worker.receive()):
+                if "event" in message and on_event:
+                    on_event(message["event"])
+        except BaseException:
+            self.rest()
+            raise
+        result: Message = message["result"]
+        return result
+
+    def _fresh(self, request: Mapping[str, Any], step: str, writable: frozenset[Path]) -> Worker:
+        self.rest()
+        shown = {"preparing": self._preparing, "places": self._places, "first": dict(request)}
+        self._view, self._writable = sandbox.View.of(shown), writable
+        worker = Worker(_SERVE, shown, step=step, limits=self._limits, log=self._log, writable=sorted(writable))
+        self._worker = worker
+        return worker
+
+    def rest(self) -> None:
+        """Ends the process; the next step starts another."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+    def close(self) -> None:
+        """Ends the process and removes the folder; safe to call twice."""
+        self.rest()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Standing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def serve(request: Message, channel: Channel) -> Message:
+    """The worker's entry: prepares, then answers one step after another until the parent closes the pipe."""
+    resolve(request["preparing"])()
+    while (message := channel.receive()) is not None:
+        answer(message["target"], message["request"], channel)
+        gc.collect()  # a model is full of circles: its memory is the next step's
+    raise BrokenPipeError
