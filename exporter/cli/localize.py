@@ -72,6 +72,8 @@ def _show(found: Localization, console: Console) -> None:
         cells.append([row.name, row.kind, seen, *shown, mark])
     title = f"{found.candidate} against {found.reference}, layer by layer, on {found.samples} samples"
     console.table(title, columns, cells)
+    for note in found.notes:
+        console.note(note)
     if first is None:
         console.say("No layer parts from the checkpoint on these inputs.")
         return

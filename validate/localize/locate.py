@@ -138,8 +138,9 @@ class _Run:
             if found.first_divergent_layer is not None:
                 return found
         really = self._bisected(candidate, twin, reading, notes)
-        wanted = not file.tensors or really.first_divergent_layer is not None
-        return really if wanted else found
+        if not file.tensors or really.first_divergent_layer is not None:
+            return really
+        return replace(found, notes=really.notes)  # where it could not be cut, that stands there
 
     def _bisected(self, candidate: Path, twin: Twin, reading: Reading, notes: tuple[str, ...]) -> Localization:
         """The candidate as it really runs."""
