@@ -31,10 +31,11 @@ def answer(target: str, request: Message, channel: Channel) -> None:
     except BaseException as cause:
         traceback.print_exc()
         flush()
-        channel.send({"error": _translate(cause).to_json()})
+        channel.send({"error": translated(cause).to_json()})
 
 
-def _translate(cause: BaseException) -> EdgeportError:
+def translated(cause: BaseException) -> EdgeportError:
+    """What a step raised, as the error that the parent is told: its own, or one that names the framework's words."""
     if isinstance(cause, EdgeportError):
         return cause
     text = f"{type(cause).__name__}: {cause}".splitlines()[0][:500]

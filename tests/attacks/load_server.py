@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from converters.isolation.answering import translated
+
 os.environ.update(KERAS_BACKEND="tensorflow", CUDA_VISIBLE_DEVICES="-1", TF_CPP_MIN_LOG_LEVEL="3")
 
 MEMORY = 4 << 30
@@ -51,15 +53,13 @@ def open_and_run(path: Path) -> None:
 
 
 def child(path: Path, write_fd: int) -> None:
-    from converters._worker import _translate
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     answer: dict[str, Any] = {"code": 0, "message": ""}
     try:
         open_and_run(path)
     except BaseException as cause:
-        error = _translate(cause)
+        error = translated(cause)
         answer = {"code": error.exit_code, "message": error.message}
     os.write(write_fd, json.dumps(answer).encode())
     os._exit(0)
