@@ -36,6 +36,7 @@ class Findings:
         contract: what a device feeds and reads.
         origin: the checkpoint as it was given, where another was made of it (`--bake-preprocess`).
         shipping: what lies in the profiles' folders.
+        localized: layers of artifacts, see `exporter.locating`.
         dropped: files that `-p auto` made and did not keep, with the reason.
     """
 
@@ -51,6 +52,7 @@ class Findings:
     contract: Contract | None = None
     shipping: dict[str, Any] | None = None
     origin: Checkpoint | None = None
+    localized: tuple[dict[str, Any], ...] = ()
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
@@ -88,6 +90,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         "environment": {
             "host": latency.host if latency else host_facts(),
             "isolation": sandbox.current(),
+            **({"localized": list(findings.localized)} if findings.localized else {}),
             **({"noise": timed["noise"], "controls": timed["controls"], **kept_profiles(latency)} if latency else {}),
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

@@ -89,6 +89,7 @@ class RunOptions:
         judge, time: False leaves the step out (`export`).
         timing: session settings, tuning and profiles.
         opening: what a source needs besides itself: a signature, the user's code, layers to replace.
+        localize: which artifacts' layers are held against the checkpoint's: `auto`, `all` or `off`.
         selfcheck: write `selfcheck/` where there are golden vectors.
         command: the argument vector, for the manifest.
         source_name: what the manifest calls the source; None is as it was given.
@@ -130,6 +131,7 @@ class RunOptions:
     judge: bool = True
     time: bool = True
     timing: TimingChoices = field(default_factory=TimingChoices)
+    localize: str = "auto"
     selfcheck: bool = True
     build: BuildChoices = field(default_factory=BuildChoices)
     opening: Opening = field(default_factory=Opening)

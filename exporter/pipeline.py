@@ -20,6 +20,7 @@ from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
 from exporter.details import Made, artifact_details, verdict_notes
 from exporter.finished import maker_for, targets_from
+from exporter.locating import locate
 from exporter.manifest import ANSWERS, GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
@@ -89,6 +90,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         shelf = _shelf(place, options)
         derived = _convert(checkpoint, targets, options, (place, agreed, calibrating, shelf))
         judged = _judge(checkpoint, derived, options, (place, agreed, calibrating))
+        located = locate(checkpoint, judged.agreement, options, place)
         shipment = Shipment(checkpoint.name, derived, agreed.contract, judged.agreement, place.log)
         shipping = ship(options, shipment, staging)
         latency = _time(derived.conversion, options, place) if options.time else None
@@ -96,8 +98,8 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         made = Made(derived.conversion, calibrating.data, judged.rescues)
         findings = Findings(
             source, checkpoint, derived.conversion, judged.agreement, latency, shelf,
-            artifact_details(made, checkpoint, options, place.log), verdict_notes(made), judged.dropped,
-            agreed.contract, shipping, origin,
+            artifact_details(made, checkpoint, options, place.log), located.noted(verdict_notes(made)), judged.dropped,
+            agreed.contract, shipping, origin, located.rows,
         )  # fmt: skip
         manifest = _seal(describe(findings, staging, options), options, staging)
 

@@ -33,6 +33,8 @@ _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
 @click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Gate on the p50.")
 @click.option("--max-size", type=click.FloatRange(min=0, min_open=True), metavar="MB", help="Gate on the size.")
 @click.option("--min-agreement", type=click.FloatRange(0, 1), metavar="SHARE", help="Gate on samples of like class.")
+@click.option("--localize", type=click.Choice(["auto", "all", "off"]), default="auto", show_default=True,
+              help="Name the layers to blame: of what disagrees, of every artifact, of none.")
 @click.option("--selfcheck/--no-selfcheck", default=True, help="Write programs by which a device checks itself. [yes]")
 @limit_options
 @output_options

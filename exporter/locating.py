@@ -1,0 +1,99 @@
+"""Layers to blame, within a run: what parts from the checkpoint is localized while all of it is at hand."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from converters.checkpoints.checkpoint import Checkpoint
+from converters.errors import EdgeportError
+from converters.formats import Format, format_of
+from exporter.details import Details
+from exporter.making import Twins
+from exporter.options import RunOptions
+from exporter.place import Place
+from validate.agreement import Agreement
+from validate.agreement.results import DISAGREE, Verdict
+from validate.localize import Localization, LocalizeOptions, localize
+from validate.runtimes import runtime_name
+
+AUTO, ALL, OFF = "auto", "all", "off"
+MODES = (AUTO, ALL, OFF)
+"""What a run localizes: artifacts that disagree, all that were judged, none."""
+
+_AT_MOST = 3  # of a kind, files mostly part at the same layer; each costs a minute in a network of 300 layers
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Located:
+    """What localizing came to: the manifest's `environment.localized`, and notes for verdicts by file name."""
+
+    rows: tuple[dict[str, Any], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+
+    def noted(self, notes: Details) -> Details:
+        """The verdicts' notes with those of the layers."""
+        joined = {name: {**entry, "notes": list(entry["notes"])} for name, entry in notes.items()}
+        for name, note in self.notes:
+            joined.setdefault(name, {"notes": []})["notes"].append(note)
+        return joined
+
+
+def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOptions, place: Place) -> Located:
+    """The layers of what disagrees, or see `MODES`. What cannot be localized is a note, and never ends a run."""
+    wanted = _wanted(agreement, options.localize)
+    if not wanted or runtime_name(checkpoint.path) != "keras" or checkpoint.path.suffix.lower() == ".pb":
+        return Located()
+    progress = place.share("validate")
+    rows: list[dict[str, Any]] = []
+    notes = [(v.artifact.name, "Not localized: other artifacts of this run were.") for v in wanted[_AT_MOST:]]
+    with tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder:
+        for number, verdict in enumerate(wanted[:_AT_MOST]):
+            own = Path(folder) / str(number)
+            own.mkdir()
+            how = _how(options, place)
+            twins = Twins(own, how.limits, options.opening)
+            try:
+                found = localize(checkpoint.path, verdict.artifact, twins.make, how,
+                                 lambda label, _share: progress(f"localize: {label}", 1.0))  # fmt: skip
+            except EdgeportError as error:
+                notes.append((verdict.artifact.name, f"It could not be localized: {error.message}"))
+                continue
+            rows.append(_row(found, place.staging))
+            notes += [(verdict.artifact.name, said)] if (said := _sentence(found)) else []
+    return Located(tuple(rows), tuple(notes))
+
+
+def _wanted(agreement: Agreement | None, mode: str) -> Sequence[Verdict]:
+    """An `.ort` file's tensors have lost their names; it is made from the ONNX file, which is localized."""
+    if agreement is None or mode == OFF:
+        return ()
+    judged = [v for v in agreement.verdicts if v.status != "error" and format_of(v.artifact) is not Format.ORT]
+    return judged if mode == ALL else [v for v in judged if v.status == DISAGREE]
+
+
+def _how(options: RunOptions, place: Place) -> LocalizeOptions:
+    limit = min(options.limits.timeout_s or _TIMEOUT_S, _TIMEOUT_S)
+    return LocalizeOptions(
+        inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
+        limits=replace(options.limits, timeout_s=limit), log=place.log,
+        opening=options.opening,
+    )  # fmt: skip
+
+
+def _row(found: Localization, staging: Path) -> dict[str, Any]:
+    document = found.to_json()
+    del document["reference"], document["candidate"]
+    return {"artifact": found.candidate.relative_to(staging).as_posix(), **document}
+
+
+def _sentence(found: Localization) -> str:
+    if found.first_divergent_layer is None:
+        return ""
+    others = f" (or {', '.join(found.suspects)})" if found.suspects else ""
+    where = ", on inputs beyond their range" if found.saturating else ""
+    return f"The first layer to part from the checkpoint is {found.first_divergent_layer}{others}{where}."
