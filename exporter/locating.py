@@ -24,6 +24,9 @@ AUTO, ALL, OFF = "auto", "all", "off"
 MODES = (AUTO, ALL, OFF)
 """What a run localizes: artifacts that disagree, all that were judged, none."""
 
+BLAMED = "The first layer to part"
+"""How a verdict's note begins that names one."""
+
 _AT_MOST = 3  # of a kind, files mostly part at the same layer; each costs a minute in a network of 300 layers
 _TIMEOUT_S = 300.0
 
@@ -96,4 +99,4 @@ def _sentence(found: Localization) -> str:
         return ""
     others = f" (or {', '.join(found.suspects)})" if found.suspects else ""
     where = ", on inputs beyond their range" if found.saturating else ""
-    return f"The first layer to part from the checkpoint is {found.first_divergent_layer}{others}{where}."
+    return f"{BLAMED} from the checkpoint is {found.first_divergent_layer}{others}{where}."

@@ -45,4 +45,4 @@ def command(*, source: str, output: Path, rescue: bool, console: Console, **chos
             f"--{idle[0].replace('_', '-').replace('tolerances', 'tolerance')} is for judging, and a plain export does "
             "not judge.", next_step="Add --rescue, or use `edgeport run`.",
         )  # fmt: skip
-    return run_and_show(source, output, chosen | given | {"judge": rescue, "time": False}, console)
+    return run_and_show(source, output, chosen | given | {"judge": rescue, "time": False, "localize": "off"}, console)

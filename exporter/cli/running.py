@@ -14,6 +14,7 @@ from exporter.cli.build import parse_shape
 from exporter.cli.console import Console
 from exporter.cli.latency_options import taken_variants
 from exporter.cli.opening import opening_of
+from exporter.locating import BLAMED
 from exporter.manifest import Manifest
 from exporter.models.settings import split_assignments
 from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions, TimingChoices
@@ -91,6 +92,9 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
     for verdict in manifest.verdicts:
         if verdict.status != "agree":
             console.say(f"{verdict.artifact}: {verdict.status}: {verdict.reason}")
+        for note in verdict.notes:
+            if note.startswith(BLAMED):
+                console.say(f"{verdict.artifact}: {note}")
     for artifact in manifest.artifacts:
         for gate in artifact.more().get("gates", ()):
             if not gate["passed"]:

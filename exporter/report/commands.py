@@ -13,6 +13,7 @@ from exporter.report.wording import clean
 _BUILDING = ("--input-shape", "--classes", "--set", "--weights", "--seed")
 _OPENING = ("--signature", "--custom-objects", "--model-code", "--replace", "--graph-input", "--graph-output")
 _BAKING = "--bake-preprocess"
+_LOCALIZING = ("--inputs", "--samples", "--seed", "--input-range")
 _JUDGING = ("--inputs", "--samples", "--seed", "--input-range", "--tolerance")
 
 
@@ -35,7 +36,7 @@ def commands(manifest: Manifest) -> dict[str, str]:
         "agreement": ["edgeport", "validate", source, bundle, *judging, *opening],
         "latency": ["edgeport", "bench", bundle, *setting],
         "samples": ["edgeport", "verify", bundle, "--execute"],
-        "layers": ["edgeport", "localize", source, located, *opening],
+        "layers": ["edgeport", "localize", source, located, *_again(words, _LOCALIZING), *opening],
         "profile": ["edgeport", "bench", bundle, "--profile-ops", *setting],
         "sizes": ["edgeport", "inspect", first],
         "report": ["edgeport", "report", bundle],
