@@ -17,6 +17,7 @@ import numpy as np
 from converters.signature import Signature
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_fold import Folded, folded
+from converters.targets.tflite_weights import float_constants
 from converters.targets.weights import Array, WeightlessGraph
 
 _MOST_KERNELS = 4000
@@ -116,7 +117,7 @@ def _places(content: bytearray, plan: Folded, marks: Mapping[str, np.float32]) -
     """
     by_mark = {float(value): name for name, value in marks.items()}
     places: dict[str, _Place] = {}
-    for values, readers in _float_constants(content):
+    for values, readers in _read_constants(content):
         flat = values.reshape(-1)
         name = by_mark.get(float(flat[0]))
         if name is None or flat.size != plan.kernels[name].size:
@@ -130,29 +131,30 @@ def _places(content: bytearray, plan: Folded, marks: Mapping[str, np.float32]) -
     return places if len(places) == len(marks) else None
 
 
-def _float_constants(content: bytearray) -> list[tuple[Array, list[str]]]:
+def _read_constants(content: bytearray) -> list[tuple[Array, list[str]]]:
     """Each float constant of the file as a view that can be written to, with the operations that read it as a kernel.
 
     A reader that takes it as anything but its second input is told by an empty name.
     """
+    readers = _readers(content)
+    found: dict[int, tuple[Array, list[str]]] = {}
+    for subgraph, tensor, buffer, values in float_constants(content):
+        found.setdefault(buffer, (values, []))[1].extend(readers.get((subgraph, tensor), []))
+    return list(found.values())
+
+
+def _readers(content: bytearray) -> dict[tuple[int, int], list[str]]:
+    """By (subgraph, tensor), the operations that read it: by name where it is their second input, else an empty one."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = [builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())]
-    found: dict[int, tuple[Array, list[str]]] = {}
+    readers: dict[tuple[int, int], list[str]] = {}
     for index in range(model.SubgraphsLength()):
         subgraph = model.Subgraphs(index)
-        readers: dict[int, list[str]] = {}
         for operator in (subgraph.Operators(k) for k in range(subgraph.OperatorsLength())):
             for position in range(operator.InputsLength()):
                 reader = codes[operator.OpcodeIndex()] if position == 1 else ""
-                readers.setdefault(operator.Inputs(position), []).append(reader)
-        for k in range(subgraph.TensorsLength()):
-            tensor = subgraph.Tensors(k)
-            buffer = model.Buffers(tensor.Buffer())
-            if tensor.Type() == schema.TensorType.FLOAT32 and buffer.DataLength():
-                shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
-                values = buffer.DataAsNumpy().view(np.float32).reshape(shape)
-                found.setdefault(tensor.Buffer(), (values, []))[1].extend(readers.get(k, []))
-    return list(found.values())
+                readers.setdefault((index, operator.Inputs(position)), []).append(reader)
+    return readers

@@ -26,12 +26,11 @@ def missing_kernels(content: bytes | bytearray, kernels: Mapping[str, Array]) ->
     ]  # fmt: skip
 
 
-def _constants(content: bytes | bytearray) -> dict[int, list[Array]]:
-    """The file's float32 constants by their number of elements."""
+def float_constants(content: bytes | bytearray) -> Iterator[tuple[int, int, int, Array]]:
+    """The file's float32 constants: (subgraph, tensor, buffer, values); those of a bytearray can be written to."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
-    found: dict[int, list[Array]] = {}
     for index in range(model.SubgraphsLength()):
         subgraph = model.Subgraphs(index)
         for k in range(subgraph.TensorsLength()):
@@ -39,8 +38,14 @@ def _constants(content: bytes | bytearray) -> dict[int, list[Array]]:
             buffer = model.Buffers(tensor.Buffer())
             if tensor.Type() == schema.TensorType.FLOAT32 and buffer.DataLength():
                 shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
-                values = buffer.DataAsNumpy().view(np.float32).reshape(shape)
-                found.setdefault(values.size, []).append(values)
+                yield index, k, tensor.Buffer(), buffer.DataAsNumpy().view(np.float32).reshape(shape)
+
+
+def _constants(content: bytes | bytearray) -> dict[int, list[Array]]:
+    """The file's float32 constants by their number of elements."""
+    found: dict[int, list[Array]] = {}
+    for _, _, _, values in float_constants(content):
+        found.setdefault(values.size, []).append(values)
     return found
 
 

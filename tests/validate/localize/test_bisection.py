@@ -56,6 +56,20 @@ def in_four_bits(path: Path, to: Path) -> None:
     onnx.save(model, to)
 
 
+def fused_rounding(path: Path) -> float:
+    """The greatest difference that ONNX Runtime's own optimisation makes."""
+    import onnxruntime
+
+    batch = np.random.default_rng(1).normal(size=(16, 64)).astype(np.float32)
+    outputs = []
+    for name in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, name)
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        outputs.append(session.run(None, {session.get_inputs()[0].name: batch})[0])
+    return float(np.abs(outputs[0] - outputs[1]).max())
+
+
 def test_a_fusion_that_rounds_is_found_by_bisection_alone(edgeport: Any, tmp_path: Path) -> None:
     """ONNX Runtime takes the product with 4-bit weights as `MatMulNBits`, which rounds its input to 8 bits."""
     import keras
@@ -65,9 +79,10 @@ def test_a_fusion_that_rounds_is_found_by_bisection_alone(edgeport: Any, tmp_pat
     (plain,) = written(edgeport, checkpoint, tmp_path / "out", "onnx")
     in_four_bits(plain, tmp_path / "fused.onnx")
     (tmp_path / "twins").mkdir()
+    if fused_rounding(tmp_path / "fused.onnx") < 1e-4:
+        pytest.skip("needs a processor on which ONNX Runtime rounds what it fuses: fused and unfused are alike here")
     found = localize(checkpoint, tmp_path / "fused.onnx", Twins(tmp_path / "twins").make)
-    if not found.bisected:
-        pytest.skip("this ONNX Runtime does not round what it fuses here: no fault to find")
+    assert found.bisected
     assert found.first_divergent_layer == "middle"
 
 
