@@ -144,4 +144,4 @@ def _resampled_medians(logs: Floats, clusters: Floats, count: int, seed: int) ->
 def _round_medians(samples: Samples) -> dict[int, float]:
     starts = np.flatnonzero(np.r_[True, np.diff(samples[:, 0]) != 0])
     parts = np.split(samples, starts[1:])
-    return {int(part[0, 0]): float(np.median(part[:, 1])) for part in parts}
+    return {int(part[0, 0]): float(np.median(part[:, 1])) for part in parts if len(part)}

@@ -187,10 +187,13 @@ class Experiment:
         return [replace(subject.row, control=True) for subject in chosen.values()]
 
     def _control(self, control: Subject) -> Control | None:
+        """The rounds both processes took; wrong answers, found after them, say nothing against the clock."""
         of = next(s for s in self.subjects if replace(s.row, control=True) == control.row and s.ready)
-        if control.failed is not None or of.failed is not None:
+        try:
+            paired = self._paired(of, control)
+        except ValueError:  # one of them failed before they shared a round
+            self.notes.append(f"{control.row} could not be timed: no difference beside it is claimed.")
             return None
-        paired = self._paired(of, control)
         return Control(of.row, paired.interval, paired.floor if math.isfinite(paired.floor) else None)
 
     def _comparisons(self, floors: dict[tuple[str, int], float | None]) -> list[Compared]:

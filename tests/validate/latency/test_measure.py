@@ -83,6 +83,16 @@ def test_a_fast_wrong_answer_is_no_timing(mixed: Latency) -> None:
     assert wrong.p50_ms is None
 
 
+def test_a_wrong_answer_takes_no_control_with_it(onnx_folder: Path) -> None:
+    """The row that loads quickest is timed twice; that its answers are wrong is found after the rounds."""
+    options = MeasureOptions(threads=(1,), max_seconds=2, golden=onnx_folder / "golden.npz")
+    latency = measure([onnx_folder / "wrong.float32.onnx"], options)
+    assert latency.timings[0].status is Status.ERROR
+    (control,) = latency.controls
+    assert 0.2 < control.ratio.value < 5
+    assert latency.notes == ()
+
+
 def test_a_device_that_is_not_there_is_unavailable_with_the_library_named(mixed: Latency) -> None:
     for timing in mixed.timings:
         if timing.row.device == "cuda" and timing.status is not Status.OK:
