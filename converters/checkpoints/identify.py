@@ -53,6 +53,21 @@ def identify(path: Path, opening: Opening = Opening()) -> Checkpoint:
     return Checkpoint(path.absolute(), kind, name, digest(path), opening)
 
 
+def recheck(known: Checkpoint) -> Checkpoint:
+    """A checkpoint for whoever opens it now: it is scanned again unless its bytes are still those that were scanned.
+
+    Raises:
+        UsageError, RefusedError: as `identify`.
+    """
+    path = known.path
+    try:
+        sniff(path)  # a digest of what is no file might have no end
+        same = known.sha256 == (_digest_of_tf(path) if known.kind is SourceKind.TF_CHECKPOINT else digest(path))
+    except OSError:  # gone, or no longer to be read: the scan says which
+        same = False
+    return known if same else identify(path, known.opening)
+
+
 def checkpoint_prefix(path: Path) -> Path | None:
     """The prefix of the TensorFlow checkpoint that a path means; None where it means none."""
     name = re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path.name)
@@ -65,11 +80,15 @@ def checkpoint_prefix(path: Path) -> Path | None:
 
 def _tf_checkpoint(prefix: Path, opening: Opening) -> Checkpoint:
     index = check_tf_checkpoint(prefix)
+    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), _digest_of_tf(index), opening)
+
+
+def _digest_of_tf(index: Path) -> str:
+    """SHA-256 of a TensorFlow checkpoint: over a line for each data file, then one for the index."""
     sha = hashlib.sha256()
-    for file in sorted(index.parent.glob(f"{glob.escape(prefix.name)}.data-*")):
+    for file in [*sorted(index.parent.glob(f"{glob.escape(index.stem)}.data-*")), index]:
         sha.update(f"{digest(file)}  {file.name}\n".encode())
-    sha.update(f"{digest(index)}  {index.name}\n".encode())
-    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), sha.hexdigest(), opening)
+    return sha.hexdigest()
 
 
 def check_tf_checkpoint(prefix: Path) -> Path:

@@ -150,22 +150,34 @@ def test_leaving_the_block_ends_the_worker(target) -> None:
     assert not psutil.pid_exists(child) or _is_zombie(child)
 
 
-def test_a_worker_dies_with_its_parent(target, tmp_path: Path) -> None:
+def test_what_a_worker_started_dies_with_its_parent_too(target) -> None:
     script = (
         "import sys; from converters.isolation import Worker\n"
-        f"w = Worker({target('hang')!r}, {{}}, step='x'); w.receive(); print(w.pid, flush=True); sys.stdin.read()"
+        f"w = Worker({target('hang')!r}, {{}}, step='x'); child = w.receive()['event']['child']\n"
+        "print(w.pid, child, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    assert psutil.pid_exists(pid)
+    worker, child = (psutil.Process(int(pid)) for pid in parent.stdout.readline().split())
+    ours = [worker, child, *(p for p in psutil.Process(parent.pid).children() if p != worker)]
+    assert len(ours) == 3, "the guard is missing"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     for _ in range(100):
-        if not psutil.pid_exists(pid) or _is_zombie(pid):
+        if not [p for p in ours if p.is_running() and not _is_zombie(p.pid)]:
             return
         time.sleep(0.05)
-    pytest.fail("the worker outlived its parent")
+    pytest.fail("something outlived the parent")
+
+
+def test_the_guard_ends_with_a_parent_that_ends_well_and_harms_nobody(target) -> None:
+    script = (
+        "import psutil; from converters.isolation import run_step\n"
+        f"run_step({target('echo')!r}, {{'a': 1}}, step='x'); print(*(p.pid for p in psutil.Process().children()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    (guard,) = (int(pid) for pid in ran.stdout.split())
+    assert not psutil.pid_exists(guard)
 
 
 def _is_zombie(pid: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from converters.formats import Precision
 from converters.isolation import Message, run_step
 from validate.agreement.compare import Comparison
 from validate.agreement.gates import Gate, gate_for
+from validate.agreement.processes import Processes, processes
 from validate.agreement.results import DISAGREE, ERROR, CompareOptions, Verdict
 from validate.agreement.yardstick import Yardstick
 from validate.inputs import Range
@@ -130,14 +130,14 @@ def _in_folder(
     reference: Path, options: CompareOptions, on_progress: OnProgress, make: str, formats: tuple[str, ...],
     only: set[str] | None,
 ) -> SelfTest:  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="edgeport-selftest-") as folder:
-        return _Run(reference, Path(folder), options, on_progress, only).through(make, formats)
+    with processes(reference, (), options) as running:
+        return _Run(reference, running, options, on_progress, only).through(make, formats)
 
 
 @dataclass
 class _Run:
     reference: Path
-    work: Path
+    running: Processes
     options: CompareOptions
     on_progress: OnProgress
     only: set[str] | None
@@ -145,9 +145,10 @@ class _Run:
     layers: dict[str, str | None] = field(default_factory=dict)
 
     def through(self, make: str, formats: tuple[str, ...]) -> SelfTest:
-        self.comparison = Comparison(self.work, self.options, self._reference_progress)
+        self.comparison = Comparison(self.running, self.options, self._reference_progress)
         self.gate: Gate = gate_for(Precision.FLOAT32, self.options.tolerances)
         document = self.comparison.run_reference(self.reference)
+        self.running.rest("keras")
         self._step("break_model", {
             "make": make, "formats": list(formats), "only": None if self.only is None else sorted(self.only),
         })  # fmt: skip
@@ -165,7 +166,7 @@ class _Run:
 
     def _step(self, function: str, more: Message) -> Message:
         request = {
-            "path": str(self.reference.resolve()), "work": str(self.work), "threads": self.comparison.threads,
+            "path": str(self.reference.resolve()), "work": str(self.running.folder), "threads": self.comparison.threads,
             "plan": self.comparison.reference.plan.to_json(), "opening": self.options.opening.to_json(), **more,
         }  # fmt: skip
         return run_step(
