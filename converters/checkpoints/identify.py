@@ -53,19 +53,24 @@ def identify(path: Path, opening: Opening = Opening()) -> Checkpoint:
     return Checkpoint(path.absolute(), kind, name, digest(path), opening)
 
 
-def recheck(known: Checkpoint) -> Checkpoint:
-    """A checkpoint for whoever opens it now: it is scanned again unless its bytes are still those that were scanned.
+def confirm(checkpoint: Checkpoint) -> None:
+    """Holds a checkpoint against its scan, just before somebody opens it: the bytes must still be those scanned.
 
     Raises:
-        UsageError, RefusedError: as `identify`.
+        UsageError: it is not there any more, or cannot be read.
+        RefusedError: it was changed since.
     """
-    path = known.path
+    path = checkpoint.path
+    sniff(path)  # a digest of what is no file might have no end
     try:
-        sniff(path)  # a digest of what is no file might have no end
-        same = known.sha256 == (_digest_of_tf(path) if known.kind is SourceKind.TF_CHECKPOINT else digest(path))
-    except OSError:  # gone, or no longer to be read: the scan says which
-        same = False
-    return known if same else identify(path, known.opening)
+        found = _digest_of_tf(path) if checkpoint.kind is SourceKind.TF_CHECKPOINT else digest(path)
+    except OSError as cause:
+        raise _usage(path, f"cannot be read any more ({cause.strerror})", "Run again.") from cause
+    if found != (checkpoint.scanned or checkpoint.sha256):
+        raise RefusedError(
+            f"{path} was changed after its scan.", next_step="Run again when nothing writes to it any more.",
+            file=path, step="scan",
+        )  # fmt: skip
 
 
 def checkpoint_prefix(path: Path) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.checkpoints.identify import identify, recheck
+from converters.checkpoints.identify import identify
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
 from converters.formats import Precision, precision_in_name
@@ -71,14 +71,6 @@ def compare(
         return comparison.agreement(reference, document, verdicts)
 
 
-def _scanned(reference: Path, options: CompareOptions) -> Checkpoint:
-    """The reference as a checkpoint. What the user adds to a source decides what of it may pass."""
-    known = options.checkpoint
-    if known is not None and known.path == reference.absolute():
-        return recheck(known)
-    return identify(reference, options.opening)
-
-
 def _precision(path: Path, options: CompareOptions) -> Precision:
     return options.precision or precision_in_name(path) or Precision.FLOAT32
 
@@ -101,8 +93,10 @@ class Comparison:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         options = self._options
         runtime = runtime_name(path)
-        scanned = _scanned(path, options) if runtime in TENSORFLOW else None
-        if scanned is None:
+        scanned: Checkpoint | None = None
+        if runtime in TENSORFLOW:  # what the user adds to a source decides what of it may pass
+            scanned = options.checkpoint or identify(path, options.opening)
+        else:
             check(path)
         if options.cache:
             options.cache.mkdir(parents=True, exist_ok=True)

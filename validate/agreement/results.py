@@ -36,7 +36,7 @@ class CompareOptions:
         threads: of each runtime; None takes all cores that the process may use.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
         opening: how the reference is opened, where its file does not say all.
-        checkpoint: the reference as it was scanned before: its scan holds for as long as its bytes are the same.
+        checkpoint: the reference, where it has been scanned already; None has it scanned.
         tensorflow: the process for what TensorFlow runs, see `processes.tensorflow_worker`; it rests afterwards. None
             takes one for the comparison alone.
     """

@@ -44,7 +44,7 @@ class RuntimeOptions:
         conv_search: CUDA: how cuDNN's convolutions are chosen; None leaves ONNX Runtime's default.
         profile: ONNX Runtime: write a profile to files that begin so (`session.end_profiling()` ends it).
         opening: how a source is opened; None for an artifact, which says all itself.
-        checkpoint: the source as it was scanned; None has it scanned when it is opened.
+        checkpoint: the source, where it has been scanned already; None has it scanned when it is opened.
     """
 
     device: str = "cpu"

@@ -28,12 +28,12 @@ class KerasRuntime:
                 f"{options.device} is not available to {path.name}: checkpoints run on the CPU alone.",
                 next_step="Export it, and time the .onnx file on that device.", file=path,
             )  # fmt: skip
-        from converters.checkpoints.identify import identify, recheck
+        from converters.checkpoints.identify import identify
         from converters.checkpoints.loading import load
         from converters.checkpoints.opening import Opening
 
-        known, opening = options.checkpoint, options.opening or Opening()
-        checkpoint = recheck(known) if known else identify(path, opening)  # refused before a framework sees it
+        # refused before a framework sees it
+        checkpoint = options.checkpoint or identify(path, options.opening or Opening())
         prepare_tensorflow(options)
         import tensorflow as tf
 
