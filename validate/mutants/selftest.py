@@ -101,12 +101,12 @@ def self_test(
             next_step="Give the .keras or .h5 file.", file=reference,
         )  # fmt: skip
     progress = on_progress or (lambda stage, share: None)
-    first = _in_folder(reference, options, progress, make, formats, None)
+    first = _round(reference, options, progress, make, formats, None)
     idle = {row.mutant for row in first.rows if row.status == NOT_EXERCISED}
     if not idle or options.inputs is not None or len(first.ranges) != 1 or not first.ranges[0].source:
         return first
     wide = _widened(first.ranges[0])
-    second = _in_folder(reference, replace(options, input_range=wide), progress, make, formats, idle)
+    second = _round(reference, replace(options, input_range=wide), progress, make, formats, idle)
     better = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
     rows = tuple(_beyond(better.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
     return replace(first, rows=rows)
@@ -126,7 +126,7 @@ def _beyond(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> Mut
     return replace(row, reason=f"on inputs of {wide[0]:g} to {wide[1]:g}, beyond their range: {row.reason}")
 
 
-def _in_folder(
+def _round(
     reference: Path, options: CompareOptions, on_progress: OnProgress, make: str, formats: tuple[str, ...],
     only: set[str] | None,
 ) -> SelfTest:  # fmt: skip
