@@ -43,18 +43,26 @@ def _pipe() -> int:
     finally:
         os.close(read_fd)
 
-    def end() -> None:
-        os.close(write_fd)
-        guard.wait()
-
-    atexit.register(end)
+    atexit.register(_end, os.getpid(), write_fd, guard)
     return write_fd
+
+
+def _end(owner: int, write_fd: int, guard: subprocess.Popen[bytes]) -> None:
+    """Lets the guard go. It is told so: a fork of ours may hold the pipe open, and has no say in it."""
+    if os.getpid() != owner:
+        return
+    with contextlib.suppress(BrokenPipeError):
+        os.write(write_fd, b".\n")
+    os.close(write_fd)
+    guard.wait()
 
 
 def _guard(read_fd: int) -> None:
     groups: set[int] = set()
     with os.fdopen(read_fd) as lines:
         for line in lines:
+            if line[0] == ".":
+                break
             (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -180,6 +180,21 @@ def test_the_guard_ends_with_a_parent_that_ends_well_and_harms_nobody(target) ->
     assert not psutil.pid_exists(guard)
 
 
+def test_a_fork_of_ours_does_not_keep_us_from_ending(target) -> None:
+    script = (
+        "import os, time; from converters.isolation import run_step\n"
+        f"run_step({target('echo')!r}, {{'a': 1}}, step='x'); pid = os.fork()\n"
+        "time.sleep(600) if pid == 0 else print(pid, flush=True)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    fork = int(parent.stdout.readline())
+    try:
+        assert parent.wait(300) == 0
+    finally:
+        os.kill(fork, signal.SIGKILL)
+
+
 def _is_zombie(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

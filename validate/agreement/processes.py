@@ -25,16 +25,14 @@ class Processes:
     """The processes by runtime, and the folder by which they pass arrays to the parent and to each other."""
 
     folder: Path
-    options: CompareOptions
     by_runtime: Mapping[str, Standing]
 
     def step(self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
         """Runs `validate.agreement.<function>` in a runtime's process. Raises what `run_step` does."""
-        cache = self.options.cache
+        writable = [Path(request["cache"])] if request.get("cache") else []
         return self.by_runtime[runtime].step(
-            f"validate.agreement.{function}", request, step="validate", on_event=on_event,
-            writable=(cache.resolve(),) if cache else (),
-        )  # fmt: skip
+            f"validate.agreement.{function}", request, step="validate", on_event=on_event, writable=writable
+        )
 
     def rest(self, runtime: str) -> None:
         """Ends a runtime's process: its memory is the others'."""
@@ -75,7 +73,7 @@ def processes(reference: Path, candidates: Sequence[Path], options: CompareOptio
             found[runtime] = stack.enter_context(one)
             if ahead:
                 one.start("validate")
-        yield Processes(work, options, found)
+        yield Processes(work, found)
 
 
 def _runtime_of(path: Path) -> str | None:
