@@ -17,6 +17,7 @@ from validate.runtimes import runtime_name
 TENSORFLOW = frozenset({"keras", "saved_model"})
 """The runtimes that are TensorFlow."""
 
+_OTHERS = ("tflite", "onnxruntime")
 _PREPARING = "validate.agreement.preparing"
 
 
@@ -54,7 +55,7 @@ def tensorflow_worker(limits: Limits, log: Path | None, places: Sequence[Path]) 
 def processes(reference: Path, candidates: Sequence[Path], options: CompareOptions) -> Iterator[Processes]:
     """The processes of one comparison. TensorFlow's may be the caller's, which is left at rest.
 
-    Where the reference is TensorFlow's, which takes seconds, the others start beside it (not on one core).
+    Where the reference is TensorFlow's, which takes seconds, those of the candidates start beside it (not on one core).
     """
     runtimes = {path: _runtime_of(path) for path in (reference, *candidates)}
     ahead = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
@@ -67,11 +68,13 @@ def processes(reference: Path, candidates: Sequence[Path], options: CompareOptio
         folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
         work = Path(stack.enter_context(folder))
         found = dict.fromkeys(TENSORFLOW, tensorflow)
-        for runtime in sorted({name for name in runtimes.values() if name} - TENSORFLOW):
-            places = [work, *(path for path, name in runtimes.items() if name == runtime)]
-            one = Standing(f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, places=places)
+        for runtime in _OTHERS:
+            places = [path for path, name in runtimes.items() if name == runtime]
+            one = Standing(
+                f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, places=(work, *places)
+            )
             found[runtime] = stack.enter_context(one)
-            if ahead:
+            if ahead and places:
                 one.start("validate")
         yield Processes(work, found)
 
