@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,13 @@ def write_tflite(
 
 
 def _without_weights(traced: Traced) -> bytearray | None:
-    """The file by the road of `tflite_weightless`; None where it cannot be taken, or the converter fails on it."""
-    if traced.weightless is None:
-        return None
+    """The file by the road of `tflite_weightless`; None where it cannot be taken. What failed on it is in the log."""
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch:
         try:
-            content = converted(
-                traced.weightless, traced.signature, Path(scratch), functools.partial(_converted, allow_flex=False)
-            )
-        except Exception:  # as in `_from_saved_model`, which says what it was
+            graph, convert = traced.weightless, functools.partial(_converted, allow_flex=False)
+            content = converted(graph, traced.signature, Path(scratch), convert) if graph else None
+        except Exception:  # TensorFlow's kinds are many; the road over the SavedModel is open, and tells its own
+            traceback.print_exc()
             return None
     return content and without_duplicates(content)
 
