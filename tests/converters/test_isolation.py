@@ -133,9 +133,12 @@ def test_garbage_is_a_crash(target) -> None:
 
 def test_a_hanging_worker_goes_with_its_children(target) -> None:
     events: list[dict[str, int]] = []
-    with pytest.raises(StepTimeoutError, match="limit of 2 s"):
-        run_step(target("hang"), {}, step="convert", limits=Limits(timeout_s=2), on_event=events.append)
-    assert not psutil.pid_exists(events[0]["child"]) or _is_zombie(events[0]["child"])
+    for seconds in (1, 4, 16, 64):  # until the worker gets as far as its child within it
+        with pytest.raises(StepTimeoutError, match=f"limit of {seconds} s"):
+            run_step(target("hang"), {}, step="convert", limits=Limits(timeout_s=seconds), on_event=events.append)
+        if events:
+            break
+    assert _ends(events[0]["child"])
 
 
 def test_too_much_memory_is_told_with_the_limit(target) -> None:
@@ -147,7 +150,7 @@ def test_leaving_the_block_ends_the_worker(target) -> None:
     with Worker(target("hang"), {}, step="x") as worker:
         child = worker.receive()["event"]["child"]
     assert not psutil.pid_exists(worker.pid)
-    assert not psutil.pid_exists(child) or _is_zombie(child)
+    assert _ends(child)
 
 
 def test_what_a_worker_started_dies_with_its_parent_too(target) -> None:
@@ -163,11 +166,7 @@ def test_what_a_worker_started_dies_with_its_parent_too(target) -> None:
     assert len(ours) == 3, "the guard is missing"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    for _ in range(100):
-        if not [p for p in ours if p.is_running() and not _is_zombie(p.pid)]:
-            return
-        time.sleep(0.05)
-    pytest.fail("something outlived the parent")
+    assert all(_ends(process.pid) for process in ours), "something outlived the parent"
 
 
 def test_the_guard_ends_with_a_parent_that_ends_well_and_harms_nobody(target) -> None:
@@ -195,8 +194,13 @@ def test_a_fork_of_ours_does_not_keep_us_from_ending(target) -> None:
         os.kill(fork, signal.SIGKILL)
 
 
-def _is_zombie(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+def _ends(pid: int) -> bool:
+    """Whether nothing of the process runs any more, or soon: what was killed needs a core for its last steps."""
+    for _ in range(600):
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
