@@ -55,6 +55,7 @@ def test_what_is_not_written_is_not_called_caught(examples: Path, tmp_path: Path
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_the_samples_do_not_show_is_run_on_all_inputs(examples: Path, tmp_path: Path) -> None:
     """Samples too dark to reach a cap at 6, which the ones beyond their range do: caught at the second look."""
     options = CompareOptions(samples=4, input_range=(0.0, 4.5))
