@@ -123,8 +123,11 @@ class Comparison:
         )  # fmt: skip
         return document
 
-    def run_candidates(self, paths: Sequence[Path], gates: Sequence[Gate]) -> tuple[Verdict, ...]:
-        self._all, self._done = len(paths), 0
+    def run_candidates(
+        self, paths: Sequence[Path], gates: Sequence[Gate], *, first_look: bool = False
+    ) -> tuple[Verdict, ...]:  # fmt: skip
+        """Runs and judges them; at a first look on the samples alone, see `Plan.first_look`."""
+        self._all, self._done, self._first_look = len(paths), 0, first_look
         verdicts: dict[int, Verdict] = {}
         by_runtime: dict[str, list[int]] = {}
         for k, path in enumerate(paths):
@@ -163,7 +166,7 @@ class Comparison:
 
         request = {
             "signature": self.signature.to_json(), "plan": self.reference.plan.to_json(),
-            "fixed_batch": self._options.fixed_batch,
+            "fixed_batch": self._options.fixed_batch, "first_look": self._first_look,
             "candidates": [{"key": str(k), "path": str(path.resolve())} for k, path in paths.items()],
         }  # fmt: skip
         try:

@@ -88,6 +88,9 @@ def self_test(
 ) -> SelfTest:  # fmt: skip
     """Breaks the checkpoint in each known way, in memory and in files of these formats, and judges what comes out.
 
+    Each is judged on the samples first; what they do not show is run again on all inputs and in all batches. The
+    healthy files run in all of them.
+
     Args:
         make: `module:function` that writes `(model, format, precision, folder) -> path` in a worker.
 
@@ -143,21 +146,37 @@ class _Run:
     only: set[str] | None
     rows: list[MutantRow] = field(default_factory=list)
     layers: dict[str, str | None] = field(default_factory=dict)
+    first_look: bool = True
 
     def through(self, make: str, formats: tuple[str, ...]) -> SelfTest:
         self.comparison = Comparison(self.running, self.options, self._reference_progress)
         self.gate: Gate = gate_for(Precision.FLOAT32, self.options.tolerances)
         document = self.comparison.run_reference(self.reference)
         self.running.rest("keras")
-        self._step("break_model", {
-            "make": make, "formats": list(formats), "only": None if self.only is None else sorted(self.only),
-        })  # fmt: skip
+        self._break(make, formats, self.only)
+        self._look_again(make, formats)
         self._tell_apart()
         return SelfTest(
             self.reference, self.options.seed, self.comparison.reference.plan.samples, tuple(self.rows),
             tuple(document["notes"]), tuple(document["unexercised"]),
             tuple(Range.from_json(limits) for limits in document["ranges"].values()),
         )  # fmt: skip
+
+    def _break(self, make: str, formats: tuple[str, ...], only: set[str] | None) -> None:
+        self._step("break_model", {
+            "make": make, "formats": list(formats), "only": None if only is None else sorted(only),
+            "first_look": self.first_look,
+        })  # fmt: skip
+
+    def _look_again(self, make: str, formats: tuple[str, ...]) -> None:
+        """What the samples alone did not show is run in all batches and on all inputs, as `validate` does."""
+        missed = {row.mutant for row in self.rows if row.status == SURVIVED}
+        if not missed:
+            return
+        before, self.rows, self.first_look = self.rows, [], False
+        self._break(make, formats, missed)
+        better = {(row.mutant, row.subject): row for row in self.rows}
+        self.rows = [better.get((row.mutant, row.subject), row) for row in before]
 
     def _reference_progress(self, stage: str, share: float) -> None:
         """Of the comparison that goes on inside, only the reference's run counts: the faults are counted here."""
@@ -203,7 +222,8 @@ class _Run:
             return Verdict(Path(subject), ERROR, f"it could not be written: {error.message}")
         if "path" in event:
             path = Path(event["path"])
-            (verdict,) = self.comparison.run_candidates([path], [self.gate])
+            first_look = self.first_look and name != HEALTHY  # of the healthy file all must hold
+            (verdict,) = self.comparison.run_candidates([path], [self.gate], first_look=first_look)
             shutil.rmtree(path.parent)
             return verdict
         return self.comparison.judged(self.reference, f"mutant-{name}", event["result"], self.gate)
