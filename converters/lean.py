@@ -87,12 +87,12 @@ def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
     import tensorflow as tf
     from keras import layers
 
-    constants: dict[tuple[int, float], Any] = {}  # one epsilon a graph serves all its batch norms
+    constants: dict[tuple[Any, float], Any] = {}  # one epsilon a graph serves all its batch norms
 
     def epsilon(graph: Any, value: float) -> Any:
-        if (id(graph), value) not in constants:
-            constants[id(graph), value] = tf.constant(value, tf.float32)
-        return constants[id(graph), value]
+        if (graph, value) not in constants:
+            constants[graph, value] = tf.constant(value, tf.float32)
+        return constants[graph, value]
 
     def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         plain = type(self) is layers.BatchNormalization and mask is None and not (training and self.trainable)

@@ -20,10 +20,6 @@ from validate.agreement.results import DISAGREE, Verdict
 from validate.localize import Localization, LocalizeOptions, localize
 from validate.runtimes import runtime_name
 
-AUTO, ALL, OFF = "auto", "all", "off"
-MODES = (AUTO, ALL, OFF)
-"""What a run localizes: artifacts that disagree, all that were judged, none."""
-
 BLAMED = "The first layer to part"
 """How a verdict's note begins that names one."""
 
@@ -47,7 +43,7 @@ class Located:
 
 
 def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOptions, place: Place) -> Located:
-    """The layers of what disagrees, or see `MODES`. What cannot be localized is a note, and never ends a run."""
+    """The layers of what disagrees, or see `LOCALIZED`. What cannot be localized is a note, and never ends a run."""
     wanted = _wanted(agreement, options.localize)
     if not wanted or runtime_name(checkpoint.path) != "keras" or checkpoint.path.suffix.lower() == ".pb":
         return Located()
@@ -63,8 +59,9 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
             try:
                 found = localize(checkpoint.path, verdict.artifact, twins.make, how,
                                  lambda label, _share: progress(f"localize: {label}", 1.0))  # fmt: skip
-            except EdgeportError as error:
-                notes.append((verdict.artifact.name, f"It could not be localized: {error.message}"))
+            except (EdgeportError, OSError) as error:  # the arrays may be more than the temporary folder's disk holds
+                told = error.message if isinstance(error, EdgeportError) else str(error)
+                notes.append((verdict.artifact.name, f"It could not be localized: {told}"))
                 continue
             rows.append(_row(found, place.staging))
             notes += [(verdict.artifact.name, said)] if (said := _sentence(found)) else []
@@ -73,10 +70,10 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
 
 def _wanted(agreement: Agreement | None, mode: str) -> Sequence[Verdict]:
     """An `.ort` file's tensors have lost their names; it is made from the ONNX file, which is localized."""
-    if agreement is None or mode == OFF:
+    if agreement is None or mode == "off":
         return ()
     judged = [v for v in agreement.verdicts if v.status != "error" and format_of(v.artifact) is not Format.ORT]
-    return judged if mode == ALL else [v for v in judged if v.status == DISAGREE]
+    return judged if mode == "all" else [v for v in judged if v.status == DISAGREE]
 
 
 def _how(options: RunOptions, place: Place) -> LocalizeOptions:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.checkpoints.opening import Opening
+from converters.errors import UsageError
 from converters.isolation import Limits
 from validate.latency.variant import DEFAULT, Variant
 
 DEFAULT_FORMATS = ("savedmodel", "tflite", "onnx")
 DEFAULT_PRECISIONS = ("float32",)
+LOCALIZED = ("auto", "all", "off")
+"""What a run localizes: artifacts that disagree, all that were judged, none."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class RunOptions:
         judge, time: False leaves the step out (`export`).
         timing: session settings, tuning and profiles.
         opening: what a source needs besides itself: a signature, the user's code, layers to replace.
-        localize: which artifacts' layers are held against the checkpoint's: `auto`, `all` or `off`.
+        localize: which artifacts' layers are held against the checkpoint's: one of `LOCALIZED`.
         selfcheck: write `selfcheck/` where there are golden vectors.
         command: the argument vector, for the manifest.
         source_name: what the manifest calls the source; None is as it was given.
@@ -137,3 +140,10 @@ class RunOptions:
     opening: Opening = field(default_factory=Opening)
     command: tuple[str, ...] = ()
     source_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.localize not in LOCALIZED:
+            raise UsageError(
+                f"There is nothing to localize called `{self.localize}`.",
+                next_step=f"Choose from: {', '.join(LOCALIZED)}.",
+            )

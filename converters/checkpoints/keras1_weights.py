@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ def readable_weights(file: Any, config: Mapping[str, Any]) -> Iterator[Any]:
     import h5py
 
     stored = file["model_weights"]
-    layers = {layer["config"]["name"]: layer for layer in _layers(config) if isinstance(layer.get("config"), dict)}
+    found = _layers(config, Path(file.filename))
+    layers = {layer["config"]["name"]: layer for layer in found if isinstance(layer.get("config"), dict)}
     if not any(_differs(layer) for layer in layers.values()):
         yield stored
         return
@@ -85,17 +87,18 @@ def _differs(layer: Mapping[str, Any]) -> bool:
     return kind in _GATES or kind in _FLAT or (kind in _WRAPPERS and _differs(config["layer"]))
 
 
-def _layers(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _layers(config: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
     """The layers of a model; a layer to rewrite inside of a model among them is refused."""
     inner: Any = config["config"]
     layers = [layer for layer in (inner if isinstance(inner, list) else inner["layers"]) if isinstance(layer, dict)]
     for layer in layers:
         if layer["class_name"] in {"Sequential", "Model"}:
-            for deep in _layers(layer):
+            for deep in _layers(layer, source):
                 if isinstance(deep.get("config"), dict) and _differs(deep):
                     raise RefusedError(
-                        f"The file was saved by Keras 1, and its layer `{deep['config'].get('name')}` "
+                        f"{source} was saved by Keras 1, and its layer `{deep['config'].get('name')}` "
                         f"({deep['class_name']}) lies in a model inside of the model, where it cannot be read.",
                         next_step="Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1).",
-                    )
+                        file=source, step="load",
+                    )  # fmt: skip
     return layers

@@ -103,7 +103,9 @@ def _per_channel(graph: _Graph, node: Any, follower: Any, value: str) -> tuple[A
     one, zero = np.ones_like(vector), np.zeros_like(vector)
     if follower.op_type == "Sub":
         return (one, -vector) if position == 0 else (-one, vector)
-    return {"Mul": (vector, zero), "Div": (1.0 / vector, zero), "Add": (one, vector)}[follower.op_type]
+    if follower.op_type == "Div":
+        return 1.0 / vector, zero
+    return (vector, zero) if follower.op_type == "Mul" else (one, vector)
 
 
 def _channel_vector(node: Any, weight: Array, constant: Array) -> Array | None:

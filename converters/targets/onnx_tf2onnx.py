@@ -33,7 +33,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
     from tf2onnx import tfonnx
 
     with tf.Graph().as_default() as graph:
-        tf.import_graph_def(definition, name="")
+        tf.import_graph_def(_with_one_bias(definition), name="")
         try:
             with _needed_steps(graph):
                 processed = tfonnx.process_tf_graph(
@@ -48,6 +48,25 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
                 f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {reason}).",
                 next_step="Leave onnx out with -f, or replace the layer that it names.", step="convert",
             ) from cause  # fmt: skip
+
+
+def _with_one_bias(definition: Any) -> Any:
+    """The GraphDef with a plain addition for each bias that is added to a bias.
+
+    Keras adds any vector so, and tf2onnx takes both for the third input of one convolution.
+    """
+    kinds = {node.name: node.op for node in definition.node}
+    second = [n.name for n in definition.node if n.op == "BiasAdd" and kinds.get(n.input[0].split(":")[0]) == "BiasAdd"
+              and n.attr["data_format"].s in {b"", b"NHWC"}]  # fmt: skip
+    if not second:
+        return definition
+    changed = type(definition)()
+    changed.CopyFrom(definition)  # it is other formats' too
+    for node in changed.node:
+        if node.name in second:
+            node.op = "AddV2"
+            del node.attr["data_format"]
+    return changed
 
 
 @contextlib.contextmanager

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from converters.errors import StepError, UnsupportedError
 from converters.targets.savedmodel import SIGNATURE_KEY
+from converters.targets.tflite_check import check_weights
 from converters.targets.tflite_order import order_signature
 from converters.targets.tflite_weightless import converted
-from converters.targets.tflite_weights import missing_kernels
-from converters.targets.weights import Array, reached_variables, value_of
+from converters.targets.weights import reached_variables
 from converters.tracing import Traced
 
 WEIGHTLESS, SAVED_MODEL = "weightless", "saved-model"
@@ -22,7 +23,6 @@ WEIGHTLESS, SAVED_MODEL = "weightless", "saved-model"
 LARGEST = 1536 << 20
 """Bytes of weights from which TFLite is refused: constants that the converter folds come on top."""
 _SMALL = 1024
-_VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
 def write_tflite(
@@ -47,15 +47,13 @@ def write_tflite(
 
 
 def _without_weights(traced: Traced) -> bytearray | None:
-    """The file by the road of `tflite_weightless`; None where it cannot be taken, or the converter fails on it."""
-    if traced.weightless is None:
-        return None
+    """The file by the road of `tflite_weightless`; None where it cannot be taken. What failed on it is in the log."""
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch:
         try:
-            content = converted(
-                traced.weightless, traced.signature, Path(scratch), functools.partial(_converted, allow_flex=False)
-            )
-        except Exception:  # as in `_from_saved_model`, which says what it was
+            graph, convert = traced.weightless, functools.partial(_converted, allow_flex=False)
+            content = converted(graph, traced.signature, Path(scratch), convert) if graph else None
+        except Exception:  # TensorFlow's kinds are many; the road over the SavedModel is open, and tells its own
+            traceback.print_exc()
             return None
     return content and without_duplicates(content)
 
@@ -66,7 +64,7 @@ def _from_saved_model(traced: Traced, saved_model: Path, allow_flex: bool) -> by
     except Exception as cause:  # the converter raises a bare Exception subclass of its own, RuntimeError and ValueError
         raise _explained(saved_model, cause) from cause
     content = without_duplicates(content)
-    _check_weights(content, traced)
+    check_weights(content, traced)
     return content
 
 
@@ -148,33 +146,3 @@ def _layer_of(error: Any) -> str:
         if len(parts) >= 2:
             return f" (layer {parts[-2]})"
     return ""
-
-
-def _check_weights(content: bytearray, traced: Traced) -> None:
-    """No variable op, and every kernel that the outputs depend on is inside, as it is or in a folded form.
-
-    `TFLiteConverter.from_concrete_functions` on an unfrozen function silently writes a file without weights (design).
-    Loops take their kernels apart; there, and where the SavedModel is the source, the sum of the bytes is checked.
-    """
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content, 0)
-    builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
-    kernels = {n: value_of(v) for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
-    held = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
-    missing = [] if traced.recurrent else missing_kernels(content, kernels)
-    if codes & _VARIABLE_OPS or missing or _holds_less(held, kernels):
-        lost = f": {', '.join(missing[:3])}" if missing else ""
-        raise StepError(
-            f"The TFLite file came out without all of its weights{lost}.",
-            next_step="Report this model's architecture; leave tflite out with -f meanwhile.", step="convert",
-        )  # fmt: skip
-
-
-def _holds_less(held: int, kernels: Mapping[str, Array]) -> bool:
-    """Are `held` bytes too few for the kernels? Equal ones are stored once."""
-    if held >= sum(value.nbytes for value in kernels.values()):
-        return False
-    distinct = {hashlib.blake2b(value.tobytes()).digest(): value.nbytes for value in kernels.values()}
-    return held < sum(distinct.values())

@@ -17,12 +17,14 @@ def missing_kernels(content: bytes | bytearray, kernels: Mapping[str, Array]) ->
     """The names of those kernels of which no constant of the file holds all numbers.
 
     Args:
-        kernels: float arrays of rank 2 and more; others are passed over.
+        kernels: float arrays of rank 2 and more; others are passed over, and so is a single number, which may have
+            become an operation's attribute.
     """
     constants = _constants(content)
     return [
         name for name, kernel in kernels.items()
-        if kernel.dtype == np.float32 and not any(_holds(c, kernel) for c in constants.get(kernel.size, ()))
+        if kernel.dtype == np.float32 and kernel.size > 1
+        and not any(_holds(c, kernel) for c in constants.get(kernel.size, ()))
     ]  # fmt: skip
 
 
@@ -52,6 +54,8 @@ def _constants(content: bytes | bytearray) -> dict[int, list[Array]]:
 def _holds(constant: Array, kernel: Array) -> bool:
     if _equal(constant.reshape(-1), kernel.reshape(-1)):
         return True
+    if not constant.any() and kernel.any():
+        return False  # zeros are any kernel times zero: whether they are meant has to be told otherwise
     stored = np.squeeze(constant)
     for bare in _foldings(np.squeeze(kernel)):
         for axes in _arrangements(bare, stored):

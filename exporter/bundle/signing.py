@@ -1,7 +1,8 @@
 """Signatures over a bundle in OpenSSF's model signing format (`model.sig`): who vouches for it.
 
 The package `model-signing` does the cryptography (extra `sign`). Keys are elliptic curve keys in PEM files and need no
-network. Signatures by identity (Sigstore) are verified with the network, and have not been run in edgeport's tests.
+network. Signatures by identity (Sigstore) are verified with the network: edgeport's tests have run that road only to
+where the network would answer.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def verify_signature(folder: Path, signer: Signer) -> list[Problem]:
 
     Raises:
         UsageError: the public key cannot be read.
-        StepError: the package model-signing is not installed.
+        StepError: the package model-signing is not installed, or Sigstore's keys cannot be had.
     """
     _package()
     path = folder / SIGNATURE
@@ -87,7 +88,7 @@ def verify_signature(folder: Path, signer: Signer) -> list[Problem]:
     if signer.public_key is not None:
         _public(config, signer.public_key)
     else:
-        config.use_sigstore_verifier(identity=str(signer.identity), oidc_issuer=str(signer.provider))
+        _identity(config, signer)
     try:
         config.set_hashing_config(_hashing()).verify(folder, path)
     except Exception as cause:  # a damaged file fails anywhere in protobuf, JSON, base64 or the cryptography
@@ -111,6 +112,20 @@ def _public(config: Any, key: Path) -> None:
             f"{key} is no public key ({_first_line(cause)}).",
             next_step="Give the PEM file that `openssl ec -in key.pem -pubout` writes.", file=key, step="verify",
         ) from cause  # fmt: skip
+
+
+def _identity(config: Any, signer: Signer) -> None:
+    """Sets the verifier up, for which Sigstore's own keys are fetched and checked (The Update Framework)."""
+    from sigstore.errors import Error
+
+    try:
+        config.use_sigstore_verifier(identity=str(signer.identity), oidc_issuer=str(signer.provider))
+    except (Error, OSError) as cause:
+        raise StepError(
+            f"The signature by {signer} cannot be checked: Sigstore's own keys cannot be had ({_first_line(cause)}).",
+            next_step="Connect to the network and try again, or check a signature by key with --public-key.",
+            step="verify",
+        ) from cause
 
 
 def _file(path: Path) -> Path:

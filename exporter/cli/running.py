@@ -19,6 +19,7 @@ from exporter.manifest import Manifest
 from exporter.models.settings import split_assignments
 from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions, TimingChoices
 from exporter.pipeline import Outcome, run
+from exporter.report.headline import disturbance
 from exporter.report.terminal import terminal_tables
 
 _BUILD_KEYS = ("architecture", "input_shape", "classes", "assignments", "weights")
@@ -114,6 +115,8 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
         reference = manifest.verdicts[0].more().get("reference_accuracy")
         first = f"checkpoint {reference:.1%}, " if isinstance(reference, float) else ""
         console.say(f"Accuracy: {first}{', '.join(accuracies)}.")
+    if busy := disturbance(manifest):
+        console.say(f"{busy.capitalize()}: time them again with `edgeport bench {output}` when it is quiet.")
     console.say(f"The bundle is {output}; read {output / 'report.html'}.")
 
 

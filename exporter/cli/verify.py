@@ -65,7 +65,7 @@ def command(
 def _signer(public_key: Path | None, identity: str | None, provider: str | None) -> Signer | None:
     from exporter.bundle.signing import Signer
 
-    if public_key is None and identity is None:
+    if public_key is None and identity is None and provider is None:
         return None
     if (public_key is not None) == (identity is not None) or (identity is not None) != (provider is not None):
         raise UsageError(

@@ -32,15 +32,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Distributions:
-    """`measured` is whether raw samples were there to draw, `beyond` how many runs lie right of the axis, `disturbed`
-    how many timings something else on the machine got in the way of.
-    """
+    """`measured` is whether raw samples were there to draw, `beyond` how many runs lie right of the axis."""
 
     rows: tuple[Row, ...]
     axis: Markup
     measured: bool
     beyond: int
-    disturbed: int
 
 
 def distributions(manifest: Manifest, evidence: Evidence) -> Distributions | None:
@@ -59,8 +56,7 @@ def distributions(manifest: Manifest, evidence: Evidence) -> Distributions | Non
         for k, row in timed
     )  # fmt: skip
     beyond = sum(int((values > axis.high).sum()) for values in samples.values())
-    disturbed = sum("tainted" in row.flags for _, row in timed)
-    return Distributions(rows, _scale(axis), bool(samples), beyond, disturbed)
+    return Distributions(rows, _scale(axis), bool(samples), beyond)
 
 
 def _marks(row: TimingRow) -> dict[str, float]:

@@ -35,6 +35,8 @@ def headline(manifest: Manifest) -> Headline:
             f"the fastest on {say.clean(fastest.device)} is {say.clean(fastest.artifact)}, p50 "
             f"{say.interval(fastest.p50_ms)}"
         )
+    if busy := disturbance(manifest):
+        parts.append(busy)
     sentence = "; ".join(parts) + "."
     if made == 0 or by_status.keys() & {"disagree", "error"}:
         return Headline("bad", "failed", sentence)
@@ -68,6 +70,13 @@ def fastest_timing(manifest: Manifest) -> TimingRow | None:
     timed = [row for row in timed_rows(manifest) if row.artifact not in wrong]
     same = [row for row in timed if (row.device, row.batch) == (timed[0].device, timed[0].batch)]
     return min(same, key=lambda row: row.p50_ms.value if row.p50_ms else 0.0) if len(same) > 1 else None
+
+
+def disturbance(manifest: Manifest) -> str:
+    """How many timings something else on the machine got in the way of, in words; empty where none."""
+    timed = timed_rows(manifest)
+    disturbed = sum("tainted" in row.flags for row in timed)
+    return f"other work on the machine disturbed {disturbed} of {say.count(len(timed), 'timing')}" if disturbed else ""
 
 
 def timed_rows(manifest: Manifest) -> list[TimingRow]:

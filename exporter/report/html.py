@@ -12,7 +12,7 @@ from exporter.report import choice, facts, view
 from exporter.report.commands import commands
 from exporter.report.distributions import distributions
 from exporter.report.evidence import Evidence
-from exporter.report.headline import headline
+from exporter.report.headline import disturbance, headline
 from exporter.report.layers import depths, profiles
 from exporter.report.naming import short_names
 from exporter.report.pareto import pareto
@@ -39,8 +39,8 @@ def render_html(manifest: Manifest, evidence: Evidence) -> str:
         key_facts=facts.key_facts(manifest),
         picks=choice.picks(manifest), unmet=choice.unmet(manifest),
         summary=_short(view.summary(manifest)), failures=view.failures(manifest), facts=facts.groups(manifest),
-        pareto=pareto(manifest), latency=distributions(manifest, evidence), samples=samples(manifest, evidence),
-        depths=depths(manifest), profiles=profiles(manifest),
+        pareto=pareto(manifest), latency=distributions(manifest, evidence), disturbed=disturbance(manifest),
+        samples=samples(manifest, evidence), depths=depths(manifest), profiles=profiles(manifest),
         tables=[table for table in view.tables(manifest) if table.title not in _APART],
         names={clean(path): name for path, name in short_names(manifest).items()},
         again=commands(manifest), again_of=_AGAIN, tones=_TONES,

@@ -36,6 +36,11 @@ RUN = ("run", "-f", "onnx", "--max-seconds", "0.5", "--samples", "4")
 _MARK = "EDGEPORT_TEST_MARK"
 
 
+def _hear() -> None:
+    """CI may run us deaf to Ctrl-C, and a process started so would be too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Process:
     """An edgeport process that can be killed, and whose workers can be told by their environment."""
 
@@ -45,7 +50,7 @@ class Process:
         env = {**os.environ, _MARK: self.mark, **options.pop("env", {})}
         self.popen = subprocess.Popen(
             [sys.executable, *runner, *map(str, arguments)], env=env, text=True, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, **options,
+            stderr=subprocess.PIPE, **{"preexec_fn": _hear, **options},
         )  # fmt: skip
 
     def workers(self) -> list[psutil.Process]:
@@ -70,7 +75,7 @@ class Process:
         return self.popen.returncode, said
 
     def leaves_nothing_running(self) -> None:
-        for _ in range(100):
+        for _ in range(300):
             if not self.workers():
                 return
             time.sleep(0.1)

@@ -133,9 +133,12 @@ def test_garbage_is_a_crash(target) -> None:
 
 def test_a_hanging_worker_goes_with_its_children(target) -> None:
     events: list[dict[str, int]] = []
-    with pytest.raises(StepTimeoutError, match="limit of 2 s"):
-        run_step(target("hang"), {}, step="convert", limits=Limits(timeout_s=2), on_event=events.append)
-    assert not psutil.pid_exists(events[0]["child"]) or _is_zombie(events[0]["child"])
+    for seconds in (1, 4, 16, 64):  # until the worker gets as far as its child within it
+        with pytest.raises(StepTimeoutError, match=f"limit of {seconds} s"):
+            run_step(target("hang"), {}, step="convert", limits=Limits(timeout_s=seconds), on_event=events.append)
+        if events:
+            break
+    assert _ends(events[0]["child"])
 
 
 def test_too_much_memory_is_told_with_the_limit(target) -> None:
@@ -147,7 +150,7 @@ def test_leaving_the_block_ends_the_worker(target) -> None:
     with Worker(target("hang"), {}, step="x") as worker:
         child = worker.receive()["event"]["child"]
     assert not psutil.pid_exists(worker.pid)
-    assert not psutil.pid_exists(child) or _is_zombie(child)
+    assert _ends(child)
 
 
 def test_a_worker_dies_with_its_parent(target, tmp_path: Path) -> None:
@@ -161,15 +164,16 @@ def test_a_worker_dies_with_its_parent(target, tmp_path: Path) -> None:
     assert psutil.pid_exists(pid)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    for _ in range(100):
-        if not psutil.pid_exists(pid) or _is_zombie(pid):
-            return
+    assert _ends(pid), "the worker outlived its parent"
+
+
+def _ends(pid: int) -> bool:
+    """Whether nothing of the process runs any more, or soon: what was killed needs a core for its last steps."""
+    for _ in range(600):
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
         time.sleep(0.05)
-    pytest.fail("the worker outlived its parent")
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    return False

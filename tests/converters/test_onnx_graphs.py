@@ -37,6 +37,25 @@ def test_a_body_reads_the_equal_node_that_stayed() -> None:
     np.testing.assert_allclose(found, np.exp(x) - np.exp(x), atol=1e-6)
 
 
+def test_a_vector_that_is_added_to_a_bias_is_no_second_one(tmp_path: Path) -> None:
+    """Keras spells it `BiasAdd` too; a convolution takes one."""
+    import keras
+    import onnxruntime
+
+    from converters.checkpoints.loading import loaded_model
+    from converters.targets.onnx import write_onnx
+    from converters.tracing import trace
+
+    inputs = keras.Input((6, 6, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, bias_initializer="ones")(inputs) + np.arange(4, dtype=np.float32)
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 3, use_bias=False)(x))
+    write_onnx(trace(loaded_model(model)), tmp_path / "m.onnx")
+    batch = np.random.default_rng(0).uniform(0, 1, (2, 6, 6, 3)).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"image": batch})[0]
+    np.testing.assert_allclose(found, model(batch), rtol=1e-5, atol=1e-5)
+
+
 def test_a_state_between_calls_is_told(tmp_path: Path) -> None:
     import keras
 

@@ -89,12 +89,9 @@ def test_steps_share_a_process_that_was_prepared_once(standing: Callable[..., St
 
 
 def test_what_ends_a_step_is_that_steps_error_alone(standing: Callable[..., Standing], module: str) -> None:
-    limits = Limits(timeout_s=3.0, memory_bytes=300 << 20)
-    worker = standing(limits=limits)
+    worker = standing(limits=Limits(memory_bytes=300 << 20))
     before = worker.step(f"{module}:who", {}, step="one")
-    for name, kind in (
-        ("crash", CrashError), ("refuse", RefusedError), ("hang", StepTimeoutError), ("hoard", ResourceError)
-    ):  # fmt: skip
+    for name, kind in (("crash", CrashError), ("refuse", RefusedError), ("hoard", ResourceError)):
         with pytest.raises(kind) as caught:
             worker.step(f"{module}:{name}", {}, step=name)
         assert caught.value.step == name
@@ -102,6 +99,24 @@ def test_what_ends_a_step_is_that_steps_error_alone(standing: Callable[..., Stan
         assert after["pid"] != before["pid"], "it goes on in the process that failed"
         assert not _alive(before["pid"])
         before = after
+
+
+def test_a_step_that_hangs_ends_at_its_limit_and_the_next_one_runs(
+    standing: Callable[..., Standing], module: str
+) -> None:
+    for seconds in (1.0, 4.0, 16.0, 64.0):  # until a healthy step ends within it
+        worker = standing(limits=Limits(timeout_s=seconds))
+        try:
+            before = worker.step(f"{module}:who", {}, step="one")
+            with pytest.raises(StepTimeoutError) as caught:
+                worker.step(f"{module}:hang", {}, step="hang")
+            assert caught.value.step == "hang"
+            assert not _alive(before["pid"])
+            assert worker.step(f"{module}:who", {}, step="next")["pid"] != before["pid"]
+            return
+        except StepTimeoutError:
+            continue
+    pytest.fail("no healthy step ends within a minute")
 
 
 def _alive(pid: int) -> bool:

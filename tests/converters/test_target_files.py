@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.loading import loaded_model
-from converters.errors import UnsupportedError
+from converters.errors import StepError, UnsupportedError
 from converters.targets import onnx_file
 from converters.targets import tflite as tflite_target
 from converters.targets.onnx import write_onnx
 from converters.targets.savedmodel import write_saved_model
 from converters.targets.tflite import without_duplicates, write_tflite
-from converters.targets.tflite_weights import missing_kernels
+from converters.targets.tflite_check import check_weights
+from converters.targets.tflite_weights import float_constants, missing_kernels
 from converters.targets.weights import reached_variables
 from converters.tracing import Traced, trace
 
@@ -120,6 +121,78 @@ def test_every_kernel_is_found_and_a_lost_one_is_missed(traced: Traced, tflite: 
     other = kernels[name].copy()
     other.flat[0] += 0.5
     assert missing_kernels(content, {name: other}) == [name]
+
+
+def _tabular(keras: Any) -> Any:
+    """Batch norms before and after: the first ends in the rows of the kernel, the second in its columns."""
+    x = inputs = keras.Input((6,), name="x")
+    x = keras.layers.BatchNormalization()(x)
+    for units in (8, 5):
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(keras.layers.Dense(units)(x)))
+    return keras.Model(inputs, keras.layers.Dense(2)(x))
+
+
+def _positions(keras: Any) -> Any:
+    """A transformer's first step: more positions than are used, added to a projection."""
+    inputs = keras.Input((4, 6), name="x")
+    where = keras.layers.Embedding(9, 5)
+    x = keras.layers.Dense(5)(inputs) + where(np.arange(4)[None])
+    return keras.Model(inputs, keras.layers.PReLU()(x))
+
+
+def _multiplied(keras: Any) -> Any:
+    inputs = keras.Input((6, 6, 3), name="x")
+    x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2)(inputs)
+    return keras.Model(inputs, keras.layers.PReLU(shared_axes=[1, 2])(keras.layers.BatchNormalization()(x)))
+
+
+def _single_numbers(keras: Any) -> Any:
+    inputs = keras.Input((6, 6, 1), name="x")
+    x = keras.layers.PReLU(shared_axes=[1, 2])(keras.layers.Conv2D(1, 6)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Dense(1)(keras.layers.Flatten()(x))))
+
+
+FOLDED = {"tabular": _tabular, "positions": _positions, "multiplied": _multiplied, "single numbers": _single_numbers}
+
+
+def _folded_model(name: str) -> Any:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = FOLDED[name](keras)
+    generator = np.random.default_rng(1)
+    for variable in model.variables:
+        if len(variable.shape) == 1 or not variable.numpy().any():
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_kernels_that_the_converter_folds_away_are_not_called_lost(name: str, tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = _folded_model(name)
+    traced = trace(loaded_model(model))
+    write_saved_model(traced, tmp_path / "sm")
+    road = write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
+    assert road == "saved-model"
+    batch = np.random.default_rng(0).uniform(0, 2, (3, *model.inputs[0].shape[1:])).astype(np.float32)
+    (found,) = Interpreter(str(tmp_path / "m.tflite")).get_signature_runner("serving_default")(x=batch).values()
+    np.testing.assert_allclose(found, model(batch), rtol=1e-5, atol=1e-5)
+
+
+def test_a_file_that_lost_a_kernel_is_told(tmp_path: Path) -> None:
+    traced = trace(loaded_model(_folded_model("tabular")))
+    write_saved_model(traced, tmp_path / "sm")
+    content = tflite_target._converted(tmp_path / "sm", allow_flex=False)
+    check_weights(content, traced)
+    kernels = [k for k, (*_, values) in enumerate(float_constants(content)) if values.ndim == 2]
+    assert len(kernels) == 3
+    for lost in kernels:
+        harmed = bytearray(content)
+        list(float_constants(harmed))[lost][-1][:] = 0
+        with pytest.raises(StepError, match="without all of its weights"):
+            check_weights(harmed, traced)
 
 
 def test_zeroing_a_kernel_in_the_file_changes_its_outputs(traced: Traced, tflite: Path) -> None:

@@ -150,6 +150,18 @@ def test_what_cannot_be_accounted_for_takes_the_other_road(
     assert np.allclose(_outputs(tmp_path / "m.tflite", batch), np.asarray(model(batch)), atol=1e-5)
 
 
+@pytest.mark.parametrize("where", ["converters.tracing.weightless", "converters.targets.tflite.converted"])
+def test_what_fails_on_this_road_is_in_the_log_and_the_other_is_taken(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*_: object) -> object:
+        raise RuntimeError("a graph like no other")
+
+    monkeypatch.setattr(where, failing)
+    assert _written(_model(_linear), tmp_path) == "saved-model"
+    assert "a graph like no other" in capfd.readouterr().err
+
+
 def _model(layers: Layers, *, settle: bool = True) -> Any:
     """A small model; batch norms and biases get numbers that show where they are lost."""
     import keras

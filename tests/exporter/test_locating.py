@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.identify import identify
-from converters.errors import CrashError
+from converters.errors import CrashError, UsageError
 from exporter import locating
 from exporter.locating import Located, locate
 from exporter.options import RunOptions
@@ -41,9 +41,18 @@ def test_a_run_names_the_first_layer_of_what_disagrees(tmp_path: Path) -> None:
     assert "Error by layer" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_what_cannot_be_localized_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (CrashError("The localize step's worker crashed (SIGSEGV).", next_step="Read the log."), "worker crashed"),
+        (OSError(28, "No space left on device"), "No space left"),
+    ],
+)
+def test_what_cannot_be_localized_is_a_note(
+    error: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def crashing(*_: object) -> object:
-        raise CrashError("The localize step's worker crashed (SIGSEGV).", next_step="Read the log.")
+        raise error
 
     monkeypatch.setattr(locating, "localize", crashing)
     place = Place(tmp_path, tmp_path, tmp_path, lambda step: lambda label, share: None)
@@ -51,7 +60,13 @@ def test_what_cannot_be_localized_is_a_note(tmp_path: Path, monkeypatch: pytest.
     assert found.rows == ()
     ((name, note),) = found.notes
     assert name == "a.onnx"
-    assert "could not be localized: The localize step's worker crashed" in note
+    assert note.startswith("It could not be localized: ")
+    assert told in note
+
+
+def test_there_is_no_other_mode() -> None:
+    with pytest.raises(UsageError, match="`none`"):
+        RunOptions(localize="none")
 
 
 def test_of_many_only_some_are_localized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,24 @@ def test_keys_that_are_none_are_usage_errors(bundle: Path, tmp_path: Path) -> No
         assert _verify(bundle, "--public-key", key)[0] == 2
         (bundle / "model.sig").unlink()
     assert _verify(bundle, "--identity", "me@example.com")[0] == 2
+
+
+def test_an_identity_without_a_network_is_said_to_be_unchecked(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither verified nor called bad: without Sigstore's keys nothing is known. Real code up to the first socket."""
+
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    private, _ = _key_pair(tmp_path, "ours")
+    _sign(bundle, private)
+    code, problems = _verify(bundle, "--identity", "me@example.com", "--identity-provider", "https://accounts.example")
+    assert code == 4
+    assert "me@example.com" in problems["error"]
+    assert "cannot be checked" in problems["error"]
+    for half in (["--identity", "me@example.com"], ["--identity-provider", "https://accounts.example"]):
+        assert _verify(bundle, *half)[0] == 2

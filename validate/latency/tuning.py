@@ -66,12 +66,14 @@ def tune(artifacts: Sequence[Path], options: MeasureOptions, progress: Progress)
 
 
 def best_of(path: Path, latency: Latency) -> Tuned | None:
-    """The fastest row among those claimed FASTER than the default; else the default. None where nothing was timed."""
+    """The fastest row among those that are FASTER than the default; else the default. None where nothing was timed."""
     timed = {t.row: t for t in latency.timings if t.status is Status.OK and t.row.given == path}
     if not timed:
         return None
     default = next(iter(timed))
-    faster = [c.candidate for c in latency.comparisons if c.verdict is Comparison.FASTER and c.candidate in timed]
+    claimed = [c.candidate for c in latency.comparisons if c.verdict is Comparison.FASTER and c.candidate in timed]
+    # the claim is of rounds in pairs: on a busy machine the p50 over all of them may say otherwise
+    faster = [row for row in claimed if _p50(timed[row]) < _p50(timed[default])]
     best = min(faster, key=lambda row: _p50(timed[row]), default=default)
     return Tuned(path, default, best, _p50(timed[best]), _p50(timed[default]) / _p50(timed[best]), bool(faster))
 

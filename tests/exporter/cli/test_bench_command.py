@@ -145,7 +145,7 @@ def test_settings_are_swept_and_batches_may_be_listed(artifact: Path, capsys: py
 def test_an_earlier_result_and_a_gate(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = document(capsys, [str(artifact), "--batch", "2"])
     assert code == 0
-    for name, factor in (("same", 1.0), ("fast", 0.1)):
+    for name, factor in (("same", 1.0), ("fast", 1e-6)):
         (row,) = printed["timings"]  # type: ignore[misc]
         old = {**printed, "timings": [{**row, "p50_ms": {k: v and v * factor for k, v in row["p50_ms"].items()}}]}
         (tmp_path / f"{name}.json").write_text(json.dumps(old))
@@ -154,13 +154,13 @@ def test_an_earlier_result_and_a_gate(artifact: Path, tmp_path: Path, capsys: py
     code, printed = document(capsys, [str(artifact), "--batch", "2", *compare, *files])
     (change,) = printed["changes"]  # type: ignore[misc]
     assert (code, change["fails"]) == (1, True)
-    assert change["verdict"] in {"slower", "unknown"}, "on a busy machine ten times slower may be within its noise"
+    assert change["verdict"] in {"slower", "unknown"}, "on a busy machine even that may be within its noise"
     suite = Xml.fromstring((tmp_path / "junit.xml").read_text())
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
     assert "over the gate" in (tmp_path / "bench.md").read_text()
 
     code, printed = document(capsys, [str(artifact), "--batch", "2", "--compare", str(tmp_path / "same.json"),
-                                      "--max-slowdown", "900%"])  # fmt: skip
+                                      "--max-slowdown", "100000000%"])  # fmt: skip
     assert code == 0
     unlike = {**json.loads((tmp_path / "same.json").read_text()), "host": {"cpu": "another"}}
     (tmp_path / "unlike.json").write_text(json.dumps(unlike))

@@ -153,6 +153,8 @@ def test_the_markdown_says_the_verdict_first_and_how_to_make_it_again(sample_man
          "digits.float32.tflite is in disagreement"),
         (lambda d: d["verdicts"][1].update(status="inconclusive"), "warn", "digits.float32.tflite is inconclusive"),
         (lambda d: d["verdicts"][1].update(status="error"), "bad", "digits.float32.tflite is in error"),
+        (lambda d: d["timings"][1]["flags"].append("tainted"), "warn",
+         "other work on the machine disturbed 1 of 3 timings"),
         (lambda d: d.update(verdicts=[]), "warn", "3 artifacts made from digits.keras, not judged"),
         (lambda d: d.update(artifacts=[], verdicts=[], timings=[]), "bad", "No artifact could be made"),
         (lambda d: d.update(artifacts=d["artifacts"][:1], verdicts=d["verdicts"][:1], failures=[]), "good",

@@ -54,7 +54,8 @@ def test_cold_starts_are_fresh_processes(swept: Latency) -> None:
     for timing in swept.timings:
         assert timing.phases is not None
         assert timing.phases.cold_starts == 2
-        assert timing.phases.cold_ms > timing.phases.load_ms + timing.phases.first_ms
+        both = timing.phases.cold_ms * 2  # the median of two is their mean; load and first run are the second's
+        assert both > timing.phases.load_ms + timing.phases.first_ms
 
 
 @pytest.mark.parametrize(
