@@ -1,13 +1,15 @@
 """Measures what the gates are derived from, and on which models they are confirmed: honest files and broken ones.
 
-    scripts/measure_agreement.py FOLDER float32|reduced|faults [NAME:H,W,C | FILE.keras]...
+    scripts/measure_agreement.py FOLDER float32|reduced|faults|localize [NAME:H,W,C | FILE.keras]...
 
 Without names: the models that the gates were fixed on, then those that they are reported on, which had no part in it.
 Each architecture is built with random weights and warmed batch norms and exported. `float32`: the float32 files on
 every honest road (TensorFlow, TFLite with and without XNNPACK, ONNX Runtime at each level of optimisation), all samples
 in one batch and one by one, and what `edgeport validate` says of them. `reduced`: what it says of the files of reduced
-precisions. `faults`: its self-test, on ONNX. Prints one row a model, as markdown; a model that cannot be had is named,
-with the reason, and the rest goes on.
+precisions. `faults`: its self-test, on ONNX. `localize`: one `edgeport localize` for each mutant that has one broken
+layer, as ONNX and as TFLite: the layer that was broken, what was named, and the seconds of the command. Prints one row
+a model (of `localize` one a mutant), as markdown; a model that cannot be had is named, with the reason, and the rest
+goes on.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +162,25 @@ def faults(checkpoint: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+def localized(folder: Path, checkpoint: Path) -> None:
+    """Prints one row a mutant and format. The mutants are those of the tests, made once."""
+    script = Path(__file__).parents[1] / "tests" / "validate" / "localize" / "write_mutants.py"
+    mutants = folder / f"{checkpoint.stem}-mutants"
+    if not mutants.exists():
+        command = [sys.executable, str(script), str(checkpoint), str(mutants), "onnx", "tflite"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-600:])
+    for path, broken in json.loads((mutants / "places.json").read_text()).items():
+        started = time.monotonic()
+        found = edgeport("localize", checkpoint, path)
+        seconds = time.monotonic() - started
+        named = ", ".join(name for name in (found["first_divergent_layer"], *found["suspects"]) if name) or "none"
+        how = "exactly" if named == broken else "among others" if broken in named.split(", ") else "missed"
+        beyond = ", beyond the range" if found["saturating"] else ""
+        shown(Path(path).parent.name, {broken: f"{how}{beyond} ({named})", f"{seconds:.0f} s": ""})
+
+
 def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     """The greatest noise ratio on the logits of every road, in batches of 1 and of all samples."""
     from converters.checkpoints.identify import identify
@@ -221,6 +243,9 @@ def measure(folder: Path, what: str, given: str) -> None:
     title = f"{Path(given).stem}, {what}"
     try:
         checkpoint = checkpoint_of(folder, given)
+        if what == "localize":
+            localized(folder, checkpoint)
+            return
         if what == "faults":
             shown(title, dict(faults(checkpoint)))
             return

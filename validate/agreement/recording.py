@@ -5,9 +5,10 @@ Nested models are looked into; a layer that is called twice gives two records, `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 
@@ -52,10 +53,14 @@ class _Names:
 
 
 @contextmanager
-def recording() -> Iterator[list[Record]]:
+def recording(instead: Mapping[str, Any] = MappingProxyType({})) -> Iterator[list[Record]]:
     """Fills the list, in the order of execution, with each call of a Keras operation in the block's own graph.
 
     Calls inside of loops (a recurrent layer's cell) belong to another graph and are left out; the layer itself is in.
+
+    Args:
+        instead: by record, a tensor that goes on from there in the place of the layer's output; the record holds what
+            the layer gave. Of a layer with several outputs nothing is replaced.
     """
     import tensorflow as tf
     from keras.src.ops.operation import Operation
@@ -77,7 +82,9 @@ def recording() -> Iterator[list[Record]]:
         found = [t for t in tf.nest.flatten(results) if isinstance(t, tf.Tensor) and getattr(t, "graph", None) is home]
         if found and _is_leaf(self) and graph is home and found[0].dtype.is_floating and found[0].shape.rank:
             given = [t for t in tf.nest.flatten((args, kwargs)) if isinstance(t, tf.Tensor)]
-            records.append(Record(names.of(self, owners[-1]), self, tuple(given), found[0]))
+            record = Record(names.of(self, owners[-1]), self, tuple(given), found[0])
+            records.append(record)
+            return instead.get(record.name, results) if results is found[0] else results
         return results
 
     Operation.__call__ = call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -14,6 +15,7 @@ from converters.isolation import Message
 from validate.agreement.arrays import path_of
 from validate.runtimes.base import Array
 
+Shape = tuple[int, ...]
 _PROBES = 4096
 
 
@@ -32,6 +34,8 @@ class File:
     tensors: dict[str, int]
     inputs: list[str]
     _open: dict[str, Array] = field(default_factory=dict)
+    _sizes: dict[int, list[str]] = field(default_factory=dict)
+    _taken: dict[tuple[str, Shape, bool], Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, stem: str, document: Message) -> File:
@@ -44,7 +48,20 @@ class File:
         return self._open[name]
 
     def of_size(self, size: int) -> list[str]:
-        return [name for name in self.tensors if self.value(name).size == size]
+        if not self._sizes:
+            for name in self.tensors:
+                self._sizes.setdefault(self.value(name).size, []).append(name)
+        return self._sizes.get(size, [])
+
+    def distance(self, name: str, probe: Probe) -> float:
+        """Of a tensor from a layer, in the nearer of its layouts. What is read of it is kept: layers are many."""
+        found = [math.inf]
+        for moved in _layouts(self.value(name).shape, probe.shape):
+            key = (name, probe.shape, moved)
+            if key not in self._taken:
+                self._taken[key] = probe.taken(self.value(name), moved=moved)
+            found.append(probe.distance(self._taken[key]))
+        return min(found)
 
     @property
     def made(self) -> set[str]:
@@ -58,36 +75,54 @@ class File:
 
 def as_layer(value: Array, truth: Array) -> list[Array]:
     """The value in the layer's layout: as it is, or with its channels moved last; both where both fit."""
-    if value.size != truth.size:
+    return [_arranged(value, truth.shape, moved=moved) for moved in _layouts(value.shape, truth.shape)]
+
+
+def _layouts(shape: Shape, layer: Shape) -> list[bool]:
+    """Whether channels are to be moved last for a value of this shape to be in the layer's; what may be the case."""
+    if math.prod(shape) != math.prod(layer):
         return []
-    found = [np.asarray(value).reshape(truth.shape)] if _keeps_order(value, truth) else []
-    if value.ndim == truth.ndim > 2:
-        moved = np.moveaxis(value, 1, -1)
-        if moved.shape == truth.shape:
-            found.append(moved)
-    return found or [np.asarray(value).reshape(truth.shape)]
+    # Shapes that differ by dimensions of one only hold the same numbers in the same order.
+    found = [False] if [d for d in shape[1:] if d != 1] == [d for d in layer[1:] if d != 1] else []
+    if len(shape) == len(layer) > 2 and (shape[0], *shape[2:], shape[1]) == layer:
+        found.append(True)
+    return found or [False]
 
 
-def _keeps_order(value: Array, truth: Array) -> bool:
-    """Shapes that differ by dimensions of one only hold the same numbers in the same order."""
-    return [d for d in value.shape[1:] if d != 1] == [d for d in truth.shape[1:] if d != 1]
+def _arranged(value: Array, layer: Shape, *, moved: bool) -> Array:
+    return np.moveaxis(value, 1, -1) if moved else np.asarray(value).reshape(layer)
 
 
-def nearest(value: Array, truth: Array) -> tuple[Array | None, float]:
-    """The layout of `value` that lies closest to the truth at some thousand places, and the relative rms distance."""
-    best: tuple[Array | None, float] = (None, np.inf)
-    if not truth.size:
-        return best
-    places = np.random.Generator(np.random.PCG64(0)).integers(0, truth.size, min(_PROBES, truth.size))
-    index = np.unravel_index(places, truth.shape)
-    want = np.asarray(truth[index], dtype=np.float64)
-    scale = float(np.sqrt(np.mean(want**2))) or 1.0
-    for layout in as_layer(value, truth):
-        got = np.asarray(layout[index], dtype=np.float64)
-        distance = float(np.sqrt(np.mean((got - want) ** 2))) / scale
-        if distance < best[1]:
-            best = (layout, distance)
-    return best
+class Probe:
+    """A layer's value at some thousand places, to be told by."""
+
+    def __init__(self, truth: Array) -> None:
+        self.shape: Shape = truth.shape
+        count = min(_PROBES, truth.size)
+        self.places = np.random.Generator(np.random.PCG64(0)).integers(0, max(1, truth.size), count)
+        self._want = np.ravel(truth)[self.places].astype(np.float64)
+        self._scale = math.sqrt(float(np.mean(self._want**2))) or 1.0 if count else math.inf
+
+    def taken(self, value: Array, *, moved: bool) -> Array:
+        """Another value, in one of its layouts, at the same places."""
+        if not moved:
+            return np.ravel(value)[self.places]
+        index = np.unravel_index(self.places, self.shape)
+        return np.asarray(value[(index[0], index[-1], *index[1:-1])])
+
+    def distance(self, got: Array) -> float:
+        """Relative and rms; of a layer without values infinite."""
+        return math.sqrt(float(np.mean((got - self._want) ** 2))) / self._scale if got.size else math.inf
+
+
+def nearest(value: Array, probe: Probe) -> tuple[Array | None, float]:
+    """The layout of `value` that lies closest to the truth at the probe's places, and its distance."""
+    found = [
+        (_arranged(value, probe.shape, moved=moved), probe.distance(probe.taken(value, moved=moved)))
+        for moved in _layouts(value.shape, probe.shape)
+    ]
+    near = min(found, key=lambda pair: pair[1], default=(None, math.inf))
+    return near if near[1] < math.inf else (None, math.inf)
 
 
 def match_by_value(file: File, truths: Mapping[str, Array], limit: float) -> dict[str, str]:
@@ -96,14 +131,12 @@ def match_by_value(file: File, truths: Mapping[str, Array], limit: float) -> dic
     Args:
         limit: greatest relative rms distance of a match.
     """
-    by_size: dict[int, list[str]] = {}
-    for name in file.tensors:
-        by_size.setdefault(file.value(name).size, []).append(name)
     found: dict[str, str] = {}
     for layer, truth in truths.items():
         best, distance = None, limit
-        for name in by_size.get(truth.size, ()):
-            near = nearest(file.value(name), truth)[1]
+        probe = Probe(truth)
+        for name in file.of_size(truth.size):
+            near = file.distance(name, probe)
             if near < distance * (1 - 1e-6):
                 best, distance = name, near
         if best is not None:

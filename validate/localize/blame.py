@@ -52,7 +52,8 @@ def broken_member(group: Sequence[Member], got: Array, tolerance: float) -> tupl
     inner = list(group)
     visible = None
     if last.kind in _ACTIVATIONS and group[-2].truth.shape == last.truth.shape:
-        if _is_elementwise(group[-2].truth, got - last.truth, tolerance):
+        given = group[-2].truth
+        if _is_elementwise(given, got - last.truth, tolerance) and not _is_scaled(given, last.truth, got, tolerance):
             return (last.name,)
         inner.pop()
         visible = got > tolerance
@@ -88,6 +89,18 @@ def _is_elementwise(given: Array, residual: Array, tolerance: float) -> bool:
         return False
     jumps = np.abs(np.diff(errors)) > 4 * np.abs(np.diff(inputs)) + 2 * tolerance
     return float(jumps[beside].mean()) < 0.02
+
+
+def _is_scaled(given: Array, truth: Array, got: Array, tolerance: float) -> bool:
+    """Whether the activation gives one factor of all that it is given above zero, and is right below: no activation
+    errs so, but a scale before it does, where the norm between has no offsets (as in a network without training)."""
+    inputs, values = np.ravel(given).astype(np.float64), np.ravel(got).astype(np.float64)
+    above = inputs > 0
+    if (np.abs(values - np.ravel(truth))[~above] > tolerance).any():
+        return False
+    inputs, values = inputs[above], values[above]
+    factor = float(inputs @ values) / max(float(inputs @ inputs), 1e-300)
+    return factor > 0 and float(np.abs(values - factor * inputs).max(initial=0.0)) <= 4 * tolerance
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from converters.isolation import Message
 from validate.agreement.arrays import read
 from validate.agreement.gates import FLOOR_ULPS, GATES, ULP
 from validate.agreement.metrics import difference
-from validate.localize.align import Correspondence, File, match_by_value, nearest
+from validate.localize.align import Correspondence, File, Probe, match_by_value, nearest
 from validate.runtimes.base import Array
 
 LIMIT = GATES[Precision.FLOAT32].noise_ratio or 4.0
 _MATCH = {Precision.FLOAT32: 1e-3, Precision.FLOAT16: 0.05}
 """How close, relative and rms, a tensor of the healthy twin lies to the layer that it holds; 0.3 where quantized."""
+_SAME = 1e-3
 
 
 class Layers:
@@ -35,6 +36,7 @@ class Layers:
         self.before: dict[str, list[str]] = {layer[0]: list(layer[2]) for layer in document["layers"]}
         self.biased = {layer[0]: bool(layer[3]) for layer in document["layers"]}
         self.truths: dict[str, Array] = {}
+        self.signal: dict[str, float] = {}
         self.noise: dict[str, float] = {}
         self.noise_rms: dict[str, float] = {}
         for k, name in enumerate(self.names):
@@ -45,6 +47,7 @@ class Layers:
             greatest = float(np.abs(exact).max(initial=0.0))
             floor = FLOOR_ULPS * ULP * greatest * (1 if document["oracle"] else 8)
             self.truths[name] = exact
+            self.signal[name] = float(np.mean(np.square(exact, dtype=np.float64))) if exact.size else 0.0
             gap = difference(plain, exact)
             self.noise[name] = max(gap.max_abs, floor) or ULP
             self.noise_rms[name] = max(math.sqrt(gap.mean_square), floor / FLOOR_ULPS) or ULP
@@ -58,14 +61,11 @@ class Layers:
         return math.inf if gap.nonfinite else self.ratio(name, gap.max_abs, gap.mean_square, rms=rms)
 
     def feeds(self, name: str, observed: set[str]) -> list[str]:
-        """The nearest layers before this one whose values the file holds; none where the model's input comes nearer."""
+        """The nearest layers before this one whose values the file holds."""
         found: dict[str, None] = {}
         queue, seen = [name], {name}
         while queue:
-            before = self.before[queue.pop()]
-            if not before:
-                return []
-            for earlier in before:
+            for earlier in self.before[queue.pop()]:
                 if earlier in observed:
                     found[earlier] = None
                 elif earlier not in seen:
@@ -94,7 +94,7 @@ class Layers:
 
 
 def in_layout(value: Array, truth: Array) -> Array:
-    layout = nearest(value, truth)[0]
+    layout = nearest(value, Probe(truth))[0]
     return np.asarray(value) if layout is None else layout
 
 
@@ -142,10 +142,12 @@ class Reading:
             value = in_layout(self.broken.value(tensor), truth)
             if not self._parts(name, value):
                 return value
+        probe = Probe(truth)
         for other in self.broken.of_size(truth.size):  # the files' structures differ: the value may lie elsewhere
-            elsewhere, distance = nearest(self.broken.value(other), truth)
-            if elsewhere is not None and distance < 1e-3 and not self._parts(name, elsewhere):
-                return elsewhere
+            if self.broken.distance(other, probe) < _SAME:
+                elsewhere = in_layout(self.broken.value(other), truth)
+                if not self._parts(name, elsewhere):
+                    return elsewhere
         return value
 
     def _read(self, name: str, value: Array | None, mine: str | None, readers: list[str]) -> Array | None:
@@ -185,6 +187,7 @@ class Twin:
         limits, greatest = {}, {}
         for name, place in places.items():
             gap = difference(in_layout(file.value(place), layers.truths[name]), layers.truths[name])
-            limits[name] = LIMIT * max(1.0, layers.ratio(name, gap.max_abs, gap.mean_square, rms=rms))
+            ratio = math.inf if gap.nonfinite else layers.ratio(name, gap.max_abs, gap.mean_square, rms=rms)
+            limits[name] = LIMIT * max(1.0, ratio)
             greatest[name] = LIMIT * max(layers.noise[name], gap.max_abs)
         return cls(file, places, limits, greatest, rms)

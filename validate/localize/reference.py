@@ -1,9 +1,14 @@
-"""The checkpoint's side: what every layer gives, in float64 and in float32. Worker side."""
+"""The checkpoint's side: what every layer gives, in float64 and in float32. Worker side.
+
+The process stays from one question to the next, and keeps the checkpoint that it opened.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +18,15 @@ from converters.checkpoints.loading import Loaded, loaded_model
 from converters.checkpoints.opening import Opening
 from converters.isolation import Channel, Message
 from validate.agreement.arrays import path_of, read
+from validate.agreement.coverage import Extremes, watches
 from validate.agreement.metrics import difference
 from validate.agreement.oracle import NoOracleError, float64_clone, float64_default
 from validate.agreement.recording import Record, predecessors, recording
 from validate.agreement.workers import inputs_that_run
-from validate.inputs import STRUCTURED, beside
+from validate.inputs import STRUCTURED, Inputs, beside, saturated
+from validate.localize.widening import widened, widening
 from validate.runtimes import Arrays, RuntimeOptions
-from validate.runtimes.base import failed
+from validate.runtimes.base import Array, failed
 from validate.runtimes.keras import KerasRuntime
 
 _BYTES = 256 << 20
@@ -33,75 +40,158 @@ class RecordedModel:
         import tensorflow as tf
 
         self.loaded = loaded
-        specs = [
+        self._specs = [
             tf.TensorSpec([None if isinstance(d, str) else d for d in spec.shape], spec.dtype)
             for spec in loaded.signature.inputs
         ]
         with recording() as records:
-            traced = tf.compat.v1.wrap_function(lambda *tensors: list(loaded.function(list(tensors))), specs)
+            traced = tf.compat.v1.wrap_function(lambda *tensors: list(loaded.function(list(tensors))), self._specs)
         self.records: list[Record] = records
+        self._watched = [watch for watch in watches(records) if len(watch.knees) == 1]
         self._traced = traced
-        self._function = traced.prune(list(traced.inputs[: len(specs)]), [record.tensor for record in records])
+        self._function = self._ending_at([record.tensor for record in records])
 
-    def between(self, before: Sequence[str], name: str, values: Sequence[Any]) -> Any:
-        """A layer's output where the layers before it give these values."""
-        import tensorflow as tf
+    def _ending_at(self, tensors: Sequence[Any]) -> Any:
+        return self._traced.prune(list(self._traced.inputs[: len(self._specs)]), list(tensors))
 
-        tensors = {record.name: record.tensor for record in self.records}
-        alone = self._traced.prune([tensors[other] for other in before], [tensors[name]])
-        feeds = (tf.constant(value, tensors[other].dtype) for value, other in zip(values, before, strict=True))
-        return alone(*feeds)[0].numpy()
-
-    def run(self, inputs: Sequence[Any]) -> Arrays:
-        """Every record's value by name, for inputs in signature order."""
+    def _constants(self, inputs: Sequence[Any]) -> list[Any]:
         import tensorflow as tf
 
         specs = self.loaded.signature.inputs
-        feeds = [tf.constant(value, dtype=spec.dtype) for value, spec in zip(inputs, specs, strict=True)]
-        values = self._function(*feeds)
+        return [tf.constant(value, dtype=spec.dtype) for value, spec in zip(inputs, specs, strict=True)]
+
+    def run(self, inputs: Sequence[Any]) -> Arrays:
+        """Every record's value by name, for inputs in signature order."""
+        values = self._function(*self._constants(inputs))
         return {record.name: value.numpy() for record, value in zip(self.records, values, strict=True)}
+
+    @cached_property
+    def _extremes(self) -> Any:
+        return self._ending_at(Extremes(self._watched).tensors(self._traced.graph)) if self._watched else None
+
+    def heights(self, inputs: Sequence[Any]) -> dict[str, float]:
+        """How high the values before each activation without a cap rise, by layer."""
+        if self._extremes is None:
+            return {}
+        _, highs = self._extremes(*self._constants(inputs))
+        return {watch.name: float(high) for watch, high in zip(self._watched, highs.numpy(), strict=True)}
+
+    def step_by_step(self, inputs: Sequence[Any], held: Mapping[str, Array], wanted: Sequence[str]) -> Arrays:
+        """What the wanted layers give where each layer after a held one is fed what is held, and not what the model
+        itself has there: no error that a layer makes reaches a further held one. One trace, one run."""
+        import tensorflow as tf
+
+        signature, instead = self.loaded.signature, dict[str, Any]()
+        types = {record.name: record.tensor.dtype for record in self.records}
+        feeds = [tf.constant(value, types[name]) for name, value in held.items()]
+        specs = [tf.TensorSpec([None, *feed.shape[1:]], feed.dtype) for feed in feeds]
+
+        def call(*tensors: Any) -> list[Any]:
+            instead.update(zip(held, tensors[len(signature.inputs) :], strict=True))
+            return list(self.loaded.function(list(tensors[: len(signature.inputs)])))
+
+        with recording(instead) as records:
+            traced = tf.compat.v1.wrap_function(call, [*self._specs, *specs])
+        places = {record.name: record.tensor for record in records}
+        count = len(self._specs) + len(specs)
+        alone = traced.prune(list(traced.inputs[:count]), [places[name] for name in wanted])
+        values = alone(*self._constants(inputs), *feeds)
+        return {name: value.numpy() for name, value in zip(wanted, values, strict=True)}
+
+
+class _Checkpoint:
+    """Opened once, and traced once in either width."""
+
+    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+        self.path = path
+        self.runtime = KerasRuntime(path, options)
+        self.plain = RecordedModel(self.runtime.loaded)
+
+    @cached_property
+    def _exact(self) -> RecordedModel | NoOracleError:
+        try:
+            with float64_default():
+                return RecordedModel(loaded_model(float64_clone(self.runtime.loaded.model)))
+        except NoOracleError as cause:
+            return cause
+        except (TypeError, ValueError, RuntimeError) as cause:  # a layer that mixes float32 constants in
+            words = " ".join(f"it does not run in float64 ({type(cause).__name__}: {cause})".split())
+            return NoOracleError(words[:300])
+
+    @property
+    def exact(self) -> RecordedModel:
+        """The float64 oracle. Raises NoOracleError."""
+        if isinstance(self._exact, NoOracleError):
+            raise self._exact
+        return self._exact
+
+
+@lru_cache(maxsize=1)
+def _held(path: str, opening: str, threads: int) -> _Checkpoint:
+    options = RuntimeOptions(threads=threads, opening=Opening.from_json(json.loads(opening)))
+    return _Checkpoint(Path(path), options)
+
+
+def _checkpoint(request: Message) -> _Checkpoint:
+    return _held(request["path"], json.dumps(request["opening"], sort_keys=True), int(request["threads"]))
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
     """Writes the inputs, `exact.<k>.npy` and `plain.<k>.npy` for the k-th layer under `work`.
 
+    With `beyond` the inputs are drawn from beyond their range: from four times it (`range`), or from as far as every
+    activation without a cap needs to rise above any cap that it might have been given (`caps`).
+
     Returns:
-        `signature`, `layers` (name, kind, predecessors), `samples`, `oracle` (False: float32 stands in) and `notes`.
+        `signature`, `layers` (name, kind, predecessors, biased), `samples`, `oracle` (False: float32 stands in),
+        `ranges`, `heights` (by activation without a cap, what its values rose to) and `notes`.
     """
-    work, path = Path(request["work"]), Path(request["path"])
-    runtime = _opened(path, request)
-    plain = RecordedModel(runtime.loaded)
+    work = Path(request["work"])
+    checkpoint = _checkpoint(request)
+    runtime, plain = checkpoint.runtime, checkpoint.plain
     given = inputs_that_run(request, runtime, runtime.signature)
     if request["beyond"]:
-        wider = beside(given.arrays, given.ranges, request["seed"], given.samples)
-        given = replace(given, arrays={name: array[STRUCTURED:] for name, array in wider.items()})
+        given = _beyond(given, plain, request)
     arrays = [given.arrays[name] for name in runtime.signature.input_names]
     try:
         one = plain.run([array[:1] for array in arrays])
     except Exception as cause:
-        failed(path, cause)
+        failed(checkpoint.path, cause)
     row_bytes = 8 * sum(value.size for value in one.values())
     samples = max(1, min(given.samples, _BYTES // max(1, row_bytes)))
     few = [array[:samples] for array in arrays]
     for k, array in enumerate(few):
         np.save(path_of(work, "in", k), array)
     channel.event(fraction=0.2)
-    _write(work, "plain", plain.run(few))
+    _write(work, "plain", one if samples == 1 else plain.run(few))
     channel.event(fraction=0.4)
     notes = [*given.notes, *runtime.notes]
-    reason = _run_oracle(runtime.loaded, few, work)
+    reason = _run_oracle(checkpoint, few, work)
     if reason is not None:
-        notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
+        notes.append(f"There is no float64 oracle for {checkpoint.path.name}: {reason}.")
     before = predecessors(plain.records)
     return {
         "signature": runtime.signature.to_json(), "samples": samples, "oracle": reason is None, "notes": notes,
         "layers": [[r.name, r.kind, list(before[r.name]), _has_bias(r)] for r in plain.records],
+        "ranges": {name: limits.to_json() for name, limits in given.ranges.items()}, "heights": plain.heights(few),
     }  # fmt: skip
 
 
-def _opened(path: Path, request: Message) -> KerasRuntime:
-    opening = Opening.from_json(request["opening"])
-    return KerasRuntime(path, RuntimeOptions(threads=request["threads"], opening=opening))
+def _beyond(given: Inputs, plain: RecordedModel, request: Message) -> Inputs:
+    """Inputs from beyond the range in the place of those within it."""
+    names = plain.loaded.signature.input_names
+
+    def at(factor: float, count: int) -> Inputs:
+        ranges = widened(given.ranges, factor)
+        wider = beside(given.arrays, ranges, request["seed"], count)
+        drawn = {name: replace(r, low=saturated(r)[0], high=saturated(r)[1]) for name, r in ranges.items()}
+        return replace(given, arrays={name: array[STRUCTURED:] for name, array in wider.items()}, ranges=drawn)
+
+    def heights(factor: float) -> dict[str, float]:
+        arrays = at(factor, 1).arrays
+        return plain.heights([arrays[name] for name in names])
+
+    return at(widening(heights) if request["beyond"] == "caps" else 1.0, given.samples)
 
 
 def _has_bias(record: Record) -> bool:
@@ -113,14 +203,12 @@ def _write(work: Path, stem: str, values: Mapping[str, Any]) -> None:
         np.save(path_of(work, stem, k), value)
 
 
-def _run_oracle(loaded: Loaded, inputs: Sequence[Any], work: Path) -> str | None:
+def _run_oracle(checkpoint: _Checkpoint, inputs: Sequence[Any], work: Path) -> str | None:
     try:
-        with float64_default():
-            exact = RecordedModel(loaded_model(float64_clone(loaded.model)))
-            values = exact.run(inputs)
+        values = checkpoint.exact.run(inputs)
     except NoOracleError as cause:
         return str(cause)
-    except (TypeError, ValueError, RuntimeError) as cause:  # a layer that mixes float32 constants in
+    except (TypeError, ValueError, RuntimeError) as cause:
         return " ".join(f"it does not run in float64 ({type(cause).__name__}: {cause})".split())[:300]
     _write(work, "exact", values)
     return None
@@ -143,29 +231,20 @@ def measure_local(request: Message, _channel: Channel) -> Message:
     Reads `held.<k>.npy` for the k-th layer of the checkpoint, where the candidate holds one.
 
     Returns:
-        `errors`: by layer asked for, the greatest difference and the mean of their squares; a layer that cannot be fed
-        alone is not there.
+        `errors`: by layer asked for, the greatest difference and the mean of their squares; nothing where the layers
+        cannot be fed.
     """
-    work, path = Path(request["work"]), Path(request["path"])
-    runtime = _opened(path, request)
+    work, checkpoint = Path(request["work"]), _checkpoint(request)
     try:
+        exact = checkpoint.exact
+        held = {r.name: v for k, r in enumerate(exact.records) if (v := read(work, "held", k)) is not None}
+        inputs = [np.load(path_of(work, "in", k)) for k in range(len(exact.loaded.signature.inputs))]
         with float64_default():
-            exact = RecordedModel(loaded_model(float64_clone(runtime.loaded.model)))
-    except (NoOracleError, TypeError, ValueError, RuntimeError):
+            values = exact.step_by_step(inputs, held, request["layers"])
+    except (NoOracleError, TypeError, ValueError, RuntimeError, tf_errors()):
         return {"errors": {}}
-    places = {record.name: k for k, record in enumerate(exact.records)}
-    errors = {}
-    for name, before in request["layers"].items():
-        held = {other: read(work, "held", places[other]) for other in (name, *before)}
-        if any(value is None for value in held.values()):
-            continue
-        try:
-            value = exact.between(before, name, [held[other] for other in before])
-        except (ValueError, tf_errors()):  # another way leads around what is fed: an input, or a state
-            continue
-        gap = difference(np.asarray(held[name]), value)
-        errors[name] = [gap.max_abs, gap.mean_square]
-    return {"errors": errors}
+    gaps = {name: difference(held[name], value) for name, value in values.items()}
+    return {"errors": {name: [gap.max_abs, gap.mean_square] for name, gap in gaps.items()}}
 
 
 def tf_errors() -> type[Exception]:

@@ -17,7 +17,6 @@ class LocalizeOptions:
     """As in `CompareOptions`; `samples` is an upper bound, less are taken of a model with big layers.
 
     Attributes:
-        saturating: draw from beyond the range. `localize` does so by itself where nothing parts within it.
         bisect: do not read the tensors inside the candidate; cut it and run the pieces as they really run. `localize`
             does so by itself where only the file as it really runs parts.
         opening: how the reference is opened, where its file does not say all.
@@ -31,7 +30,6 @@ class LocalizeOptions:
     log: Path | None = None
     precision: Precision | None = None
     threads: int = 2
-    saturating: bool = False
     bisect: bool = False
     opening: Opening = field(default_factory=Opening)
 

@@ -95,7 +95,7 @@ def test_bisection_names_the_layer_that_reading_names(edgeport: Any, tmp_path: P
     kernel = model.get_layer("middle").get_weights()[0]
     model.get_layer("middle").set_weights([kernel * 1.01])
     model.save(bad)
-    files = written(edgeport, bad, tmp_path / "out", "onnx", "tflite")
+    files = written(edgeport, bad, tmp_path / "out", "onnx", "tflite", "savedmodel")
     for options in (LocalizeOptions(), LocalizeOptions(bisect=True)):
         twins = tmp_path / f"twins-{options.bisect}"
         twins.mkdir()

@@ -76,6 +76,16 @@ def test_the_broken_layer_of_a_fused_group_is_named(name: str, to: int) -> None:
     assert broken_member(GROUP[:to], got.astype(np.float32), 2 * NOISE)[0] == layer
 
 
+@pytest.mark.parametrize(("factor", "layer"), [(1.0005, "norm"), (2.0, "scale")])
+def test_a_scale_before_an_activation_is_not_the_activations(factor: float, layer: str) -> None:
+    """A norm as it is before training: no offsets, the same scale everywhere."""
+    given = convolved()
+    members = [GROUP[0]] if layer == "scale" else []
+    group = [*members, GROUP[1], Member("norm", "BatchNormalization", given), Member("relu", "ReLU", relu(given))]
+    assert broken_member(group, relu(factor * given), NOISE) == (layer,)
+    assert broken_member(group, relu(given, 6.0), NOISE) == ("relu",)
+
+
 def test_a_bias_and_an_offset_cannot_be_told_apart_and_both_are_named() -> None:
     group = [Member("conv", "Conv2D", convolved(), biased=True), GROUP[2]]
     assert broken_member(group, normed(convolved() + np.eye(6)[1]), NOISE) == ("conv", "norm")

@@ -55,11 +55,13 @@ def test_what_is_not_written_is_not_called_caught(examples: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_samples_do_not_show_is_run_on_all_inputs(examples: Path, tmp_path: Path) -> None:
+def test_what_the_samples_do_not_show_is_run_on_all_inputs(examples: Path) -> None:
     """Samples too dark to reach a cap at 6, which the ones beyond their range do: caught at the second look."""
     options = CompareOptions(samples=4, input_range=(0.0, 4.5))
-    run = _Run(examples / "digits_se_inception.keras", tmp_path, options, lambda _stage, _share: None, {"relu6"})
-    (row,) = run.through("exporter.making:write", ()).rows
+    (row,) = _round(
+        examples / "digits_se_inception.keras", options, lambda _stage, _share: None, "exporter.making:write", (),
+        {"relu6"},
+    ).rows  # fmt: skip
     assert (row.mutant, row.status) == ("relu6", CAUGHT)
     assert "saturating inputs" in row.reason
 

@@ -1,0 +1,126 @@
+"""What workers are asked for: the checkpoint's, which stays with the model that it loaded, and one for each file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters.errors import CrashError, ResourceError, StepError
+from converters.isolation import Message, Standing, run_step
+from validate.agreement.arrays import path_of, read
+from validate.localize.align import File
+from validate.localize.results import LocalizeOptions
+from validate.runtimes.base import Array
+
+_HERE = "validate.localize"
+
+
+def standing(options: LocalizeOptions, places: Sequence[Path]) -> Standing:
+    """The checkpoint's worker."""
+    return Standing(
+        "converters.checkpoints.quick:import_keras", limits=options.limits, log=options.log, places=places
+    )  # fmt: skip
+
+
+@dataclass
+class Asking:
+    """Questions about one checkpoint, and about files on the inputs that it ran on.
+
+    Attributes:
+        work: where the answers' arrays lie.
+        input_names: as the checkpoint has them, once it ran.
+    """
+
+    work: Path
+    reference: Path
+    options: LocalizeOptions
+    worker: Standing
+    input_names: tuple[str, ...] = ()
+    _count: int = 0
+
+    def checkpoint(self, beyond: str) -> Message:
+        """Runs the checkpoint and its oracle; see `reference.run_reference`."""
+        options = self.options
+        document = self._of_checkpoint("run_reference", {
+            "samples": options.samples, "seed": options.seed, "beyond": beyond,
+            "inputs": str(options.inputs.resolve()) if options.inputs else None,
+            "input_range": list(options.input_range) if options.input_range else None,
+        })  # fmt: skip
+        self.input_names = tuple(spec["name"] for spec in document["signature"]["inputs"])
+        return document
+
+    def local(self, layers: Sequence[str], held: Mapping[int, Array]) -> Mapping[str, Sequence[float]]:
+        """What these layers add themselves; see `reference.measure_local`.
+
+        Args:
+            held: what a candidate holds of the k-th layers, of these and of those before them.
+        """
+        for k, value in held.items():
+            np.save(path_of(self.work, "held", k), value)
+        errors: Mapping[str, Sequence[float]] = self._of_checkpoint("measure_local", {"layers": list(layers)})["errors"]
+        self._drop("held")
+        return errors
+
+    def _of_checkpoint(self, function: str, request: Message) -> Message:
+        about = {"path": str(self.reference.resolve()), "opening": self.options.opening.to_json()}
+        return self.worker.step(
+            f"{_HERE}.reference:{function}", {**self._common(), **about, **request}, step="localize"
+        )  # fmt: skip
+
+    def _common(self) -> Message:
+        return {"work": str(self.work), "threads": self.options.threads}
+
+    def _of_file(self, function: str, path: Path, request: Message) -> Message:
+        request = {
+            "path": str(path.resolve()), "input_names": list(self.input_names), **self._common(), **request
+        }  # fmt: skip
+        options = self.options
+        return run_step(f"{_HERE}.{function}", request, step="localize", limits=options.limits, log=options.log)
+
+    def other_checkpoint(self, path: Path) -> dict[str, Array]:
+        """A candidate's layers by name."""
+        stem = self._stem("cand")
+        names = self._of_file("reference:run_checkpoint", path, {"stem": stem})["layers"]
+        values = {name: read(self.work, stem, k) for k, name in enumerate(names)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def tensors(self, path: Path, *, run: bool = True) -> File:
+        """All tensors of a file; its operations alone where it is not run."""
+        stem = self._stem("file")
+        return File.of(self.work, stem, self._of_file("tensors:read_tensors", path, {"stem": stem, "run": run}))
+
+    def readable(self, path: Path) -> tuple[File, tuple[str, ...]]:
+        """A candidate's tensors; its operations alone, and a note, where it dies of having them read."""
+        if self.options.bisect:
+            return self.tensors(path, run=False), ()
+        try:
+            return self.tensors(path), ()
+        except (CrashError, StepError, ResourceError) as error:
+            file = self.tensors(path, run=False)
+            return file, (f"Not all tensors of {path.name} could be read at once: {error.message}",)
+
+    def cut(self, path: Path, tensors: Sequence[str]) -> list[Array] | None:
+        """The file up to these tensors, as it really runs; None where it does not run so."""
+        stem = self._stem("cut")
+        try:
+            self._of_file("cutting:run_cut", path, {"stem": stem, "tensors": list(tensors)})
+        except (CrashError, StepError):
+            return None
+        values = [np.load(path_of(self.work, stem, k)) for k in range(len(tensors))]
+        self._drop(stem)
+        return values
+
+    def forget(self, file: File) -> None:
+        """Takes a file's tensors off the disk: of eleven candidates they would fill it."""
+        self._drop(file.stem)
+
+    def _drop(self, stem: str) -> None:
+        for path in self.work.glob(f"{stem}.*.npy"):
+            path.unlink()
+
+    def _stem(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}{self._count}"
