@@ -109,8 +109,9 @@ extern const unsigned char g_{name}_model[];
 extern const std::size_t g_{name}_model_size;
 
 // An ESTIMATE: {arena.planned} bytes of tensors, laid out greedily by size as TFLM's planner does, and
-// {arena.overhead} bytes for the interpreter's structures by rule of thumb. Kernels with scratch buffers (CMSIS-NN,
-// ESP-NN) need more. Begin with it, read MicroInterpreter::arena_used_bytes() after AllocateTensors(), and set it so.
+// {arena.overhead} bytes for the interpreter's structures by rule of thumb, and half of that again, since too small an
+// arena does not start. Kernels with scratch buffers (CMSIS-NN, ESP-NN) may need more. Begin with it, read
+// MicroInterpreter::arena_used_bytes() after AllocateTensors(), and set it so.
 constexpr std::size_t k{own}ArenaSize = {arena.estimate};
 constexpr unsigned int k{own}OpCount = {len(used)};
 {_labels(name, contract)}
