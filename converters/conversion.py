@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.identify import confirm
 from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loading import Loaded, load
 from converters.checkpoints.ranges import input_hints
@@ -88,6 +89,7 @@ _WRITERS: dict[tuple[Format, Precision], Callable[[_Job, Path], _Made]] = {
 def convert_in_worker(request: Message, channel: Channel) -> Message:
     """Worker target of `converters.routes.convert`; the events it sends are read there."""
     checkpoint = Checkpoint.from_json(request["checkpoint"])
+    confirm(checkpoint)
     folder = Path(request["folder"])
     scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))  # two workers may share the folder
     try:

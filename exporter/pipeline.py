@@ -159,7 +159,7 @@ def _judge(
     how = CompareOptions(
         inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
         limits=options.limits, log=place.log, tolerances=options.tolerances, fixed_batch=options.batch,
-        opening=options.opening, tensorflow=place.tensorflow,
+        opening=options.opening, checkpoint=checkpoint, tensorflow=place.tensorflow,
     )  # fmt: skip
     agreement = compare(checkpoint.path, [a.path for a in derived.conversion.artifacts], how, progress)
     write_golden(golden, agreement.golden.inputs, agreement.golden.outputs)

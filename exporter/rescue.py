@@ -121,7 +121,7 @@ def rescue_missed(
     `derived.conversion` lists the mended files afterwards. A rescue that fails leaves its file as it was.
     """
     rescues: dict[Path, Rescue] = {}
-    if options.rescue_budget == 0:
+    if options.rescue_budget == 0 or all(v.status != DISAGREE for v in agreement.verdicts):
         return agreement, rescues
     layers = layer_names(case.reference)
     for extra_db in _STRICTER:

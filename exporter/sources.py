@@ -96,7 +96,7 @@ def open_source(source: Source, folder: Path, log: Path, progress: Progress) -> 
     path = folder / f"{name}.keras"
     build_in_worker(source.build, path, progress=progress, log=log)
     built = identify(path)
-    return replace(built, sha256=source.checkpoint.sha256) if source.checkpoint else built
+    return replace(built, sha256=source.checkpoint.sha256, scanned=built.sha256) if source.checkpoint else built
 
 
 def _build(name: str, choices: BuildChoices, weights: str | None, seed: int) -> BuildOptions:

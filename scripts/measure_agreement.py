@@ -135,16 +135,19 @@ def _trained_digits() -> Any:
 
 
 def verdicts(checkpoint: Path, bundle: Path) -> dict[str, str]:
-    """By file the status and the greatest noise ratio of each kind of inputs, or the error over the rounding's."""
+    """By file the status and the greatest noise ratio of each kind of inputs, or the error over the rounding's,
+    or the decibels."""
     files = [p for p in sorted(bundle.iterdir()) if any(f".{name}." in p.name for name in (*FLOAT32, *REDUCED))]
     found = {}
     for verdict in edgeport("validate", checkpoint, *files)["verdicts"]:
         _, precision, fmt = Path(verdict["artifact"]).name.rsplit(".", 2)
         rows = verdict["outputs"]
         told = [row["rounding_ratio"] for row in rows if row["rounding_ratio"] is not None]
+        levels = [row["gate"]["value"] for row in rows if row["gate"].get("measure") == "sqnr_db"]
         kinds = sorted({kind for row in rows for kind in row["noise_ratios"]}) if precision == "float32" else []
         shown = [f"{kind} {max(row['noise_ratios'].get(kind, 0.0) for row in rows):.2f}" for kind in kinds]
         shown += [f"{max(told):.2f}"] if told else []
+        shown += [f"{min(levels):.1f} dB"] if levels else []  # rounding is no yardstick there
         found[f"{fmt} {precision}"] = " ".join([verdict["status"], *shown])
     return found
 

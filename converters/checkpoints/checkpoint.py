@@ -41,6 +41,7 @@ class Checkpoint:
         name: the stem that artifacts are named after, see `converters.formats.model_name`.
         sha256: see `converters.artifact.digest`.
         opening: how the user wants it opened.
+        scanned: the digest of what lies at `path`, where `sha256` is of what that was made from; else empty.
     """
 
     path: Path
@@ -48,16 +49,17 @@ class Checkpoint:
     name: str
     sha256: str
     opening: Opening = field(default_factory=Opening)
+    scanned: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "path": str(self.path), "kind": self.kind.value, "name": self.name, "sha256": self.sha256,
-            "opening": self.opening.to_json(),
+            "opening": self.opening.to_json(), "scanned": self.scanned,
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Checkpoint:
         return cls(
             Path(document["path"]), SourceKind(document["kind"]), document["name"], document["sha256"],
-            Opening.from_json(document["opening"]),
+            Opening.from_json(document["opening"]), document["scanned"],
         )  # fmt: skip

@@ -53,6 +53,26 @@ def identify(path: Path, opening: Opening = Opening()) -> Checkpoint:
     return Checkpoint(path.absolute(), kind, name, digest(path), opening)
 
 
+def confirm(checkpoint: Checkpoint) -> None:
+    """Holds a checkpoint against its scan, just before somebody opens it: the bytes must still be those scanned.
+
+    Raises:
+        UsageError: it is not there any more, or cannot be read.
+        RefusedError: it was changed since.
+    """
+    path = checkpoint.path
+    sniff(path)  # a digest of what is no file might have no end
+    try:
+        found = _digest_of_tf(path) if checkpoint.kind is SourceKind.TF_CHECKPOINT else digest(path)
+    except OSError as cause:
+        raise _usage(path, f"cannot be read any more ({cause.strerror})", "Run again.") from cause
+    if found != (checkpoint.scanned or checkpoint.sha256):
+        raise RefusedError(
+            f"{path} was changed after its scan.", next_step="Run again when nothing writes to it any more.",
+            file=path, step="scan",
+        )  # fmt: skip
+
+
 def checkpoint_prefix(path: Path) -> Path | None:
     """The prefix of the TensorFlow checkpoint that a path means; None where it means none."""
     name = re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path.name)
@@ -65,11 +85,15 @@ def checkpoint_prefix(path: Path) -> Path | None:
 
 def _tf_checkpoint(prefix: Path, opening: Opening) -> Checkpoint:
     index = check_tf_checkpoint(prefix)
+    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), _digest_of_tf(index), opening)
+
+
+def _digest_of_tf(index: Path) -> str:
+    """SHA-256 of a TensorFlow checkpoint: over a line for each data file, then one for the index."""
     sha = hashlib.sha256()
-    for file in sorted(index.parent.glob(f"{glob.escape(prefix.name)}.data-*")):
+    for file in [*sorted(index.parent.glob(f"{glob.escape(index.stem)}.data-*")), index]:
         sha.update(f"{digest(file)}  {file.name}\n".encode())
-    sha.update(f"{digest(index)}  {index.name}\n".encode())
-    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), sha.hexdigest(), opening)
+    return sha.hexdigest()
 
 
 def check_tf_checkpoint(prefix: Path) -> Path:

@@ -99,12 +99,17 @@ def is_identity(operation: Any) -> bool:
 
 def is_nested(operation: Any) -> bool:
     """The operation is a model with a graph of its own."""
-    return bool(getattr(operation, "inputs", None)) and hasattr(operation, "_operations")
+    return bool(getattr(operation, "inputs", None)) and hasattr(_graph_of(operation), "_operations")
+
+
+def _graph_of(model: Any) -> Any:
+    """The model that knows its operations: a Sequential keeps one inside."""
+    return getattr(model, "_functional", None) or model
 
 
 def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
     """The operations of `owner` that take this one's output, with their nodes."""
-    members = {id(op) for op in getattr(owner, "operations", ())}
+    members = {id(op) for op in getattr(_graph_of(owner), "operations", ())}
     for node in getattr(operation, "_outbound_nodes", ()):
         if id(node.operation) in members:
             yield node, node.operation

@@ -18,6 +18,7 @@ from typing import Any
 
 from converters import sandbox
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, error_from_json
+from converters.isolation import guard
 from converters.isolation.channel import Channel, Message
 from converters.processes import await_end
 
@@ -87,6 +88,8 @@ class Worker:
             for fd in (child_read, child_write):
                 os.close(fd)
         self.pid = self._process.pid
+        if not self._sandboxed:
+            guard.watch(self.pid)
         self._channel = Channel(parent_read, parent_write)
         if limits.memory_bytes is not None:
             threading.Thread(target=self._watch_memory, daemon=True).start()
@@ -206,6 +209,8 @@ class Worker:
         self._signal(signal.SIGKILL)
         self._process.wait()
         await_end(self._process.pid)
+        if not self._sandboxed:
+            guard.forget(self.pid)
         self._channel.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 

@@ -48,7 +48,8 @@ def baked(checkpoint: Checkpoint, options: RunOptions, folder: Path, log: Path) 
     }  # fmt: skip
     found = run_step("exporter.shipping.baking:bake_in_worker", request, step="bake", limits=options.limits, log=log)
     digest = hashlib.sha256(f"{checkpoint.sha256} {found['scaling']}".encode()).hexdigest()
-    return replace(identify(path), name=checkpoint.name, sha256=digest)
+    written = identify(path)
+    return replace(written, name=checkpoint.name, sha256=digest, scanned=written.sha256)
 
 
 def bake_in_worker(request: dict[str, Any], channel: Channel) -> dict[str, Any]:

@@ -17,11 +17,13 @@ import attack_files as attack
 import runtime_files as runtime
 from reader_samples import facts, samples  # noqa: F401
 
-from converters.checkpoints.identify import check_saved_model
+from converters.checkpoints.identify import check_saved_model, identify
 from converters.checkpoints.loading import check_version
 from converters.checkpoints.scan_file import check, scan
 from converters.errors import RefusedError, StepError
 from converters.readers.saved_model_ops import safe_ops
+from converters.routes import ConvertOptions, convert, resolve_targets
+from validate.agreement import CompareOptions, compare
 
 HOST_OPS = ["WriteFile", "ReadFile", "MatchingFiles", "WholeFileReaderV2", "PyFunc", "EagerPyFunc", "TextLineDataset",
             "PrintV2", "FixedUnigramCandidateSampler", "InitializeTableFromTextFileV2", "DebugIdentityV3",
@@ -235,3 +237,16 @@ def test_a_bit_that_no_scan_can_see_is_found_by_the_manifest(samples: Path, tmp_
 
 def test_findings_are_json(samples: Path) -> None:  # noqa: F811
     json.dumps(scan(samples / "picture.savedmodel").to_json())
+
+
+def test_a_file_that_is_swapped_behind_its_scan_reaches_no_framework(samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    path, out = Path(shutil.copy(samples / "picture.keras", tmp_path / "m.keras")), tmp_path / "out"
+    out.mkdir()
+    checkpoint = identify(path)
+    shutil.copy(samples / "lambda.keras", path)
+    targets = resolve_targets(["onnx"], ["float32"])
+    with pytest.raises(RefusedError, match="was changed after its scan"):
+        convert(checkpoint, out, ConvertOptions(targets))
+    with pytest.raises(RefusedError, match="was changed after its scan"):
+        compare(path, [], CompareOptions(checkpoint=checkpoint))
+    assert list(out.iterdir()) == []

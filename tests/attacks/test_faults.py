@@ -33,6 +33,7 @@ from exporter.bundle import verify
 
 EXPORT = ("export", "-f", "onnx")
 RUN = ("run", "-f", "onnx", "--max-seconds", "0.5", "--samples", "4")
+BARE = ("--sandbox", "off")
 _MARK = "EDGEPORT_TEST_MARK"
 
 
@@ -177,8 +178,9 @@ def conversion(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_killed_at_every_step(
     step: str, when: str, source: Path, undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
+    """Before each in a sandbox, where there can be one; after each without."""
     output = tmp_path / "out"
-    killed(step, when, (*RUN, source, "-o", output))
+    killed(step, when, (*RUN, source, "-o", output, *(() if when == "before" else BARE)))
     assert output.exists() == ((step, when) == ("publish", "after"))
     assert ran(*RUN, source, "-o", output)[0] == 0
     assert content(output) == content(undisturbed[0])
@@ -192,12 +194,14 @@ def test_killed_at_a_random_time(
 ) -> None:
     """With an older bundle in place every other time, which must be there whole or be replaced whole.
 
-    Every third time the whole run, else the conversion, in which files are made and a killed run leaves something.
+    Every third time the whole run, else the conversion, in which files are made and a killed run leaves something. Two
+    of four times in a sandbox, where there can be one.
     """
     output, (whole, seconds) = tmp_path / "out", undisturbed if seed % 3 == 0 else conversion
     if seed % 2:
         shutil.copytree(whole, output)
     command = [*(RUN if seed % 3 == 0 else EXPORT), source, "-o", output, *(["--no-cache"] if seed % 2 else [])]
+    command += BARE if seed % 4 > 1 else []
     process = Process(command)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.popen.wait(random.Random(seed).uniform(0, seconds))

@@ -153,18 +153,45 @@ def test_leaving_the_block_ends_the_worker(target) -> None:
     assert _ends(child)
 
 
-def test_a_worker_dies_with_its_parent(target, tmp_path: Path) -> None:
+def test_what_a_worker_started_dies_with_its_parent_too(target) -> None:
     script = (
         "import sys; from converters.isolation import Worker\n"
-        f"w = Worker({target('hang')!r}, {{}}, step='x'); w.receive(); print(w.pid, flush=True); sys.stdin.read()"
+        f"w = Worker({target('hang')!r}, {{}}, step='x'); child = w.receive()['event']['child']\n"
+        "print(w.pid, child, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    assert psutil.pid_exists(pid)
+    worker, child = (psutil.Process(int(pid)) for pid in parent.stdout.readline().split())
+    ours = [worker, child, *(p for p in psutil.Process(parent.pid).children() if p != worker)]
+    assert len(ours) == 3, "the guard is missing"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    assert _ends(pid), "the worker outlived its parent"
+    assert all(_ends(process.pid) for process in ours), "something outlived the parent"
+
+
+def test_the_guard_ends_with_a_parent_that_ends_well_and_harms_nobody(target) -> None:
+    script = (
+        "import psutil; from converters.isolation import run_step\n"
+        f"run_step({target('echo')!r}, {{'a': 1}}, step='x'); print(*(p.pid for p in psutil.Process().children()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    (guard,) = (int(pid) for pid in ran.stdout.split())
+    assert not psutil.pid_exists(guard)
+
+
+def test_a_fork_of_ours_does_not_keep_us_from_ending(target) -> None:
+    script = (
+        "import os, time; from converters.isolation import run_step\n"
+        f"run_step({target('echo')!r}, {{'a': 1}}, step='x'); pid = os.fork()\n"
+        "time.sleep(600) if pid == 0 else print(pid, flush=True)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    fork = int(parent.stdout.readline())
+    try:
+        assert parent.wait(300) == 0
+    finally:
+        os.kill(fork, signal.SIGKILL)
 
 
 def _ends(pid: int) -> bool:

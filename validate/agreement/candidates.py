@@ -55,7 +55,8 @@ def _run_candidate(
     result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "ran": False}
     if problems:
         return result
-    plan = Plan.from_json(request["plan"])
+    plan, first_look = Plan.from_json(request["plan"]), request.get("first_look", False)
+    plan = plan.first_look if first_look else plan
     fixed = fixed_batch(signature)
     run: Run = tapped.run
     if fixed is not None and fixed > 1:
@@ -66,6 +67,8 @@ def _run_candidate(
         channel.event(candidate=entry["key"], fraction=fraction)
 
     run_batches(run, inputs, plan, reference, work / entry["key"], report)
+    if first_look:
+        return {**result, "ran": True}
     few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
     special = special_values(tapped.run, few)
     return {**result, "ran": True, "special": special, "accepted": shapes_accepted(tapped.runtime, few)}

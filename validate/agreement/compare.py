@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import identify
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
 from converters.formats import Precision, precision_in_name
-from converters.isolation import Limits, Message, Standing, run_step
+from converters.isolation import Message
 from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.decisions import accuracy, scores
 from validate.agreement.gates import Gate, gate_for
 from validate.agreement.judge import judge_output
 from validate.agreement.plan import Plan
+from validate.agreement.processes import TENSORFLOW, Processes, processes
 from validate.agreement.results import (
     AGREE,
     DISAGREE,
@@ -37,9 +36,6 @@ from validate.agreement.results import (
 from validate.agreement.yardstick import Candidate, Reference, Yardstick
 from validate.inputs import Range, suites
 from validate.runtimes import runtime_name
-
-TENSORFLOW = frozenset({"keras", "saved_model"})
-"""The runtimes that are TensorFlow."""
 
 OnProgress = Callable[[str, float], None]
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
@@ -68,39 +64,11 @@ def compare(
         if not path.exists():
             raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
     gates = [gate_for(_precision(path, options), options.tolerances) for path in candidates]
-    with (
-        _tensorflow(options, (reference, *(path for path in candidates if path.is_dir()))) as tensorflow,
-        tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder) as folder,
-    ):
-        options = replace(options, tensorflow=tensorflow)
-        comparison = Comparison(Path(folder), options, on_progress or (lambda stage, fraction: None))
+    with processes(reference, candidates, options) as running:
+        comparison = Comparison(running, options, on_progress or (lambda stage, fraction: None))
         document = comparison.run_reference(reference, [_precision(path, options) for path in candidates])
         verdicts = comparison.run_candidates(candidates, gates)
         return comparison.agreement(reference, document, verdicts)
-
-
-def tensorflow_worker(limits: Limits, log: Path | None, places: Sequence[Path]) -> Standing:
-    """The one process of TensorFlow that a comparison needs: for a checkpoint as reference, and for SavedModels.
-
-    A caller who starts it while artifacts are still being made has its import for nothing.
-
-    Args:
-        places: the reference, the folder of the artifacts, the inputs: what the comparison will name.
-    """
-    return Standing("converters.checkpoints.quick:import_keras", limits=limits, log=log, places=places)
-
-
-@contextlib.contextmanager
-def _tensorflow(options: CompareOptions, places: Sequence[Path]) -> Iterator[Standing]:
-    """The caller's, which is left at rest, or one for this comparison alone."""
-    if options.tensorflow is None:
-        with tensorflow_worker(options.limits, options.log, places) as own:
-            yield own
-        return
-    try:
-        yield options.tensorflow
-    finally:
-        options.tensorflow.rest()
 
 
 def _precision(path: Path, options: CompareOptions) -> Precision:
@@ -108,31 +76,26 @@ def _precision(path: Path, options: CompareOptions) -> Precision:
 
 
 class Comparison:
-    """One comparison under way, in a folder of its own."""
+    """One comparison under way, in its processes and their folder."""
 
-    def __init__(self, work: Path, options: CompareOptions, on_progress: OnProgress) -> None:
-        self._work, self._options, self._on_progress = work, options, on_progress
+    def __init__(self, running: Processes, options: CompareOptions, on_progress: OnProgress) -> None:
+        self._running, self._options, self._on_progress = running, options, on_progress
+        self._work = running.folder
         self.threads = options.threads or len(os.sched_getaffinity(0))
         self._yardsticks: dict[tuple[str, int], Yardstick] = {}
         self._share_of_reference = 0.0
 
     def _step(self, function: str, request: Message, on_event: Callable[[Message], None], runtime: str) -> Message:
-        options, target = self._options, f"validate.agreement.{function}"
         request = {**request, "work": str(self._work), "threads": self.threads}
-        writable = (options.cache.resolve(),) if options.cache else ()
-        if options.tensorflow is not None and runtime in TENSORFLOW:
-            return options.tensorflow.step(target, request, step="validate", on_event=on_event, writable=writable)
-        return run_step(
-            target, request, step="validate", limits=options.limits, log=options.log, on_event=on_event,
-            writable=writable,
-        )  # fmt: skip
+        return self._running.step(runtime, function, request, on_event)
 
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         options = self._options
         runtime = runtime_name(path)
-        if runtime in TENSORFLOW:
-            identify(path, self._options.opening)  # what the user adds to a source decides what of it may pass
+        scanned: Checkpoint | None = None
+        if runtime in TENSORFLOW:  # what the user adds to a source decides what of it may pass
+            scanned = options.checkpoint or identify(path, options.opening)
         else:
             check(path)
         if options.cache:
@@ -143,7 +106,7 @@ class Comparison:
             "inputs": str(options.inputs.resolve()) if options.inputs else None,
             "input_range": list(options.input_range) if options.input_range else None,
             "cache": str(options.cache.resolve()) if options.cache else None, "precisions": list(reduced),
-            "opening": options.opening.to_json(),
+            "opening": options.opening.to_json(), "checkpoint": scanned.to_json() if scanned else None,
         }  # fmt: skip
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
         self._on_progress("reference", 0.0)
@@ -160,8 +123,11 @@ class Comparison:
         )  # fmt: skip
         return document
 
-    def run_candidates(self, paths: Sequence[Path], gates: Sequence[Gate]) -> tuple[Verdict, ...]:
-        self._all, self._done = len(paths), 0
+    def run_candidates(
+        self, paths: Sequence[Path], gates: Sequence[Gate], *, first_look: bool = False
+    ) -> tuple[Verdict, ...]:  # fmt: skip
+        """Runs and judges them; at a first look on the samples alone, see `Plan.first_look`."""
+        self._all, self._done, self._first_look = len(paths), 0, first_look
         verdicts: dict[int, Verdict] = {}
         by_runtime: dict[str, list[int]] = {}
         for k, path in enumerate(paths):
@@ -172,8 +138,8 @@ class Comparison:
             except EdgeportError as error:
                 verdicts[k] = _error(path, error)
         for runtime in sorted(by_runtime, key=lambda name: name not in TENSORFLOW):
-            if self._options.tensorflow is not None and runtime not in TENSORFLOW:
-                self._options.tensorflow.rest()  # its memory is the others'
+            if runtime not in TENSORFLOW:
+                self._running.rest("keras")
             waiting = by_runtime[runtime]
             while waiting:
                 done = self._run_some(runtime, {k: paths[k] for k in waiting}, gates)
@@ -200,7 +166,7 @@ class Comparison:
 
         request = {
             "signature": self.signature.to_json(), "plan": self.reference.plan.to_json(),
-            "fixed_batch": self._options.fixed_batch,
+            "fixed_batch": self._options.fixed_batch, "first_look": self._first_look,
             "candidates": [{"key": str(k), "path": str(path.resolve())} for k, path in paths.items()],
         }  # fmt: skip
         try:

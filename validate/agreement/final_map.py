@@ -6,8 +6,9 @@ import numpy as np
 
 from validate.agreement.arrays import blocks, wide
 from validate.agreement.gates import Gate
-from validate.agreement.metrics import Difference, sigmoid, signal, softmax, sqnr_db
+from validate.agreement.metrics import difference, sigmoid, signal, softmax, sqnr_db
 from validate.agreement.yardstick import Values
+from validate.runtimes.base import Array
 
 _MAPS = {"softmax": (softmax, 0.5), "sigmoid": (sigmoid, 0.25)}
 """The final maps and how much they can stretch a difference: |d softmax| <= |d x| / 2, |d sigmoid| <= |d x| / 4."""
@@ -17,29 +18,47 @@ LEFT_DB = 3.0
 
 
 def map_faults(values: Values, kind: str, gate: Gate, undecided: float) -> list[str]:
-    """The untouched file's probabilities must be the map of its tapped copy's logits.
+    """The untouched file's probabilities must be the map of its tapped copy's logits, in batches of each size.
 
     The two are separate runs whose kernels may differ, so float32's allowance comes on top, shrunk by the map.
     """
     function, slope = _MAPS[kind]
-    worst = 0.0
-    for part in blocks(len(values.outputs), values.outputs):
-        gap = np.abs(wide(values.outputs[part]) - function(values.values[part]))
-        worst = max(worst, float(gap[np.isfinite(gap)].max(initial=0.0)))
-    limit = gate.map_slack + slope * undecided
+    worst, greatest = 0.0, 0.0
+    for outputs, logits in ((values.outputs, values.values), *values.pairs):
+        for part in blocks(len(outputs), outputs):
+            before = wide(logits[part])
+            gap = np.abs(wide(outputs[part]) - function(before))
+            worst = max(worst, float(gap[np.isfinite(gap)].max(initial=0.0)))
+            greatest = max(greatest, float(np.abs(before[np.isfinite(before)]).max(initial=0.0)))
+    limit = gate.map_slack + slope * (undecided + gate.logit_rounding * greatest)
     if worst <= limit:
         return []
     return [f"its probabilities lie {worst:.2g} from the {kind} of its logits (limit {limit:.2g})"]
 
 
-def lost_outputs(values: Values, gap: Difference, kind: str, gate: Gate) -> list[str]:
+def lost_outputs(values: Values, kind: str, gate: Gate) -> list[str]:
     """A file may compute right logits and lose them in its last operation: an int8 sigmoid has steps of 1/256, which
-    give one constant for a network whose probabilities all lie near 0.5."""
-    moving = signal(values.wanted).moving_square
-    if gate.noise_ratio is not None or gap.mean_square <= moving * 10 ** (-LEFT_DB / 10):
+    give one constant for a network whose probabilities all lie near 0.5.
+
+    Against the map of its own logits: how far those may lie from the reference's is their own gate's matter, and where
+    they are large a softmax turns an error that the precision must cost into other probabilities.
+    """
+    if gate.noise_ratio is not None:
+        return []
+    own = _mapped(values.values, kind)
+    moving, gap = signal(own).moving_square, difference(values.outputs, own).mean_square
+    if gap <= moving * 10 ** (-LEFT_DB / 10):
         return []
     return [
-        f"its {kind} loses what its logits tell: the error of the probabilities is "
-        f"{sqnr_db(moving, gap.mean_square):.1f} dB below what they move by, and a constant would have 0 dB "
-        f"(limit {LEFT_DB:g} dB)"
+        f"its {kind} loses what its logits tell: the error of the probabilities is {sqnr_db(moving, gap):.1f} dB below "
+        f"what they move by, and a constant would have 0 dB (limit {LEFT_DB:g} dB)"
     ]
+
+
+def _mapped(logits: Array, kind: str) -> Array:
+    """In float32, which holds more than any precision that is judged on it."""
+    function, _ = _MAPS[kind]
+    own = np.empty(logits.shape, np.float32)
+    for part in blocks(len(logits), logits):
+        own[part] = function(logits[part])
+    return own

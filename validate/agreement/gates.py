@@ -51,6 +51,7 @@ class Gate:
         sqnr_db: least allowed where neither yardstick is to be had; against the signal's moving part.
         top1: least share of samples with the reference's class, near-ties left out.
         map_slack: how far a file's probabilities may lie from the map of its own logits; absolute, they end at 1.
+        logit_rounding: how far the logits of the two runs that are compared there may lie apart, over the greatest.
         why: where the numbers are from.
     """
 
@@ -60,6 +61,7 @@ class Gate:
     map_slack: float
     why: str
     rounding_ratio: float | None = None
+    logit_rounding: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,7 +80,11 @@ GATES: dict[Precision, Gate] = {
     # The decibels hold where the rounding cannot be emulated (the reference is no checkpoint) or costs as much as the
     # signal moves, and as what a rescue aims at: what one trained network was measured at over its whole signal, less
     # 20 dB since only the moving part counts here, less 10 dB of margin.
-    Precision.FLOAT16: Gate(None, 40.0, 0.998, 2.0**-10, f"{_EMULATED}; 70 dB measured", 2.5),
+    Precision.FLOAT16: Gate(
+        None, 40.0, 0.998, 2.0**-10,
+        f"{_EMULATED}; 70 dB measured; logits that leave the file are rounded to half precision, those that a runtime "
+        "keeps in float32 up to its softmax are not: 2^-11 of the greatest", 2.5, 2.0**-11,
+    ),
     Precision.INT16X8: Gate(None, 20.0, 0.995, 2.0**-8, f"{_EMULATED}; 50 dB measured", 2.5),
     Precision.DYNAMIC_INT8: Gate(None, 16.0, 0.99, 2.0**-7, f"{_EMULATED}; 46 dB measured", 2.5),
     Precision.INT8: Gate(

@@ -32,7 +32,7 @@ def judge_output(
     wanted = reference.values("out", k)
     values = Values(
         yardsticks[stem, k], candidate.values(stem, k), _again(reference, candidate, stem, k),
-        candidate.values("out", k)[: len(wanted)], wanted,
+        candidate.values("out", k)[: len(wanted)], wanted, _pairs(reference, candidate, k) if tapped else (),
     )  # fmt: skip
     if not values.fits:
         return _misshapen(name, basis, values)
@@ -63,7 +63,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     faults = _faults(judged, nonfinite, _decided(head, values, gate, top, kept))
     if head.basis == "logits":
         faults += map_faults(values, str(kind), gate, judged.undecided)
-        faults += lost_outputs(values, probability, str(kind), gate)
+        faults += lost_outputs(values, str(kind), gate)
     status = DISAGREE if faults else INCONCLUSIVE if judged.dead_passes else AGREE
     gated = {judged.measure: judged.value}
     return OutputRow(
@@ -138,6 +138,12 @@ def _again(reference: Reference, candidate: Candidate, stem: str, k: int) -> tup
     small, wide = read(candidate.folder, f"{stem}{SMALL}", k), read(candidate.folder, f"{stem}{WIDE}", k)
     found = [] if small is None else [(small, list(range(len(small))))]
     return (*found, *(() if wide is None else ((wide, reference.plan.wide_rows),)))
+
+
+def _pairs(reference: Reference, candidate: Candidate, k: int) -> tuple[tuple[Array, Array], ...]:
+    """The untouched file's outputs and its copy's logits in the small batches and the wide one, where they were run."""
+    both = zip(_again(reference, candidate, "out", k), _again(reference, candidate, "logits", k), strict=True)
+    return tuple((outputs, logits) for (outputs, _), (logits, _) in both)
 
 
 def _difference_again(values: Values) -> Difference | None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from validate.agreement.grouped import own_kernels
+
 _FLOATS = {"float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16"}
 
 
@@ -15,14 +17,16 @@ class NoOracleError(Exception):
 
 @contextmanager
 def float64_default() -> Iterator[None]:
-    """Keras' default float type, for layers and constants that state none, is float64 within the block."""
+    """Keras' default float type, for layers and constants that state none, is float64 within the block, and grouped
+    convolutions are computed as `grouped` says."""
     import keras
 
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     try:
-        yield
+        with own_kernels():
+            yield
     finally:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)

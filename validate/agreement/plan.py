@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from validate.inputs import LEAST_SATURATING, STRUCTURED
@@ -65,6 +65,12 @@ class Plan:
     @property
     def beside(self) -> int:
         return self.structured + self.saturating
+
+    @property
+    def first_look(self) -> Plan:
+        """The samples alone, once, in the larger batch. A fault that shows here shows in all of the plan: every gate is
+        on the worst of what was run."""
+        return replace(self, singles=0, wide=0, structured=0, saturating=0)
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)

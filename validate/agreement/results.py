@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.opening import Opening
 from converters.formats import Precision
 from converters.isolation import Limits, Standing
@@ -35,7 +36,8 @@ class CompareOptions:
         threads: of each runtime; None takes all cores that the process may use.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
         opening: how the reference is opened, where its file does not say all.
-        tensorflow: the process for what TensorFlow runs, see `compare.tensorflow_worker`; it rests afterwards. None
+        checkpoint: the reference, where it has been scanned already; None has it scanned.
+        tensorflow: the process for what TensorFlow runs, see `processes.tensorflow_worker`; it rests afterwards. None
             takes one for the comparison alone.
     """
 
@@ -51,6 +53,7 @@ class CompareOptions:
     threads: int | None = None
     cache: Path | None = None
     opening: Opening = field(default_factory=Opening)
+    checkpoint: Checkpoint | None = None
     tensorflow: Standing | None = None
 
 

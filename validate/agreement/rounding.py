@@ -133,7 +133,7 @@ def _rounding_inputs(grid: Grid, wider: Any) -> Iterator[None]:
     original = Operation.__call__
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if hasattr(self, "_operations") or not _rounds(self, grid):
+        if hasattr(self, "_operations") or hasattr(self, "_functional") or not _rounds(self, grid):
             return original(self, *args, **kwargs)
 
         def rounded(value: Any) -> Any:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.identify import confirm
 from converters.checkpoints.opening import Opening
 from converters.errors import EdgeportError, StepError
 from converters.formats import Precision
@@ -41,7 +43,12 @@ def run_reference(request: Message, channel: Channel) -> Message:
         `unexercised`, `special` and `averaged`.
     """
     work, path = Path(request["work"]), Path(request["path"])
-    options = RuntimeOptions(threads=request["threads"], opening=Opening.from_json(request["opening"]))
+    checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
+    if checkpoint is not None:
+        confirm(checkpoint)
+    options = RuntimeOptions(
+        threads=request["threads"], opening=Opening.from_json(request["opening"]), checkpoint=checkpoint
+    )
     tapped = open_tapped(path, options, work / "taps" / "reference")
     signature = tapped.runtime.signature
     given = inputs_that_run(request, tapped, signature)

@@ -153,6 +153,7 @@ class Values:
     Attributes:
         every: of all samples, those beside the others too.
         again: what other batches gave, each with the samples that they were of.
+        pairs: the untouched file's outputs there with the logits of its copy, where those are judged.
     """
 
     stick: Yardstick
@@ -160,6 +161,7 @@ class Values:
     again: tuple[tuple[Array, list[int]], ...]
     outputs: Array
     wanted: Array
+    pairs: tuple[tuple[Array, Array], ...] = ()
 
     @property
     def values(self) -> Array:

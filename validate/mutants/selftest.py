@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from converters.formats import Precision
 from converters.isolation import Message, run_step
 from validate.agreement.compare import Comparison
 from validate.agreement.gates import Gate, gate_for
+from validate.agreement.processes import Processes, processes
 from validate.agreement.results import DISAGREE, ERROR, CompareOptions, Verdict
 from validate.agreement.yardstick import Yardstick
 from validate.inputs import Range
@@ -88,6 +88,9 @@ def self_test(
 ) -> SelfTest:  # fmt: skip
     """Breaks the checkpoint in each known way, in memory and in files of these formats, and judges what comes out.
 
+    Each is judged on the samples first; what they do not show is run again on all inputs and in all batches. The
+    healthy files run in all of them.
+
     Args:
         make: `module:function` that writes `(model, format, precision, folder) -> path` in a worker.
 
@@ -101,12 +104,12 @@ def self_test(
             next_step="Give the .keras or .h5 file.", file=reference,
         )  # fmt: skip
     progress = on_progress or (lambda stage, share: None)
-    first = _in_folder(reference, options, progress, make, formats, None)
+    first = _round(reference, options, progress, make, formats, None)
     idle = {row.mutant for row in first.rows if row.status == NOT_EXERCISED}
     if not idle or options.inputs is not None or len(first.ranges) != 1 or not first.ranges[0].source:
         return first
     wide = _widened(first.ranges[0])
-    second = _in_folder(reference, replace(options, input_range=wide), progress, make, formats, idle)
+    second = _round(reference, replace(options, input_range=wide), progress, make, formats, idle)
     better = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
     rows = tuple(_beyond(better.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
     return replace(first, rows=rows)
@@ -126,37 +129,54 @@ def _beyond(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> Mut
     return replace(row, reason=f"on inputs of {wide[0]:g} to {wide[1]:g}, beyond their range: {row.reason}")
 
 
-def _in_folder(
+def _round(
     reference: Path, options: CompareOptions, on_progress: OnProgress, make: str, formats: tuple[str, ...],
     only: set[str] | None,
 ) -> SelfTest:  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="edgeport-selftest-") as folder:
-        return _Run(reference, Path(folder), options, on_progress, only).through(make, formats)
+    with processes(reference, (), options) as running:
+        return _Run(reference, running, options, on_progress, only).through(make, formats)
 
 
 @dataclass
 class _Run:
     reference: Path
-    work: Path
+    running: Processes
     options: CompareOptions
     on_progress: OnProgress
     only: set[str] | None
     rows: list[MutantRow] = field(default_factory=list)
     layers: dict[str, str | None] = field(default_factory=dict)
+    first_look: bool = True
 
     def through(self, make: str, formats: tuple[str, ...]) -> SelfTest:
-        self.comparison = Comparison(self.work, self.options, self._reference_progress)
+        self.comparison = Comparison(self.running, self.options, self._reference_progress)
         self.gate: Gate = gate_for(Precision.FLOAT32, self.options.tolerances)
         document = self.comparison.run_reference(self.reference)
-        self._step("break_model", {
-            "make": make, "formats": list(formats), "only": None if self.only is None else sorted(self.only),
-        })  # fmt: skip
+        self.running.rest("keras")
+        self._break(make, formats, self.only)
+        self._look_again(make, formats)
         self._tell_apart()
         return SelfTest(
             self.reference, self.options.seed, self.comparison.reference.plan.samples, tuple(self.rows),
             tuple(document["notes"]), tuple(document["unexercised"]),
             tuple(Range.from_json(limits) for limits in document["ranges"].values()),
         )  # fmt: skip
+
+    def _break(self, make: str, formats: tuple[str, ...], only: set[str] | None) -> None:
+        self._step("break_model", {
+            "make": make, "formats": list(formats), "only": None if only is None else sorted(only),
+            "first_look": self.first_look,
+        })  # fmt: skip
+
+    def _look_again(self, make: str, formats: tuple[str, ...]) -> None:
+        """What the samples alone did not show is run in all batches and on all inputs, as `validate` does."""
+        missed = {row.mutant for row in self.rows if row.status == SURVIVED}
+        if not missed:
+            return
+        before, self.rows, self.first_look = self.rows, [], False
+        self._break(make, formats, missed)
+        better = {(row.mutant, row.subject): row for row in self.rows}
+        self.rows = [better.get((row.mutant, row.subject), row) for row in before]
 
     def _reference_progress(self, stage: str, share: float) -> None:
         """Of the comparison that goes on inside, only the reference's run counts: the faults are counted here."""
@@ -165,7 +185,7 @@ class _Run:
 
     def _step(self, function: str, more: Message) -> Message:
         request = {
-            "path": str(self.reference.resolve()), "work": str(self.work), "threads": self.comparison.threads,
+            "path": str(self.reference.resolve()), "work": str(self.running.folder), "threads": self.comparison.threads,
             "plan": self.comparison.reference.plan.to_json(), "opening": self.options.opening.to_json(), **more,
         }  # fmt: skip
         return run_step(
@@ -202,7 +222,8 @@ class _Run:
             return Verdict(Path(subject), ERROR, f"it could not be written: {error.message}")
         if "path" in event:
             path = Path(event["path"])
-            (verdict,) = self.comparison.run_candidates([path], [self.gate])
+            first_look = self.first_look and name != HEALTHY  # of the healthy file all must hold
+            (verdict,) = self.comparison.run_candidates([path], [self.gate], first_look=first_look)
             shutil.rmtree(path.parent)
             return verdict
         return self.comparison.judged(self.reference, f"mutant-{name}", event["result"], self.gate)

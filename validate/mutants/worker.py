@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ _EFFECT_SAMPLES = 8
 
 def break_model(request: Message, channel: Channel) -> Message:
     """Breaks the checkpoint in each known way, one after the other.
+
+    With `first_look` the model in memory runs the samples alone.
 
     Events: `{mutant, layer}` when it has a place (layer null where no single one is broken), `{mutant, none}` where it
     has none, `{mutant, subject, result}` for the model in memory and `{mutant, subject, path}` or `{..., error}` for
@@ -89,12 +92,14 @@ class _Job:
         self.loaded = KerasRuntime(Path(request["path"]), options).loaded
         self.model = self.loaded.model
         self.plan = Plan.from_json(request["plan"])
+        if request.get("first_look", False):
+            self.plan = self.plan.first_look
         names = self.loaded.signature.input_names
         self.inputs: dict[str, Any] = {name: read(self.work / "inputs", "in", k) for k, name in enumerate(names)}
 
     def survey(self) -> Survey:
         """What the activations reach on the first samples."""
-        tapped = TappedFunction(self.loaded.function, self.loaded.signature)
+        tapped = TappedFunction(self.loaded.function, self.loaded.signature, watched=True)
         tapped.run({name: array[:_EFFECT_SAMPLES] for name, array in self.inputs.items()})
         return tapped.extremes.seen
 
@@ -108,6 +113,7 @@ class _Job:
     def write(self, name: str, fmt: str) -> dict[str, Any]:
         make: Callable[..., Any] = resolve(self.request["make"])
         folder = self.work / f"made-{name}-{fmt}"
+        shutil.rmtree(folder, ignore_errors=True)  # what an earlier look left, where nothing could be written
         folder.mkdir()
         try:
             return {"path": str(make(self.model, fmt, "float32", folder))}

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.opening import Opening
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
@@ -43,6 +44,7 @@ class RuntimeOptions:
         conv_search: CUDA: how cuDNN's convolutions are chosen; None leaves ONNX Runtime's default.
         profile: ONNX Runtime: write a profile to files that begin so (`session.end_profiling()` ends it).
         opening: how a source is opened; None for an artifact, which says all itself.
+        checkpoint: the source, where it has been scanned already; None has it scanned when it is opened.
     """
 
     device: str = "cpu"
@@ -55,6 +57,7 @@ class RuntimeOptions:
     conv_search: str | None = None
     profile: Path | None = None
     opening: Opening | None = None
+    checkpoint: Checkpoint | None = None
 
 
 class Runtime(Protocol):

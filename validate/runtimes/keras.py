@@ -32,7 +32,8 @@ class KerasRuntime:
         from converters.checkpoints.loading import load
         from converters.checkpoints.opening import Opening
 
-        checkpoint = identify(path, options.opening or Opening())  # refused before a framework is there
+        # refused before a framework sees it
+        checkpoint = options.checkpoint or identify(path, options.opening or Opening())
         prepare_tensorflow(options)
         import tensorflow as tf
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[2] / "attacks"))
 from reader_samples import facts, samples  # noqa: F401
 
 from converters.checkpoints.checkpoint import SourceKind
-from converters.checkpoints.identify import identify
+from converters.checkpoints.identify import confirm, identify
 from converters.checkpoints.scan import scan_config
 from converters.errors import RefusedError, UsageError
 
@@ -136,6 +137,35 @@ def test_a_tensorflow_checkpoint_without_its_data_is_refused(samples: Path, tmp_
     (tmp_path / "x.index").write_bytes(index.read_bytes())
     with pytest.raises(RefusedError, match=r"x\.data-00000-of-00001 is missing"):
         identify(tmp_path / "x")
+
+
+@pytest.mark.parametrize("name", ["picture.keras", "picture.savedmodel", "picture.savedmodel/variables/variables"])
+def test_what_was_scanned_is_confirmed_until_it_changes(name: str, samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    first = samples / name.split("/")[0]
+    copied = shutil.copytree if first.is_dir() else shutil.copy
+    copied(first, tmp_path / first.name)
+    checkpoint = identify(tmp_path / name)
+    confirm(checkpoint)
+    confirm(replace(checkpoint, sha256="0" * 64, scanned=checkpoint.sha256))
+    data = next(tmp_path.rglob("*.data-*"), tmp_path / name)
+    with data.open("r+b") as stream:
+        stream.seek(data.stat().st_size // 2)
+        byte = stream.read(1)
+        stream.seek(-1, os.SEEK_CUR)
+        stream.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(RefusedError, match="was changed after its scan"):
+        confirm(checkpoint)
+
+
+def test_what_is_gone_or_no_file_any_more_is_not_waited_for(samples: Path, tmp_path: Path) -> None:  # noqa: F811
+    path = Path(shutil.copy(samples / "picture.keras", tmp_path))
+    checkpoint = identify(path)
+    path.unlink()
+    with pytest.raises(UsageError):
+        confirm(checkpoint)
+    os.mkfifo(path)
+    with pytest.raises(UsageError):
+        confirm(checkpoint)
 
 
 def test_identify_loads_no_framework(samples: Path) -> None:  # noqa: F811

@@ -27,6 +27,12 @@ def nested(x: Any) -> Any:
     return keras.Model(inner, layers.Rescaling(1 / 16)(inner))(layers.Reshape((8, 8, 3))(x))
 
 
+def sequential(*before: Any) -> list[float] | None:
+    """As users stack their layers: the model keeps its graph inside."""
+    (found,) = input_hints(keras.Sequential([keras.Input((8, 8, 3)), *before, layers.Conv2D(2, 3)])).values()
+    return [found.low, found.high]
+
+
 def named(name: str) -> Any:
     inner = keras.Input((8, 8, 3))
     return keras.Model(inner, layers.Conv2D(2, 3)(inner), name=name)
@@ -42,6 +48,9 @@ def hints() -> dict[str, Any]:
         "signed": hint(layers.Rescaling(1 / 127.5, -1)),
         "divided": hint(lambda x: x / 16.0),
         "nested": hint(nested),
+        "sequential": sequential(layers.Rescaling(1 / 16)),
+        "sequential inside": sequential(keras.Sequential([layers.Rescaling(1 / 16), layers.ReLU()])),
+        "nested sequential": hint(keras.Sequential([layers.Rescaling(1 / 16), layers.ReLU()])),
         "normalization": hint(normalization),
         "inception": hint(named("inception_v3")),
         "embedding": hint(lambda x: layers.Embedding(37, 2)(layers.Flatten()(x)), "int32", (4, 2)),

@@ -283,3 +283,51 @@ def test_another_class_is_a_tie_on_drawn_inputs_and_no_excuse_on_given_ones(tmp_
     given_ = bench.judge(flipped, precision=Precision.INT8)
     assert given_.status == "disagree"
     assert "6 of 16 samples change class" in given_.reason
+
+
+def test_probabilities_are_looked_at_in_the_small_batches_too(tmp_path: Path) -> None:
+    """A runtime whose last operation fails in a batch of one: the logits are right in every batch."""
+    bench = Bench(tmp_path, living(), "softmax")
+    bench.reference = replace(bench.reference, plan=replace(bench.reference.plan, singles=4, wide=8))
+    rows = bench.reference.plan.wide_rows
+    for suffix, logits in (("1", bench.mine[:4]), ("32", bench.mine[rows])):
+        write(tmp_path / "reference", f"logits{suffix}", logits)
+        write(tmp_path / "candidate", f"logits{suffix}", logits)
+        write(tmp_path / "candidate", f"out{suffix}", bench.map(logits))
+    assert bench.judge(bench.mine).status == "agree"
+    for suffix, logits in (("1", bench.mine[:4]), ("32", bench.mine[rows])):
+        write(tmp_path / "candidate", f"out{suffix}", np.full(logits.shape, 0.25))
+        row = bench.judge(bench.mine)
+        assert row.status == "disagree"
+        assert "softmax of its logits" in row.reason
+        write(tmp_path / "candidate", f"out{suffix}", bench.map(logits))
+
+
+def test_outputs_that_lost_what_the_logits_tell_disagree(tmp_path: Path) -> None:
+    """Probabilities near a quarter, in steps of 1/16: one constant."""
+    bench = Bench(tmp_path, 1e-2 * living(), "softmax")
+    values = bench.exact + 1e-4 * living()
+    lost = bench.judge(values, np.round(16 * bench.map(values)) / 16, Precision.INT8)
+    assert "loses what its logits tell" in lost.reason
+    assert bench.judge(values, precision=Precision.INT8).status == "agree"
+
+
+def test_a_loud_softmax_is_not_blamed_for_the_rounding_of_its_logits(tmp_path: Path) -> None:
+    """Logits of 60 and an error of 2 in all: other probabilities, as any rounding that large would give."""
+    bench = Bench(tmp_path, 20 * living(), "softmax")
+    values = bench.exact + 0.6 * np.random.default_rng(3).standard_normal((16, 4))
+    row = bench.judge(values, precision=Precision.DYNAMIC_INT8)
+    assert row.probability_max_abs is not None
+    assert row.probability_max_abs > 0.05
+    assert "loses" not in row.reason
+
+
+def test_logits_of_half_precision_are_rounded_where_they_leave_the_file(tmp_path: Path) -> None:
+    """The untouched file keeps them in float32 up to its softmax."""
+    bench = Bench(tmp_path, 60 + living(), "softmax")
+    kept = bench.map(bench.mine)
+    rounded = bench.mine.astype(np.float16).astype(np.float64)
+    assert np.abs(bench.map(rounded) - kept).max() > 2.0**-10
+    assert "of its logits" not in bench.judge(rounded, kept, Precision.FLOAT16).reason
+    wrong = bench.judge(rounded, bench.map(1.2 * bench.mine), Precision.FLOAT16)
+    assert "softmax of its logits" in wrong.reason

@@ -26,6 +26,7 @@ def inside() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [("rescaling", [0, 255]), ("signed", [0, 255]), ("divided", [0, 16]), ("nested", [0, 16]),
+     ("sequential", [0, 16]), ("sequential inside", [0, 16]), ("nested sequential", [0, 16]),
      ("normalization", [-3, 7]), ("inception", [-1, 1]), ("embedding", [0, 36]), ("nothing", None), ("late", None)],
 )  # fmt: skip
 def test_what_a_model_says_of_its_input(inside: dict[str, Any], name: str, wanted: list[float] | None) -> None:

@@ -21,7 +21,7 @@ from validate.mutants.faults import MUTATIONS
 
 def main(checkpoint: Path, folder: Path, formats: list[str]) -> None:
     loaded = load(identify(checkpoint))
-    tapped = TappedFunction(loaded.function, loaded.signature)
+    tapped = TappedFunction(loaded.function, loaded.signature, watched=True)
     (spec,) = loaded.signature.inputs
     tapped.run({spec.name: np.random.default_rng(0).uniform(0, 16, (8, *spec.shape[1:])).astype("float32")})
     places = {}

@@ -10,7 +10,7 @@ import pytest
 from converters.errors import RefusedError
 from validate.agreement import CompareOptions
 from validate.mutants import CAUGHT, NO_PLACE, NOT_WRITTEN, MutantRow, SelfTest, self_test
-from validate.mutants.selftest import _Run
+from validate.mutants.selftest import _round
 
 
 @pytest.fixture(scope="session")
@@ -42,17 +42,28 @@ def test_the_weaker_the_inputs_the_less_is_caught(examples: Path) -> None:
     assert "relu6" in {row["mutant"] for row in document["mutants"] if row["status"] == "not exercised"}
 
 
-def test_what_is_not_written_is_not_called_caught(examples: Path, tmp_path: Path) -> None:
+def test_what_is_not_written_is_not_called_caught(examples: Path) -> None:
     """A format that cannot be had: nothing was judged, so nothing was caught in it."""
-    run = _Run(
-        examples / "digits_se_inception.keras", tmp_path, CompareOptions(samples=2), lambda _stage, _share: None,
-        {"epsilon", "tanh-gelu"},
+    outcome = _round(
+        examples / "digits_se_inception.keras", CompareOptions(samples=2), lambda _stage, _share: None,
+        "exporter.making:write", ("ort",), {"epsilon", "tanh-gelu"},
     )  # fmt: skip
-    outcome = run.through("exporter.making:write", ("ort",))
     found = {(row.mutant, row.subject): row.status for row in outcome.rows}
     assert found == {
         ("epsilon", "keras"): CAUGHT, ("epsilon", "ort"): NOT_WRITTEN, ("tanh-gelu", "keras"): NO_PLACE,
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_what_the_samples_do_not_show_is_run_on_all_inputs(examples: Path) -> None:
+    """Samples too dark to reach a cap at 6, which the ones beyond their range do: caught at the second look."""
+    options = CompareOptions(samples=4, input_range=(0.0, 4.5))
+    (row,) = _round(
+        examples / "digits_se_inception.keras", options, lambda _stage, _share: None, "exporter.making:write", (),
+        {"relu6"},
+    ).rows  # fmt: skip
+    assert (row.mutant, row.status) == ("relu6", CAUGHT)
+    assert "saturating inputs" in row.reason
 
 
 def test_a_healthy_file_that_fails_fails_the_self_test() -> None:

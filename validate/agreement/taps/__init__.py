@@ -62,7 +62,7 @@ class TappedCheckpoint:
         runtime = KerasRuntime(path, options)
         self.runtime: Runtime = runtime
         self.loaded = runtime.loaded
-        self._function = TappedFunction(self.loaded.function, self.loaded.signature)
+        self._function = TappedFunction(self.loaded.function, self.loaded.signature, watched=True)
         self.kinds = self._function.kinds
         self.extremes = self._function.extremes
         self.averaged = self._function.averaged

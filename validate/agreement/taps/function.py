@@ -27,9 +27,12 @@ class TappedFunction:
     Args:
         function: list of input tensors -> list of output tensors.
         signature: names, shapes and dtypes of both; a float64 function takes a float64 signature.
+        watched: keep `extremes`, which costs a pass over each of those values.
     """
 
-    def __init__(self, function: Callable[[Sequence[Any]], Sequence[Any]], signature: Signature) -> None:
+    def __init__(
+        self, function: Callable[[Sequence[Any]], Sequence[Any]], signature: Signature, *, watched: bool = False
+    ) -> None:  # fmt: skip
         import tensorflow as tf
 
         self._signature = signature
@@ -47,7 +50,7 @@ class TappedFunction:
         means = [op for op in traced.graph.get_operations() if op.type == "Mean"]
         self.averaged = _averaged(means[-1]) if means else 1
         self.kinds = {name: kind for name, (kind, _) in taps.items()}
-        self.extremes = Extremes(watches(records))
+        self.extremes = Extremes(watches(records) if watched else ())
         self._watched = self.extremes.tensors(traced.graph)
         fetches = [*outputs, *(tensor for _, tensor in taps.values()), *self._watched]
         self._function = traced.prune(list(traced.inputs[: len(specs)]), fetches)

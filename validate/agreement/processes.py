@@ -1,0 +1,87 @@
+"""The processes of a comparison: one for each runtime, which imports it before it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.errors import EdgeportError
+from converters.isolation import Limits, Message, Standing
+from validate.agreement.results import CompareOptions
+from validate.runtimes import runtime_name
+
+TENSORFLOW = frozenset({"keras", "saved_model"})
+"""The runtimes that are TensorFlow."""
+
+_OTHERS = ("tflite", "onnxruntime")
+_PREPARING = "validate.agreement.preparing"
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes by runtime, and the folder by which they pass arrays to the parent and to each other."""
+
+    folder: Path
+    by_runtime: Mapping[str, Standing]
+
+    def step(self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
+        """Runs `validate.agreement.<function>` in a runtime's process. Raises what `run_step` does."""
+        writable = [Path(request["cache"])] if request.get("cache") else []
+        return self.by_runtime[runtime].step(
+            f"validate.agreement.{function}", request, step="validate", on_event=on_event, writable=writable
+        )
+
+    def rest(self, runtime: str) -> None:
+        """Ends a runtime's process: its memory is the others'."""
+        self.by_runtime[runtime].rest()
+
+
+def tensorflow_worker(limits: Limits, log: Path | None, places: Sequence[Path]) -> Standing:
+    """The one process of TensorFlow that a comparison needs: for a checkpoint as reference, and for SavedModels.
+
+    A caller who starts it while artifacts are still being made has its import for nothing.
+
+    Args:
+        places: the reference, the folder of the artifacts, the inputs: what the comparison will name.
+    """
+    return Standing(f"{_PREPARING}:tensorflow", limits=limits, log=log, places=places)
+
+
+@contextlib.contextmanager
+def processes(reference: Path, candidates: Sequence[Path], options: CompareOptions) -> Iterator[Processes]:
+    """The processes of one comparison. TensorFlow's may be the caller's, which is left at rest.
+
+    Where the reference is TensorFlow's, which takes seconds, those of the candidates start beside it (not on one core).
+    """
+    runtimes = {path: _runtime_of(path) for path in (reference, *candidates)}
+    ahead = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
+    with contextlib.ExitStack() as stack:
+        tensorflow = options.tensorflow
+        if tensorflow is None:
+            places = [path for path, name in runtimes.items() if name in TENSORFLOW]
+            tensorflow = stack.enter_context(tensorflow_worker(options.limits, options.log, places))
+        stack.callback(tensorflow.rest)
+        folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
+        work = Path(stack.enter_context(folder))
+        found = dict.fromkeys(TENSORFLOW, tensorflow)
+        for runtime in _OTHERS:
+            places = [path for path, name in runtimes.items() if name == runtime]
+            one = Standing(
+                f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, places=(work, *places)
+            )
+            found[runtime] = stack.enter_context(one)
+            if ahead and places:
+                one.start("validate")
+        yield Processes(work, found)
+
+
+def _runtime_of(path: Path) -> str | None:
+    """None for what is no artifact: its verdict will say so."""
+    try:
+        return runtime_name(path)
+    except EdgeportError:
+        return None
