@@ -21,7 +21,8 @@ class Standing:
     """Runs steps as `run_step` does, one after the other in one process. Use it as a context manager.
 
     Limits hold for each step. A step that fails or dies is that step's error alone: whatever it left behind in the
-    process ends with it, and the next step has a fresh one.
+    process ends with it, and the next step has a fresh one; so it has where the process died while it waited, as the
+    kernel may have it where memory is short.
 
     Args:
         preparing: `module:function` without arguments, called when the process starts: the framework's import.
@@ -56,7 +57,7 @@ class Standing:
         """
         may_write = frozenset(writable)
         worker = self._worker
-        if worker is None or not (may_write <= self._writable and self._view.holds(request)):
+        if worker is None or worker.ended or not (may_write <= self._writable and self._view.holds(request)):
             worker = self._fresh(request, step, may_write)
         try:
             worker.begin(step)

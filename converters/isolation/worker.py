@@ -84,6 +84,11 @@ class Worker:
                 environment["TMPDIR"] = self._scratch
                 command = sandbox.wrapped(command, environment, request, (Path(self._scratch), *writable))
             self._process = self._spawn(command, (child_read, child_write), log, environment)
+        except BaseException:
+            for fd in (parent_read, parent_write):
+                os.close(fd)
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
         finally:
             for fd in (child_read, child_write):
                 os.close(fd)
@@ -110,6 +115,11 @@ class Worker:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._scratch,
                 pass_fds=fds, start_new_session=True,
             )  # fmt: skip
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone, by itself or killed from outside."""
+        return self._process.poll() is not None
 
     def begin(self, step: str) -> None:
         """The limit on time counts from now, for the step of that name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,6 +87,15 @@ def test_steps_share_a_process_that_was_prepared_once(standing: Callable[..., St
     worker.rest()
     assert not _alive(first["pid"])
     assert worker.step(f"{module}:who", {}, step="three")["pid"] != first["pid"]
+
+
+def test_a_process_that_died_while_it_waited_is_replaced(standing: Callable[..., Standing], module: str) -> None:
+    """Where memory is short the kernel ends the largest process, also one that only waits: no step was at fault."""
+    worker = standing()
+    first = worker.step(f"{module}:who", {}, step="one")
+    os.kill(first["pid"], signal.SIGKILL)
+    os.waitid(os.P_PID, first["pid"], os.WEXITED | os.WNOWAIT)  # dead, and not yet taken notice of
+    assert worker.step(f"{module}:who", {}, step="two")["pid"] != first["pid"]
 
 
 def test_what_ends_a_step_is_that_steps_error_alone(standing: Callable[..., Standing], module: str) -> None:
