@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.errors import UsageError
 from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate.agreement.arrays import path_of
@@ -52,6 +53,15 @@ def read_tensors(request: Message, _channel: Channel) -> Message:
     return {"nodes": nodes, "tensors": tensors, "inputs": opened.inputs}
 
 
+def _check_inputs(path: Path, signature: Signature, names: Sequence[str]) -> None:
+    """Raises UsageError where the file takes other inputs than the reference: it was made from another checkpoint."""
+    if sorted(signature.input_names) != sorted(names):
+        raise UsageError(
+            f"{path.name} takes the inputs {', '.join(signature.input_names)}, the checkpoint {', '.join(names)}.",
+            next_step="Give the checkpoint that the file was made from.", file=path, step="localize",
+        )  # fmt: skip
+
+
 def load_onnx(path: Path) -> Any:
     """The model without its external data. Raises RefusedError where it is damaged."""
     import onnx
@@ -76,6 +86,7 @@ class _Onnx:
             model.graph.output.extend(onnx.ValueInfoProto(name=o) for o in node.outputs if o not in there)
         options = RuntimeOptions(threads=threads, graph_optimization="off")
         self._runtime = OnnxRuntime(path, options, model.SerializeToString())
+        _check_inputs(path, self._runtime.signature, names)
 
     def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:
         feeds = dict(zip(self.inputs, arrays, strict=True))
@@ -115,7 +126,9 @@ class _Tflite:
 
         from validate.runtimes.tflite import TfliteRuntime
 
-        self._ends = FloatEnds(TfliteRuntime(path), names)
+        runtime = TfliteRuntime(path)
+        _check_inputs(path, runtime.signature, names)
+        self._ends = FloatEnds(runtime, names)
         self.path, self.signature = path, self._ends.signature
         self._interpreter = Interpreter(
             model_path=str(path), num_threads=threads, experimental_preserve_all_tensors=True,
@@ -169,6 +182,7 @@ class FrozenSavedModel:
         from validate.runtimes.saved_model import SavedModelRuntime, load_signature
 
         self.path, self.signature = path, SavedModelRuntime(path, RuntimeOptions(threads=threads)).signature
+        _check_inputs(path, self.signature, names)
         self._loaded, function = load_signature(path)
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

@@ -61,3 +61,27 @@ def test_only_a_checkpoint_has_layers_to_name(edgeport: Any, examples: Path, tmp
     missing = edgeport("localize", examples / "digits_se_inception.keras", tmp_path / "none.onnx")
     assert missing.code == 2
     assert "is not there" in missing.stderr
+
+
+FOREIGN = """
+import sys
+import tensorflow as tf
+
+module = tf.Module()
+module.double = tf.function(
+    lambda other: {"y": 2.0 * other}, input_signature=[tf.TensorSpec([None, 8, 8, 1], name="other")]
+)
+tf.saved_model.save(module, sys.argv[1] + "/foreign.savedmodel", signatures=module.double)
+converter = tf.lite.TFLiteConverter.from_saved_model(sys.argv[1] + "/foreign.savedmodel")
+open(sys.argv[1] + "/foreign.tflite", "wb").write(converter.convert())
+"""
+
+
+def test_a_file_with_other_inputs_was_made_from_another_checkpoint(
+    edgeport: Any, examples: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run([sys.executable, "-c", FOREIGN, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ran = edgeport("localize", examples / "digits_se_inception.keras", tmp_path / "foreign.tflite")
+    assert ran.code == 2
+    assert "foreign.tflite takes the inputs other, the checkpoint image" in " ".join(ran.stderr.split())
