@@ -14,7 +14,8 @@ from typing import Any
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
 from converters.checkpoints.interface import interface_facts
-from converters.checkpoints.loading import Loaded, load
+from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.loading import load
 from converters.checkpoints.ranges import input_hints
 from converters.errors import EdgeportError, UnsupportedError
 from converters.formats import Format, Precision, artifact_name

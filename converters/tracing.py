@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from converters.checkpoints.loading import Loaded
+from converters.checkpoints.loaded import Loaded
 from converters.errors import RefusedError, StepError
 from converters.lean import lean_backend
 from converters.signature import BATCH, Signature, TensorSpec
@@ -145,7 +145,7 @@ def _tensor_spec(spec: TensorSpec) -> Any:
 
 def _settled(signature: Signature, concrete: Any) -> Signature:
     """The signature with output dimensions that tracing found out to be fixed (or unknown)."""
-    from converters.checkpoints.loading import shape_of
+    from converters.checkpoints.loaded import shape_of
 
     outputs = []
     for spec in signature.outputs:

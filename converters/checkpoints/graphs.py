@@ -14,7 +14,7 @@ from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import chosen_signature
-from converters.checkpoints.loading import Loaded, load_error, shape_of
+from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.errors import EdgeportError, RefusedError, StepError
 from converters.readers.graph_file import chosen_tensors, read_graph_file
 from converters.readers.saved_model_file import read_saved_model

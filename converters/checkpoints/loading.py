@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
+from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
+from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
 from converters.checkpoints.rewrites import channels_last_backend, make_plain
-from converters.errors import EdgeportError, RefusedError, StepError
-from converters.signature import BATCH, Dimension, Signature, TensorSpec, unique_names
-
-Call = Callable[[Sequence[Any]], list[Any]]
+from converters.errors import RefusedError, StepError
+from converters.signature import Signature, TensorSpec, unique_names
 
 _OLDEST_KERAS = "3.15.1"  # CVE-2025-1550 up to the limits on declared sizes of 3.15.1
 _REFUSED_DTYPES = {"string": "text", "resource": "a resource", "variant": "a variant"}
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model in memory.
-
-    Attributes:
-        model: the Keras model; None for a SavedModel or a frozen graph.
-        signature: names, shapes and dtypes, the contract of every artifact.
-        function: input tensors in signature order -> output tensors in signature order, in inference mode;
-            `tf.function` can trace it.
-        variables: every variable that the model owns, in a stable order.
-        notes: what was rewritten to make it convertible, in sentences.
-        keepalive: objects that must outlive `function` (TensorFlow drops what nobody holds).
-        constants: how many numbers a frozen graph holds, which has no variables.
-    """
-
-    model: Any
-    signature: Signature
-    function: Call
-    variables: tuple[Any, ...]
-    notes: tuple[str, ...] = ()
-    keepalive: tuple[Any, ...] = field(default=(), repr=False)
-    constants: int = 0
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the weights hold; the state of random generators does not count."""
-        own = sum(int(v.shape.num_elements()) for v in self.variables if "seed_generator" not in v.name)
-        return own + self.constants
 
 
 def load(checkpoint: Checkpoint) -> Loaded:
@@ -72,12 +41,8 @@ def load(checkpoint: Checkpoint) -> Loaded:
 
 def _opened(checkpoint: Checkpoint) -> Loaded:
     if checkpoint.kind is SourceKind.SAVEDMODEL:
-        from converters.checkpoints.graphs import open_saved_model
-
         return open_saved_model(checkpoint)
     if checkpoint.kind is SourceKind.FROZEN_GRAPH:
-        from converters.checkpoints.graphs import open_frozen_graph
-
         return open_frozen_graph(checkpoint)
     return _load_keras(checkpoint)
 
@@ -173,28 +138,3 @@ def _output_names(model: Any, structure: Any) -> list[str]:
 
 def _spec(name: str, tensor: Any) -> TensorSpec:
     return TensorSpec(name, shape_of(name, list(tensor.shape)), str(tensor.dtype))
-
-
-def shape_of(name: str, dimensions: Sequence[int | None]) -> tuple[Dimension, ...]:
-    """Keras' shape in the design's words: None first is the batch, None elsewhere `<name>_dim<k>`."""
-    return tuple(
-        d if d is not None else BATCH if k == 0 else f"{name}_dim{k}" for k, d in enumerate(dimensions)
-    )  # fmt: skip
-
-
-def load_error(checkpoint: Checkpoint, cause: BaseException) -> EdgeportError:
-    """What a framework could not load, as the error that says so."""
-    # Keras quotes the config around every error; what went wrong stands at the end.
-    text = " ".join(str(cause).split()).rpartition("Exception encountered: ")[2][:400]
-    if "Checksum does not match" in text:
-        return StepError(
-            f"{checkpoint.path} cannot be loaded: its data is damaged ({text[:160]}).",
-            next_step="Copy the checkpoint again, or save it again.", file=checkpoint.path, step="load",
-        )  # fmt: skip
-    mismatch = any(word in text for word in ("shape", "mismatch", "expected", "weights"))
-    kind = StepError if mismatch else RefusedError
-    framework = "Keras" if checkpoint.kind in {SourceKind.KERAS, SourceKind.H5} else "TensorFlow"
-    return kind(
-        f"{checkpoint.path} cannot be loaded by {framework} ({type(cause).__name__}: {text}).",
-        next_step="Load it with the code that made it and save it again as .keras.", file=checkpoint.path, step="load",
-    )

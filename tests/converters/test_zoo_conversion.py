@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
-from converters.checkpoints.loading import Loaded, load
+from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.loading import load
 from converters.targets.onnx import write_onnx
 from converters.targets.savedmodel import write_saved_model
 from converters.targets.tflite import write_tflite

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.checkpoints.loading import Loaded, loaded_model
+from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.loading import loaded_model
 from converters.checkpoints.opening import Opening
 from converters.isolation import Channel, Message
 from validate.agreement.arrays import path_of, read

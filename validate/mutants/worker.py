@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.checkpoints.loading import Loaded, loaded_model
+from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.loading import loaded_model
 from converters.checkpoints.opening import Opening
 from converters.errors import EdgeportError
 from converters.isolation import Channel, Message, resolve

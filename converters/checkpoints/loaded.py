@@ -1,0 +1,68 @@
+"""A model in memory, whatever it was opened from. What the openers share: shapes in edgeport's words, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.errors import EdgeportError, RefusedError, StepError
+from converters.signature import BATCH, Dimension, Signature
+
+Call = Callable[[Sequence[Any]], list[Any]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory.
+
+    Attributes:
+        model: the Keras model; None for a SavedModel or a frozen graph.
+        signature: names, shapes and dtypes, the contract of every artifact.
+        function: input tensors in signature order -> output tensors in signature order, in inference mode;
+            `tf.function` can trace it.
+        variables: every variable that the model owns, in a stable order.
+        notes: what was rewritten to make it convertible, in sentences.
+        keepalive: objects that must outlive `function` (TensorFlow drops what nobody holds).
+        constants: how many numbers a frozen graph holds, which has no variables.
+    """
+
+    model: Any
+    signature: Signature
+    function: Call
+    variables: tuple[Any, ...]
+    notes: tuple[str, ...] = ()
+    keepalive: tuple[Any, ...] = field(default=(), repr=False)
+    constants: int = 0
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights hold; the state of random generators does not count."""
+        own = sum(int(v.shape.num_elements()) for v in self.variables if "seed_generator" not in v.name)
+        return own + self.constants
+
+
+def shape_of(name: str, dimensions: Sequence[int | None]) -> tuple[Dimension, ...]:
+    """Keras' shape in the design's words: None first is the batch, None elsewhere `<name>_dim<k>`."""
+    return tuple(
+        d if d is not None else BATCH if k == 0 else f"{name}_dim{k}" for k, d in enumerate(dimensions)
+    )  # fmt: skip
+
+
+def load_error(checkpoint: Checkpoint, cause: BaseException) -> EdgeportError:
+    """What a framework could not load, as the error that says so."""
+    # Keras quotes the config around every error; what went wrong stands at the end.
+    text = " ".join(str(cause).split()).rpartition("Exception encountered: ")[2][:400]
+    if "Checksum does not match" in text:
+        return StepError(
+            f"{checkpoint.path} cannot be loaded: its data is damaged ({text[:160]}).",
+            next_step="Copy the checkpoint again, or save it again.", file=checkpoint.path, step="load",
+        )  # fmt: skip
+    mismatch = any(word in text for word in ("shape", "mismatch", "expected", "weights"))
+    kind = StepError if mismatch else RefusedError
+    framework = "Keras" if checkpoint.kind in {SourceKind.KERAS, SourceKind.H5} else "TensorFlow"
+    return kind(
+        f"{checkpoint.path} cannot be loaded by {framework} ({type(cause).__name__}: {text}).",
+        next_step="Load it with the code that made it and save it again as .keras.", file=checkpoint.path, step="load",
+    )
