@@ -35,6 +35,12 @@ def test_sizes_are_in_bytes_and_aligned() -> None:
     assert arena_of([op([a], b)], ["b"]).planned == 16 + 16
 
 
+def test_a_transposed_convolution_keeps_an_int32_sum_for_each_output() -> None:
+    """As TFLM's kernel does: without them the arena of a network that scales up again does not start."""
+    a, b = tensor("a", 32), tensor("b", 64)
+    assert arena_of([GraphOp("TRANSPOSE_CONV", False, (a,), (b,))], ["b"]).planned == 32 + 64 + 4 * 64
+
+
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 5)), min_size=1, max_size=12))
 def test_no_plan_is_below_what_lives_at_once(steps: list[tuple[int, int]]) -> None:
     tensors, ops = [tensor("in", 50)], []
