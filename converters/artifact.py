@@ -38,9 +38,15 @@ class Artifact:
 
     @classmethod
     def on_disk(
-        cls, path: Path, fmt: Format, precision: Precision, signature: Signature,
-        *, road: str = "", notes: tuple[str, ...] = (),
-    ) -> Artifact:  # fmt: skip
+        cls,
+        path: Path,
+        fmt: Format,
+        precision: Precision,
+        signature: Signature,
+        *,
+        road: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> Artifact:
         """Measures and digests what lies at `path`."""
         return cls(path, fmt, precision, signature, size_of(path), digest(path), road, notes)
 

@@ -113,8 +113,10 @@ def read_calibration(path: Path, signature: Signature, samples: int, expected: E
     if fatal:
         raise RefusedError(
             f"{path} cannot calibrate this model: " + " ".join(f"({f.name}) {f.message}" for f in fatal),
-            next_step=" ".join(dict.fromkeys(f.mend for f in fatal)), file=path, step="calibrate",
-        )  # fmt: skip
+            next_step=" ".join(dict.fromkeys(f.mend for f in fatal)),
+            file=path,
+            step="calibrate",
+        )
     arrays = _thinned(given.arrays, samples, signature)
     count = min(len(array) for array in arrays.values())
     return Calibration(arrays, f"{count} samples of {path.name}", findings)
@@ -131,9 +133,10 @@ def random_calibration(signature: Signature, samples: int, ranges: Mapping[str, 
     count = -(-samples // fixed) * fixed
     arrays = {spec.name: _drawn(spec, count, ranges.get(spec.name), rng) for spec in signature.inputs}
     finding = Finding(
-        "random", "it is made up: the scales fit noise, and accuracy on real inputs is not known.",
+        "random",
+        "it is made up: the scales fit noise, and accuracy on real inputs is not known.",
         "Give real samples with --calibration PATH.",
-    )  # fmt: skip
+    )
     return Calibration(arrays, f"{count} random samples", (finding,))
 
 
@@ -160,19 +163,43 @@ def _check_range(spec: TensorSpec, values: Array, wanted: Range | None) -> list[
     reach, greatest = max(abs(low), abs(high)), max(abs(wanted.low), abs(wanted.high))
     if wanted.low >= 0 and low < -_NEGATIVE * (high - low):
         scaled = " It was divided by its spread too." if reach * _SCALE < greatest else ""
-        return [Finding("centered", f"{says} Its mean was subtracted, and the model does not want that.{scaled}",
-                        "Leave the mean in: give the raw values.", fatal=True)]  # fmt: skip
+        return [
+            Finding(
+                "centered",
+                f"{says} Its mean was subtracted, and the model does not want that.{scaled}",
+                "Leave the mean in: give the raw values.",
+                fatal=True,
+            )
+        ]
     if reach * _SCALE < greatest:
         factor = _round_factor(greatest / reach)
-        return [Finding("range", f"{says} It is scaled down already.", f"Multiply it by {factor:g}, as raw inputs are.",
-                        fatal=True)]  # fmt: skip
+        return [
+            Finding(
+                "range",
+                f"{says} It is scaled down already.",
+                f"Multiply it by {factor:g}, as raw inputs are.",
+                fatal=True,
+            )
+        ]
     if reach > greatest * _SCALE:
         factor = _round_factor(reach / greatest)
-        return [Finding("range", f"{says} It is not scaled.",
-                        f"Preprocess it as for training (divide by about {factor:g}).", fatal=True)]  # fmt: skip
+        return [
+            Finding(
+                "range",
+                f"{says} It is not scaled.",
+                f"Preprocess it as for training (divide by about {factor:g}).",
+                fatal=True,
+            )
+        ]
     if wanted.low < 0 <= low:
-        return [Finding("centered", f"{says} No value is negative: its mean was not subtracted.",
-                        "Preprocess it as for training, to values around 0.", fatal=True)]  # fmt: skip
+        return [
+            Finding(
+                "centered",
+                f"{says} No value is negative: its mean was not subtracted.",
+                "Preprocess it as for training, to values around 0.",
+                fatal=True,
+            )
+        ]
     return []
 
 
@@ -185,20 +212,34 @@ def _round_factor(factor: float) -> float:
 def _check_constant(spec: TensorSpec, values: Array) -> list[Finding]:
     spread = values.std()
     if spread == 0:
-        return [Finding("constant", f"`{spec.name}` has one value throughout, {values.flat[0]:.4g}.",
-                        "Give real samples.", fatal=True)]  # fmt: skip
+        return [
+            Finding(
+                "constant",
+                f"`{spec.name}` has one value throughout, {values.flat[0]:.4g}.",
+                "Give real samples.",
+                fatal=True,
+            )
+        ]
     found = []
     if values.ndim == 4 and 2 <= values.shape[3] <= 4:
         still = [k for k in range(values.shape[3]) if values[..., k].std() < 1e-6 * spread]
         if still:
-            found.append(Finding(
-                "constant-channel", f"channel {', '.join(map(str, still))} of `{spec.name}` has one value throughout.",
-                "Give images with all their channels.",
-            ))  # fmt: skip
+            found.append(
+                Finding(
+                    "constant-channel",
+                    f"channel {', '.join(map(str, still))} of `{spec.name}` has one value throughout.",
+                    "Give images with all their channels.",
+                )
+            )
     around = (values - values.mean(axis=0)).std()
     if len(values) > 1 and around < _ALIKE * spread:
-        found.append(Finding("alike", f"the samples of `{spec.name}` hardly differ from one another.",
-                             "Give samples that differ as real inputs do."))  # fmt: skip
+        found.append(
+            Finding(
+                "alike",
+                f"the samples of `{spec.name}` hardly differ from one another.",
+                "Give samples that differ as real inputs do.",
+            )
+        )
     return found
 
 
@@ -206,15 +247,22 @@ def _check_pixels(spec: TensorSpec, values: Array, judged_on: Array | None) -> l
     found = []
     correlation = _neighbours(values)
     if correlation < _NOISE:
-        found.append(Finding(
-            "noise", f"neighbouring pixels of `{spec.name}` have nothing to do with one another (correlation "
-            f"{correlation:.2f}): it looks like noise.", "Give real images: noise excites other channels than they do.",
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                "noise",
+                f"neighbouring pixels of `{spec.name}` have nothing to do with one another (correlation "
+                f"{correlation:.2f}): it looks like noise.",
+                "Give real images: noise excites other channels than they do.",
+            )
+        )
     elif values.shape[3] == 3 and _swapped(values, judged_on):
-        found.append(Finding(
-            "swapped-channels", f"the channels of `{spec.name}` seem to come as blue, green, red.",
-            "Give them in the order of training; OpenCV reads BGR, nearly everything else RGB.",
-        ))  # fmt: skip
+        found.append(
+            Finding(
+                "swapped-channels",
+                f"the channels of `{spec.name}` seem to come as blue, green, red.",
+                "Give them in the order of training; OpenCV reads BGR, nearly everything else RGB.",
+            )
+        )
     return found
 
 
@@ -248,12 +296,16 @@ def _check_count(given: Given, signature: Signature) -> list[Finding]:
     count = min(len(given.arrays[name]) for name in signature.input_names)
     found = []
     if count < _FEW:
-        found.append(Finding("few", f"{count} samples are few: rare values lie outside the scales.",
-                             "Give 100 or more."))  # fmt: skip
+        found.append(
+            Finding("few", f"{count} samples are few: rare values lie outside the scales.", "Give 100 or more.")
+        )
     labels = given.labels
     if labels is not None and len(labels) > 1 and len(np.unique(labels)) == 1:
-        found.append(Finding("one-class", f"all {len(labels)} samples are of class {labels.flat[0]}.",
-                             "Give samples of every class."))  # fmt: skip
+        found.append(
+            Finding(
+                "one-class", f"all {len(labels)} samples are of class {labels.flat[0]}.", "Give samples of every class."
+            )
+        )
     return found
 
 
@@ -275,8 +327,9 @@ def _drawn(spec: TensorSpec, count: int, wanted: Range | None, rng: np.random.Ge
     if dtype.kind != "f":
         raise RefusedError(
             f"The input {spec.name} takes {spec.dtype}, for which calibration data cannot be made up.",
-            next_step="Give real samples with --calibration PATH.", step="calibrate",
-        )  # fmt: skip
+            next_step="Give real samples with --calibration PATH.",
+            step="calibrate",
+        )
     low, high = (wanted.low, wanted.high) if wanted else (0.0, 1.0)
     coarse = rng.random([-(-d // 4) if len(shape) == 4 and k in (1, 2) else d for k, d in enumerate(shape)])
     if len(shape) == 4:

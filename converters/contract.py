@@ -10,9 +10,7 @@ from typing import Any
 from converters.signature import Dimension, Signature
 
 COLOUR_ORDERS = ("RGB", "BGR", "GRAY")
-RESIZES = tuple(
-    method + fit for method in ("nearest", "bilinear", "bicubic", "area") for fit in ("", "-crop", "-pad")
-)  # fmt: skip
+RESIZES = tuple(method + fit for method in ("nearest", "bilinear", "bicubic", "area") for fit in ("", "-crop", "-pad"))
 """How an image of another size comes to the input's: stretched, else scaled to cover it and cropped in the middle, or
 scaled to fit into it and padded with zeros."""
 

@@ -96,11 +96,15 @@ def convert_in_worker(request: Message, channel: Channel) -> Message:
     try:
         loaded = load(checkpoint)
         job = _Job(loaded, request, scratch)
-        channel.event(loaded={
-            "signature": job.traced.signature.to_json(), "parameters": loaded.parameters, "notes": loaded.notes,
-            "ranges": {name: limits.to_json() for name, limits in input_hints(loaded.model).items()},
-            "facts": interface_facts(loaded.model, (loaded.signature.input_names, loaded.signature.output_names)),
-        })  # fmt: skip
+        channel.event(
+            loaded={
+                "signature": job.traced.signature.to_json(),
+                "parameters": loaded.parameters,
+                "notes": loaded.notes,
+                "ranges": {name: limits.to_json() for name, limits in input_hints(loaded.model).items()},
+                "facts": interface_facts(loaded.model, (loaded.signature.input_names, loaded.signature.output_names)),
+            }
+        )
         for words in request["targets"]:
             fmt, precision = Format(words[0]), Precision(words[1])
             _make(job, fmt, precision, folder / artifact_name(checkpoint.name, precision, fmt), channel)

@@ -1,6 +1,6 @@
 """Further precisions of a source: its float32 files first, then everything that is made from them.
 
-    checkpoint -> float32 artifacts (converters.routes) -> other precisions (a light worker, `converters.derivation`)
+checkpoint -> float32 artifacts (converters.routes) -> other precisions (a light worker, `converters.derivation`)
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def convert_all(
     place.mkdir(exist_ok=True)
     made = makers.float32(
         checkpoint, place, replace(options, targets=(*plain, *hidden)), lambda label, done: report(label, share * done)
-    )  # fmt: skip
+    )
     if hidden:
         _publish(made, plain, folder)
     bases: dict[Format, Artifact] = {a.format: a for a in made.artifacts if a.format is not Format.SAVEDMODEL}
@@ -127,9 +127,12 @@ def _publish(made: Conversion, plain: Sequence[Target], folder: Path) -> None:
 
 
 def derive(
-    derived: Derived, targets: Sequence[Target], where: tuple[str, Path], options: DeriveOptions,
+    derived: Derived,
+    targets: Sequence[Target],
+    where: tuple[str, Path],
+    options: DeriveOptions,
     on_progress: Progress = lambda label, share: None,
-) -> None:  # fmt: skip
+) -> None:
     """Makes `targets` from the float32 artifacts and files them in the conversion, in one worker.
 
     If the worker dies, the target in hand becomes a failure and a fresh worker goes on with the rest.
@@ -144,9 +147,13 @@ def derive(
             in_hand = left[0]
             request = _request(derived.bases, left, where, options, scratch)
             with Worker(
-                "converters.derivation:derive_in_worker", request, step="convert", limits=options.limits,
-                log=options.log, env=worker_environment(),
-            ) as worker:  # fmt: skip
+                "converters.derivation:derive_in_worker",
+                request,
+                step="convert",
+                limits=options.limits,
+                log=options.log,
+                env=worker_environment(),
+            ) as worker:
                 try:
                     while event := worker.receive().get("event"):
                         target = Target(Format(event["format"]), Precision(event["precision"]))
@@ -166,37 +173,60 @@ def derive(
 
 
 def _request(
-    bases: Mapping[Format, Artifact], left: Sequence[Target], where: tuple[str, Path], options: DeriveOptions,
+    bases: Mapping[Format, Artifact],
+    left: Sequence[Target],
+    where: tuple[str, Path],
+    options: DeriveOptions,
     scratch: str,
-) -> Message:  # fmt: skip
+) -> Message:
     name, folder = where
     return {
         "bases": {f.value: {"path": str(a.path), "signature": a.signature.to_json()} for f, a in bases.items()},
         "targets": [
-            {"format": t.format.value, "precision": t.precision.value, "keep": list(options.keep.get(t, ())),
-             "path": str(folder / artifact_name(name, t.precision, t.format))}
+            {
+                "format": t.format.value,
+                "precision": t.precision.value,
+                "keep": list(options.keep.get(t, ())),
+                "path": str(folder / artifact_name(name, t.precision, t.format)),
+            }
             for t in left
         ],
         "calibration": str(options.calibration) if options.calibration else None,
-        "io": options.io, "device": options.device, "method": options.method, "scratch": scratch,
+        "io": options.io,
+        "device": options.device,
+        "method": options.method,
+        "scratch": scratch,
         "contract": options.contract.to_json() if options.contract else None,
-    }  # fmt: skip
+    }
 
 
 def _file(event: Message, target: Target, path: Path, conversion: Conversion, options: DeriveOptions) -> None:
     if "failure" in event:
         document = event["failure"]
-        conversion.failures.append(Failure(
-            target, document["step"] or "convert", document["status"], document["message"], document["next"],
-            int(document["code"]),
-        ))  # fmt: skip
+        conversion.failures.append(
+            Failure(
+                target,
+                document["step"] or "convert",
+                document["status"],
+                document["message"],
+                document["next"],
+                int(document["code"]),
+            )
+        )
         return
     notes = options.notes if target.precision in CALIBRATED else ()
     if options.io != "float" and target.precision is Precision.INT8 and target.format is not Format.TFLITE:
         notes = (*notes, f"--io {options.io} is for TFLite: this file keeps float inputs and outputs.")
-    conversion.artifacts.append(Artifact.on_disk(
-        path, target.format, target.precision, Signature.from_json(event["signature"]), road=event["road"], notes=notes,
-    ))  # fmt: skip
+    conversion.artifacts.append(
+        Artifact.on_disk(
+            path,
+            target.format,
+            target.precision,
+            Signature.from_json(event["signature"]),
+            road=event["road"],
+            notes=notes,
+        )
+    )
 
 
 def need_calibration(targets: Sequence[Target]) -> list[Target]:

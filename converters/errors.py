@@ -91,9 +91,16 @@ class LockedError(EdgeportError):
 _BY_CODE: dict[int, type[EdgeportError]] = {
     kind.exit_code: kind
     for kind in (
-        UsageError, RefusedError, StepError, CrashError, StepTimeoutError, ResourceError, IntegrityError, LockedError,
+        UsageError,
+        RefusedError,
+        StepError,
+        CrashError,
+        StepTimeoutError,
+        ResourceError,
+        IntegrityError,
+        LockedError,
     )
-}  # fmt: skip
+}
 
 
 def error_from_json(document: dict[str, Any]) -> EdgeportError:

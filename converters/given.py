@@ -56,8 +56,9 @@ def read_given(path: Path, signature: Signature, option: str = "--inputs") -> Gi
     else:
         raise UsageError(
             f"{path.name} is no .npz, no .npy and no folder of images.",
-            next_step="Save the arrays with numpy.savez, keyed by input name.", file=path,
-        )  # fmt: skip
+            next_step="Save the arrays with numpy.savez, keyed by input name.",
+            file=path,
+        )
     return _fit(path, signature, given)
 
 
@@ -67,8 +68,9 @@ def _fit(path: Path, signature: Signature, given: dict[str, Array]) -> Given:
     if missing:
         raise UsageError(
             f"{path.name} has no array for the input {', '.join(missing)}; it has {', '.join(given) or 'none'}.",
-            next_step=f"Key the arrays by input name: {', '.join(names)}.", file=path,
-        )  # fmt: skip
+            next_step=f"Key the arrays by input name: {', '.join(names)}.",
+            file=path,
+        )
     notes: list[str] = []
     arrays = {spec.name: _fit_one(path, spec, given[spec.name], notes) for spec in signature.inputs}
     counts = {name: int(array.shape[0]) for name, array in arrays.items()}
@@ -79,8 +81,9 @@ def _fit(path: Path, signature: Signature, given: dict[str, Array]) -> Given:
         listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
         raise UsageError(
             f"The arrays of {path.name} have different numbers of samples ({listed}).",
-            next_step="Give the same number of samples under every key.", file=path,
-        )  # fmt: skip
+            next_step="Give the same number of samples under every key.",
+            file=path,
+        )
     extra = [key for key in given if key not in names and key != LABELS]
     if extra:
         notes.append(f"{path.name}: the keys {', '.join(extra)} are no inputs and were ignored.")
@@ -94,16 +97,18 @@ def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Ar
     if array.ndim != len(spec.shape) or any(isinstance(want, int) and want != got for want, got in sizes):
         raise UsageError(
             f"{where} has shape {array.shape}, and the model takes {wanted}.",
-            next_step=f"Give it the shape {wanted}, samples first.", file=path,
-        )  # fmt: skip
+            next_step=f"Give it the shape {wanted}, samples first.",
+            file=path,
+        )
     if array.size == 0:
         raise RefusedError(f"{where} is empty.", next_step="Give at least one sample.", file=path)
     fixed = spec.shape[0] if spec.shape else BATCH
     if isinstance(fixed, int) and array.shape[0] % fixed:
         raise UsageError(
             f"{where} has {array.shape[0]} samples, and the model takes batches of {fixed} alone.",
-            next_step=f"Give a multiple of {fixed} samples.", file=path,
-        )  # fmt: skip
+            next_step=f"Give a multiple of {fixed} samples.",
+            file=path,
+        )
     dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if array.dtype != dtype:
         array = _cast(path, where, array, dtype)
@@ -111,8 +116,9 @@ def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Ar
     if dtype.kind == "f" and not np.isfinite(array).all():
         raise RefusedError(
             f"{where} holds values that are not finite in {dtype.name}.",
-            next_step="Replace NaN and infinite values: no two runtimes need agree on them.", file=path,
-        )  # fmt: skip
+            next_step="Replace NaN and infinite values: no two runtimes need agree on them.",
+            file=path,
+        )
     return np.ascontiguousarray(array)
 
 
@@ -133,8 +139,9 @@ def _cast(path: Path, where: str, array: Array, dtype: np.dtype[Any]) -> Array:
             return array.astype(dtype)
     raise UsageError(
         f"{where} has dtype {array.dtype.name}, and the model takes {dtype.name}.",
-        next_step=f"Convert it to {dtype.name} yourself, so that nothing is lost unseen.", file=path,
-    )  # fmt: skip
+        next_step=f"Convert it to {dtype.name} yourself, so that nothing is lost unseen.",
+        file=path,
+    )
 
 
 def _load(path: Path) -> dict[str, Array]:
@@ -156,8 +163,9 @@ def _only_input(path: Path, signature: Signature) -> TensorSpec:
     if len(signature.inputs) != 1:
         raise UsageError(
             f"{path.name} holds one input, and the model has {len(signature.inputs)}.",
-            next_step=f"Give an .npz keyed by {', '.join(signature.input_names)}.", file=path,
-        )  # fmt: skip
+            next_step=f"Give an .npz keyed by {', '.join(signature.input_names)}.",
+            file=path,
+        )
     return signature.inputs[0]
 
 

@@ -23,10 +23,13 @@ def lean_backend() -> Iterator[None]:
     from keras.src.backend.tensorflow import numpy as backend
 
     replacements = {
-        (backend, "reshape"): _lean_reshape, (backend, "matmul"): _lean_matmul, (tf, "einsum"): _lean_einsum,
-        (nn, "conv"): _plain_conv, (nn, "relu"): _plain_relu,
+        (backend, "reshape"): _lean_reshape,
+        (backend, "matmul"): _lean_matmul,
+        (tf, "einsum"): _lean_einsum,
+        (nn, "conv"): _plain_conv,
+        (nn, "relu"): _plain_relu,
         (layers.BatchNormalization, "call"): _lean_normalization,
-    }  # fmt: skip
+    }
     originals = {place: getattr(*place) for place in replacements}
     for place, replacement in replacements.items():
         setattr(*place, replacement(originals[place]))
@@ -58,14 +61,26 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
     """
     import tensorflow as tf
 
-    def conv(inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None,
-             dilation_rate: Any = 1) -> Any:  # fmt: skip
+    def conv(
+        inputs: Any,
+        kernel: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: Any = None,
+        dilation_rate: Any = 1,
+    ) -> Any:
         if data_format == "channels_last" and len(inputs.shape) == 4:
             if not _is_plain(inputs) or not _is_float(kernel):
                 return tf.nn.conv2d(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
             steps, gaps = (list(n) if isinstance(n, list | tuple) else [n, n] for n in (strides, dilation_rate))
-            return _made("Conv2D", inputs, _read(kernel), padding=padding.upper().encode(),
-                         strides=[1, *steps, 1], dilations=[1, *gaps, 1])  # fmt: skip
+            return _made(
+                "Conv2D",
+                inputs,
+                _read(kernel),
+                padding=padding.upper().encode(),
+                strides=[1, *steps, 1],
+                dilations=[1, *gaps, 1],
+            )
         grouped = data_format == "channels_last" and inputs.shape[-1] != kernel.shape[-2]
         if grouped and len(inputs.shape) < 5:  # the three-dimensional kernel does need XLA
             return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)

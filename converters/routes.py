@@ -123,9 +123,14 @@ class Failure:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "format": self.target.format.value, "precision": self.target.precision.value, "step": self.step,
-            "status": self.status, "reason": self.reason, "next": self.next_step, "exit_code": self.exit_code,
-        }  # fmt: skip
+            "format": self.target.format.value,
+            "precision": self.target.precision.value,
+            "step": self.step,
+            "status": self.status,
+            "reason": self.reason,
+            "next": self.next_step,
+            "exit_code": self.exit_code,
+        }
 
     @classmethod
     def of(cls, target: Target, error: EdgeportError) -> Failure:
@@ -159,13 +164,13 @@ def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[
         UsageError: an unknown word, or a pair that cannot be made, with the pairs that can.
     """
     known = {route.target for route in ROUTES}
-    wanted = {
-        Target(_word(Format, f, "format"), _word(Precision, p, "precision")) for f in formats for p in precisions
-    }  # fmt: skip
+    wanted = {Target(_word(Format, f, "format"), _word(Precision, p, "precision")) for f in formats for p in precisions}
     impossible = sorted(str(t) for t in wanted - known)
     if impossible:
-        raise UsageError(f"These cannot be made: {', '.join(impossible)}.",
-                         next_step=f"Choose from: {', '.join(sorted(str(t) for t in known))}.")  # fmt: skip
+        raise UsageError(
+            f"These cannot be made: {', '.join(impossible)}.",
+            next_step=f"Choose from: {', '.join(sorted(str(t) for t in known))}.",
+        )
     return tuple(route.target for route in ROUTES if route.target in wanted)
 
 
@@ -238,8 +243,11 @@ class _Job:
         return Worker(
             "converters.conversion:convert_in_worker",
             _request(self._checkpoint, self._folder, self._options, targets),
-            step="convert", limits=self._options.limits, log=self._options.log, env=worker_environment(),
-        )  # fmt: skip
+            step="convert",
+            limits=self._options.limits,
+            log=self._options.log,
+            env=worker_environment(),
+        )
 
     def drain(self, worker: Worker) -> None:
         """Files a worker's events until it ends; where it dies, the target in hand is a failure."""
@@ -272,16 +280,28 @@ class _Job:
         self.settled.add(target)
         if "failure" in event:
             document = event["failure"]
-            self.conversion.failures.append(Failure(
-                target, document["step"] or "convert", document["status"], document["message"], document["next"],
-                int(document["code"]),
-            ))  # fmt: skip
+            self.conversion.failures.append(
+                Failure(
+                    target,
+                    document["step"] or "convert",
+                    document["status"],
+                    document["message"],
+                    document["next"],
+                    int(document["code"]),
+                )
+            )
             return None
         path = self._folder / artifact_name(self._checkpoint.name, target.precision, target.format)
-        self.conversion.artifacts.append(Artifact.on_disk(
-            path, target.format, target.precision, Signature.from_json(event["signature"]),
-            road=event["road"], notes=tuple(event["notes"]),
-        ))  # fmt: skip
+        self.conversion.artifacts.append(
+            Artifact.on_disk(
+                path,
+                target.format,
+                target.precision,
+                Signature.from_json(event["signature"]),
+                road=event["road"],
+                notes=tuple(event["notes"]),
+            )
+        )
         if self._options.on_made:
             self._options.on_made(self.conversion)
         return None
@@ -295,4 +315,4 @@ def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left
         "batch": options.batch,
         "opset": options.opset,
         "allow_flex": options.allow_flex,
-    }  # fmt: skip
+    }

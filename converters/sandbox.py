@@ -26,9 +26,18 @@ BUBBLEWRAP, CRASH_ISOLATION = "bubblewrap", "crash isolation"
 
 _OURS = re.compile(r"edgeport-.*|\..*\.staging-[0-9a-f]{8}")
 _NAMESPACES = (
-    "--unshare-user-try", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
-    "--die-with-parent", "--cap-drop", "ALL", "--proc", "/proc",
-)  # fmt: skip
+    "--unshare-user-try",
+    "--unshare-net",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--unshare-cgroup-try",
+    "--die-with-parent",
+    "--cap-drop",
+    "ALL",
+    "--proc",
+    "/proc",
+)
 
 _active = False
 
@@ -52,8 +61,9 @@ def using(mode: str) -> Iterator[str]:
         raise StepError(
             f"--sandbox require cannot be kept: {why}.",
             next_step="Install bubblewrap (apt install bubblewrap) on a system that allows user namespaces, or run "
-            "with --sandbox off.", step="sandbox",
-        )  # fmt: skip
+            "with --sandbox off.",
+            step="sandbox",
+        )
     before, _active = _active, mode != "off" and not why
     try:
         yield current()

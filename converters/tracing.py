@@ -57,8 +57,10 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
     def serve(*tensors: Any) -> dict[str, Any]:
         with lean_backend():
             results = loaded.function(tensors)
-        return {name: tf.identity(value, name=f"output_{name_index[name]}")
-                for name, value in zip(names, results, strict=True)}  # fmt: skip
+        return {
+            name: tf.identity(value, name=f"output_{name_index[name]}")
+            for name, value in zip(names, results, strict=True)
+        }
 
     def traced() -> Any:
         return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
@@ -68,13 +70,17 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         if _has_foreign_code(loaded.model):
             _check_repeats(concrete, traced())
     except (TypeError, NotImplementedError) as cause:
-        raise RefusedError(f"The model cannot be traced into a graph ({_first_line(cause)}).",
-                           next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
-                           step="trace") from cause  # fmt: skip
+        raise RefusedError(
+            f"The model cannot be traced into a graph ({_first_line(cause)}).",
+            next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
+            step="trace",
+        ) from cause
     except (ValueError, RuntimeError, tf.errors.OpError) as cause:
-        raise StepError(f"Tracing the model failed ({_first_line(cause)}).",
-                        next_step="Call the model on a batch in Keras first: it has to run there.",
-                        step="trace") from cause  # fmt: skip
+        raise StepError(
+            f"Tracing the model failed ({_first_line(cause)}).",
+            next_step="Call the model on a batch in Keras first: it has to run there.",
+            step="trace",
+        ) from cause
     return Traced(_owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete))
 
 
@@ -95,7 +101,7 @@ def _check_repeats(first: Any, second: Any) -> None:
                 f"Two traces of the model differ (first at `{name}`): what it computes depends on Python state.",
                 next_step="Keep what changes in a variable or an input instead: a file can hold only one trace.",
                 step="trace",
-            )  # fmt: skip
+            )
 
 
 def _said(node: Any) -> bytes:

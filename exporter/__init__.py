@@ -22,9 +22,18 @@ if TYPE_CHECKING:
     from exporter.pipeline import Outcome
 
 __all__ = [
-    "Allowed", "BuildChoices", "Choice", "Difference", "Manifest", "Outcome", "RunOptions", "diff", "export", "load",
+    "Allowed",
+    "BuildChoices",
+    "Choice",
+    "Difference",
+    "Manifest",
+    "Outcome",
+    "RunOptions",
+    "diff",
+    "export",
+    "load",
     "run",
-]  # fmt: skip
+]
 
 _HOMES = {
     **dict.fromkeys(("export", "run"), "exporter.api"),

@@ -28,9 +28,11 @@ class Savable(Protocol):
 
 
 def run(
-    source: str | Path | Savable, output: str | Path, options: RunOptions = RunOptions(),
+    source: str | Path | Savable,
+    output: str | Path,
+    options: RunOptions = RunOptions(),
     progress: Progress = lambda _label, _share: None,
-) -> Outcome:  # fmt: skip
+) -> Outcome:
     """Makes the bundle `output`: converts, judges, times and seals. Call it from the main thread.
 
     Args:
@@ -54,9 +56,11 @@ def run(
 
 
 def export(
-    source: str | Path | Savable, output: str | Path, options: RunOptions = RunOptions(),
+    source: str | Path | Savable,
+    output: str | Path,
+    options: RunOptions = RunOptions(),
     progress: Progress = lambda _label, _share: None,
-) -> Outcome:  # fmt: skip
+) -> Outcome:
     """Like `run`, but converts only: nothing is judged or timed. Raises what `run` raises."""
     return run(source, output, replace(options, judge=False, time=False), progress)
 
@@ -75,5 +79,5 @@ def saved(model: Savable, folder: Path) -> Path:
             f"The model {model.name} cannot be saved as a checkpoint ({type(cause).__name__}: {cause}).",
             next_step="Call it once on an input so that it is built, and give custom layers a get_config().",
             step="load",
-        ) from cause  # fmt: skip
+        ) from cause
     return path

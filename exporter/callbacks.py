@@ -1,6 +1,6 @@
 """A Keras callback that leaves a bundle behind when training ends.
 
-    model.fit(x, y, callbacks=[ExportBundle("out/model", RunOptions(precisions=("float32", "float16")))])
+model.fit(x, y, callbacks=[ExportBundle("out/model", RunOptions(precisions=("float32", "float16")))])
 """
 
 from __future__ import annotations
@@ -35,9 +35,14 @@ class ExportBundle:
         return made
 
     def __init__(
-        self, output: str | Path, options: RunOptions = RunOptions(), *, checkpoint: str | Path | None = None,
-        required: bool = True, when: Callable[[Mapping[str, float]], bool] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        output: str | Path,
+        options: RunOptions = RunOptions(),
+        *,
+        checkpoint: str | Path | None = None,
+        required: bool = True,
+        when: Callable[[Mapping[str, float]], bool] | None = None,
+    ) -> None:
         super().__init__()
         self.output, self.options, self.required, self.when = Path(output), options, required, when
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
@@ -74,8 +79,9 @@ class GateError(EdgeportError):
         super().__init__(
             f"The bundle {output} does not pass: {headline(outcome.manifest).sentence}",
             next_step=f"Read {output / 'report.html'}, or give required=False to go on all the same.",
-            file=output, step="validate",
-        )  # fmt: skip
+            file=output,
+            step="validate",
+        )
         self.exit_code, self.outcome = outcome.exit_code, outcome
 
 

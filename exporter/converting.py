@@ -71,8 +71,7 @@ def _part(progress: Progress, k: int, count: int) -> Progress:
 def _joined(first: Conversion, second: Conversion) -> Conversion:
     """Both conversions' files; what is said of the source is the first's, for it is the same source."""
     known = first if first.signature is not None else second
-    return replace(known, artifacts=[*first.artifacts, *second.artifacts],
-                   failures=[*first.failures, *second.failures])  # fmt: skip
+    return replace(known, artifacts=[*first.artifacts, *second.artifacts], failures=[*first.failures, *second.failures])
 
 
 def _set_aside(bases: dict[Format, Artifact], staging: Path, k: int) -> dict[Format, Artifact]:

@@ -65,36 +65,42 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         for artifact in conversion.artifacts
     ]
     assert conversion.signature is not None
-    return Manifest.from_document({
-        "schema": SCHEMA,
-        "tool": {"name": "edgeport", "version": version("edgeport"), "command": list(options.command)},
-        "source": {
-            "path": findings.source.given,
-            "kind": findings.source.kind,
-            "sha256": (findings.origin or findings.checkpoint).sha256,
-            "parameters": conversion.parameters,
-            "opening": findings.checkpoint.opening.told(),
-        },
-        "signature": conversion.signature.to_json(),
-        "preprocessing": _preprocessing(findings.agreement),
-        "contract": findings.contract.to_json() if findings.contract else None,
-        "shipping": findings.shipping,
-        "artifacts": artifacts,
-        "failures": [failure.to_json() for failure in conversion.failures],
-        "verdicts": verdicts,
-        "timings": timed["timings"],
-        "comparisons": timed["comparisons"],
-        "recommended": recommend(artifacts, verdicts, timed["timings"], options.choice)
-        | ({"dropped": findings.dropped} if findings.dropped else {})
-        | (kept_settings(latency) if latency else {}),
-        "environment": {
-            "host": latency.host if latency else host_facts(),
-            "isolation": sandbox.current(),
-            **({"localized": list(findings.localized)} if findings.localized else {}),
-            **({"noise": timed["noise"], "controls": timed["controls"], **kept_profiles(latency)} if latency else {}),
-        },
-        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-    })  # fmt: skip
+    return Manifest.from_document(
+        {
+            "schema": SCHEMA,
+            "tool": {"name": "edgeport", "version": version("edgeport"), "command": list(options.command)},
+            "source": {
+                "path": findings.source.given,
+                "kind": findings.source.kind,
+                "sha256": (findings.origin or findings.checkpoint).sha256,
+                "parameters": conversion.parameters,
+                "opening": findings.checkpoint.opening.told(),
+            },
+            "signature": conversion.signature.to_json(),
+            "preprocessing": _preprocessing(findings.agreement),
+            "contract": findings.contract.to_json() if findings.contract else None,
+            "shipping": findings.shipping,
+            "artifacts": artifacts,
+            "failures": [failure.to_json() for failure in conversion.failures],
+            "verdicts": verdicts,
+            "timings": timed["timings"],
+            "comparisons": timed["comparisons"],
+            "recommended": recommend(artifacts, verdicts, timed["timings"], options.choice)
+            | ({"dropped": findings.dropped} if findings.dropped else {})
+            | (kept_settings(latency) if latency else {}),
+            "environment": {
+                "host": latency.host if latency else host_facts(),
+                "isolation": sandbox.current(),
+                **({"localized": list(findings.localized)} if findings.localized else {}),
+                **(
+                    {"noise": timed["noise"], "controls": timed["controls"], **kept_profiles(latency)}
+                    if latency
+                    else {}
+                ),
+            },
+            "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        }
+    )
 
 
 def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options: RunOptions) -> dict[str, Any]:

@@ -60,9 +60,10 @@ def artifact_details(made: Made, source: Checkpoint, options: RunOptions, log: P
 
 def _calibrated_on(calibration: Calibration) -> dict[str, Any]:
     return {
-        "source": calibration.source, "samples": calibration.samples,
+        "source": calibration.source,
+        "samples": calibration.samples,
         "findings": [{"name": f.name, "message": f.message, "mend": f.mend} for f in calibration.findings],
-    }  # fmt: skip
+    }
 
 
 def _fully_integer(integer: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,8 +44,10 @@ def execute(
     if not any(row.path == GOLDEN for row in manifest.files):
         raise UsageError(
             f"{folder} holds no {GOLDEN} to run.",
-            next_step="Make the bundle with `edgeport run`, which writes one.", file=folder / GOLDEN, step="verify",
-        )  # fmt: skip
+            next_step="Make the bundle with `edgeport run`, which writes one.",
+            file=folder / GOLDEN,
+            step="verify",
+        )
     _, references = read_golden(folder / GOLDEN)
     problems: list[Problem] = []
     for number, artifact in enumerate(manifest.artifacts):

@@ -57,13 +57,15 @@ def adopt(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progres
     if found["precision"] != Precision.FLOAT32:
         raise RefusedError(
             f"{checkpoint.path} is {found['precision']} already: other precisions are made from a float32 file.",
-            next_step="Give the float32 file or the checkpoint that it was made from.", file=checkpoint.path,
-        )  # fmt: skip
+            next_step="Give the float32 file or the checkpoint that it was made from.",
+            file=checkpoint.path,
+        )
     if options.batch is not None or options.opset is not None or options.allow_flex:
         raise UsageError(
             "--batch, --opset and --allow-flex change a conversion, and a finished file is taken as it is.",
-            next_step="Leave them out, or give the checkpoint.", file=checkpoint.path,
-        )  # fmt: skip
+            next_step="Leave them out, or give the checkpoint.",
+            file=checkpoint.path,
+        )
     progress("reading the source", 0.0)
     signature = Signature.from_json(found)
     path = folder / artifact_name(checkpoint.name, Precision.FLOAT32, fmt)
@@ -73,4 +75,3 @@ def adopt(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progres
     if options.on_loaded is not None:
         options.on_loaded(conversion)
     return conversion
-

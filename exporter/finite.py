@@ -48,6 +48,7 @@ def finite_gate(names: tuple[str, ...]) -> dict[str, object]:
     """The gate's row for an artifact made of such weights."""
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return {
-        "gate": "finite-weights", "passed": False,
+        "gate": "finite-weights",
+        "passed": False,
         "reason": f"The checkpoint's weights hold NaN or infinity: {shown}. (--allow-nonfinite lets them pass.)",
-    }  # fmt: skip
+    }

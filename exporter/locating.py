@@ -57,8 +57,13 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
             how = _how(options, place)
             twins = Twins(own, how.limits, options.opening)
             try:
-                found = localize(checkpoint.path, verdict.artifact, twins.make, how,
-                                 lambda label, _share: progress(f"localize: {label}", 1.0))  # fmt: skip
+                found = localize(
+                    checkpoint.path,
+                    verdict.artifact,
+                    twins.make,
+                    how,
+                    lambda label, _share: progress(f"localize: {label}", 1.0),
+                )
             except (EdgeportError, OSError) as error:  # the arrays may be more than the temporary folder's disk holds
                 told = error.message if isinstance(error, EdgeportError) else str(error)
                 notes.append((verdict.artifact.name, f"It could not be localized: {told}"))
@@ -79,10 +84,14 @@ def _wanted(agreement: Agreement | None, mode: str) -> Sequence[Verdict]:
 def _how(options: RunOptions, place: Place) -> LocalizeOptions:
     limit = min(options.limits.timeout_s or _TIMEOUT_S, _TIMEOUT_S)
     return LocalizeOptions(
-        inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
-        limits=replace(options.limits, timeout_s=limit), log=place.log,
+        inputs=options.inputs,
+        samples=options.samples,
+        seed=options.seed,
+        input_range=options.input_range,
+        limits=replace(options.limits, timeout_s=limit),
+        log=place.log,
         opening=options.opening,
-    )  # fmt: skip
+    )
 
 
 def _row(found: Localization, staging: Path) -> dict[str, Any]:

@@ -39,9 +39,9 @@ class Twins:
         makers = Makers(lambda _made: DeriveOptions(calibration=inputs, limits=self.limits))
         conversion = convert_all(identify(reference, self.opening), self.folder, options, makers).conversion
         for failure in conversion.failures:
-            raise error_from_json({
-                "code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step,
-            })  # fmt: skip
+            raise error_from_json(
+                {"code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step}
+            )
         return conversion.artifacts[0].path
 
 
@@ -61,8 +61,9 @@ def write(model: Any, fmt: str, precision: str, folder: Path) -> Path:
     if precision != Precision.FLOAT32:
         raise UnsupportedError(
             f"A model in memory is written in float32 alone, not in {precision}.",
-            next_step="Ask for float32.", step="convert",
-        )  # fmt: skip
+            next_step="Ask for float32.",
+            step="convert",
+        )
     form = Format(fmt)
     traced = trace(loaded_model(model))
     if form is Format.TFLITE and traced.recurrent:

@@ -1,6 +1,6 @@
 """The story of `edgeport run`: a source becomes a checkpoint, the checkpoint artifacts, and they a proven bundle.
 
-    find the source -> build it where it is a name -> convert -> compare with the checkpoint -> time -> seal the bundle
+find the source -> build it where it is a name -> convert -> compare with the checkpoint -> time -> seal the bundle
 """
 
 from __future__ import annotations
@@ -79,9 +79,10 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     check_output(output, force=options.force)
 
     with (
-        tempfile.TemporaryDirectory(prefix="edgeport-") as scratch, staged(output, force=options.force) as staging,
+        tempfile.TemporaryDirectory(prefix="edgeport-") as scratch,
+        staged(output, force=options.force) as staging,
         ExitStack() as workers,
-    ):  # fmt: skip
+    ):
         place = Place(output, staging, Path(scratch), shares(options, progress))
         origin = open_source(source, place.scratch, place.log, place.share("build"))
         checkpoint = baked(origin, options, place.scratch, place.log) if options.bake_preprocess else origin
@@ -97,10 +98,20 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         remove_hidden(staging)
         made = Made(derived.conversion, calibrating.data, judged.rescues)
         findings = Findings(
-            source, checkpoint, derived.conversion, judged.agreement, latency, shelf,
-            artifact_details(made, checkpoint, options, place.log), located.noted(verdict_notes(made)), judged.dropped,
-            agreed.contract, shipping, origin, located.rows,
-        )  # fmt: skip
+            source,
+            checkpoint,
+            derived.conversion,
+            judged.agreement,
+            latency,
+            shelf,
+            artifact_details(made, checkpoint, options, place.log),
+            located.noted(verdict_notes(made)),
+            judged.dropped,
+            agreed.contract,
+            shipping,
+            origin,
+            located.rows,
+        )
         manifest = _seal(describe(findings, staging, options), options, staging)
 
     _required_devices(latency, options, output)
@@ -115,16 +126,24 @@ def _shelf(place: Place, options: RunOptions) -> Shelf:
 
 
 def _convert(
-    checkpoint: Checkpoint, targets: tuple[Target, ...], options: RunOptions,
+    checkpoint: Checkpoint,
+    targets: tuple[Target, ...],
+    options: RunOptions,
     means: tuple[Place, Agreed, Calibrating, Shelf],
-) -> Derived:  # fmt: skip
+) -> Derived:
     """Every target in staging. With no artifact there is no bundle: the first failure is the run's."""
     place, agreed, calibrating, shelf = means
     checks = partial(_check, options=options, name=checkpoint.name, agreed=agreed, calibrating=calibrating)
     how = ConvertOptions(
-        targets=targets, batch=options.batch, opset=options.opset, allow_flex=options.allow_flex, jobs=options.jobs,
-        limits=options.limits, log=place.log, on_loaded=checks,
-    )  # fmt: skip
+        targets=targets,
+        batch=options.batch,
+        opset=options.opset,
+        allow_flex=options.allow_flex,
+        jobs=options.jobs,
+        limits=options.limits,
+        log=place.log,
+        on_loaded=checks,
+    )
     makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
     finishing = Finishing(partial(batch_of, options=options), agreed.stamp, shelf.note_stamped)
     derived = convert_batches(checkpoint, place.staging, how, (makers, finishing), place.share("convert"))
@@ -157,10 +176,18 @@ def _judge(
     place, agreed, calibrating = means
     progress, golden = place.share("validate"), place.staging / GOLDEN
     how = CompareOptions(
-        inputs=options.inputs, samples=options.samples, seed=options.seed, input_range=options.input_range,
-        limits=options.limits, log=place.log, tolerances=options.tolerances, fixed_batch=options.batch,
-        opening=options.opening, checkpoint=checkpoint, tensorflow=place.tensorflow,
-    )  # fmt: skip
+        inputs=options.inputs,
+        samples=options.samples,
+        seed=options.seed,
+        input_range=options.input_range,
+        limits=options.limits,
+        log=place.log,
+        tolerances=options.tolerances,
+        fixed_batch=options.batch,
+        opening=options.opening,
+        checkpoint=checkpoint,
+        tensorflow=place.tensorflow,
+    )
     agreement = compare(checkpoint.path, [a.path for a in derived.conversion.artifacts], how, progress)
     write_golden(golden, agreement.golden.inputs, agreement.golden.outputs)
     case = Case(checkpoint.path, golden, calibrating.how(), how, agreed.contract, progress)
@@ -196,5 +223,7 @@ def _required_devices(latency: Latency | None, options: RunOptions, output: Path
 def _missing(device: str, output: Path, reason: str, next_step: str) -> EdgeportError:
     return StepError(
         f"{device} is required and cannot be used: {reason} The bundle {output} was written without it.",
-        next_step=next_step or "Run `edgeport doctor`.", file=output, step="bench",
-    )  # fmt: skip
+        next_step=next_step or "Run `edgeport doctor`.",
+        file=output,
+        step="bench",
+    )

@@ -40,10 +40,12 @@ def targets_of(options: RunOptions) -> tuple[Target, ...]:
     found = _open(options.formats, words) if options.formats == DEFAULT_FORMATS else _given(options.formats, words)
     if auto:
         found |= {
-            r.target for r in ROUTES
-            if r.target.format.value in options.formats and r.target.precision in _AUTO
+            r.target
+            for r in ROUTES
+            if r.target.format.value in options.formats
+            and r.target.precision in _AUTO
             and (options.calibration or r.target.precision not in CALIBRATED)
-        }  # fmt: skip
+        }
     return _ordered(found, options)
 
 
@@ -114,10 +116,15 @@ class Calibrating:
         """How the reduced precisions are made."""
         options = self._options
         return DeriveOptions(
-            calibration=self._arrays if self.data else None, io=options.io, device=options.target_device,
-            method=options.calibration_method, notes=self.data.notes() if self.data else (), limits=options.limits,
-            log=self._log, contract=self.contract,
-        )  # fmt: skip
+            calibration=self._arrays if self.data else None,
+            io=options.io,
+            device=options.target_device,
+            method=options.calibration_method,
+            notes=self.data.notes() if self.data else (),
+            limits=options.limits,
+            log=self._log,
+            contract=self.contract,
+        )
 
 
 def keep_passing(conversion: Conversion, agreement: Agreement) -> tuple[Agreement, dict[str, str]]:

@@ -37,9 +37,11 @@ class Contender:
 
 
 def recommend(
-    artifacts: Sequence[Mapping[str, Any]], verdicts: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, Any]],
+    artifacts: Sequence[Mapping[str, Any]],
+    verdicts: Sequence[Mapping[str, Any]],
+    timings: Sequence[Mapping[str, Any]],
     choice: Choice,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The manifest's `recommended`: `smallest`, `most_accurate` (with labels), `fastest` and `choice` by device, and
     `pareto`: artifacts that no other one beats in size, latency and error at once.
 
@@ -90,9 +92,9 @@ def _contenders(
         error = 1 - accuracy if accuracy is not None else _lost(outputs)
         rows = [row for row in timings if row["artifact"] == path and row["status"] == "ok"]
         for device, p50 in _fastest_rows(rows).items() or {"": None}.items():
-            found.append(Contender(
-                path, device, artifact["size_bytes"], p50, error, min(agreements, default=None), accuracy,
-            ))  # fmt: skip
+            found.append(
+                Contender(path, device, artifact["size_bytes"], p50, error, min(agreements, default=None), accuracy)
+            )
     return found
 
 
@@ -135,9 +137,10 @@ def _misses(contender: Contender, choice: Choice) -> list[str]:
 
 def _limits(choice: Choice) -> dict[str, float]:
     given = {
-        "max_latency_ms": choice.max_latency_ms, "max_size_mb": choice.max_size_mb,
+        "max_latency_ms": choice.max_latency_ms,
+        "max_size_mb": choice.max_size_mb,
         "min_agreement": choice.min_agreement,
-    }  # fmt: skip
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -1,7 +1,7 @@
 """Rescue: a precision that missed its gate keeps the layers that hurt it in float, as few as do.
 
-    missed gate -> noise of every operation -> the worst one stays float -> make again -> ... -> take back what buys
-    nothing -> judged again like any other file
+missed gate -> noise of every operation -> the worst one stays float -> make again -> ... -> take back what buys
+nothing -> judged again like any other file
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from validate.agreement.gates import gate_for
 from validate.agreement.results import DISAGREE
 
 RESCUED = frozenset({Precision.INT8, Precision.INT16X8, Precision.DYNAMIC_INT8, Precision.DYNAMIC_INT4})
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -52,9 +53,11 @@ class Kept:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "layer": self.layer, "operation": self.operation, "macs_share": round(self.macs_share, 6),
+            "layer": self.layer,
+            "operation": self.operation,
+            "macs_share": round(self.macs_share, 6),
             "sqnr_db_without": round(self.sqnr_db_without, 2),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,13 @@ class Rescue:
     def to_json(self) -> dict[str, Any]:
         before, after = (round(value, 2) for value in self.sqnr_db)
         return {
-            "reached": self.reached, "float_layers": [kept.to_json() for kept in self.kept],
-            "float_macs_share": round(self.macs_share, 6), "sqnr_db_before": before, "sqnr_db_after": after,
+            "reached": self.reached,
+            "float_layers": [kept.to_json() for kept in self.kept],
+            "float_macs_share": round(self.macs_share, 6),
+            "sqnr_db_before": before,
+            "sqnr_db_after": after,
             "reason": self.reason,
-        }  # fmt: skip
+        }
 
     @property
     def sentence(self) -> str:
@@ -115,7 +121,7 @@ class Case:
 
 def rescue_missed(
     derived: Derived, agreement: Agreement, case: Case, options: RunOptions
-) -> tuple[Agreement, dict[Path, Rescue]]:  # fmt: skip
+) -> tuple[Agreement, dict[Path, Rescue]]:
     """Tries to mend every quantized artifact that disagrees; those mended are judged again.
 
     `derived.conversion` lists the mended files afterwards. A rescue that fails leaves its file as it was.
@@ -175,9 +181,13 @@ def _try(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: Col
 def _remade(artifact: Artifact, found: Rescue) -> Artifact:
     kept = tuple(note for note in artifact.notes if not note.startswith("Rescued"))
     return Artifact.on_disk(
-        artifact.path, artifact.format, artifact.precision, artifact.signature, road=artifact.road,
+        artifact.path,
+        artifact.format,
+        artifact.precision,
+        artifact.signature,
+        road=artifact.road,
         notes=(*kept, found.sentence),
-    )  # fmt: skip
+    )
 
 
 def _judged_again(agreement: Agreement, case: Case, paths: list[Path]) -> Agreement:
@@ -197,16 +207,27 @@ def rescue(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: C
     """
     how = case.how
     request = {
-        "artifact": str(artifact.path), "base": str(base.path), "format": artifact.format.value,
-        "precision": artifact.precision.value, "signature": base.signature.to_json(), "io": how.io,
-        "device": how.device, "method": how.method, "golden": str(case.golden),
+        "artifact": str(artifact.path),
+        "base": str(base.path),
+        "format": artifact.format.value,
+        "precision": artifact.precision.value,
+        "signature": base.signature.to_json(),
+        "io": how.io,
+        "device": how.device,
+        "method": how.method,
+        "golden": str(case.golden),
         "calibration": str(how.calibration) if how.calibration else None,
-        "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget}, "layers": sorted(layers),
-    }  # fmt: skip
+        "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
+        "layers": sorted(layers),
+    }
     limits: Limits = how.limits
     found = run_step("exporter.rescue_search:rescue_in_worker", request, step="rescue", limits=limits, log=how.log)
     kept = tuple(Kept(**entry) for entry in found["kept"])
     return Rescue(
-        artifact.path, bool(found["reached"]), kept, float(found["macs_share"]),
-        (float(found["before"]), float(found["after"])), str(found["reason"]),
-    )  # fmt: skip
+        artifact.path,
+        bool(found["reached"]),
+        kept,
+        float(found["macs_share"]),
+        (float(found["before"]), float(found["after"])),
+        str(found["reason"]),
+    )

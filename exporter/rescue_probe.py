@@ -51,12 +51,16 @@ def tflite_steps(path: Path) -> list[Step]:
 
     return [
         Step(
-            ";".join(t.name for t in op.outputs), op.kind, ";".join(t.name for t in op.outputs),
-            tuple(t.name for t in op.inputs if not t.constant), tuple(t.name for t in op.outputs), op.macs,
+            ";".join(t.name for t in op.outputs),
+            op.kind,
+            ";".join(t.name for t in op.outputs),
+            tuple(t.name for t in op.inputs if not t.constant),
+            tuple(t.name for t in op.outputs),
+            op.macs,
             elements=sum(t.elements for t in op.outputs),
         )
         for op in read_tflite_graph(path)
-    ]  # fmt: skip
+    ]
 
 
 def onnx_steps(path: Path) -> list[Step]:
@@ -65,12 +69,17 @@ def onnx_steps(path: Path) -> list[Step]:
     graph = read_onnx_graph(path)
     return [
         Step(
-            node.name, node.kind, node.name, tuple(n for n in node.inputs if n and n not in graph.constants),
-            node.outputs, graph.macs(node) or 0, 1 if len(graph.shapes.get(node.outputs[0], ())) == 4 else -1,
+            node.name,
+            node.kind,
+            node.name,
+            tuple(n for n in node.inputs if n and n not in graph.constants),
+            node.outputs,
+            graph.macs(node) or 0,
+            1 if len(graph.shapes.get(node.outputs[0], ())) == 4 else -1,
             math.prod(graph.shapes.get(node.outputs[0], (0,))),
         )
         for node in graph.nodes
-    ]  # fmt: skip
+    ]
 
 
 def tflite_values(path: Path, inputs: Mapping[str, Array], batch: int = 8) -> Arrays:
@@ -78,9 +87,10 @@ def tflite_values(path: Path, inputs: Mapping[str, Array], batch: int = 8) -> Ar
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
-        model_path=str(path), experimental_preserve_all_tensors=True,
+        model_path=str(path),
+        experimental_preserve_all_tensors=True,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )  # fmt: skip
+    )
     names = _input_names(path)
     details = interpreter.get_input_details()
     parts: dict[str, list[Array]] = {}

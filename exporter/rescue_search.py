@@ -129,9 +129,14 @@ def _search(patient: _Patient, goal: Goal) -> dict[str, Any]:
     elif not reason:
         reason = f"{len(keys)} operations in float brought {after:.1f} dB, and {goal.sqnr_db:.3g} dB are wanted."
     return {
-        "reached": reached, "keys": keys, "kept": kept, "macs_share": sum(shares[k] for k in keys),
-        "before": _finite(before), "after": _finite(after), "reason": reason,
-    }  # fmt: skip
+        "reached": reached,
+        "keys": keys,
+        "kept": kept,
+        "macs_share": sum(shares[k] for k in keys),
+        "before": _finite(before),
+        "after": _finite(after),
+        "reason": reason,
+    }
 
 
 def _met(patient: _Patient, values: Arrays, goal: Goal) -> bool:
@@ -195,11 +200,14 @@ def _pruned(
     steps = {step.key: step for step in patient.steps}
     return left, [
         {
-            "key": key, "layer": layer_of(steps[key].name, patient.layers), "operation": steps[key].kind,
-            "macs_share": shares[key], "sqnr_db_without": _finite(bought.get(key, 0.0)),
+            "key": key,
+            "layer": layer_of(steps[key].name, patient.layers),
+            "operation": steps[key].kind,
+            "macs_share": shares[key],
+            "sqnr_db_without": _finite(bought.get(key, 0.0)),
         }
         for key in left
-    ]  # fmt: skip
+    ]
 
 
 def _sqnr(floats: Array, got: Array | None) -> float:

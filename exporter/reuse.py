@@ -142,9 +142,11 @@ class Shelf:
         if row is None or manifest.source.parameters is None or not (self.bundle / name).exists():
             return None
         document = {
-            "artifact": row.model_dump(mode="json"), "signature": row.more()["reuse"].get("signature"),
-            "parameters": manifest.source.parameters, "reuse": row.more()["reuse"],
-        }  # fmt: skip
+            "artifact": row.model_dump(mode="json"),
+            "signature": row.more()["reuse"].get("signature"),
+            "parameters": manifest.source.parameters,
+            "reuse": row.more()["reuse"],
+        }
         return _entry(document, key, self.bundle)
 
     def _in_cache(self, key: str, name: str) -> Entry | None:
@@ -159,9 +161,11 @@ class Shelf:
 def _document(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
     assert conversion.signature is not None
     return {
-        "artifact": artifact.to_json(artifact.path.parent), "signature": conversion.signature.to_json(),
-        "parameters": conversion.parameters, "reuse": reuse_row(artifact, conversion, key),
-    }  # fmt: skip
+        "artifact": artifact.to_json(artifact.path.parent),
+        "signature": conversion.signature.to_json(),
+        "parameters": conversion.parameters,
+        "reuse": reuse_row(artifact, conversion, key),
+    }
 
 
 def _read_entry(file: Path, key: str, folder: Path) -> Entry | None:
@@ -182,9 +186,12 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
             return None
         return Entry(
             Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder),
-            Signature.from_json(document["signature"]), int(document["parameters"]), tuple(reuse["model_notes"]),
-            {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()}, dict(reuse["facts"]),
-        )  # fmt: skip
+            Signature.from_json(document["signature"]),
+            int(document["parameters"]),
+            tuple(reuse["model_notes"]),
+            {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()},
+            dict(reuse["facts"]),
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -193,28 +200,34 @@ def reuse_row(artifact: Artifact, conversion: Conversion, key: str) -> dict[str,
     """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
     assert conversion.signature is not None
     return {
-        "key": key, "signature": conversion.signature.to_json(), "notes": list(artifact.notes),
+        "key": key,
+        "signature": conversion.signature.to_json(),
+        "notes": list(artifact.notes),
         "model_notes": list(conversion.notes),
-        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()}, "facts": conversion.facts,
-    }  # fmt: skip
+        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()},
+        "facts": conversion.facts,
+    }
 
 
 def key_of(checkpoint: Checkpoint, target: Target, options: ConvertOptions) -> str:
     """SHA-256 over all that decides an artifact's bytes: source, name, target, options and the makers' versions."""
     document = {
-        "source": checkpoint.sha256, "kind": checkpoint.kind.value, "name": checkpoint.name, "target": str(target),
-        "batch": options.batch, "opset": options.opset, "allow_flex": options.allow_flex,
+        "source": checkpoint.sha256,
+        "kind": checkpoint.kind.value,
+        "name": checkpoint.name,
+        "target": str(target),
+        "batch": options.batch,
+        "opset": options.opset,
+        "allow_flex": options.allow_flex,
         "opening": checkpoint.opening.told(),
         "versions": {name: version(name) for name in _MAKERS},
-    }  # fmt: skip
+    }
     return hashlib.sha256(canonical(document)).hexdigest()
 
 
 def merged(first: Conversion, second: Conversion, targets: Sequence[Target]) -> Conversion:
     """Reused and new artifacts together, in the order of the targets."""
-    artifacts = sorted(
-        [*first.artifacts, *second.artifacts], key=lambda a: targets.index(Target.of(a))
-    )
+    artifacts = sorted([*first.artifacts, *second.artifacts], key=lambda a: targets.index(Target.of(a)))
     known = second if second.signature is not None else first
     return replace(known, artifacts=artifacts, failures=second.failures)
 

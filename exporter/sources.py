@@ -56,8 +56,10 @@ def find_source(given: str, choices: BuildChoices, seed: int = 0, opening: Openi
         raise RefusedError(
             f"{given} holds weights only, no architecture.",
             next_step="Say what they belong to: --architecture NAME (see `edgeport models`), or --model-code "
-            "MODULE:FUNCTION, a function of yours that builds the model.", file=given, step="load",
-        )  # fmt: skip
+            "MODULE:FUNCTION, a function of yours that builds the model.",
+            file=given,
+            step="load",
+        )
     build = _build(choices.architecture, choices, str(checkpoint.path), seed)
     return Source(given, checkpoint.kind.value, checkpoint, build)
 
@@ -69,22 +71,26 @@ def _check_choices(given: str, checkpoint: Checkpoint, choices: BuildChoices) ->
         what = "is a whole model" if not weights else "gets its model from --model-code"
         raise UsageError(
             f"{given} {what}: --architecture, --classes, --input-shape, --weights and --set do not apply.",
-            next_step="Leave them out, or name an architecture of `edgeport models` instead.", file=given,
-        )  # fmt: skip
+            next_step="Leave them out, or name an architecture of `edgeport models` instead.",
+            file=given,
+        )
     keras = {SourceKind.KERAS, SourceKind.H5}
     fits = {
-        "--signature": (opening.signature, {SourceKind.SAVEDMODEL}), "--model-code": (opening.model_code, WEIGHTS),
-        "--custom-objects": (opening.custom_objects, keras | WEIGHTS), "--replace": (opening.replaced, keras),
+        "--signature": (opening.signature, {SourceKind.SAVEDMODEL}),
+        "--model-code": (opening.model_code, WEIGHTS),
+        "--custom-objects": (opening.custom_objects, keras | WEIGHTS),
+        "--replace": (opening.replaced, keras),
         "--allow-unsafe": (opening.allow_unsafe, keras | {SourceKind.SAVEDMODEL, SourceKind.FROZEN_GRAPH}),
         "--graph-input": (opening.inputs, {SourceKind.FROZEN_GRAPH}),
         "--graph-output": (opening.outputs, {SourceKind.FROZEN_GRAPH}),
-    }  # fmt: skip
+    }
     for option, (value, kinds) in fits.items():
         if value and checkpoint.kind not in kinds:
             raise UsageError(
                 f"{option} does not apply to {given}, which is of the kind {checkpoint.kind.value}.",
-                next_step="Leave it out; docs/sources.md says what each kind of source takes.", file=given,
-            )  # fmt: skip
+                next_step="Leave it out; docs/sources.md says what each kind of source takes.",
+                file=given,
+            )
 
 
 def open_source(source: Source, folder: Path, log: Path, progress: Progress) -> Checkpoint:
@@ -112,5 +118,6 @@ def _no_such(given: str) -> UsageError:
     hint = f"Did you mean `{near[0]}`? " if near else ""
     return UsageError(
         f"There is no file and no architecture `{given}`.",
-        next_step=f"{hint}`edgeport models` lists the names; a checkpoint is given by its path.", file=given,
-    )  # fmt: skip
+        next_step=f"{hint}`edgeport models` lists the names; a checkpoint is given by its path.",
+        file=given,
+    )

@@ -16,15 +16,21 @@ from validate.latency.tuning import tune
 
 def time_artifacts(
     conversion: Conversion, staging: Path, options: RunOptions, log: Path, progress: Progress
-) -> Latency:  # fmt: skip
+) -> Latency:
     """Times the artifacts, rounds interleaved, as `options.timing` says; see `validate.latency.measure`."""
     golden, asked = staging / GOLDEN, options.timing
     how = MeasureOptions(
-        devices=tuple(dict.fromkeys([*options.devices, *options.require])), batches=(options.batch or 1,),
-        max_seconds=options.max_seconds, seed=options.seed, golden=golden if golden.is_file() else None,
-        limits=options.limits, log=log, threads=options.threads or (physical_cores(),), variants=asked.variants,
+        devices=tuple(dict.fromkeys([*options.devices, *options.require])),
+        batches=(options.batch or 1,),
+        max_seconds=options.max_seconds,
+        seed=options.seed,
+        golden=golden if golden.is_file() else None,
+        limits=options.limits,
+        log=log,
+        threads=options.threads or (physical_cores(),),
+        variants=asked.variants,
         cold_starts=asked.cold_starts,
-    )  # fmt: skip
+    )
     paths = [artifact.path for artifact in conversion.artifacts]
     latency = tune(paths, how, progress) if asked.tune else measure(paths, how, progress)
     return with_profiles(latency, how, progress) if asked.profile else latency

@@ -32,8 +32,10 @@ def log_bundle(bundle: str | Path, *, files: bool = True, artifact_path: str = "
     if problems := verify(folder):
         raise IntegrityError(
             f"{folder} does not verify: {problems[0].path} {problems[0].problem.rstrip('.')}.",
-            next_step="Make the bundle again, or get an undamaged copy of it.", file=folder, step="log",
-        )  # fmt: skip
+            next_step="Make the bundle again, or get an undamaged copy of it.",
+            file=folder,
+            step="log",
+        )
     mlflow = _mlflow()
     manifest = load(folder / MANIFEST)
     figures = metrics(manifest)
@@ -64,9 +66,12 @@ def metrics(manifest: Manifest) -> dict[str, float]:
 def _params(manifest: Manifest) -> dict[str, str]:
     source = manifest.source
     facts = {
-        "source": source.path, "source_sha256": source.sha256, "content_digest": manifest.content_digest,
-        "parameters": source.parameters, "edgeport": manifest.tool.version,
-    }  # fmt: skip
+        "source": source.path,
+        "source_sha256": source.sha256,
+        "content_digest": manifest.content_digest,
+        "parameters": source.parameters,
+        "edgeport": manifest.tool.version,
+    }
     return {f"edgeport.{name}": str(value) for name, value in facts.items() if value is not None}
 
 

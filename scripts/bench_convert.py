@@ -89,13 +89,24 @@ def commands(checkpoint: Path, work: Path, quick: bool) -> dict[str, list[str | 
         "edgeport three": [*edgeport, "-o", work / "edgeport_three"],
         "keras savedmodel": [PYTHON, STEPS, "keras", checkpoint, "tf_saved_model", saved],
         "tf2onnx cli": [
-            PYTHON, "-m", "tf2onnx.convert", "--saved-model", saved, "--opset", "17", "--output", work / "tf2onnx.onnx",
+            PYTHON,
+            "-m",
+            "tf2onnx.convert",
+            "--saved-model",
+            saved,
+            "--opset",
+            "17",
+            "--output",
+            work / "tf2onnx.onnx",
         ],
         "tflite_convert": [
-            PYTHON, "-m", "tensorflow.lite.python.tflite_convert", f"--saved_model_dir={saved}",
+            PYTHON,
+            "-m",
+            "tensorflow.lite.python.tflite_convert",
+            f"--saved_model_dir={saved}",
             f"--output_file={work / 'tflite_convert.tflite'}",
         ],
-    }  # fmt: skip
+    }
     if not quick:
         table["edgeport three --jobs 2"] = [*edgeport, "--jobs", "2", "-o", work / "edgeport_jobs"]
         table["keras litert"] = [PYTHON, STEPS, "keras", checkpoint, "litert", work / "keras.tflite"]
@@ -166,10 +177,13 @@ def report(name: str, results: Results) -> list[str]:
     chain = fastest_chain(results)
     rows = [
         ("ONNX step, loaded model to file, against `tf2onnx.convert.from_function`", "edgeport step", ["tf2onnx step"]),
-        ("ONNX process, against Keras' SavedModel + the tf2onnx command", "edgeport onnx",
-         ["keras savedmodel", "tf2onnx cli"]),
+        (
+            "ONNX process, against Keras' SavedModel + the tf2onnx command",
+            "edgeport onnx",
+            ["keras savedmodel", "tf2onnx cli"],
+        ),
         (f"three formats, against {' + '.join(chain)}", "edgeport three", chain),
-    ]  # fmt: skip
+    ]
     if "edgeport three --jobs 2" in results:
         rows.append((f"three formats with --jobs 2, against {' + '.join(chain)}", "edgeport three --jobs 2", chain))
     lines += ["", "| peer / edgeport | ratio of seconds, median [min, max] |", "|---|---:|"]
@@ -177,21 +191,26 @@ def report(name: str, results: Results) -> list[str]:
     memory = max(max(results[n].peak_bytes) for n in chain) / max(results["edgeport three"].peak_bytes)
     facts = results["files"].facts
     lines += [
-        f"| peak memory of the three formats, largest of that chain | {memory:.2f}x |", "",
+        f"| peak memory of the three formats, largest of that chain | {memory:.2f}x |",
+        "",
         f"ONNX nodes: edgeport {facts['edgeport_nodes']:.0f}, tf2onnx {facts['tf2onnx_nodes']:.0f}. "
         f"Bytes: edgeport {facts['edgeport_bytes']:.0f}, tf2onnx {facts['tf2onnx_bytes']:.0f}. "
         f"Outputs {'bit-identical' if facts['identical'] else 'not bit-identical'} on {facts['samples']:.0f} inputs in "
-        f"ONNX Runtime (greatest difference {facts['max_abs']:.3g}).", "",
-    ]  # fmt: skip
+        f"ONNX Runtime (greatest difference {facts['max_abs']:.3g}).",
+        "",
+    ]
     return lines
 
 
 def report_widths(results: dict[str, Results]) -> list[str]:
     lines = [
-        "### Width series", "",
-        "A network of plain convolutions with 1, 2 and 4 times the weights; conversion step alone.", "",
-        "| weights | file | edgeport step | tf2onnx step | peer / edgeport |", "|---|---:|---:|---:|---:|",
-    ]  # fmt: skip
+        "### Width series",
+        "",
+        "A network of plain convolutions with 1, 2 and 4 times the weights; conversion step alone.",
+        "",
+        "| weights | file | edgeport step | tf2onnx step | peer / edgeport |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for name, rows in results.items():
         ours, peer = rows["edgeport step"], rows["tf2onnx step"]
         lines.append(
@@ -200,9 +219,11 @@ def report_widths(results: dict[str, Results]) -> list[str]:
         )
     first, last = results[WIDTHS[0]]["edgeport step"], results[WIDTHS[-1]]["edgeport step"]
     lines += [
-        "", f"From x1 to x4 the file grows {last.facts['bytes'] / first.facts['bytes']:.2f}-fold and edgeport's step "
-        f"{last.median / first.median:.2f}-fold.", "",
-    ]  # fmt: skip
+        "",
+        f"From x1 to x4 the file grows {last.facts['bytes'] / first.facts['bytes']:.2f}-fold and edgeport's step "
+        f"{last.median / first.median:.2f}-fold.",
+        "",
+    ]
     return lines
 
 
@@ -225,9 +246,15 @@ def main() -> None:
     chosen = parser.parse_args()
     names = ["se_inception_v3"] if chosen.quick else chosen.models
     lines = [
-        "# Conversion benchmarks", "", f"Made by `python {' '.join(['scripts/bench_convert.py', *sys.argv[1:]])}`.", "",
-        f"Machine: {machine()}", "", *(__doc__ or "").split("\n\n")[2].splitlines(), "",
-    ]  # fmt: skip
+        "# Conversion benchmarks",
+        "",
+        f"Made by `python {' '.join(['scripts/bench_convert.py', *sys.argv[1:]])}`.",
+        "",
+        f"Machine: {machine()}",
+        "",
+        *(__doc__ or "").split("\n\n")[2].splitlines(),
+        "",
+    ]
     with tempfile.TemporaryDirectory(prefix="bench-convert-") as folder:
         for name in names:
             work = Path(folder) / name

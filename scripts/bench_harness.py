@@ -73,8 +73,16 @@ def aa(artifact: Path, runs: int, seconds: float, threads: int, first: int) -> d
         ratios.append(round(compared.ratio.value, 4))
         floors.append(compared.noise_floor)
     claims = sum(verdicts[c.value] for c in CLAIMS)
-    return {"what": "aa", "runs": runs, "seconds": seconds, "threads": threads, "claims": claims,
-            "verdicts": verdicts, "ratios": sorted(ratios), "noise_floors": floors}  # fmt: skip
+    return {
+        "what": "aa",
+        "runs": runs,
+        "seconds": seconds,
+        "threads": threads,
+        "claims": claims,
+        "verdicts": verdicts,
+        "ratios": sorted(ratios),
+        "noise_floors": floors,
+    }
 
 
 def planted(runs: int, seconds: float, threads: int) -> dict[str, Any]:
@@ -109,8 +117,14 @@ def reference(folder: Path, runs: int, threads: int) -> dict[str, Any]:
         names = ("litert-benchmark", "edgeport compiled", "bare", "edgeport onnx")
         figures.append(dict(zip(names, (theirs, ours, bare, ours_onnx), strict=True)))
     ratios = {name: {"median": statistics.median(values), "all": values} for name, values in pairs.items()}
-    return {"what": "reference", "model": tflite.name, "runs": runs, "threads": threads, "ratios": ratios,
-            "p50_ms": figures}  # fmt: skip
+    return {
+        "what": "reference",
+        "model": tflite.name,
+        "runs": runs,
+        "threads": threads,
+        "ratios": ratios,
+        "p50_ms": figures,
+    }
 
 
 def overhead(calls: int = 200_000) -> dict[str, Any]:
@@ -123,8 +137,12 @@ def overhead(calls: int = 200_000) -> dict[str, Any]:
     start = time.perf_counter_ns()
     durations = time_calls(runs)
     whole = time.perf_counter_ns() - start
-    return {"what": "overhead", "calls": calls, "read_us": statistics.median(durations) / 1e3,
-            "taken_us": whole / calls / 1e3}  # fmt: skip
+    return {
+        "what": "overhead",
+        "calls": calls,
+        "read_us": statistics.median(durations) / 1e3,
+        "taken_us": whole / calls / 1e3,
+    }
 
 
 def _p50(path: Path, threads: int, variant: Variant) -> float:

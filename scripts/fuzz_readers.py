@@ -142,8 +142,16 @@ def read_one(data: bytes, folder: Path, letters: str = "") -> None:
 def write_seeds(samples: Path, corpus: Path) -> int:
     """The good samples as seeds, and the configs inside them; returns how many. Large ones would only slow it down."""
     corpus.mkdir(parents=True, exist_ok=True)
-    suffixes = {".keras": "k", ".json": "c", ".onnx": "o", ".tflite": "t", ".pb": "s", ".index": "i", ".ort": "r",
-                ".h5": "h"}  # fmt: skip
+    suffixes = {
+        ".keras": "k",
+        ".json": "c",
+        ".onnx": "o",
+        ".tflite": "t",
+        ".pb": "s",
+        ".index": "i",
+        ".ort": "r",
+        ".h5": "h",
+    }
     count = 0
     for file in sorted(samples.rglob("*")):
         letter = "m" if file.name == "manifest.json" else suffixes.get(file.suffix)

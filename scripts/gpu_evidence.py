@@ -1,7 +1,7 @@
 """The GPU rows of docs/latency.md: run here, kept as docs/gpu-evidence.json, shown as a table. See scripts/gpu_check.
 
-    python scripts/gpu_evidence.py BUNDLE [--seconds 30] [--row NAME]...
-    python scripts/gpu_evidence.py --docs
+python scripts/gpu_evidence.py BUNDLE [--seconds 30] [--row NAME]...
+python scripts/gpu_evidence.py --docs
 """
 
 from __future__ import annotations

@@ -30,10 +30,21 @@ _TESTS = re.compile(
     r"(?:In|Out)put|Copy(?:Op|Host)?|Test\w*|Namespace>\w*|Kernel\w+|Construction\w+|Default\w*|OpWith\w+|Func\w*Attr"
     r"|String(?:ListAttr)|Reserved\w+|Mixed\w+|\w*Struct|GraphDefVersion|RequiresOlder\w+|Resource(?:Creat|Us)\w+)$"
 )  # fmt: skip
-PLUMBING = frozenset({
-    "SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename", "VarHandleOp", "NoOp", "Assert", "XlaCallModule",
-    "ScalarSummary", "HistogramSummary", "MergeSummary",
-})  # fmt: skip
+PLUMBING = frozenset(
+    {
+        "SaveV2",
+        "RestoreV2",
+        "MergeV2Checkpoints",
+        "ShardedFilename",
+        "VarHandleOp",
+        "NoOp",
+        "Assert",
+        "XlaCallModule",
+        "ScalarSummary",
+        "HistogramSummary",
+        "MergeSummary",
+    }
+)
 """What every SavedModel has, and what Keras on JAX exports (StableHLO). The scan refuses the first three, the saver's,
 where a signature reaches them. The summaries, which make text and write nothing, and the optimizers' updates of
 variables (ApplyAdam) lie unused in what TensorFlow 1 saved after training."""

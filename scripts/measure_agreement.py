@@ -26,13 +26,21 @@ import numpy as np
 
 SAMPLES = 6
 FIXED_ON = (
-    "examples/digits_se_inception.keras", "mobilenet_v2:96,96,3", "densenet121:96,96,3", "efficientnet_b0:96,96,3",
+    "examples/digits_se_inception.keras",
+    "mobilenet_v2:96,96,3",
+    "densenet121:96,96,3",
+    "efficientnet_b0:96,96,3",
     "efficientnet_v2_b0:96,96,3",
-)  # fmt: skip
+)
 REPORTED_ON = (
-    "trained_digits", "inception_v3:96,96,3", "mobilenet_v3_small:96,96,3", "xception:96,96,3",
-    "se_googlenet:96,96,3", "ConvNeXtTiny:96,96,3", "NASNetMobile:96,96,3",
-)  # fmt: skip
+    "trained_digits",
+    "inception_v3:96,96,3",
+    "mobilenet_v3_small:96,96,3",
+    "xception:96,96,3",
+    "se_googlenet:96,96,3",
+    "ConvNeXtTiny:96,96,3",
+    "NASNetMobile:96,96,3",
+)
 FLOAT32 = ("float32",)
 REDUCED = ("float16", "dynamic_int8", "int8")
 LEVELS = ("off", "basic", "extended", "all")
@@ -123,12 +131,21 @@ def _trained_digits() -> Any:
 
     data = np.load(Path(__file__).parents[1] / "examples" / "digits.npz")
     images, labels = data["image"], data["labels"]
-    model = keras.Sequential([
-        layers.Input(images.shape[1:], name="image"), layers.Rescaling(1 / 16),
-        layers.Conv2D(24, 3, padding="same", activation="gelu"), layers.DepthwiseConv2D(3, padding="same"),
-        layers.BatchNormalization(), layers.ReLU(), layers.Conv2D(48, 3, strides=2), layers.LayerNormalization(),
-        layers.Flatten(), layers.Dense(64, activation="silu"), layers.Dense(10, activation="softmax", name="labels"),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            layers.Input(images.shape[1:], name="image"),
+            layers.Rescaling(1 / 16),
+            layers.Conv2D(24, 3, padding="same", activation="gelu"),
+            layers.DepthwiseConv2D(3, padding="same"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Conv2D(48, 3, strides=2),
+            layers.LayerNormalization(),
+            layers.Flatten(),
+            layers.Dense(64, activation="silu"),
+            layers.Dense(10, activation="softmax", name="labels"),
+        ]
+    )
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(images.astype("float32"), labels, epochs=EPOCHS, verbose=0)
     return model
@@ -156,10 +173,12 @@ def faults(checkpoint: Path) -> dict[str, str]:
     """By fault, in memory and as ONNX, the status and the noise ratio."""
     rows = edgeport("validate", "--self-test", checkpoint, "-f", "onnx")["mutants"]
     return {
-        f"{row['mutant']} ({row['subject']})": row["status"] if row["noise_ratio"] is None
+        f"{row['mutant']} ({row['subject']})": row["status"]
+        if row["noise_ratio"] is None
         else f"{row['status']} {row['noise_ratio']:.2g}"
-        for row in rows if row["status"] != "no place"
-    }  # fmt: skip
+        for row in rows
+        if row["status"] != "no place"
+    }
 
 
 def localized(folder: Path, checkpoint: Path) -> None:

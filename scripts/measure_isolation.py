@@ -79,8 +79,14 @@ def once(checkpoint: Path, seconds: float) -> float:
 def measured(mode: str, arguments: list[str]) -> float:
     """The same in a fresh process."""
     command = [sys.executable, __file__, mode, *arguments]
-    ran = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                         env=isolation.worker_environment())  # fmt: skip
+    ran = subprocess.run(
+        command,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=isolation.worker_environment(),
+    )
     return float(ran.stdout.split()[-1])
 
 

@@ -19,8 +19,11 @@ def measured(path: Path) -> tuple[float, float, float]:
     times, busy, peak = [], [], 0
     for _ in range(_REPEATS):
         started = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-m", "exporter.cli.main", "inspect", "--scan", str(path)],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "-m", "exporter.cli.main", "inspect", "--scan", str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         _, _, usage = os.wait4(process.pid, 0)
         times.append(time.perf_counter() - started)
         busy.append(usage.ru_utime + usage.ru_stime)
@@ -31,8 +34,10 @@ def measured(path: Path) -> tuple[float, float, float]:
 def main(paths: list[str]) -> None:
     for name in paths:
         seconds, processor, megabytes = measured(Path(name))
-        print(f"{Path(name).name}: {size_of(Path(name)) / 1e6:.1f} MB on disk, {seconds:.2f} s "
-              f"({processor:.2f} s of processor), {megabytes:.0f} MB")
+        print(
+            f"{Path(name).name}: {size_of(Path(name)) / 1e6:.1f} MB on disk, {seconds:.2f} s "
+            f"({processor:.2f} s of processor), {megabytes:.0f} MB"
+        )
 
 
 if __name__ == "__main__":

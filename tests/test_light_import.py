@@ -22,10 +22,17 @@ print(json.dumps([code, sorted({name.split(".")[0] for name in sys.modules})]), 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], ["bench", "--help"], ["models"], ["inspect", str(EXAMPLE)],
-     ["inspect", str(EXAMPLE), "--json"], ["run", "no_such_file.keras", "-o", "out"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["bench", "--help"],
+        ["models"],
+        ["inspect", str(EXAMPLE)],
+        ["inspect", str(EXAMPLE), "--json"],
+        ["run", "no_such_file.keras", "-o", "out"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_no_framework_is_loaded(arguments: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True

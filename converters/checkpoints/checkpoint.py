@@ -53,13 +53,21 @@ class Checkpoint:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "path": str(self.path), "kind": self.kind.value, "name": self.name, "sha256": self.sha256,
-            "opening": self.opening.to_json(), "scanned": self.scanned,
-        }  # fmt: skip
+            "path": str(self.path),
+            "kind": self.kind.value,
+            "name": self.name,
+            "sha256": self.sha256,
+            "opening": self.opening.to_json(),
+            "scanned": self.scanned,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Checkpoint:
         return cls(
-            Path(document["path"]), SourceKind(document["kind"]), document["name"], document["sha256"],
-            Opening.from_json(document["opening"]), document["scanned"],
-        )  # fmt: skip
+            Path(document["path"]),
+            SourceKind(document["kind"]),
+            document["name"],
+            document["sha256"],
+            Opening.from_json(document["opening"]),
+            document["scanned"],
+        )

@@ -122,9 +122,12 @@ def _tags(path: Path) -> list[str]:
 
 
 def _of_graph(
-    path: Path, definition: Any, ends: tuple[Mapping[str, str], Mapping[str, str]],
-    sizes: Mapping[str, Sequence[int | None]], notes: tuple[str, ...] = (),
-) -> Loaded:  # fmt: skip
+    path: Path,
+    definition: Any,
+    ends: tuple[Mapping[str, str], Mapping[str, str]],
+    sizes: Mapping[str, Sequence[int | None]],
+    notes: tuple[str, ...] = (),
+) -> Loaded:
     """A graph without variables, each time it is called imported into the graph that is being traced.
 
     Args:
@@ -158,8 +161,10 @@ def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], wanted: lis
     except (ValueError, KeyError, tf.errors.OpError) as cause:
         raise StepError(
             f"{path}: its graph cannot be used by this TensorFlow ({' '.join(str(cause).split())[:300]}).",
-            next_step="Freeze it again with its inference graph alone.", file=path, step="load",
-        ) from cause  # fmt: skip
+            next_step="Freeze it again with its inference graph alone.",
+            file=path,
+            step="load",
+        ) from cause
 
 
 def _inlined(
@@ -211,9 +216,11 @@ def _split_shape(given: str) -> tuple[str, list[int | None] | None]:
 def _spec(path: Path, name: str, tensor: Any, told: Sequence[int | None] | None) -> TensorSpec:
     if told is None and tensor.shape.rank is None:
         raise RefusedError(
-            f"{path}: the tensor `{tensor.name}` has no known shape.", file=path, step="load",
+            f"{path}: the tensor `{tensor.name}` has no known shape.",
+            file=path,
+            step="load",
             next_step=f"Give it: --graph-input {tensor.op.name}=batch,224,224,3 (with its own sizes).",
-        )  # fmt: skip
+        )
     sizes = list(told) if told is not None else tensor.shape.as_list()
     return TensorSpec(name, shape_of(name, sizes), tensor.dtype.name)
 
@@ -228,6 +235,7 @@ def _count(definition: Any) -> int:
 
 def _tf_spec(name: str, spec: Any) -> TensorSpec:
     if spec.shape.rank is None:
-        raise RefusedError(f"`{name}` of the SavedModel has an unknown rank.",
-                           next_step="Export it again with shapes.", step="load")  # fmt: skip
+        raise RefusedError(
+            f"`{name}` of the SavedModel has an unknown rank.", next_step="Export it again with shapes.", step="load"
+        )
     return TensorSpec(name, shape_of(name, spec.shape.as_list()), spec.dtype.name)

@@ -68,9 +68,11 @@ def confirm(checkpoint: Checkpoint) -> None:
         raise _usage(path, f"cannot be read any more ({cause.strerror})", "Run again.") from cause
     if found != (checkpoint.scanned or checkpoint.sha256):
         raise RefusedError(
-            f"{path} was changed after its scan.", next_step="Run again when nothing writes to it any more.",
-            file=path, step="scan",
-        )  # fmt: skip
+            f"{path} was changed after its scan.",
+            next_step="Run again when nothing writes to it any more.",
+            file=path,
+            step="scan",
+        )
 
 
 def checkpoint_prefix(path: Path) -> Path | None:
@@ -179,10 +181,11 @@ def check_frozen_graph(path: Path, opening: Opening = Opening()) -> GraphFacts:
         raise _foreign(path, facts.foreign)
     if facts.has_variables:
         raise _refused(
-            path, "is a graph that is not frozen: it has variables, whose values are not in it",
+            path,
+            "is a graph that is not frozen: it has variables, whose values are not in it",
             "Freeze it where its checkpoint is (tf.compat.v1.graph_util.convert_variables_to_constants), or save a "
             "SavedModel.",
-        )  # fmt: skip
+        )
     chosen_tensors(path, facts, [given.partition("=")[0] for given in opening.inputs], opening.outputs)
     return facts
 
@@ -202,8 +205,11 @@ def chosen_signature(path: Path, facts: SavedModelFacts, wanted: str | None) -> 
             raise _usage(path, f"has no signature `{wanted}`", f"It has: {names}.")
         return by_key[wanted]
     if not by_key:
-        raise _refused(path, "has no signature, so nothing says what goes in and what comes out",
-                       "Save it again with one: tf.saved_model.save(module, folder, signatures=...).")  # fmt: skip
+        raise _refused(
+            path,
+            "has no signature, so nothing says what goes in and what comes out",
+            "Save it again with one: tf.saved_model.save(module, folder, signatures=...).",
+        )
     default, twin = by_key.get("serving_default"), by_key.get("serve")
     if default and twin and (default.inputs, default.outputs) == (twin.inputs, twin.outputs):
         del by_key["serve"]
@@ -228,15 +234,16 @@ def _foreign(path: Path, found: list[tuple[str, str]]) -> RefusedError:
         path,
         f"has operations that make up no model: they may reach files, the network or Python of this machine: {ops}",
         "Save the inference graph alone, without those operations; --allow-unsafe takes it as it is.",
-    )  # fmt: skip
+    )
 
 
 def _no_checkpoint(path: Path, found: FileKind) -> RefusedError:
     if found is FileKind.ORT:
         return _refused(
-            path, "is an ONNX Runtime model, an artifact that is already converted",
+            path,
+            "is an ONNX Runtime model, an artifact that is already converted",
             "The commands inspect and bench take it; give the .onnx file or checkpoint that it was made from here.",
-        )  # fmt: skip
+        )
     names = {".keras": ".keras archive", ".h5": "HDF5 file", ".hdf5": "HDF5 file"}
     named = names.get(path.suffix.lower(), "checkpoint")
     return _refused(path, f"is {found.value}, not a complete {named}", f"Give {SOURCES}.")

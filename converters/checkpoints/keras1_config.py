@@ -18,9 +18,11 @@ _COMMON = {
     "stride": "strides",
 }  # fmt: skip
 _RECURRENT = {
-    "output_dim": "units", "inner_activation": "recurrent_activation", "dropout_W": "dropout",
+    "output_dim": "units",
+    "inner_activation": "recurrent_activation",
+    "dropout_W": "dropout",
     "dropout_U": "recurrent_dropout",
-}  # fmt: skip
+}
 _LAYERS: Mapping[str, tuple[str, dict[str, str]]] = {
     # Keras 1             Keras 2      and what is renamed in it alone
     "Dense":              ("Dense", {"output_dim": "units"}),
@@ -103,6 +105,8 @@ def _merge(config: dict[str, Any], source: Path) -> dict[str, Any]:
 
 def _refuse(source: Path, what: str) -> RefusedError:
     return RefusedError(
-        f"{source} was saved by Keras 1, and {what} cannot be read.", file=source, step="scan",
+        f"{source} was saved by Keras 1, and {what} cannot be read.",
+        file=source,
+        step="scan",
         next_step="Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1).",
     )

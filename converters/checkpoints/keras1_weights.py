@@ -99,6 +99,7 @@ def _layers(config: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
                         f"{source} was saved by Keras 1, and its layer `{deep['config'].get('name')}` "
                         f"({deep['class_name']}) lies in a model inside of the model, where it cannot be read.",
                         next_step="Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1).",
-                        file=source, step="load",
-                    )  # fmt: skip
+                        file=source,
+                        step="load",
+                    )
     return layers

@@ -88,14 +88,16 @@ def _with_replacements(
     missing = [name for name in wanted if name not in seen]
     if missing:
         raise UsageError(
-            f"{path} has no layer `{missing[0]}` to replace.", file=path, step="scan",
+            f"{path} has no layer `{missing[0]}` to replace.",
+            file=path,
+            step="scan",
             next_step=f"It has: {', '.join(_layer_names(config)[:20]) or 'none'}.",
-        )  # fmt: skip
+        )
     notes = [
         f"The layer `{name}` ({seen[name]}) was replaced by x * {entry.scale:.9g} + {entry.offset:.9g}; what it stored "
         "was not run, so nothing proves that the two are the same."
         for name, entry in wanted.items()
-    ]  # fmt: skip
+    ]
     return result, notes
 
 

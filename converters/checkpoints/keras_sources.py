@@ -63,8 +63,10 @@ def open_weights(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
         raise RefusedError(
             f"{checkpoint.path} holds weights only, no architecture.",
             next_step="Say with --model-code MODULE:FUNCTION what they belong to, or give a whole checkpoint "
-            "(`edgeport build NAME --weights PATH` makes one).", file=checkpoint.path, step="load",
-        )  # fmt: skip
+            "(`edgeport build NAME --weights PATH` makes one).",
+            file=checkpoint.path,
+            step="load",
+        )
     custom_objects(checkpoint.opening)
     model = built_model(checkpoint.opening)
     _register(model)

@@ -45,9 +45,7 @@ class Loaded:
 
 def shape_of(name: str, dimensions: Sequence[int | None]) -> tuple[Dimension, ...]:
     """Keras' shape in the design's words: None first is the batch, None elsewhere `<name>_dim<k>`."""
-    return tuple(
-        d if d is not None else BATCH if k == 0 else f"{name}_dim{k}" for k, d in enumerate(dimensions)
-    )  # fmt: skip
+    return tuple(d if d is not None else BATCH if k == 0 else f"{name}_dim{k}" for k, d in enumerate(dimensions))
 
 
 def load_error(checkpoint: Checkpoint, cause: BaseException) -> EdgeportError:
@@ -57,12 +55,16 @@ def load_error(checkpoint: Checkpoint, cause: BaseException) -> EdgeportError:
     if "Checksum does not match" in text:
         return StepError(
             f"{checkpoint.path} cannot be loaded: its data is damaged ({text[:160]}).",
-            next_step="Copy the checkpoint again, or save it again.", file=checkpoint.path, step="load",
-        )  # fmt: skip
+            next_step="Copy the checkpoint again, or save it again.",
+            file=checkpoint.path,
+            step="load",
+        )
     mismatch = any(word in text for word in ("shape", "mismatch", "expected", "weights"))
     kind = StepError if mismatch else RefusedError
     framework = "Keras" if checkpoint.kind in {SourceKind.KERAS, SourceKind.H5} else "TensorFlow"
     return kind(
         f"{checkpoint.path} cannot be loaded by {framework} ({type(cause).__name__}: {text}).",
-        next_step="Load it with the code that made it and save it again as .keras.", file=checkpoint.path, step="load",
+        next_step="Load it with the code that made it and save it again as .keras.",
+        file=checkpoint.path,
+        step="load",
     )

@@ -34,8 +34,9 @@ def load(checkpoint: Checkpoint) -> Loaded:
             raise RefusedError(
                 f"{checkpoint.path}: `{spec.name}` carries {what}, which edge runtimes do not take.",
                 next_step="Do the look-up outside the model and give it numbers instead.",
-                file=checkpoint.path, step="load",
-            )  # fmt: skip
+                file=checkpoint.path,
+                step="load",
+            )
     return loaded
 
 
@@ -60,8 +61,12 @@ def _load_keras(checkpoint: Checkpoint) -> Loaded:
     except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as cause:
         raise load_error(checkpoint, cause) from cause
     if not isinstance(model, keras.Model):
-        raise RefusedError(f"{path} holds a {type(model).__name__}, not a model.",
-                           next_step="Save the whole model with `model.save`.", file=path, step="load")  # fmt: skip
+        raise RefusedError(
+            f"{path} holds a {type(model).__name__}, not a model.",
+            next_step="Save the whole model with `model.save`.",
+            file=path,
+            step="load",
+        )
     model, more = make_plain(model)
     return loaded_model(model, (*notes, *more), str(path))
 
@@ -74,9 +79,10 @@ def check_version(installed: str | None = None) -> None:
     if Version(found) < Version(_OLDEST_KERAS):
         raise StepError(
             f"Keras {found} is installed; checkpoints are opened with {_OLDEST_KERAS} or later, which mend known holes "
-            "in loading.", next_step=f"python -m pip install 'keras>={_OLDEST_KERAS}' (see `edgeport doctor`).",
+            "in loading.",
+            next_step=f"python -m pip install 'keras>={_OLDEST_KERAS}' (see `edgeport doctor`).",
             step="load",
-        )  # fmt: skip
+        )
 
 
 def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model") -> Loaded:
@@ -90,14 +96,17 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
     if not inputs or not outputs:
         raise RefusedError(
             f"{path}: the model has no input shape ({type(model).__name__} was saved without ever being built).",
-            next_step="Call it once on a batch, or add an InputLayer, and save it again.", file=path, step="load",
-        )  # fmt: skip
+            next_step="Call it once on a batch, or add an InputLayer, and save it again.",
+            file=path,
+            step="load",
+        )
     signature = keras_signature(model)
     own = (t._keras_history.operation.name for t in model.inputs)
     notes += tuple(
         f"The input {name!r} is called {graph_name(name)!r} in the artifacts: TensorFlow's graphs cannot spell it."
-        for name in own if graph_name(name) != name
-    )  # fmt: skip
+        for name in own
+        if graph_name(name) != name
+    )
     structure = getattr(model, "_inputs_struct", None)
 
     def function(tensors: Sequence[Any]) -> list[Any]:

@@ -35,15 +35,47 @@ _GONE: Mapping[str, tuple[str, ...]] = {
     **{f"SpatialDropout{rank}D": ("trainable", "noise_shape") for rank in (1, 2, 3)},
 }  # fmt: skip
 _MUST_BE_OFF = ("time_major", "renorm", "ragged")
-_INITIALIZERS = frozenset({
-    "Zeros", "Ones", "Constant", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Orthogonal",
-    "Identity", "GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform",
-})  # fmt: skip
-_ACTIVATIONS = {"nn.relu": "relu", "nn.relu6": "relu6", "nn.sigmoid": "sigmoid", "math.sigmoid": "sigmoid",
-                "nn.softmax": "softmax", "nn.tanh": "tanh", "math.tanh": "tanh", "nn.silu": "silu", "nn.swish": "silu",
-                "nn.elu": "elu", "nn.selu": "selu", "nn.softplus": "softplus"}  # fmt: skip
-_JOINS = {"math.add": "Add", "__operators__.add": "Add", "math.multiply": "Multiply", "math.subtract": "Subtract",
-          "math.maximum": "Maximum", "math.minimum": "Minimum"}  # fmt: skip
+_INITIALIZERS = frozenset(
+    {
+        "Zeros",
+        "Ones",
+        "Constant",
+        "RandomNormal",
+        "RandomUniform",
+        "TruncatedNormal",
+        "VarianceScaling",
+        "Orthogonal",
+        "Identity",
+        "GlorotUniform",
+        "GlorotNormal",
+        "HeNormal",
+        "HeUniform",
+        "LecunNormal",
+        "LecunUniform",
+    }
+)
+_ACTIVATIONS = {
+    "nn.relu": "relu",
+    "nn.relu6": "relu6",
+    "nn.sigmoid": "sigmoid",
+    "math.sigmoid": "sigmoid",
+    "nn.softmax": "softmax",
+    "nn.tanh": "tanh",
+    "math.tanh": "tanh",
+    "nn.silu": "silu",
+    "nn.swish": "silu",
+    "nn.elu": "elu",
+    "nn.selu": "selu",
+    "nn.softplus": "softplus",
+}
+_JOINS = {
+    "math.add": "Add",
+    "__operators__.add": "Add",
+    "math.multiply": "Multiply",
+    "math.subtract": "Subtract",
+    "math.maximum": "Maximum",
+    "math.minimum": "Minimum",
+}
 _CONSTANT = "_CONSTANT_VALUE"
 _MODULES = ("keras.layers", "keras.models", "keras.initializers", "keras.regularizers", "keras.constraints")
 _OLD_MODULES = ("tf_keras", "keras.engine", "keras.src.engine", "tensorflow.python.keras")
@@ -186,10 +218,12 @@ class _Rewriter:
 
     def _refuse(self, reason: str) -> RefusedError:
         return RefusedError(
-            f"{self._source} {reason}.", file=self._source, step="scan",
+            f"{self._source} {reason}.",
+            file=self._source,
+            step="scan",
             next_step="Save it where it was made as a SavedModel (model.save with save_format='tf', or model.export), "
             "which edgeport takes.",
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)

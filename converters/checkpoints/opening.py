@@ -85,11 +85,14 @@ class Opening:
     def told(self) -> dict[str, Any]:
         """What the manifest says of it: only what was asked for, and what ran code."""
         told: dict[str, Any] = {
-            "signature": self.signature, "custom_objects": [str(code) for code in self.custom_objects],
+            "signature": self.signature,
+            "custom_objects": [str(code) for code in self.custom_objects],
             "model_code": str(self.model_code) if self.model_code else None,
-            "replaced": [str(entry) for entry in self.replaced], "allow_unsafe": self.allow_unsafe,
-            "inputs": list(self.inputs), "outputs": list(self.outputs),
-        }  # fmt: skip
+            "replaced": [str(entry) for entry in self.replaced],
+            "allow_unsafe": self.allow_unsafe,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+        }
         told = {key: value for key, value in told.items() if value}
         return told | {"unsafe": self.runs_code} if told else {}
 

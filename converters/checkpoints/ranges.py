@@ -17,8 +17,19 @@ _CONVENTIONS = (
     (("densenet",), (-2.1, 2.6)),
     (("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"), (-124.0, 151.0)),
 )  # fmt: skip
-_SHAPE_ONLY = {"Reshape", "Permute", "Flatten", "RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "GetItem",
-               "ExpandDims", "Squeeze", "Cast", "Identity"}  # fmt: skip
+_SHAPE_ONLY = {
+    "Reshape",
+    "Permute",
+    "Flatten",
+    "RepeatVector",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "GetItem",
+    "ExpandDims",
+    "Squeeze",
+    "Cast",
+    "Identity",
+}
 _MAX_STEPS = 200
 
 

@@ -90,8 +90,9 @@ def _restore_quantized(new: Any, old: Any) -> None:
     if mode != "int8" or name is None:
         raise RefusedError(
             f"Layer `{old.name}` ({type(old).__name__}) is quantized as {mode}, which cannot be restored to float32.",
-            next_step="Export the checkpoint as it was before `model.quantize`.", step="load",
-        )  # fmt: skip
+            next_step="Export the checkpoint as it was before `model.quantize`.",
+            step="load",
+        )
     integers, scale = np.asarray(getattr(old, f"_{name}")), np.asarray(getattr(old, f"{name}_scale"))
     if name == "embeddings":
         scale = scale.reshape(-1, 1)

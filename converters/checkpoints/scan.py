@@ -18,9 +18,18 @@ from converters.checkpoints.old_config import HARD_SIGMOID
 from converters.errors import RefusedError
 from converters.readers import keras_api
 
-_DATA_CLASSES = frozenset({
-    "__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__", "TensorShape",
-})  # fmt: skip
+_DATA_CLASSES = frozenset(
+    {
+        "__keras_tensor__",
+        "__tensor__",
+        "__numpy__",
+        "__bytes__",
+        "__ellipsis__",
+        "__slice__",
+        "__tuple__",
+        "TensorShape",
+    }
+)
 _FOREIGN_CLASSES = frozenset({"TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
 _HUBS = {"keras_hub": "keras-hub", "keras_cv": "keras-cv", "keras_nlp": "keras-nlp"}
 _PATH_KEYS = ("vocabulary", "idf_weights")
@@ -63,9 +72,7 @@ class ScanReport:
     notes: list[str] = field(default_factory=list)
 
 
-def scan_config(
-    config: Mapping[str, Any], source: Path, stored_elements: int, trust: Trust = Trust()
-) -> ScanReport:
+def scan_config(config: Mapping[str, Any], source: Path, stored_elements: int, trust: Trust = Trust()) -> ScanReport:
     """Walks a whole model config.
 
     Args:
@@ -82,8 +89,9 @@ def scan_config(
     if not isinstance(model.get("class_name"), str) or not isinstance(model.get("config"), dict | list):
         raise RefusedError(
             f"{source} holds no model: its config has no `class_name` and `config`.",
-            next_step="Save the model again with model.save().", file=source,
-        )  # fmt: skip
+            next_step="Save the model again with model.save().",
+            file=source,
+        )
     scan.walk(model)
     return scan.report
 

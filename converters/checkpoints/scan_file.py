@@ -60,9 +60,12 @@ class Scan:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "path": str(self.path), "format": self.kind, "clean": self.clean,
-            "findings": [finding.to_json() for finding in self.findings], "notes": list(self.notes),
-        }  # fmt: skip
+            "path": str(self.path),
+            "format": self.kind,
+            "clean": self.clean,
+            "findings": [finding.to_json() for finding in self.findings],
+            "notes": list(self.notes),
+        }
 
 
 def scan(path: Path, opening: Opening = Opening()) -> Scan:
@@ -98,8 +101,13 @@ def check(path: Path) -> None:
 
 
 def _kind(path: Path, found: FileKind) -> str:
-    known = {FileKind.FOLDER: "savedmodel", FileKind.ZIP: "keras", FileKind.HDF5: "h5", FileKind.TFLITE: "tflite",
-             FileKind.ORT: "ort"}  # fmt: skip
+    known = {
+        FileKind.FOLDER: "savedmodel",
+        FileKind.ZIP: "keras",
+        FileKind.HDF5: "h5",
+        FileKind.TFLITE: "tflite",
+        FileKind.ORT: "ort",
+    }
     suffix = path.suffix.lower()
     if found in known:
         return known[found]
@@ -107,8 +115,10 @@ def _kind(path: Path, found: FileKind) -> str:
         return {".tflite": "tflite", ".pb": "frozen_graph"}.get(suffix, "onnx")
     raise RefusedError(
         f"{path} is {found.value}, which holds no model.",
-        next_step="Give a .keras, .h5, .tflite or .onnx file, or a SavedModel folder.", file=path, step="scan",
-    )  # fmt: skip
+        next_step="Give a .keras, .h5, .tflite or .onnx file, or a SavedModel folder.",
+        file=path,
+        step="scan",
+    )
 
 
 def _told(opening: Opening) -> list[str]:
@@ -178,9 +188,10 @@ def check_operations(path: Path, facts: OnnxFacts) -> None:
         raise RefusedError(
             f"{path} needs operations that ONNX Runtime does not have or that are compiled programs: "
             f"{', '.join(facts.foreign_ops)}.",
-            next_step="Export it again without custom operations and without compiled contexts.", file=path,
+            next_step="Export it again without custom operations and without compiled contexts.",
+            file=path,
             step="scan",
-        )  # fmt: skip
+        )
 
 
 def _ort(path: Path, _opening: Opening) -> list[str]:
@@ -188,6 +199,12 @@ def _ort(path: Path, _opening: Opening) -> list[str]:
 
 
 _CHECKS = {
-    "keras": _keras, "h5": _h5, "savedmodel": _saved_model, "frozen_graph": _frozen_graph, "tflite": _tflite,
-    "onnx": _onnx, "ort": _ort, "tf_checkpoint": _tf_checkpoint,
-}  # fmt: skip
+    "keras": _keras,
+    "h5": _h5,
+    "savedmodel": _saved_model,
+    "frozen_graph": _frozen_graph,
+    "tflite": _tflite,
+    "onnx": _onnx,
+    "ort": _ort,
+    "tf_checkpoint": _tf_checkpoint,
+}

@@ -146,13 +146,16 @@ def _weights_of(layer: Any) -> list[Any]:
 def _damaged(prefix: Path, cause: BaseException) -> RefusedError:
     return RefusedError(
         f"The checkpoint {prefix} is damaged ({' '.join(str(cause).split())[:200]}).",
-        next_step="Copy all of its files again.", file=prefix, step="weights",
-    )  # fmt: skip
+        next_step="Copy all of its files again.",
+        file=prefix,
+        step="weights",
+    )
 
 
 def _unfit(prefix: Path, why: str) -> StepError:
     return StepError(
         f"The checkpoint {prefix} does not fit the model: {why}.",
         next_step="Build the model that it was made with (--classes, --input-shape, --set, or its code).",
-        file=prefix, step="weights",
-    )  # fmt: skip
+        file=prefix,
+        step="weights",
+    )

@@ -39,10 +39,12 @@ def custom_objects(opening: Opening) -> dict[str, Any]:
             found[code.name] = _member(module, code)
         else:
             found |= {
-                name: value for name, value in vars(module).items()
-                if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+                name: value
+                for name, value in vars(module).items()
+                if not name.startswith("_")
+                and getattr(value, "__module__", None) == module.__name__
                 and (inspect.isclass(value) or inspect.isfunction(value))
-            }  # fmt: skip
+            }
     registry.update(found)
     return dict(registry)
 
@@ -87,8 +89,9 @@ def built_model(opening: Opening) -> Any:
     if not isinstance(model, keras.Model):
         raise UsageError(
             f"--model-code {code} returned a {type(model).__name__}, not a keras.Model.",
-            next_step="Name a function without arguments that builds and returns the model.", step="load",
-        )  # fmt: skip
+            next_step="Name a function without arguments that builds and returns the model.",
+            step="load",
+        )
     return model
 
 
@@ -108,8 +111,9 @@ def _imported(code: Code, opening: Opening) -> ModuleType:
         if not code.is_file and cause.name and code.module.split(".")[0] == cause.name.split(".")[0]:
             raise UsageError(
                 f"There is no Python module {code.module} (looked in {opening.folder or 'the environment'} first).",
-                next_step="Give the path of its .py file, or install it beside edgeport.", step="load",
-            ) from cause  # fmt: skip
+                next_step="Give the path of its .py file, or install it beside edgeport.",
+                step="load",
+            ) from cause
         raise _failed(code, cause) from cause
     except Exception as cause:  # whatever the user's module raises
         raise _failed(code, cause) from cause
@@ -135,9 +139,10 @@ def _member(module: ModuleType, code: Code) -> Any:
     if found is None:
         public = [n for n, v in vars(module).items() if not n.startswith("_") and callable(v)]
         raise UsageError(
-            f"{code.module} has no `{code.name}`.", next_step=f"It has: {', '.join(public[:12]) or 'nothing'}.",
+            f"{code.module} has no `{code.name}`.",
+            next_step=f"It has: {', '.join(public[:12]) or 'nothing'}.",
             step="load",
-        )  # fmt: skip
+        )
     return found
 
 
@@ -145,5 +150,6 @@ def _failed(code: Code, cause: BaseException) -> StepError:
     text = " ".join(str(cause).split())[:300]
     return StepError(
         f"The code {code} fails ({type(cause).__name__}: {text}).",
-        next_step="Run it in Python first: it has to work without edgeport.", step="load",
+        next_step="Run it in Python first: it has to work without edgeport.",
+        step="load",
     )

@@ -76,8 +76,10 @@ def _suffix(path: Path) -> str:
 def _damaged(path: Path) -> RefusedError:
     return RefusedError(
         f"The weights file {path} is damaged, or no .keras or HDF5 file.",
-        next_step="Save or copy it again, then check its size.", file=path, step="weights",
-    )  # fmt: skip
+        next_step="Save or copy it again, then check its size.",
+        file=path,
+        step="weights",
+    )
 
 
 def _reason(message: str) -> str:
@@ -97,5 +99,6 @@ def _unfit(path: Path, why: str) -> StepError:
     return StepError(
         f"The weights file {path} does not fit: {why}.",
         next_step="Build the model that the weights were made with (--classes, --input-shape, --set, or its code).",
-        file=path, step="weights",
-    )  # fmt: skip
+        file=path,
+        step="weights",
+    )

@@ -10,5 +10,13 @@ from converters.isolation.standing import Standing
 from converters.isolation.worker import EventHandler, Limits, Worker, run_step, worker_environment
 
 __all__ = [
-    "Channel", "EventHandler", "Limits", "Message", "Standing", "Worker", "resolve", "run_step", "worker_environment",
-]  # fmt: skip
+    "Channel",
+    "EventHandler",
+    "Limits",
+    "Message",
+    "Standing",
+    "Worker",
+    "resolve",
+    "run_step",
+    "worker_environment",
+]

@@ -37,9 +37,14 @@ def _pipe() -> int:
     read_fd, write_fd = os.pipe()
     try:
         guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, str(read_fd)], pass_fds=(read_fd,), start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-        )  # fmt: skip
+            [sys.executable, "-I", "-S", __file__, str(read_fd)],
+            pass_fds=(read_fd,),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+        )
     finally:
         os.close(read_fd)
 

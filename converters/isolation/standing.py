@@ -47,9 +47,14 @@ class Standing:
         self._fresh({}, step, frozenset())
 
     def step(
-        self, target: str, request: Mapping[str, Any], *, step: str, on_event: EventHandler | None = None,
+        self,
+        target: str,
+        request: Mapping[str, Any],
+        *,
+        step: str,
+        on_event: EventHandler | None = None,
         writable: Sequence[Path] = (),
-    ) -> Message:  # fmt: skip
+    ) -> Message:
         """Runs `module:function` in the process, which is started where there is none. Arguments as for `run_step`.
 
         Raises:

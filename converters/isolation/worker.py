@@ -65,9 +65,16 @@ class Worker:
     """
 
     def __init__(
-        self, target: str, request: Mapping[str, Any], *, step: str, limits: Limits = Limits(),
-        log: Path | None = None, env: Mapping[str, str] | None = None, writable: Sequence[Path] = (),
-    ) -> None:  # fmt: skip
+        self,
+        target: str,
+        request: Mapping[str, Any],
+        *,
+        step: str,
+        limits: Limits = Limits(),
+        log: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        writable: Sequence[Path] = (),
+    ) -> None:
         self.step = step
         self.peak_rss_bytes = 0
         self._limits = limits
@@ -112,9 +119,15 @@ class Worker:
         with contextlib.ExitStack() as stack:
             out: Any = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=self._scratch,
-                pass_fds=fds, start_new_session=True,
-            )  # fmt: skip
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=env,
+                cwd=self._scratch,
+                pass_fds=fds,
+                start_new_session=True,
+            )
 
     @property
     def ended(self) -> bool:
@@ -149,14 +162,16 @@ class Worker:
             self.close()
             raise StepTimeoutError(
                 f"The {self.step} step was stopped: it ran past its limit of {seconds:.0f} s.",
-                next_step="Give it more time with --timeout SECONDS, or a smaller model or input.", step=self.step,
-            ) from None  # fmt: skip
+                next_step="Give it more time with --timeout SECONDS, or a smaller model or input.",
+                step=self.step,
+            ) from None
         except (ValueError, UnicodeDecodeError) as cause:
             self.close()
             raise CrashError(
                 f"The {self.step} step's worker sent a message that is not JSON.",
-                next_step="Run again with --debug and read the log.", step=self.step,
-            ) from cause  # fmt: skip
+                next_step="Run again with --debug and read the log.",
+                step=self.step,
+            ) from cause
         if message is None:
             raise self._death()
         if "error" in message:
@@ -178,13 +193,15 @@ class Worker:
             return ResourceError(
                 f"The {self.step} step was stopped at {self.peak_rss_bytes / 2**20:.0f} MiB of memory, "
                 f"over its limit of {limit:.0f} MiB.",
-                next_step="Raise --memory-limit, or use a smaller batch or model.", step=self.step,
-            )  # fmt: skip
+                next_step="Raise --memory-limit, or use a smaller batch or model.",
+                step=self.step,
+            )
         if code == -signal.SIGKILL:
             return ResourceError(
                 f"The {self.step} step's worker was killed, most likely because the machine ran out of memory.",
-                next_step="Free memory or use a larger machine, then run again.", step=self.step,
-            )  # fmt: skip
+                next_step="Free memory or use a larger machine, then run again.",
+                step=self.step,
+            )
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         return CrashError(
             f"The {self.step} step's worker crashed ({how}).",
@@ -232,10 +249,16 @@ class Worker:
 
 
 def run_step(
-    target: str, request: Mapping[str, Any], *, step: str, limits: Limits = Limits(),
-    log: Path | None = None, env: Mapping[str, str] | None = None, on_event: EventHandler | None = None,
+    target: str,
+    request: Mapping[str, Any],
+    *,
+    step: str,
+    limits: Limits = Limits(),
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    on_event: EventHandler | None = None,
     writable: Sequence[Path] = (),
-) -> Message:  # fmt: skip
+) -> Message:
     """Runs `module:function` in a worker and returns its result document.
 
     Events that the function sends with `channel.event(...)` go to `on_event` as they come.

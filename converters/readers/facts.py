@@ -68,16 +68,18 @@ def refusing(path: Path, kind: str) -> Iterator[None]:
         raise _damaged(path, kind, str(cause)) from cause
     except OSError as cause:
         raise UsageError(
-            f"{path} cannot be read ({cause.strerror or cause}).", next_step="Check the path and its permissions.",
+            f"{path} cannot be read ({cause.strerror or cause}).",
+            next_step="Check the path and its permissions.",
             file=path,
-        ) from cause  # fmt: skip
+        ) from cause
 
 
 def _damaged(path: Path, kind: str, reason: str) -> RefusedError:
     return RefusedError(
         f"{path} is not a valid {kind}: {reason}.",
-        next_step="The file may be damaged or cut short: export or copy it again.", file=path,
-    )  # fmt: skip
+        next_step="The file may be damaged or cut short: export or copy it again.",
+        file=path,
+    )
 
 
 @contextlib.contextmanager

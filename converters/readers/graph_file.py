@@ -76,9 +76,11 @@ def chosen_tensors(
 
             near = get_close_matches(producer(given), sorted(facts.names), n=5)
             raise UsageError(
-                f"{path} has no node `{producer(given)}`.", file=path, step="scan",
+                f"{path} has no node `{producer(given)}`.",
+                file=path,
+                step="scan",
                 next_step=f"Did you mean {', '.join(near)}?" if near else "`edgeport inspect` lists its ends.",
-            )  # fmt: skip
+            )
     fed = [_tensor(name) for name in inputs] or [fact.name for fact in facts.inputs]
     asked = [_tensor(name) for name in outputs] or [fact.name for fact in facts.outputs]
     for side, option, found in (("input", "--graph-input", fed), ("output", "--graph-output", asked)):

@@ -55,9 +55,12 @@ def read_h5_part(path: Path, start: int, size: int, *, values: bool = False) -> 
     request = {"path": str(path.absolute()), "start": start, "size": size, "values": values}
     try:
         found = run_step(
-            "converters.readers.h5_worker:read", request, step="scan", limits=Limits() if values else _LIMITS,
+            "converters.readers.h5_worker:read",
+            request,
+            step="scan",
+            limits=Limits() if values else _LIMITS,
             env=worker_environment(threads=1),
-        )  # fmt: skip
+        )
     except (CrashError, StepTimeoutError, ResourceError) as cause:
         raise MalformedError(f"the HDF5 library does not survive reading it ({cause.message})") from cause
     if "malformed" in found:

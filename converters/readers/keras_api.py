@@ -21,10 +21,24 @@ PUBLIC_MODULES = frozenset({
 """Public modules whose classes and functions make up models. (`keras.utils`, `keras.config`, `keras.saving`,
 `keras.datasets` and the like load files, fetch addresses or change settings.)"""
 
-PRIVATE_PACKAGES = frozenset({
-    "activations", "applications", "constraints", "dtype_policies", "initializers", "layers", "losses", "metrics",
-    "models", "ops", "optimizers", "quantizers", "random", "regularizers",
-})  # fmt: skip
+PRIVATE_PACKAGES = frozenset(
+    {
+        "activations",
+        "applications",
+        "constraints",
+        "dtype_policies",
+        "initializers",
+        "layers",
+        "losses",
+        "metrics",
+        "models",
+        "ops",
+        "optimizers",
+        "quantizers",
+        "random",
+        "regularizers",
+    }
+)
 """The same under `keras.src`."""
 
 _LEGACY_NAMES = frozenset({"Functional", "Policy"})

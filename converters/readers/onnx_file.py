@@ -24,9 +24,9 @@ DTYPES: dict[int, str] = dict(enumerate((
 """TensorProto.DataType."""
 
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
-RUNTIME_DOMAINS = frozenset({
-    "com.microsoft", "com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc",
-})  # fmt: skip
+RUNTIME_DOMAINS = frozenset(
+    {"com.microsoft", "com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc"}
+)
 """What ONNX Runtime registers by itself; operations of any other domain are code that somebody would have to load."""
 
 COMPILED_OPS = frozenset({"com.microsoft::EPContext"})

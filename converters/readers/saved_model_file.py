@@ -27,10 +27,17 @@ DTYPES: dict[int, str] = {
 VARIABLE_OPS = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 _INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 _KERAS_LIST = "_all_variables/"
-_BOOKKEEPING = frozenset({
-    "_checkpointable_object_graph", "save_counter", "optimizer", "_optimizer", ".optimizer_slot", "seed_generator",
-    "keras_api",
-})  # fmt: skip
+_BOOKKEEPING = frozenset(
+    {
+        "_checkpointable_object_graph",
+        "save_counter",
+        "optimizer",
+        "_optimizer",
+        ".optimizer_slot",
+        "seed_generator",
+        "keras_api",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,9 @@ def read_saved_model(folder: Path) -> SavedModelFacts:
 def _incomplete(folder: Path, reason: str) -> RefusedError:
     return RefusedError(
         f"{folder} is not a whole SavedModel: {reason}.",
-        next_step="Copy the whole folder again, or save the model again.", file=folder,
-    )  # fmt: skip
+        next_step="Copy the whole folder again, or save the model again.",
+        file=folder,
+    )
 
 
 def _read_variables(facts: SavedModelFacts, index: Path, folder: Path) -> None:

@@ -17,10 +17,21 @@ from converters.readers.protobuf import Message
 SAVER_OPS = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
 """They read and write files, and every SavedModel has them: for its loader alone, so no signature may reach them."""
 
-_CALLERS = frozenset({
-    "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile", "Case",
-    "StatelessCase", "For", "MapDefun", "XlaCallModule",
-})  # fmt: skip
+_CALLERS = frozenset(
+    {
+        "PartitionedCall",
+        "StatefulPartitionedCall",
+        "If",
+        "StatelessIf",
+        "While",
+        "StatelessWhile",
+        "Case",
+        "StatelessCase",
+        "For",
+        "MapDefun",
+        "XlaCallModule",
+    }
+)
 """The operations of the list that take functions as attributes."""
 
 _RUN_AT_LOAD = frozenset({"saved_model_main_op", "legacy_init_op"})

@@ -92,9 +92,13 @@ def _entry(key: bytes, message: Message) -> Entry:
     shape = message.message(2)
     dims = tuple(dim.integer(1) for dim in shape.messages(2)) if shape is not None else ()
     return Entry(
-        name, message.integer(1), checked_shape(dims, f"the tensor {name!r}"),
-        message.integer(3), message.integer(4), message.integer(5),
-    )  # fmt: skip
+        name,
+        message.integer(1),
+        checked_shape(dims, f"the tensor {name!r}"),
+        message.integer(3),
+        message.integer(4),
+        message.integer(5),
+    )
 
 
 def _handle(data: memoryview, at: int) -> tuple[int, int, int]:

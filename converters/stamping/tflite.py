@@ -28,9 +28,14 @@ _ALIGNMENT = 64
 _DATA_ALIGNMENT = 16  # force_align of Buffer.data
 _FIELDS = 8  # of the Model table
 _BY_OFFSET = {
-    schema.Model.OPERATOR_CODES, schema.Model.SUBGRAPHS, schema.Model.DESCRIPTION, schema.Model.BUFFERS,
-    schema.Model.METADATA_BUFFER, schema.Model.METADATA, schema.Model.SIGNATURES,
-}  # fmt: skip
+    schema.Model.OPERATOR_CODES,
+    schema.Model.SUBGRAPHS,
+    schema.Model.DESCRIPTION,
+    schema.Model.BUFFERS,
+    schema.Model.METADATA_BUFFER,
+    schema.Model.METADATA,
+    schema.Model.SIGNATURES,
+}
 
 
 def stamp(path: Path, contract: Contract, files: Mapping[str, bytes], name: str) -> bool:

@@ -45,9 +45,7 @@ def model_metadata(contract: Contract, name: str, files: Sequence[str]) -> bytes
         {0: file, 1: "The whole contract, as JSON.", 2: _Byte(_DESCRIPTIONS)} for file in files if file not in labels
     ]
     subgraph = {2: [_input(row) for row in contract.inputs], 3: [_output(row) for row in contract.outputs]}
-    return _built({
-        0: name, 1: "Written by edgeport.", 3: [subgraph], 6: others or None, 7: _PARSER_VERSION,
-    })  # fmt: skip
+    return _built({0: name, 1: "Written by edgeport.", 3: [subgraph], 6: others or None, 7: _PARSER_VERSION})
 
 
 def _input(row: InputContract) -> Mapping[int, _Value]:
@@ -93,9 +91,10 @@ def _table(builder: Any, fields: Mapping[int, _Value]) -> int:
     """Writes a table after everything that it points to; returns its offset."""
     present = {number: value for number, value in fields.items() if value is not None}
     offsets = {
-        number: _target(builder, value) for number, value in present.items()
+        number: _target(builder, value)
+        for number, value in present.items()
         if not isinstance(value, _Byte | _Uint | float)
-    }  # fmt: skip
+    }
     builder.StartObject(max(fields, default=-1) + 1)
     for number, value in present.items():
         if isinstance(value, _Byte):

@@ -47,8 +47,11 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     """
     opset = opset or DEFAULT_OPSET
     if opset not in OPSETS:
-        raise UsageError(f"Opset {opset} cannot be written.", step="convert",
-                         next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.")  # fmt: skip
+        raise UsageError(
+            f"Opset {opset} cannot be written.",
+            step="convert",
+            next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.",
+        )
     written = min(opset, _WRITTEN)
     graph = traced.weightless
     if graph is not None:
@@ -87,8 +90,9 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
         why = "it keeps a state between calls (a stateful layer)" if state else " ".join(str(cause).split())[:300]
         raise UnsupportedError(
             f"The model's variables cannot become constants of an ONNX file: {why}.",
-            next_step="Leave onnx out with -f, or build the layer with stateful=False.", step="convert",
-        ) from cause  # fmt: skip
+            next_step="Leave onnx out with -f, or build the layer with stateful=False.",
+            step="convert",
+        ) from cause
     outputs = ordered_outputs(frozen, traced.signature.output_names)
     inputs = [t.name for t in frozen.inputs if t.dtype.name != "resource"]
     names = [t.name for t in outputs]
@@ -115,15 +119,19 @@ def _check(model: Any) -> None:
 
     foreign = sorted({f"{n.domain or 'ai.onnx'}::{n.op_type}" for n in model.graph.node if not _is_standard(n, model)})
     if foreign:
-        raise UnsupportedError(f"The model needs operations that ONNX does not have: {', '.join(foreign)}.",
-                        next_step="Leave onnx out with -f, or replace the layer that uses them.",
-                        step="convert")  # fmt: skip
+        raise UnsupportedError(
+            f"The model needs operations that ONNX does not have: {', '.join(foreign)}.",
+            next_step="Leave onnx out with -f, or replace the layer that uses them.",
+            step="convert",
+        )
     try:
         checker.check_model(model, full_check=True)  # which infers types and shapes strictly
     except (checker.ValidationError, shape_inference.InferenceError, onnx.checker.ValidationError) as cause:
-        raise StepError(f"The ONNX graph that was made is not valid ({str(cause).splitlines()[0]}).",
-                        next_step="Report this model's architecture; leave onnx out with -f meanwhile.",
-                        step="convert") from cause  # fmt: skip
+        raise StepError(
+            f"The ONNX graph that was made is not valid ({str(cause).splitlines()[0]}).",
+            next_step="Report this model's architecture; leave onnx out with -f meanwhile.",
+            step="convert",
+        ) from cause
 
 
 def _is_standard(node: Any, model: Any) -> bool:

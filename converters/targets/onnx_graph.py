@@ -100,10 +100,11 @@ def _evaluate(node: Any, inputs: Mapping[str, Array], model: Any) -> dict[str, A
 
     dtypes = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in inputs.items()}
     graph = helper.make_graph(
-        [node], "folded",
+        [node],
+        "folded",
         [helper.make_tensor_value_info(name, dtypes[name], value.shape) for name, value in inputs.items()],
         [helper.make_empty_tensor_value_info(o) for o in node.output if o],
-    )  # fmt: skip
+    )
     alone = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
     outputs = [o for o in node.output if o]
     return dict(zip(outputs, ReferenceEvaluator(alone).run(outputs, dict(inputs)), strict=True))
@@ -155,8 +156,9 @@ def canonical_model(
     finished = helper.make_model(
         helper.make_graph(renamed, "edgeport", [], []),
         opset_imports=[o for o in model.opset_import if o.domain in domains],
-        producer_name="edgeport", ir_version=onnx.IR_VERSION,
-    )  # fmt: skip
+        producer_name="edgeport",
+        ir_version=onnx.IR_VERSION,
+    )
     return finished, {names[n]: constants[n] for n in used}
 
 

@@ -27,8 +27,9 @@ def raised(model: Any, constants: Mapping[str, Array], opset: int) -> tuple[Any,
         reason = " ".join(str(cause).split())[:300]
         raise UnsupportedError(
             f"ONNX's version converter cannot raise the model to opset {opset} ({reason}).",
-            next_step="Choose a lower --opset; 17 and 18 are written directly.", step="convert",
-        ) from cause  # fmt: skip
+            next_step="Choose a lower --opset; 17 and 18 are written directly.",
+            step="convert",
+        ) from cause
     graph = converted.graph
     kept = dict(constants) | {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.name not in constants}
     inputs = [value for value in graph.input if value.name not in constants]

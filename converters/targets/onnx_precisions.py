@@ -61,8 +61,10 @@ class OnnxSource:
         import onnx
 
         makers: dict[Precision, Callable[[Path, OnnxQuantization], None]] = {
-            Precision.FLOAT16: self._float16, Precision.DYNAMIC_INT8: self._dynamic, Precision.INT8: self._static,
-        }  # fmt: skip
+            Precision.FLOAT16: self._float16,
+            Precision.DYNAMIC_INT8: self._dynamic,
+            Precision.INT8: self._static,
+        }
         raw = self._scratch / f"raw.{precision.value}.onnx"
         try:
             makers[precision](raw, how)
@@ -95,9 +97,12 @@ class OnnxSource:
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         model = convert_float_to_float16(
-            onnx.load(str(self._path)), min_positive_val=_FLOAT16_MIN, max_finite_val=_FLOAT16_MAX, keep_io_types=True,
+            onnx.load(str(self._path)),
+            min_positive_val=_FLOAT16_MIN,
+            max_finite_val=_FLOAT16_MAX,
+            keep_io_types=True,
             node_block_list=list(how.keep) or None,
-        )  # fmt: skip
+        )
         _sort(model.graph)
         onnx.save(model, str(path))
 
@@ -105,9 +110,12 @@ class OnnxSource:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         quantize_dynamic(
-            str(self.prepared()), str(path), per_channel=True, weight_type=QuantType.QInt8,
+            str(self.prepared()),
+            str(path),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
             nodes_to_exclude=list(how.keep),
-        )  # fmt: skip
+        )
 
     def _static(self, path: Path, how: OnnxQuantization) -> None:
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -117,11 +125,18 @@ class OnnxSource:
         if tensorrt:
             extra |= {"QuantizeBias": False, "AddQDQPairToWeight": True}
         quantize_static(
-            str(self.prepared()), str(path), _Reader(self._feeds()), quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QInt8 if tensorrt else QuantType.QUInt8, weight_type=QuantType.QInt8,
-            calibrate_method=getattr(CalibrationMethod, METHODS[how.method]), nodes_to_exclude=list(how.keep),
-            extra_options=extra, **self._cache(how),
-        )  # fmt: skip
+            str(self.prepared()),
+            str(path),
+            _Reader(self._feeds()),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8 if tensorrt else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=getattr(CalibrationMethod, METHODS[how.method]),
+            nodes_to_exclude=list(how.keep),
+            extra_options=extra,
+            **self._cache(how),
+        )
 
     def _cache(self, how: OnnxQuantization) -> dict[str, Any]:
         """Ranges are told once for all files that are made of this source, where ONNX Runtime can keep them."""
@@ -207,5 +222,6 @@ def _check(model: Any) -> None:
     except checker.ValidationError as cause:
         raise StepError(
             f"The quantized ONNX graph is not valid ({str(cause).splitlines()[0]}).",
-            next_step="Report this model's architecture; leave the precision out for onnx meanwhile.", step="convert",
-        ) from cause  # fmt: skip
+            next_step="Report this model's architecture; leave the precision out for onnx meanwhile.",
+            step="convert",
+        ) from cause

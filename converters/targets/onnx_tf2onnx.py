@@ -37,17 +37,21 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
         try:
             with _needed_steps(graph):
                 processed = tfonnx.process_tf_graph(
-                    graph, opset=opset, input_names=list(inputs), output_names=list(outputs),
+                    graph,
+                    opset=opset,
+                    input_names=list(inputs),
+                    output_names=list(outputs),
                     custom_op_handlers={"Erfc": (_erfc, [])},
-                )  # fmt: skip
+                )
             _widen_scalars(processed)
             return optimized(processed).make_model("edgeport")
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
             reason = " ".join(str(cause).split())[:300]
             raise UnsupportedError(
                 f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {reason}).",
-                next_step="Leave onnx out with -f, or replace the layer that it names.", step="convert",
-            ) from cause  # fmt: skip
+                next_step="Leave onnx out with -f, or replace the layer that it names.",
+                step="convert",
+            ) from cause
 
 
 def _with_one_bias(definition: Any) -> Any:
@@ -56,8 +60,13 @@ def _with_one_bias(definition: Any) -> Any:
     Keras adds any vector so, and tf2onnx takes both for the third input of one convolution.
     """
     kinds = {node.name: node.op for node in definition.node}
-    second = [n.name for n in definition.node if n.op == "BiasAdd" and kinds.get(n.input[0].split(":")[0]) == "BiasAdd"
-              and n.attr["data_format"].s in {b"", b"NHWC"}]  # fmt: skip
+    second = [
+        n.name
+        for n in definition.node
+        if n.op == "BiasAdd"
+        and kinds.get(n.input[0].split(":")[0]) == "BiasAdd"
+        and n.attr["data_format"].s in {b"", b"NHWC"}
+    ]
     if not second:
         return definition
     changed = type(definition)()
@@ -84,7 +93,8 @@ def _needed_steps(graph: Any) -> Iterator[None]:
         return
     run_rewriters, resolve_functions = tfonnx.run_rewriters, tfonnx.resolve_functions
     tfonnx.run_rewriters = lambda g, rewriters, continue_on_error: run_rewriters(
-        g, [r for r in rewriters if r.__name__ not in _OF_CONTROL_FLOW], continue_on_error)  # fmt: skip
+        g, [r for r in rewriters if r.__name__ not in _OF_CONTROL_FLOW], continue_on_error
+    )
     tfonnx.resolve_functions = lambda graph: []
     try:
         yield

@@ -46,7 +46,8 @@ def write_ort(source: Path, path: Path, properties: Mapping[str, str]) -> None:
             text = " ".join(str(cause).split())[:300]
             raise UnsupportedError(
                 f"ONNX Runtime cannot write this model in its ORT format ({type(cause).__name__}: {text}).",
-                next_step="Leave ort out with -f; the .onnx file runs in full builds.", step="convert",
+                next_step="Leave ort out with -f; the .onnx file runs in full builds.",
+                step="convert",
             ) from cause
         (found,) = (folder / "made").glob("*.ort")
         (config,) = (folder / "made").glob("*.config")

@@ -25,9 +25,7 @@ LARGEST = 1536 << 20
 _SMALL = 1024
 
 
-def write_tflite(
-    traced: Traced, saved_model: Callable[[], Path], path: Path, *, allow_flex: bool = False
-) -> str:
+def write_tflite(traced: Traced, saved_model: Callable[[], Path], path: Path, *, allow_flex: bool = False) -> str:
     """Writes `path` in float32 and tells the road that was taken.
 
     Args:
@@ -74,8 +72,9 @@ def _check_size(traced: Traced) -> None:
     if weights > LARGEST:
         raise UnsupportedError(
             f"The model has {weights / 2**30:.1f} GiB of weights, and a TFLite file ends at 2 GiB.",
-            next_step="Leave tflite out with -f: savedmodel and onnx hold such models.", step="convert",
-        )  # fmt: skip
+            next_step="Leave tflite out with -f: savedmodel and onnx hold such models.",
+            step="convert",
+        )
 
 
 def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
@@ -87,11 +86,18 @@ def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
     from tensorflow.lite.python import convert
 
     sets = {tf.lite.OpsSet.TFLITE_BUILTINS} | ({tf.lite.OpsSet.SELECT_TF_OPS} if allow_flex else set())
-    return bytearray(convert.convert_saved_model(
-        saved_model_dir=str(saved_model), saved_model_version=1, saved_model_tags={tf.saved_model.SERVING},
-        saved_model_exported_names=[SIGNATURE_KEY], experimental_enable_resource_variables=True,
-        enable_composite_direct_lowering=True, select_user_tf_ops=set(), target_ops=sets,
-    ))  # fmt: skip
+    return bytearray(
+        convert.convert_saved_model(
+            saved_model_dir=str(saved_model),
+            saved_model_version=1,
+            saved_model_tags={tf.saved_model.SERVING},
+            saved_model_exported_names=[SIGNATURE_KEY],
+            experimental_enable_resource_variables=True,
+            enable_composite_direct_lowering=True,
+            select_user_tf_ops=set(),
+            target_ops=sets,
+        )
+    )
 
 
 def _explained(saved_model: Path, cause: BaseException) -> StepError:
@@ -133,10 +139,13 @@ def _convert_error(cause: BaseException) -> StepError:
             f"TFLite has no built-in operation for: {listed}.",
             next_step="Replace the layer, leave tflite out, or accept TensorFlow's Flex operations with --allow-flex.",
             step="convert",
-        )  # fmt: skip
+        )
     text = " ".join(str(cause).split())[:300]
-    return StepError(f"The TFLite converter failed ({type(cause).__name__}: {text}).",
-                     next_step="Leave tflite out with -f, or read edgeport.log.", step="convert")  # fmt: skip
+    return StepError(
+        f"The TFLite converter failed ({type(cause).__name__}: {text}).",
+        next_step="Leave tflite out with -f, or read edgeport.log.",
+        step="convert",
+    )
 
 
 def _layer_of(error: Any) -> str:

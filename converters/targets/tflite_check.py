@@ -45,8 +45,9 @@ def check_weights(content: bytearray, traced: Traced) -> None:
         lost = f": {', '.join(missing[:3])}" if missing else ""
         raise StepError(
             f"The TFLite file came out without all of its weights{lost}.",
-            next_step="Report this model's architecture; leave tflite out with -f meanwhile.", step="convert",
-        )  # fmt: skip
+            next_step="Report this model's architecture; leave tflite out with -f meanwhile.",
+            step="convert",
+        )
 
 
 def _holds_less(held: int, kernels: Mapping[str, Array]) -> bool:

@@ -57,8 +57,9 @@ def _integer_end(model: Any, place: tuple[Any, int, int], io: str, *, output: bo
         name = graph.tensors[index].name.decode()
         raise UnsupportedError(
             f"`{name}` cannot become {io}: an operation beside it computes in float.",
-            next_step="Export with --io float.", step="convert",
-        )  # fmt: skip
+            next_step="Export with --io float.",
+            step="convert",
+        )
     operation = users[0]
     inner = int((operation.inputs if output else operation.outputs)[0])
     if io == "uint8":

@@ -79,10 +79,11 @@ class TfliteSource:
             manager.load_quantization_recipe(_static(8))
             key = _signature_key(self._path)
             measure = calibrator.Calibrator(
-                str(self._path), num_threads=self._threads,
+                str(self._path),
+                num_threads=self._threads,
                 mode=calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS,
                 qsv_update_func=qsv_utils.min_max_update,
-            )  # fmt: skip
+            )
             try:
                 measure.calibrate({key: self._batches()}, manager)
             except (ValueError, RuntimeError, KeyError) as cause:
@@ -119,8 +120,18 @@ def _own_signature(signature: Signature, dtype: str | None) -> Signature:
 
 def _recipe(precision: Precision, path: Path, keep: Sequence[str]) -> list[Rule]:
     if precision is Precision.FLOAT16:
-        rules = [_rule(".*", "*", {"weight_tensor_config": _tensor(16, dtype="FLOAT"), "compute_precision": "FLOAT",
-                                   "explicit_dequantize": True}, "float_casting")]  # fmt: skip
+        rules = [
+            _rule(
+                ".*",
+                "*",
+                {
+                    "weight_tensor_config": _tensor(16, dtype="FLOAT"),
+                    "compute_precision": "FLOAT",
+                    "explicit_dequantize": True,
+                },
+                "float_casting",
+            )
+        ]
     elif precision in {Precision.INT8, Precision.INT16X8}:
         rules = _static(8 if precision is Precision.INT8 else 16)
         rules += [_float_rule(".*", end) for end in ("INPUT", "OUTPUT")]
@@ -131,8 +142,9 @@ def _recipe(precision: Precision, path: Path, keep: Sequence[str]) -> list[Rule]
             if not wide:
                 raise UnsupportedError(
                     f"No dense layer of this model has a multiple of {_BLOCK} inputs to quantize in blocks.",
-                    next_step="Ask for dynamic_int4, which scales each channel.", step="convert",
-                )  # fmt: skip
+                    next_step="Ask for dynamic_int4, which scales each channel.",
+                    step="convert",
+                )
             rules += [_dynamic(f"^{re.escape(name)};?$", "FULLY_CONNECTED", 4, f"BLOCKWISE_{_BLOCK}") for name in wide]
     return rules + [_float_rule(f"^{re.escape(name)};?$", "*") for name in keep]
 
@@ -141,14 +153,25 @@ def _static(bits: int) -> list[Rule]:
     """Activations in `bits` bits, weights in 8: symmetric by channel; 16-bit activations are symmetric too."""
     activation = _tensor(bits, symmetric=bits == 16)
     weight = _tensor(8, granularity="CHANNELWISE")
-    return [_rule(".*", "*", {"activation_tensor_config": activation, "weight_tensor_config": weight,
-                              "compute_precision": "INTEGER", "explicit_dequantize": False})]  # fmt: skip
+    return [
+        _rule(
+            ".*",
+            "*",
+            {
+                "activation_tensor_config": activation,
+                "weight_tensor_config": weight,
+                "compute_precision": "INTEGER",
+                "explicit_dequantize": False,
+            },
+        )
+    ]
 
 
 def _dynamic(regex: str, operation: str, bits: int, granularity: str) -> Rule:
     weight = _tensor(bits, granularity=granularity)
-    return _rule(regex, operation, {"weight_tensor_config": weight, "compute_precision": "INTEGER",
-                                    "explicit_dequantize": False})  # fmt: skip
+    return _rule(
+        regex, operation, {"weight_tensor_config": weight, "compute_precision": "INTEGER", "explicit_dequantize": False}
+    )
 
 
 def _tensor(bits: int, *, symmetric: bool = True, granularity: str = "TENSORWISE", dtype: str = "INT") -> Rule:

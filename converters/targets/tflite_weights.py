@@ -22,10 +22,12 @@ def missing_kernels(content: bytes | bytearray, kernels: Mapping[str, Array]) ->
     """
     constants = _constants(content)
     return [
-        name for name, kernel in kernels.items()
-        if kernel.dtype == np.float32 and kernel.size > 1
+        name
+        for name, kernel in kernels.items()
+        if kernel.dtype == np.float32
+        and kernel.size > 1
         and not any(_holds(c, kernel) for c in constants.get(kernel.size, ()))
-    ]  # fmt: skip
+    ]
 
 
 def float_constants(content: bytes | bytearray) -> Iterator[tuple[int, int, int, Array]]:

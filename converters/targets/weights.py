@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+
 @dataclass(frozen=True)
 class WeightlessGraph:
     """A GraphDef whose large weights are placeholders.
@@ -46,11 +47,7 @@ def reached_variables(concrete: Any) -> dict[str, Any]:
 def captured_variables(concrete: Any) -> dict[str, Any]:
     """Every variable that the function captures, by the name of its placeholder in the graph."""
     by_handle = {id(v.handle): v for v in concrete.graph.variables}
-    return {
-        inner.op.name: by_handle[id(outer)]
-        for outer, inner in concrete.graph.captures
-        if id(outer) in by_handle
-    }  # fmt: skip
+    return {inner.op.name: by_handle[id(outer)] for outer, inner in concrete.graph.captures if id(outer) in by_handle}
 
 
 def value_of(variable: Any) -> Array:

@@ -1,9 +1,9 @@
 """The bundle on disk: staged beside OUT, sealed with digests, published by renaming, verified by anyone.
 
-    with staged(out) as staging:            # locked, refused at once where OUT is not ours
-        ...write artifacts, golden.npz, edgeport.log into staging...
-        finish(staging, manifest)           # report.md, report.html, digests, manifest.json last
-    verify(out)                             # [] or every problem, by path
+with staged(out) as staging:            # locked, refused at once where OUT is not ours
+    ...write artifacts, golden.npz, edgeport.log into staging...
+    finish(staging, manifest)           # report.md, report.html, digests, manifest.json last
+verify(out)                             # [] or every problem, by path
 """
 
 from exporter.bundle.checking import Problem, verify
@@ -12,6 +12,15 @@ from exporter.bundle.sealing import finish, rewrite_reports
 from exporter.bundle.staging import abandoned, check_output, staged
 
 __all__ = [
-    "Problem", "abandoned", "check_output", "finish", "read_answers", "read_golden", "rewrite_reports", "staged",
-    "verify", "write_answers", "write_golden",
-]  # fmt: skip
+    "Problem",
+    "abandoned",
+    "check_output",
+    "finish",
+    "read_answers",
+    "read_golden",
+    "rewrite_reports",
+    "staged",
+    "verify",
+    "write_answers",
+    "write_golden",
+]

@@ -14,9 +14,17 @@ from converters.errors import EdgeportError, ResourceError, StepError, UsageErro
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
-    errno.EINVAL, errno.ENOENT, errno.EEXIST,
-}  # fmt: skip
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EINVAL,
+    errno.ENOENT,
+    errno.EEXIST,
+}
 _AT_FDCWD = -100  # linux/fcntl.h
 _RENAME_EXCHANGE = 1 << 1  # linux/fs.h
 
@@ -27,13 +35,17 @@ def translated(cause: OSError, path: Path) -> EdgeportError:
     if cause.errno in _FULL:
         return ResourceError(
             f"There is no room left to write {path} ({why}).",
-            next_step="Free some disk space, or choose an output folder on another disk.", file=path, step="bundle",
-        )  # fmt: skip
+            next_step="Free some disk space, or choose an output folder on another disk.",
+            file=path,
+            step="bundle",
+        )
     if cause.errno in _NOT_WRITABLE:
         return UsageError(
             f"The output {path} cannot be written ({why}).",
-            next_step="Choose a folder that you may write to.", file=path, step="bundle",
-        )  # fmt: skip
+            next_step="Choose a folder that you may write to.",
+            file=path,
+            step="bundle",
+        )
     return StepError(
         f"Writing {path} failed ({why}).", next_step="Check the disk, then run again.", file=path, step="bundle"
     )

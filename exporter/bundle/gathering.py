@@ -25,8 +25,7 @@ _MAX_BYTES = 256 << 20
 
 
 def gather(folder: Path, manifest: Manifest, rows: Mapping[str, FileRow]) -> Evidence:
-    """Reads what there is of it in the bundle `folder`, whose files are `rows`; what is missing or damaged is left out.
-    """
+    """Reads what there is of it in the bundle `folder`, whose files are `rows`; omits what is missing or damaged."""
     golden = _trusted(folder, GOLDEN, rows, read_golden)
     inputs, outputs = golden if golden else ({}, {})
     samples = {}

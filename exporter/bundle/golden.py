@@ -87,5 +87,7 @@ def _read(path: Path) -> dict[str, dict[str, npt.NDArray[Any]]]:
 def _unfit(path: Path, why: str) -> IntegrityError:
     return IntegrityError(
         f"{path} does not hold golden vectors by name ({why}).",
-        next_step="Make the bundle again, or get an undamaged copy of it.", file=path, step="verify",
-    )  # fmt: skip
+        next_step="Make the bundle again, or get an undamaged copy of it.",
+        file=path,
+        step="verify",
+    )

@@ -81,8 +81,9 @@ def _card_untouched(path: Path, row: FileRow | None, text: str) -> None:
         raise UsageError(
             f"{path} was changed since the bundle was made, and would be written over.",
             next_step="Move it out of the bundle, where a card of your own belongs, then run this again.",
-            file=path, step="bundle",
-        )  # fmt: skip
+            file=path,
+            step="bundle",
+        )
 
 
 def _row(folder: Path, name: str) -> FileRow:
@@ -104,5 +105,7 @@ def _plain_files(staging: Path) -> list[str]:
 def _unfit(path: Path, problem: str) -> IntegrityError:
     return IntegrityError(
         f"{path.name!r} cannot go into the bundle: {problem}.",
-        next_step="Run again with --no-cache.", file=path, step="bundle",
-    )  # fmt: skip
+        next_step="Run again with --no-cache.",
+        file=path,
+        step="bundle",
+    )

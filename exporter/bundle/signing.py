@@ -52,8 +52,10 @@ def sign(folder: Path, key: Path) -> Path:
         if problems := verify(folder):
             raise IntegrityError(
                 f"{folder} does not verify and is not signed: {problems[0].path} {problems[0].problem}.",
-                next_step="Make the bundle again, or get an undamaged copy of it.", file=folder, step="sign",
-            )  # fmt: skip
+                next_step="Make the bundle again, or get an undamaged copy of it.",
+                file=folder,
+                step="sign",
+            )
         with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch:
             path = Path(scratch) / SIGNATURE
             try:
@@ -65,8 +67,10 @@ def sign(folder: Path, key: Path) -> Path:
                 raise UsageError(
                     f"{key} cannot sign ({_first_line(cause)}).",
                     next_step="Give an unencrypted elliptic curve key in PEM form: openssl ecparam -name prime256v1 "
-                    "-genkey -noout -out key.pem", file=key, step="sign",
-                ) from cause  # fmt: skip
+                    "-genkey -noout -out key.pem",
+                    file=key,
+                    step="sign",
+                ) from cause
             write_file(folder / SIGNATURE, path.read_bytes())
     return folder / SIGNATURE
 
@@ -110,8 +114,10 @@ def _public(config: Any, key: Path) -> None:
     except (ValueError, TypeError, OSError, AttributeError) as cause:
         raise UsageError(
             f"{key} is no public key ({_first_line(cause)}).",
-            next_step="Give the PEM file that `openssl ec -in key.pem -pubout` writes.", file=key, step="verify",
-        ) from cause  # fmt: skip
+            next_step="Give the PEM file that `openssl ec -in key.pem -pubout` writes.",
+            file=key,
+            step="verify",
+        ) from cause
 
 
 def _identity(config: Any, signer: Signer) -> None:
@@ -144,5 +150,6 @@ def _package() -> None:
     except ImportError as cause:
         raise StepError(
             f"Signatures need the package model-signing ({cause}).",
-            next_step="Install it: pip install 'edgeport[sign]'.", step="sign",
-        ) from cause  # fmt: skip
+            next_step="Install it: pip install 'edgeport[sign]'.",
+            step="sign",
+        ) from cause

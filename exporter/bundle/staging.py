@@ -67,8 +67,10 @@ def locked(output: Path) -> Iterator[None]:
             raise translated(OSError(errno.EACCES, os.strerror(errno.EACCES)), output) from None
         raise LockedError(
             f"{output} is in use by another edgeport run.",
-            next_step="Wait for that run to end, or choose another output folder.", file=output, step="bundle",
-        ) from None  # fmt: skip
+            next_step="Wait for that run to end, or choose another output folder.",
+            file=output,
+            step="bundle",
+        ) from None
     except OSError as cause:
         raise translated(cause, output) from cause
     try:

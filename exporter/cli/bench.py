@@ -28,8 +28,14 @@ _PATH = click.Path(path_type=Path)
 @click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to run; repeat for several. [cpu]")
 @click.option("--threads", multiple=True, type=NumbersType(), metavar="N,...", help="Threads. [physical cores]")
-@click.option("--batch", "batches", multiple=True, type=NumbersType(), metavar="N,...",
-              help="Samples in a run; a sweep ends when throughput stops growing. [1]")  # fmt: skip
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    type=NumbersType(),
+    metavar="N,...",
+    help="Samples in a run; a sweep ends when throughput stops growing. [1]",
+)
 @session_options
 @click.option("--max-seconds", default=60.0, show_default=True, metavar="S", help="Time for everything together.")
 @click.option("--seed", default=0, show_default=True, metavar="N", help="Of the order and of inputs made up.")
@@ -137,7 +143,12 @@ def _raise_failures(latency: Latency, require: Sequence[str]) -> None:
 
 
 def _as_error(timing: Timing) -> EdgeportError:
-    return error_from_json({
-        "code": timing.exit_code, "message": timing.reason, "next": timing.next_step,
-        "file": str(timing.row.given), "step": "bench",
-    })  # fmt: skip
+    return error_from_json(
+        {
+            "code": timing.exit_code,
+            "message": timing.reason,
+            "next": timing.next_step,
+            "file": str(timing.row.given),
+            "step": "bench",
+        }
+    )

@@ -25,10 +25,16 @@ def measure_options(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -
     variants = taken_variants(dict(chosen))
     return MeasureOptions(
         devices=tuple(dict.fromkeys([*(chosen["devices"] or ["cpu"]), *chosen["require"]])),
-        batches=batches or (1,), max_seconds=chosen["max_seconds"], seed=chosen["seed"], golden=chosen["golden"],
-        golden_of={} if chosen["golden"] else golden_of, variants=variants, cold_starts=chosen["cold_starts"],
-        limits=limits(chosen["timeout"], chosen["memory_limit"]), threads=threads or (physical_cores(),),
-    )  # fmt: skip
+        batches=batches or (1,),
+        max_seconds=chosen["max_seconds"],
+        seed=chosen["seed"],
+        golden=chosen["golden"],
+        golden_of={} if chosen["golden"] else golden_of,
+        variants=variants,
+        cold_starts=chosen["cold_starts"],
+        limits=limits(chosen["timeout"], chosen["memory_limit"]),
+        threads=threads or (physical_cores(),),
+    )
 
 
 def expand(artifacts: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:
@@ -80,14 +86,16 @@ def _members(bundle: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise RefusedError(
             f"{manifest} cannot be read as a manifest ({type(cause).__name__}: {cause}).",
-            next_step="Check the bundle with edgeport verify.", file=manifest,
-        ) from cause  # fmt: skip
+            next_step="Check the bundle with edgeport verify.",
+            file=manifest,
+        ) from cause
     for path in listed:
         if path.is_absolute() or ".." in path.parts:
             raise RefusedError(
                 f"{manifest} lists {path}, which lies outside the bundle.",
-                next_step="Do not use this bundle: its manifest was not written by edgeport.", file=manifest,
-            )  # fmt: skip
+                next_step="Do not use this bundle: its manifest was not written by edgeport.",
+                file=manifest,
+            )
     if not listed:
         raise RefusedError(f"{manifest} lists no artifact.", next_step="Make the bundle again.", file=manifest)
     return [bundle / path for path in listed]

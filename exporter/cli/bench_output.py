@@ -46,21 +46,34 @@ def tuned_lines(tuned: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
     """(title, columns, rows): latency, comparisons, changes, profiles."""
     columns = [
-        "artifact", "device", "threads", "batch", "settings", "p50 ms", "+-", "p90 ms", "p95 ms", "p99 ms", "runs",
+        "artifact",
+        "device",
+        "threads",
+        "batch",
+        "settings",
+        "p50 ms",
+        "+-",
+        "p90 ms",
+        "p95 ms",
+        "p99 ms",
+        "runs",
         "remarks",
-    ]  # fmt: skip
+    ]
     found: list[Table] = [("Latency", columns, [_cells(timing) for timing in latency.timings])]
     before = ["artifact", "setting", "cold ms", "import ms", "load ms", "first ms", "peak MiB", "CPU ms a run", "MB"]
     phases = [cells for timing in latency.timings if (cells := _phase_cells(timing))]
     found.append(("Before the steady state, and what it costs", before, phases))
     compared = [
         [
-            c.candidate.artifact.name, _setting(c.candidate), c.verdict.value, _ratio(c.ratio),
+            c.candidate.artifact.name,
+            _setting(c.candidate),
+            c.verdict.value,
+            _ratio(c.ratio),
             f"{c.baseline.artifact.name} {c.baseline.variant.label}".strip(),
             "n/a" if c.noise_floor is None else f"{c.noise_floor:.1%}",
         ]
         for c in latency.comparisons
-    ]  # fmt: skip
+    ]
     found.append(("Compared", ["candidate", "setting", "is", "ratio of p50", "against", "noise floor"], compared))
     changed = [[c.row, c.verdict + (", over the gate" if c.fails else ""), _ratio(c.ratio)] for c in changes]
     found.append(("Since the earlier result", ["row", "now", "now / then"], changed))
@@ -71,10 +84,13 @@ def remarks(latency: Latency) -> list[str]:
     """The controls, the noise and the rooflines, in sentences."""
     lines = [
         f"A/A control {c.row.artifact.name} ({_setting(c.row)}): ratio {_ratio(c.ratio)}; "
-        + ("too few rounds for a noise floor." if c.noise_floor is None else
-           f"differences under {c.noise_floor:.1%} are not claimed.")
+        + (
+            "too few rounds for a noise floor."
+            if c.noise_floor is None
+            else f"differences under {c.noise_floor:.1%} are not claimed."
+        )
         for c in latency.controls
-    ]  # fmt: skip
+    ]
     noise = latency.noise
     if noise.get("tainted_rounds"):
         reasons = ", ".join(f"{name} {count}" for name, count in noise["reasons"].items())
@@ -173,9 +189,13 @@ def _phase_cells(timing: Timing) -> list[str]:
         return []
     milliseconds = (phases.cold_ms, phases.import_ms, phases.load_ms, phases.first_ms)
     return [
-        timing.row.artifact.name, _setting(timing.row), *(f"{value:.4g}" for value in milliseconds),
-        f"{phases.peak_rss_bytes / 2**20:.0f}", f"{phases.cpu_seconds * 1e3:.4g}", f"{timing.size_bytes / 1e6:.3g}",
-    ]  # fmt: skip
+        timing.row.artifact.name,
+        _setting(timing.row),
+        *(f"{value:.4g}" for value in milliseconds),
+        f"{phases.peak_rss_bytes / 2**20:.0f}",
+        f"{phases.cpu_seconds * 1e3:.4g}",
+        f"{timing.size_bytes / 1e6:.3g}",
+    ]
 
 
 def _setting(row: Any) -> str:

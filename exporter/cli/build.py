@@ -36,9 +36,17 @@ def parse_shape(text: str) -> Shape:
 @click.option("--force", is_flag=True, help="Overwrite a checkpoint that is there.")
 @output_options
 def command(
-    *, name: str, output: Path, input_shape: str | None, classes: int | None, assignments: tuple[str, ...],
-    weights: str | None, seed: int, force: bool, console: Console,
-) -> None:  # fmt: skip
+    *,
+    name: str,
+    output: Path,
+    input_shape: str | None,
+    classes: int | None,
+    assignments: tuple[str, ...],
+    weights: str | None,
+    seed: int,
+    force: bool,
+    console: Console,
+) -> None:
     """Build an architecture and write a .keras checkpoint.
 
     NAME is one of `edgeport models`. The same command writes the same bytes.

@@ -80,11 +80,15 @@ def _row(change: ArtifactChange) -> list[str]:
 
     sides = [side for side in (change.before, change.after) if side is not None]
     return [
-        change.name, change.status, _arrow([say.size(side.size_bytes) for side in sides]),
-        _signed(change.growth("size_bytes")), _arrow([side.verdict for side in sides]),
-        _arrow([_error(side.measure, side.error) for side in sides]), _signed(change.growth("error")),
+        change.name,
+        change.status,
+        _arrow([say.size(side.size_bytes) for side in sides]),
+        _signed(change.growth("size_bytes")),
+        _arrow([side.verdict for side in sides]),
+        _arrow([_error(side.measure, side.error) for side in sides]),
+        _signed(change.growth("error")),
         _arrow([say.percent(side.accuracy) for side in sides]),
-    ]  # fmt: skip
+    ]
 
 
 def _error(measure: str, error: float | None) -> str:

@@ -19,13 +19,25 @@ _CALIBRATING = {"inputs", "input_range"}
 @click.command("export")
 @source_options
 @click.option("--rescue", is_flag=True, help="Judge each file, and keep layers in float where it misses its gate.")
-@click.option("--rescue-budget", type=click.FloatRange(0, 1), metavar="SHARE",
-              help="With --rescue: multiply-adds that may stay float. [0.1]")
-@click.option("--inputs", type=click.Path(path_type=Path), metavar="PATH",
-              help="Real inputs: what --calibration is compared with and --rescue judges on.")
+@click.option(
+    "--rescue-budget",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="With --rescue: multiply-adds that may stay float. [0.1]",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Real inputs: what --calibration is compared with and --rescue judges on.",
+)
 @click.option("--samples", type=click.IntRange(min=1), metavar="N", help="With --rescue: inputs to draw. [16]")
-@click.option("--input-range", type=PairType(), metavar="LO,HI",
-              help="Range of float inputs: of --calibration, and of what --rescue draws.")
+@click.option(
+    "--input-range",
+    type=PairType(),
+    metavar="LO,HI",
+    help="Range of float inputs: of --calibration, and of what --rescue draws.",
+)
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="With --rescue: override a gate.")
 @click.option("--allow-inconclusive", is_flag=True, help="With --rescue: pass where the inputs cannot tell.")
 @limit_options
@@ -43,6 +55,7 @@ def command(*, source: str, output: Path, rescue: bool, console: Console, **chos
     if idle:
         raise UsageError(
             f"--{idle[0].replace('_', '-').replace('tolerances', 'tolerance')} is for judging, and a plain export does "
-            "not judge.", next_step="Add --rescue, or use `edgeport run`.",
-        )  # fmt: skip
+            "not judge.",
+            next_step="Add --rescue, or use `edgeport run`.",
+        )
     return run_and_show(source, output, chosen | given | {"judge": rescue, "time": False, "localize": "off"}, console)

@@ -51,9 +51,14 @@ def taken_variants(chosen: MutableMapping[str, Any]) -> tuple[Variant, ...]:
     searches = [value.upper() for value in chosen.pop("conv_search")] or ["EXHAUSTIVE"]
     boundaries = [DEVICE_RESIDENT if value == "device" else HOST_TO_HOST for value in chosen.pop("boundary")]
     product = itertools.product(
-        chosen.pop("litert") or ("interpreter",), switches("xnnpack"), chosen.pop("graphs") or ("all",),
-        switches("spinning"), switches("tf32"), searches, boundaries or [HOST_TO_HOST],
-    )  # fmt: skip
+        chosen.pop("litert") or ("interpreter",),
+        switches("xnnpack"),
+        chosen.pop("graphs") or ("all",),
+        switches("spinning"),
+        switches("tf32"),
+        searches,
+        boundaries or [HOST_TO_HOST],
+    )
     return tuple(Variant(*values) for values in product)
 
 

@@ -62,7 +62,7 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
 def _show(found: Localization, console: Console) -> None:
     columns = ["layer", "kind", "noise ratio", "of it local", "limit", "SQNR dB", ""]
     first = next((k for k, row in enumerate(found.layers) if row.name == found.first_divergent_layer), None)
-    rows = found.layers if console.verbosity > 0 else found.layers[max(0, (first or 0) - _AROUND):][: 2 * _AROUND + 1]
+    rows = found.layers if console.verbosity > 0 else found.layers[max(0, (first or 0) - _AROUND) :][: 2 * _AROUND + 1]
     cells = []
     for row in rows:
         mark = "first to part" if row.name == found.first_divergent_layer else "parts" if row.diverges else ""

@@ -110,10 +110,12 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as cause:
         if console.debug:
             traceback.print_exc()
-        console.error(EdgeportError(
-            f"edgeport met an error it did not expect ({type(cause).__name__}: {cause}).",
-            next_step="Run again with --debug and report the traceback.",
-        ))  # fmt: skip
+        console.error(
+            EdgeportError(
+                f"edgeport met an error it did not expect ({type(cause).__name__}: {cause}).",
+                next_step="Run again with --debug and report the traceback.",
+            )
+        )
         return EdgeportError.exit_code
 
 

@@ -23,9 +23,10 @@ def opening_of(chosen: dict[str, Any]) -> Opening:
         model_code=parse_code(code, "--model-code", named=True) if code else None,
         replaced=tuple(parse_replacement(text) for text in chosen.pop("replacements")),
         allow_unsafe=chosen.pop("allow_unsafe"),
-        inputs=tuple(chosen.pop("graph_inputs")), outputs=tuple(chosen.pop("graph_outputs")),
+        inputs=tuple(chosen.pop("graph_inputs")),
+        outputs=tuple(chosen.pop("graph_outputs")),
         folder=str(Path.cwd()) if runs else "",
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def reference_of(path: Path, opening: Opening, limits: Limits, chosen: dict[str,
         raise UsageError(
             "--preprocess says what --bake-preprocess puts into the checkpoint, and that is not given.",
             next_step="Add --bake-preprocess, or leave --preprocess out.",
-        )  # fmt: skip
+        )
     if not bake:
         yield path
         return

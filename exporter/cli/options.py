@@ -55,9 +55,12 @@ def sandbox_option(function: Command) -> Command:
     """Adds `--sandbox`: the command runs with its workers in it."""
 
     @click.option(
-        "--sandbox", type=click.Choice(["auto", "require", "off"]), default="auto", show_default=True,
+        "--sandbox",
+        type=click.Choice(["auto", "require", "off"]),
+        default="auto",
+        show_default=True,
         help="Run workers in bubblewrap: without network, home and other files.",
-    )  # fmt: skip
+    )
     @functools.wraps(function)
     def wrapped(*args: Any, sandbox: str, **kwargs: Any) -> Any:
         from converters.sandbox import using

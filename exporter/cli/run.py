@@ -26,15 +26,31 @@ _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
 @session_options
 @click.option("--max-seconds", type=float, default=60.0, show_default=True, metavar="S", help="Of timing, in all.")
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
-@click.option("--rescue-budget", type=click.FloatRange(0, 1), default=0.1, show_default=True, metavar="SHARE",
-              help="Multiply-adds that may stay float where a precision misses its gate; 0 is off.")
-@click.option("--objective", type=click.Choice(["latency", "size", "accuracy"]), default="latency", show_default=True,
-              help="What the recommended artifact is chosen by.")
+@click.option(
+    "--rescue-budget",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    metavar="SHARE",
+    help="Multiply-adds that may stay float where a precision misses its gate; 0 is off.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["latency", "size", "accuracy"]),
+    default="latency",
+    show_default=True,
+    help="What the recommended artifact is chosen by.",
+)
 @click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Gate on the p50.")
 @click.option("--max-size", type=click.FloatRange(min=0, min_open=True), metavar="MB", help="Gate on the size.")
 @click.option("--min-agreement", type=click.FloatRange(0, 1), metavar="SHARE", help="Gate on samples of like class.")
-@click.option("--localize", type=click.Choice(["auto", "all", "off"]), default="auto", show_default=True,
-              help="Name the layers to blame: of what disagrees, of every artifact, of none.")
+@click.option(
+    "--localize",
+    type=click.Choice(["auto", "all", "off"]),
+    default="auto",
+    show_default=True,
+    help="Name the layers to blame: of what disagrees, of every artifact, of none.",
+)
 @click.option("--selfcheck/--no-selfcheck", default=True, help="Write programs by which a device checks itself. [yes]")
 @limit_options
 @output_options

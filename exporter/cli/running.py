@@ -40,22 +40,32 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
     opening = opening_of(rest)
     shape, assignments = rest.pop("input_shape"), rest.pop("assignments")
     build = BuildChoices(
-        architecture=rest.pop("architecture"), input_shape=parse_shape(shape) if shape else None,
-        classes=rest.pop("classes"), settings=split_assignments(assignments), weights=rest.pop("weights"),
-    )  # fmt: skip
+        architecture=rest.pop("architecture"),
+        input_shape=parse_shape(shape) if shape else None,
+        classes=rest.pop("classes"),
+        settings=split_assignments(assignments),
+        weights=rest.pop("weights"),
+    )
     choice = Choice(
-        rest.pop("objective", "latency"), rest.pop("max_latency", None), rest.pop("max_size", None),
+        rest.pop("objective", "latency"),
+        rest.pop("max_latency", None),
+        rest.pop("max_size", None),
         rest.pop("min_agreement", None),
-    )  # fmt: skip
+    )
     return RunOptions(
-        choice=choice, timing=timing_choices(rest),
+        choice=choice,
+        timing=timing_choices(rest),
         formats=rest.pop("formats") or (() if rest["profiles"] else DEFAULT_FORMATS),
         precisions=rest.pop("precisions") or (() if rest["profiles"] else DEFAULT_PRECISIONS),
         limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
         tolerances=tolerances(rest.pop("tolerances", ())),
-        devices=rest.pop("devices", ()) or ("cpu",), threads=tuple(chain(*rest.pop("threads", ()))),
-        build=build, opening=opening, command=("edgeport", *sys.argv[1:]), **rest,
-    )  # fmt: skip
+        devices=rest.pop("devices", ()) or ("cpu",),
+        threads=tuple(chain(*rest.pop("threads", ()))),
+        build=build,
+        opening=opening,
+        command=("edgeport", *sys.argv[1:]),
+        **rest,
+    )
 
 
 def timing_choices(rest: dict[str, Any]) -> TimingChoices:

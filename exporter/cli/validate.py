@@ -57,7 +57,7 @@ def command(
     with reference_of(reference, opening, limited, chosen) as taken:
         options = CompareOptions(
             limits=limited, tolerances=tolerances(chosen.pop("tolerances")), opening=opening, **chosen
-        )  # fmt: skip
+        )
         if broken:
             return _self_test(taken, candidates, formats, options, console)
         paths = [path for given in candidates for path in _members(given)]
@@ -185,9 +185,12 @@ def _show(agreement: Agreement, console: Console) -> None:
             rows.append([name, verdict.status, *[""] * 7])
         for row in verdict.outputs:
             figures = (
-                (row.noise_ratio, ".2f"), (row.sqnr_db, ".1f"), (row.max_abs, ".2e"), (row.top1_agreement, ".1%"),
+                (row.noise_ratio, ".2f"),
+                (row.sqnr_db, ".1f"),
+                (row.max_abs, ".2e"),
+                (row.top1_agreement, ".1%"),
                 (row.accuracy, ".1%"),
-            )  # fmt: skip
+            )
             cells = [format(value, form) if value is not None else "" for value, form in figures]
             rows.append([name, row.status, row.name, row.basis, *cells])
     console.table(f"Against {agreement.reference} on {agreement.samples} samples", columns, rows)

@@ -20,18 +20,28 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--execute", "run_again", is_flag=True, help="Also run the golden inputs again through every artifact.")
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True,
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
     help="For each artifact that --execute runs.",
-)  # fmt: skip
+)
 @click.option("--public-key", type=click.Path(path_type=Path), metavar="FILE", help="Whose signature it must have.")
 @click.option("--identity", metavar="NAME", help="Whose Sigstore signature it must have (asks the network).")
 @click.option("--identity-provider", metavar="URL", help="Who vouches for --identity.")
 @sandbox_option
 @output_options
 def command(
-    *, folder: Path, run_again: bool, timeout: float, public_key: Path | None, identity: str | None,
-    identity_provider: str | None, console: Console,
-) -> int:  # fmt: skip
+    *,
+    folder: Path,
+    run_again: bool,
+    timeout: float,
+    public_key: Path | None,
+    identity: str | None,
+    identity_provider: str | None,
+    console: Console,
+) -> int:
     """Check every file of a bundle against its manifest: changed, missing, extra, linked.
 
     Without --execute nothing in the bundle is run and no framework is loaded. Digests find damage; against someone who
@@ -57,8 +67,10 @@ def command(
     if problems:
         return _refuse(folder, problems, console)
     console.document({"ok": True, "problems": []})
-    console.say(f"{folder} verifies: every file is as its manifest says{', and runs as it did' if run_again else ''}"
-                f"{f', signed by {signer}' if signer else ''}.")
+    console.say(
+        f"{folder} verifies: every file is as its manifest says{', and runs as it did' if run_again else ''}"
+        f"{f', signed by {signer}' if signer else ''}."
+    )
     return 0
 
 
@@ -80,8 +92,10 @@ def _refuse(folder: Path, problems: list[Problem], console: Console) -> int:
     first, more = problems[0], f"; {len(problems) - 1} more" if len(problems) > 1 else ""
     error = IntegrityError(
         f"{folder} does not verify: {first.path} {first.problem.rstrip('.')}{more}.",
-        next_step="Make the bundle again, or get an undamaged copy of it.", file=folder / first.path, step="verify",
-    )  # fmt: skip
+        next_step="Make the bundle again, or get an undamaged copy of it.",
+        file=folder / first.path,
+        step="verify",
+    )
     if console.json:
         console.document({"ok": False, "problems": [p.to_json() for p in problems], "error": error.to_json()})
     else:

@@ -39,14 +39,21 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
             raise UsageError(
                 f"{before} and {after} were judged on other inputs, so their errors cannot be compared.",
                 next_step="Make both with the same --inputs, or the same --samples, --seed and --input-range.",
-                file=after, step="diff",
-            )  # fmt: skip
+                file=after,
+                step="diff",
+            )
         notes.append("They were judged on other inputs: their errors and accuracies cannot be compared.")
     found = Difference(
-        before, after, "same" if old.source.sha256 == new.source.sha256 else "changed",
-        tuple(_signature(old.signature, new.signature)), artifacts, tuple(latency), _environment(old, new),
-        _recommended(old, new), tuple(notes),
-    )  # fmt: skip
+        before,
+        after,
+        "same" if old.source.sha256 == new.source.sha256 else "changed",
+        tuple(_signature(old.signature, new.signature)),
+        artifacts,
+        tuple(latency),
+        _environment(old, new),
+        _recommended(old, new),
+        tuple(notes),
+    )
     return replace(found, regressions=tuple(regressions(found, allowed)))
 
 
@@ -55,8 +62,10 @@ def _opened(folder: Path) -> Manifest:
         first, more = problems[0], f"; {len(problems) - 1} more" if len(problems) > 1 else ""
         raise IntegrityError(
             f"{folder} does not verify: {first.path} {first.problem.rstrip('.')}{more}.",
-            next_step="Make the bundle again, or get an undamaged copy of it.", file=folder / first.path, step="diff",
-        )  # fmt: skip
+            next_step="Make the bundle again, or get an undamaged copy of it.",
+            file=folder / first.path,
+            step="diff",
+        )
     return load(folder / MANIFEST)
 
 
@@ -98,9 +107,14 @@ def _side(row: ArtifactRow, manifest: Manifest) -> Side:
     measure, error = _error(verdict)
     accuracies = [output.accuracy for output in verdict.outputs if output.accuracy is not None] if verdict else []
     return Side(
-        row.path, row.sha256, row.size_bytes, verdict.status if verdict else "not judged", measure, error,
+        row.path,
+        row.sha256,
+        row.size_bytes,
+        verdict.status if verdict else "not judged",
+        measure,
+        error,
         min(accuracies, default=None),
-    )  # fmt: skip
+    )
 
 
 def _error(verdict: VerdictRow | None) -> tuple[str, float | None]:

@@ -86,11 +86,13 @@ class ArtifactChange:
     def to_json(self) -> dict[str, Any]:
         growths = {f"{what}_growth": self.growth(what) for what in ("size_bytes", "error")}
         return {
-            "name": self.name, "status": self.status, "before": self.before and vars(self.before),
+            "name": self.name,
+            "status": self.status,
+            "before": self.before and vars(self.before),
             "after": self.after and vars(self.after),
             **{what: None if value == float("inf") else value for what, value in growths.items()},
             "operations": None if self.operations is None else {k: list(pair) for k, pair in self.operations.items()},
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,14 @@ class Difference:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "before": str(self.before), "after": str(self.after), "source": self.source,
-            "signature": list(self.signature), "artifacts": [row.to_json() for row in self.artifacts],
+            "before": str(self.before),
+            "after": str(self.after),
+            "source": self.source,
+            "signature": list(self.signature),
+            "artifacts": [row.to_json() for row in self.artifacts],
             "latency": [change.to_json() for change in self.latency],
             "environment": {name: list(pair) for name, pair in self.environment.items()},
             "recommended": {name: list(pair) for name, pair in self.recommended.items()},
-            "notes": list(self.notes), "regressions": list(self.regressions),
-        }  # fmt: skip
+            "notes": list(self.notes),
+            "regressions": list(self.regressions),
+        }

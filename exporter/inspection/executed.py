@@ -16,8 +16,12 @@ from exporter.inspection.configs import objects_in
 from exporter.inspection.integer import IntegerReport, count_executed, count_integers
 
 _COUNTED = {
-    Precision.DYNAMIC_INT8, Precision.INT8, Precision.INT16X8, Precision.DYNAMIC_INT4, Precision.DYNAMIC_INT4_B32,
-}  # fmt: skip
+    Precision.DYNAMIC_INT8,
+    Precision.INT8,
+    Precision.INT16X8,
+    Precision.DYNAMIC_INT4,
+    Precision.DYNAMIC_INT4_B32,
+}
 
 
 def count_all(artifacts: Sequence[Artifact], limits: Limits = Limits(), log: Path | None = None) -> dict[str, Any]:
@@ -35,9 +39,10 @@ def count_all(artifacts: Sequence[Artifact], limits: Limits = Limits(), log: Pat
         for artifact in quantized:
             optimized = pairs.get(artifact.path)
             report = (
-                count_executed(artifact.path, optimized) if optimized is not None and optimized.is_file()
+                count_executed(artifact.path, optimized)
+                if optimized is not None and optimized.is_file()
                 else count_integers(artifact.path, artifact.format)
-            )  # fmt: skip
+            )
             if report is not None:
                 reports[artifact.path.name] = report
     return reports

@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import digest, size_of
-from converters.checkpoints.identify import (
-    check_frozen_graph,
-    check_h5,
-    check_saved_model,
-    checkpoint_prefix,
-    identify,
-)
+from converters.checkpoints.identify import check_frozen_graph, check_h5, check_saved_model, checkpoint_prefix, identify
 from converters.checkpoints.keras_files import ModelConfig, config_of_archive
 from converters.checkpoints.opening import Opening
 from converters.checkpoints.scan import Trust
@@ -111,7 +105,7 @@ def _find(path: Path, kind: FileKind, opening: Opening) -> _Findings:
         f"{path} is {kind.value}, which holds no model that can be inspected.",
         next_step="Give a .keras, .h5, .pb, .tflite, .onnx or .ort file, a SavedModel or a TensorFlow checkpoint.",
         file=path,
-    )  # fmt: skip
+    )
 
 
 def _keras(fmt: str, found: ModelConfig, weights: H5Facts) -> _Findings:
@@ -119,9 +113,14 @@ def _keras(fmt: str, found: ModelConfig, weights: H5Facts) -> _Findings:
     needs = f"It needs classes that are not Keras' own: {', '.join(sorted(report.custom))}."
     notes = [*found.notes, *report.notes, *signature.notes, *([needs] if report.custom else [])]
     return _Findings(
-        fmt, precision.of_keras(found.config, weights.weights), inputs=signature.inputs, outputs=signature.outputs,
-        parameters=_elements(weights.weights), ops=dict(report.classes), notes=notes,
-    )  # fmt: skip
+        fmt,
+        precision.of_keras(found.config, weights.weights),
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        parameters=_elements(weights.weights),
+        ops=dict(report.classes),
+        notes=notes,
+    )
 
 
 def _h5(path: Path, opening: Opening, trust: Trust) -> _Findings:
@@ -131,9 +130,11 @@ def _h5(path: Path, opening: Opening, trust: Trust) -> _Findings:
         return _keras("h5", found, facts)
     note = "The file holds weights alone: the model they belong to, and so its inputs and outputs, are not in it."
     return _Findings(
-        "weights_h5", precision.by_elements((w.dtype, w.elements) for w in facts.weights),
-        parameters=_elements(facts.weights), notes=[note],
-    )  # fmt: skip
+        "weights_h5",
+        precision.by_elements((w.dtype, w.elements) for w in facts.weights),
+        parameters=_elements(facts.weights),
+        notes=[note],
+    )
 
 
 def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
@@ -144,9 +145,11 @@ def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
     weights = [WeightFact(entry.name, entry.shape, DTYPES.get(entry.dtype, "unknown")) for entry in entries]
     note = "The files hold weights alone, those of the optimizer among them: the model they belong to is not in them."
     found = _Findings(
-        "tf_checkpoint", precision.by_elements((w.dtype, w.elements) for w in weights), parameters=_elements(weights),
+        "tf_checkpoint",
+        precision.by_elements((w.dtype, w.elements) for w in weights),
+        parameters=_elements(weights),
         notes=[note],
-    )  # fmt: skip
+    )
     size = sum(file.stat().st_size for file in index.parent.glob(f"{glob.escape(index.stem)}.data-*"))
     return found, index, size + index.stat().st_size, checkpoint.sha256
 
@@ -154,10 +157,14 @@ def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
 def _frozen_graph(path: Path, opening: Opening) -> _Findings:
     facts = check_frozen_graph(path, opening)
     return _Findings(
-        "frozen_graph", precision.by_elements((w.dtype, w.elements) for w in facts.weights),
-        inputs=_specs(facts.inputs), outputs=_specs(facts.outputs), parameters=_elements(facts.weights),
-        ops=dict(facts.ops), notes=["Inputs are its placeholders, outputs its ends, whose shapes are not stored."],
-    )  # fmt: skip
+        "frozen_graph",
+        precision.by_elements((w.dtype, w.elements) for w in facts.weights),
+        inputs=_specs(facts.inputs),
+        outputs=_specs(facts.outputs),
+        parameters=_elements(facts.weights),
+        ops=dict(facts.ops),
+        notes=["Inputs are its placeholders, outputs its ends, whose shapes are not stored."],
+    )
 
 
 def _saved_model(path: Path, opening: Opening) -> _Findings:
@@ -170,10 +177,14 @@ def _saved_model(path: Path, opening: Opening) -> _Findings:
     elif len(facts.signatures) > 1:
         notes.append(f"It has the signatures {keys}; shown is {signature.key}.")
     return _Findings(
-        "savedmodel", precision.by_elements((w.dtype, w.elements) for w in facts.variables),
-        inputs=_specs(signature.inputs) if signature else [], outputs=_specs(signature.outputs) if signature else [],
-        parameters=_elements(facts.variables), ops=dict(facts.ops), notes=notes,
-    )  # fmt: skip
+        "savedmodel",
+        precision.by_elements((w.dtype, w.elements) for w in facts.variables),
+        inputs=_specs(signature.inputs) if signature else [],
+        outputs=_specs(signature.outputs) if signature else [],
+        parameters=_elements(facts.variables),
+        ops=dict(facts.ops),
+        notes=notes,
+    )
 
 
 def _tflite(path: Path) -> _Findings:
@@ -183,13 +194,17 @@ def _tflite(path: Path) -> _Findings:
     if signature is None:
         notes.append("There is no signature `serving_default`: inputs and outputs have the names of their tensors.")
     return _Findings(
-        "tflite", precision.of_tflite(facts),
+        "tflite",
+        precision.of_tflite(facts),
         inputs=_specs(signature.inputs if signature else facts.inputs),
         outputs=_specs(signature.outputs if signature else facts.outputs),
-        parameters=sum(t.elements for t in facts.constants), ops=dict(facts.ops),
-        flex_ops=facts.flex_ops, custom_ops=[op for op in facts.custom_ops if op not in facts.flex_ops], notes=notes,
+        parameters=sum(t.elements for t in facts.constants),
+        ops=dict(facts.ops),
+        flex_ops=facts.flex_ops,
+        custom_ops=[op for op in facts.custom_ops if op not in facts.flex_ops],
+        notes=notes,
         integer=_integer(path, Format.TFLITE, precision.of_tflite(facts)),
-    )  # fmt: skip
+    )
 
 
 def _onnx(path: Path) -> _Findings:
@@ -197,20 +212,32 @@ def _onnx(path: Path) -> _Findings:
     beside = ", ".join(facts.external_files)
     notes = [f"Weights lie in {beside} beside the file; the digest is of the file alone."] if beside else []
     return _Findings(
-        "onnx", precision.of_onnx(facts), inputs=_specs(facts.inputs), outputs=_specs(facts.outputs),
-        parameters=sum(i.elements for i in facts.initializers), ops=dict(facts.ops), opset=facts.opset,
-        custom_ops=facts.custom_ops, notes=notes,
+        "onnx",
+        precision.of_onnx(facts),
+        inputs=_specs(facts.inputs),
+        outputs=_specs(facts.outputs),
+        parameters=sum(i.elements for i in facts.initializers),
+        ops=dict(facts.ops),
+        opset=facts.opset,
+        custom_ops=facts.custom_ops,
+        notes=notes,
         integer=_integer(path, Format.ONNX, precision.of_onnx(facts)),
-    )  # fmt: skip
+    )
 
 
 def _ort(path: Path) -> _Findings:
     facts = read_ort(path)
     return _Findings(
-        "ort", precision.of_onnx(facts), inputs=_specs(facts.inputs), outputs=_specs(facts.outputs),
-        parameters=sum(i.elements for i in facts.initializers), ops=dict(facts.ops), opset=facts.opset,
-        custom_ops=facts.foreign_ops, notes=["Operations are those after ONNX Runtime's optimizer."],
-    )  # fmt: skip
+        "ort",
+        precision.of_onnx(facts),
+        inputs=_specs(facts.inputs),
+        outputs=_specs(facts.outputs),
+        parameters=sum(i.elements for i in facts.initializers),
+        ops=dict(facts.ops),
+        opset=facts.opset,
+        custom_ops=facts.foreign_ops,
+        notes=["Operations are those after ONNX Runtime's optimizer."],
+    )
 
 
 def _integer(path: Path, fmt: Format, computes: str) -> dict[str, Any] | None:

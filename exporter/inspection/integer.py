@@ -21,9 +21,24 @@ INTEGER, HYBRID, FLOAT, CONVERSION = "integer", "hybrid", "float", "conversion"
 
 _WIDTHS = {"int8", "uint8", "int16", "int32", "int64", "uint16", "int4", "bool"}
 _MOVES = {
-    "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool", "Concat", "Slice", "Gather", "Flatten", "Identity",
-    "Split", "Pad", "Expand", "com.microsoft::NhwcMaxPool", "com.ms.internal.nhwc::MaxPool", "Shape", "Cast",
-}  # fmt: skip
+    "Reshape",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "MaxPool",
+    "Concat",
+    "Slice",
+    "Gather",
+    "Flatten",
+    "Identity",
+    "Split",
+    "Pad",
+    "Expand",
+    "com.microsoft::NhwcMaxPool",
+    "com.ms.internal.nhwc::MaxPool",
+    "Shape",
+    "Cast",
+}
 CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QUANTIZE", "DEQUANTIZE"}
 _LAYOUT = {"com.microsoft.nchwc::ReorderInput", "com.microsoft.nchwc::ReorderOutput"}
 _TOKEN = re.compile(r"(_token_\d+|_quant|_nhwc|/MatMulAddFusion)+$")

@@ -55,9 +55,13 @@ def convolution(
 
 
 def inception_block(
-    x: KerasTensor, widths: InceptionWidths = InceptionWidths(), *,
-    axis: int = -1, batch_norm: bool = False, name: str = "inception",
-) -> KerasTensor:  # fmt: skip
+    x: KerasTensor,
+    widths: InceptionWidths = InceptionWidths(),
+    *,
+    axis: int = -1,
+    batch_norm: bool = False,
+    name: str = "inception",
+) -> KerasTensor:
     """Parallel towers that keep height and width, concatenated: Szegedy et al. 2014, arXiv:1409.4842, figure 2(b).
 
     y = concat([conv1x1(x)], conv3x3(conv1x1(x)), conv5x5(conv1x1(x)), conv1x1(maxpool3x3(x))), every convolution

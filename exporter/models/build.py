@@ -139,15 +139,20 @@ def build_in_worker(
             # `imagenet` is fetched from the network, into an architecture of ours: nothing foreign is run.
             with sandbox.using("off") if options.weights == "imagenet" else contextlib.nullcontext():
                 result = run_step(
-                    TARGET, options.request(staged), step="build", log=log,
+                    TARGET,
+                    options.request(staged),
+                    step="build",
+                    log=log,
                     on_event=lambda event: progress(event["label"], event["fraction"]),
-                )  # fmt: skip
+                )
             staged.replace(path)
     except OSError as cause:
         raise ResourceError(
-            f"{path} cannot be written ({cause.strerror}).", next_step="Free some disk space, or give another folder.",
-            file=path, step="build",
-        ) from cause  # fmt: skip
+            f"{path} cannot be written ({cause.strerror}).",
+            next_step="Free some disk space, or give another folder.",
+            file=path,
+            step="build",
+        ) from cause
     return int(result["parameters"])
 
 

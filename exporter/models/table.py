@@ -85,9 +85,16 @@ def _classic(
     name: str, parameters: int, source: str, *, size: int = 224, minimum: int = 32, own: tuple[Setting, ...] = ()
 ) -> Architecture:
     return Architecture(
-        name, (size, size, 3), parameters, source, _CLASSIC, classes=1000, minimum=minimum, imagenet=True,
+        name,
+        (size, size, 3),
+        parameters,
+        source,
+        _CLASSIC,
+        classes=1000,
+        minimum=minimum,
+        imagenet=True,
         own_settings=own,
-    )  # fmt: skip
+    )
 
 
 _ROWS = (
@@ -145,9 +152,13 @@ def find_architecture(name: str) -> Architecture:
 
 
 def plan_for(
-    name: str, input_shape: Shape | None = None, classes: int | None = None,
-    settings: Mapping[str, str] | None = None, *, pretrained: bool = False,
-) -> Plan:  # fmt: skip
+    name: str,
+    input_shape: Shape | None = None,
+    classes: int | None = None,
+    settings: Mapping[str, str] | None = None,
+    *,
+    pretrained: bool = False,
+) -> Plan:
     """Every choice made and checked, before any framework is loaded.
 
     Raises:

@@ -21,8 +21,9 @@ def check_weights(weights: str | None) -> None:
     what = "is a folder" if Path(weights).is_dir() else "is not there"
     raise UsageError(
         f"The weights file {weights} {what}.",
-        next_step="Give --weights the path of a .weights.h5, .h5 or .keras file, or `imagenet`.", file=weights,
-    )  # fmt: skip
+        next_step="Give --weights the path of a .weights.h5, .h5 or .keras file, or `imagenet`.",
+        file=weights,
+    )
 
 
 def share_download_cache(user_home: str | None) -> None:
@@ -58,7 +59,8 @@ def downloads(timeout_s: float = 60.0) -> Iterator[None]:
             raise
         raise StepError(
             f"The ImageNet weights could not be downloaded ({text[:300].rstrip('.')}).",
-            next_step="Check the network and run again, or give the file itself with --weights PATH.", step="weights",
-        ) from cause  # fmt: skip
+            next_step="Check the network and run again, or give the file itself with --weights PATH.",
+            step="weights",
+        ) from cause
     finally:
         socket.setdefaulttimeout(before)

@@ -20,6 +20,4 @@ MODEL_CARD = "MODEL_CARD.md"
 def render(manifest: Manifest, evidence: Evidence = Evidence()) -> dict[str, str]:
     """The text of the reports, by file name."""
     bare = manifest.model_copy(update={"files": (), "digest": None})
-    return {
-        REPORT_HTML: render_html(bare, evidence), REPORT_MD: render_markdown(bare), MODEL_CARD: render_card(bare),
-    }  # fmt: skip
+    return {REPORT_HTML: render_html(bare, evidence), REPORT_MD: render_markdown(bare), MODEL_CARD: render_card(bare)}

@@ -27,18 +27,32 @@ def render_card(manifest: Manifest) -> str:
     """The card as Markdown with a YAML head. Text from files is escaped as in `report.md`."""
     title = say.clean(manifest.source.path.rstrip("/").rsplit("/", 1)[-1])
     parts = [
-        _head(manifest), f"# {text(title)}", text(headline(manifest).sentence),
+        _head(manifest),
+        f"# {text(title)}",
+        text(headline(manifest).sentence),
         "Made by edgeport. What follows was measured or read from the files; what edgeport cannot know says so. "
         "Copy this card before you add to it: the next run writes it afresh.",
-        "## Model", _pairs(manifest), grid(view.signature(manifest)), *_preprocessing(manifest), *_answers(manifest),
-        "## Intended use", _BY_AUTHOR.format("what the model is for, and what it must not be used for."),
-        "## Training data", _BY_AUTHOR.format("what it was trained on, the licence of the data and of the weights."),
-        "## Files", grid(view.summary(manifest)), *_chosen(manifest),
-        "## Evaluation", *_evaluation(manifest),
-        "## Latency", *_latency(manifest),
-        "## Limits", "\n".join(f"- {text(limit)}" for limit in _limits(manifest)),
-        "## Make it again", fenced("\n".join(_again(manifest))),
-    ]  # fmt: skip
+        "## Model",
+        _pairs(manifest),
+        grid(view.signature(manifest)),
+        *_preprocessing(manifest),
+        *_answers(manifest),
+        "## Intended use",
+        _BY_AUTHOR.format("what the model is for, and what it must not be used for."),
+        "## Training data",
+        _BY_AUTHOR.format("what it was trained on, the licence of the data and of the weights."),
+        "## Files",
+        grid(view.summary(manifest)),
+        *_chosen(manifest),
+        "## Evaluation",
+        *_evaluation(manifest),
+        "## Latency",
+        *_latency(manifest),
+        "## Limits",
+        "\n".join(f"- {text(limit)}" for limit in _limits(manifest)),
+        "## Make it again",
+        fenced("\n".join(_again(manifest))),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -52,10 +66,12 @@ def _head(manifest: Manifest) -> str:
 def _pairs(manifest: Manifest) -> str:
     source = manifest.source
     rows = [
-        ("Checkpoint", _name(source.path)), ("Kind", text(source.kind)), ("SHA-256", code(source.sha256)),
+        ("Checkpoint", _name(source.path)),
+        ("Kind", text(source.kind)),
+        ("SHA-256", code(source.sha256)),
         ("Parameters", "not known" if source.parameters is None else facts.grouped(source.parameters)),
         ("Bundle", code(manifest.content_digest or "not sealed")),
-    ]  # fmt: skip
+    ]
     return "\n".join(f"- {what}: {value}" for what, value in rows)
 
 

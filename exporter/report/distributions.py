@@ -50,11 +50,14 @@ def distributions(manifest: Manifest, evidence: Evidence) -> Distributions | Non
     names = short_names(manifest)
     rows = tuple(
         Row(
-            names.get(row.artifact, say.clean(row.artifact)), view.setting(row), say.interval(row.p50_ms), row.format,
+            names.get(row.artifact, say.clean(row.artifact)),
+            view.setting(row),
+            say.interval(row.p50_ms),
+            row.format,
             _strip(row, names.get(row.artifact, row.artifact), samples.get(k), axis),
         )
         for k, row in timed
-    )  # fmt: skip
+    )
     beyond = sum(int((values > axis.high).sum()) for values in samples.values())
     return Distributions(rows, _scale(axis), bool(samples), beyond)
 
@@ -98,10 +101,12 @@ def _histogram(samples: npt.NDArray[np.float64], axis: Axis) -> list[Markup]:
     counts, _ = np.histogram(shares, bins=_BINS, range=(0.0, 1.0))
     top = max(1, int(counts.max(initial=0)))
     return [
-        svg.rect("bar", svg.percent(k / _BINS), _BASE - _HIGH * count / top, svg.percent(0.86 / _BINS),
-                 _HIGH * count / top)
-        for k, count in enumerate(counts) if count
-    ]  # fmt: skip
+        svg.rect(
+            "bar", svg.percent(k / _BINS), _BASE - _HIGH * count / top, svg.percent(0.86 / _BINS), _HIGH * count / top
+        )
+        for k, count in enumerate(counts)
+        if count
+    ]
 
 
 def _scale(axis: Axis) -> Markup:

@@ -24,15 +24,26 @@ def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
     host = dict(host) if isinstance(host, dict) else {"host": host}
     packages, noise = host.pop("packages", {}), environment.pop("noise", {})
     found: list[tuple[str, Any]] = [
-        ("Source", {
-            "path": source.path, "kind": source.kind, "SHA-256": source.sha256, "parameters": parameters,
-            "content digest": manifest.content_digest, "made": manifest.created,
-            "tool": f"{manifest.tool.name} {manifest.tool.version}",
-        }),
-        ("Opened with", source.opening), ("Recommended", manifest.recommended),
-        ("Preprocessing", manifest.preprocessing), ("Host", host),
-        ("Packages", packages), ("Noise while timing", noise), ("Environment", environment),
-    ]  # fmt: skip
+        (
+            "Source",
+            {
+                "path": source.path,
+                "kind": source.kind,
+                "SHA-256": source.sha256,
+                "parameters": parameters,
+                "content digest": manifest.content_digest,
+                "made": manifest.created,
+                "tool": f"{manifest.tool.name} {manifest.tool.version}",
+            },
+        ),
+        ("Opened with", source.opening),
+        ("Recommended", manifest.recommended),
+        ("Preprocessing", manifest.preprocessing),
+        ("Host", host),
+        ("Packages", packages),
+        ("Noise while timing", noise),
+        ("Environment", environment),
+    ]
     pairs = [(title, [(say.clean(key), _text(value)) for key, value in flat(value, "")]) for title, value in found]
     return [(title, rows) for title, rows in pairs if rows]
 
@@ -41,8 +52,9 @@ def table(manifest: Manifest) -> Table:
     """The same as one table of pairs."""
     rows = [
         [key if title in {"Source", "Environment"} else f"{title.lower()} {key}", value]
-        for title, pairs in groups(manifest) for key, value in pairs
-    ]  # fmt: skip
+        for title, pairs in groups(manifest)
+        for key, value in pairs
+    ]
     return as_table("Source and environment", (Column("What"), Column("Value")), rows)
 
 
@@ -54,9 +66,11 @@ def _text(value: Any) -> str:
 
 def key_facts(manifest: Manifest) -> list[tuple[str, str]]:
     """What a reader wants to know before the figures: the model's size and signature, and what it was held against."""
-    facts = [(f"{role} {tensor.name}", f"{shape(tensor)} {tensor.dtype}")
-             for role, tensors in (("Input", manifest.signature.inputs), ("Output", manifest.signature.outputs))
-             for tensor in tensors[:2]]  # fmt: skip
+    facts = [
+        (f"{role} {tensor.name}", f"{shape(tensor)} {tensor.dtype}")
+        for role, tensors in (("Input", manifest.signature.inputs), ("Output", manifest.signature.outputs))
+        for tensor in tensors[:2]
+    ]
     if manifest.source.parameters is not None:
         facts.insert(0, ("Parameters", grouped(manifest.source.parameters)))
     samples = next((row.more().get("samples") for row in manifest.verdicts), None)

@@ -37,15 +37,24 @@ def render_html(manifest: Manifest, evidence: Evidence) -> str:
         title=clean(manifest.source.path.rstrip("/").rsplit("/", 1)[-1]),
         head=headline(manifest),
         key_facts=facts.key_facts(manifest),
-        picks=choice.picks(manifest), unmet=choice.unmet(manifest),
-        summary=_short(view.summary(manifest)), failures=view.failures(manifest), facts=facts.groups(manifest),
-        pareto=pareto(manifest), latency=distributions(manifest, evidence), disturbed=disturbance(manifest),
-        samples=samples(manifest, evidence), depths=depths(manifest), profiles=profiles(manifest),
+        picks=choice.picks(manifest),
+        unmet=choice.unmet(manifest),
+        summary=_short(view.summary(manifest)),
+        failures=view.failures(manifest),
+        facts=facts.groups(manifest),
+        pareto=pareto(manifest),
+        latency=distributions(manifest, evidence),
+        disturbed=disturbance(manifest),
+        samples=samples(manifest, evidence),
+        depths=depths(manifest),
+        profiles=profiles(manifest),
         tables=[table for table in view.tables(manifest) if table.title not in _APART],
         names={clean(path): name for path, name in short_names(manifest).items()},
-        again=commands(manifest), again_of=_AGAIN, tones=_TONES,
+        again=commands(manifest),
+        again_of=_AGAIN,
+        tones=_TONES,
         made=clean(f"{manifest.tool.name} {manifest.tool.version}, {manifest.created}"),
-    )  # fmt: skip
+    )
 
 
 def _short(summary: Table) -> Table:
@@ -60,7 +69,11 @@ def _short(summary: Table) -> Table:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     return environment.get_template("report.html.j2")

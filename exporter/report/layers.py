@@ -96,8 +96,9 @@ def _groups(rows: Any) -> tuple[Group, ...]:
     top = max((float(row["us"]) for row in kept), default=0.0) or 1.0
     return tuple(
         Group(
-            say.clean(str(row.get("name", ""))), f"{say.figure(float(row['us']))} \N{MICRO SIGN}s, "
-            f"{say.percent(row.get('share'))}", svg.percent(float(row["us"]) / top),
+            say.clean(str(row.get("name", ""))),
+            f"{say.figure(float(row['us']))} \N{MICRO SIGN}s, {say.percent(row.get('share'))}",
+            svg.percent(float(row["us"]) / top),
         )
         for row in kept
-    )  # fmt: skip
+    )

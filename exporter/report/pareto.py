@@ -78,13 +78,17 @@ def _points(manifest: Manifest) -> tuple[list[TimingRow], list[Point]]:
     verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts}
     points = [
         Point(
-            row.artifact, names[row.artifact], artifacts[row.artifact].format.value,
-            row.p50_ms.value if row.p50_ms else 0.0, artifacts[row.artifact].size_bytes,
-            *_error(verdicts.get(row.artifact)), beaten=bool(front) and row.artifact not in front,
+            row.artifact,
+            names[row.artifact],
+            artifacts[row.artifact].format.value,
+            row.p50_ms.value if row.p50_ms else 0.0,
+            artifacts[row.artifact].size_bytes,
+            *_error(verdicts.get(row.artifact)),
+            beaten=bool(front) and row.artifact not in front,
             chosen=row.artifact in chosen,
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     return rows, points
 
 
@@ -170,9 +174,15 @@ def _label_places(names: Sequence[str], places: Sequence[tuple[float, float]]) -
         width = len(name) * _LETTER
         best: tuple[float, tuple[float, float, float, float], tuple[float, float, str]] | None = None
         for dx, dy, anchor in (
-            (11, 4, "start"), (-11, 4, "end"), (0, -12, "middle"), (0, 20, "middle"),
-            (9, -9, "start"), (9, 17, "start"), (-9, -9, "end"), (-9, 17, "end"),
-        ):  # fmt: skip
+            (11, 4, "start"),
+            (-11, 4, "end"),
+            (0, -12, "middle"),
+            (0, 20, "middle"),
+            (9, -9, "start"),
+            (9, 17, "start"),
+            (-9, -9, "end"),
+            (-9, 17, "end"),
+        ):
             left = x + dx - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
             box = (left, y + dy - 11, left + width, y + dy + 3)
             outside = max(0.0, _LEFT - box[0]) + max(0.0, box[2] - _WIDTH) + max(0.0, -box[1])

@@ -8,9 +8,13 @@ from exporter.manifest import ArtifactRow, Manifest
 from exporter.report import wording as say
 
 HEADERS: tuple[tuple[str, Literal["text", "name", "number", "status"]], ...] = (
-    ("Artifact", "name"), ("Integer multiply-adds", "number"), ("Hybrid", "number"), ("Float operations", "text"),
-    ("Calibrated on", "text"), ("Rescue", "text"),
-)  # fmt: skip
+    ("Artifact", "name"),
+    ("Integer multiply-adds", "number"),
+    ("Hybrid", "number"),
+    ("Float operations", "text"),
+    ("Calibrated on", "text"),
+    ("Rescue", "text"),
+)
 NOTE = (
     "Hybrid: integer weights, activations quantized on the fly. Float operations are told by their Keras layer; those "
     "of ONNX files by the graph that ONNX Runtime executes."
@@ -26,10 +30,13 @@ def rows(manifest: Manifest) -> list[list[str]]:
 def _row(artifact: ArtifactRow, more: dict[str, Any]) -> list[str]:
     integer, calibration, rescue = more["integer"], more.get("calibration"), more.get("rescue")
     return [
-        artifact.path, say.percent(integer.get("integer_macs_share")), say.percent(integer.get("hybrid_macs_share")),
-        _islands(integer), _calibrated(calibration) if calibration else say.NONE,
+        artifact.path,
+        say.percent(integer.get("integer_macs_share")),
+        say.percent(integer.get("hybrid_macs_share")),
+        _islands(integer),
+        _calibrated(calibration) if calibration else say.NONE,
         _rescued(rescue) if rescue else say.NONE,
-    ]  # fmt: skip
+    ]
 
 
 def _islands(integer: dict[str, Any]) -> str:

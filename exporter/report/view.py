@@ -26,10 +26,17 @@ def worst_output(verdict: VerdictRow) -> OutputRow | None:
 def summary(manifest: Manifest) -> Table:
     """One line an artifact: size, agreement of its worst output, latency on the first device that ran it."""
     columns = (
-        Column("Artifact", "name"), Column("Size", "number"), Column("Verdict", "status"),
-        Column("Noise ratio", "number"), Column("SQNR", "number"), Column("Top-1", "number"),
-        Column("Accuracy", "number"), Column("Device"), Column("p50 [95 % CI]", "number"), Column("p99", "number"),
-    )  # fmt: skip
+        Column("Artifact", "name"),
+        Column("Size", "number"),
+        Column("Verdict", "status"),
+        Column("Noise ratio", "number"),
+        Column("SQNR", "number"),
+        Column("Top-1", "number"),
+        Column("Accuracy", "number"),
+        Column("Device"),
+        Column("p50 [95 % CI]", "number"),
+        Column("p99", "number"),
+    )
     verdicts = {row.artifact: row for row in manifest.verdicts}
     timings = {row.artifact: row for row in reversed(timed_rows(manifest))}
     rows = [_summary_row(row, verdicts.get(row.path), timings.get(row.path)) for row in manifest.artifacts]
@@ -42,9 +49,11 @@ def _summary_row(artifact: ArtifactRow, verdict: VerdictRow | None, timing: Timi
     agreement = [say.NONE] * 4
     if output:
         agreement = [
-            say.figure(output.noise_ratio), say.decibels(output.sqnr_db, output.max_abs),
-            say.percent(output.top1_agreement), say.percent(output.accuracy),
-        ]  # fmt: skip
+            say.figure(output.noise_ratio),
+            say.decibels(output.sqnr_db, output.max_abs),
+            say.percent(output.top1_agreement),
+            say.percent(output.accuracy),
+        ]
     latency = [say.NONE] * 3
     if timing:
         latency = [timing.device, say.interval(timing.p50_ms), say.milliseconds(timing.p99_ms)]
@@ -55,19 +64,35 @@ def _summary_row(artifact: ArtifactRow, verdict: VerdictRow | None, timing: Timi
 def agreement(manifest: Manifest) -> Table:
     """Every output of every artifact against the checkpoint."""
     columns = (
-        Column("Artifact", "name"), Column("Output", "name"), Column("Basis"), Column("Noise ratio", "number"),
-        Column("SQNR", "number"), Column("Max abs", "number"), Column("RMSE", "number"), Column("Top-1", "number"),
-        Column("Accuracy", "number"), Column("Non-finite", "number"), Column("Gate"),
-    )  # fmt: skip
+        Column("Artifact", "name"),
+        Column("Output", "name"),
+        Column("Basis"),
+        Column("Noise ratio", "number"),
+        Column("SQNR", "number"),
+        Column("Max abs", "number"),
+        Column("RMSE", "number"),
+        Column("Top-1", "number"),
+        Column("Accuracy", "number"),
+        Column("Non-finite", "number"),
+        Column("Gate"),
+    )
     rows = [
         [
-            verdict.artifact, row.name, row.basis, say.figure(row.noise_ratio),
-            say.decibels(row.sqnr_db, row.max_abs), say.figure(row.max_abs), say.figure(row.rmse),
-            say.percent(row.top1_agreement), say.percent(row.accuracy),
-            say.NONE if row.nonfinite is None else str(row.nonfinite), _gate(row),
+            verdict.artifact,
+            row.name,
+            row.basis,
+            say.figure(row.noise_ratio),
+            say.decibels(row.sqnr_db, row.max_abs),
+            say.figure(row.max_abs),
+            say.figure(row.rmse),
+            say.percent(row.top1_agreement),
+            say.percent(row.accuracy),
+            say.NONE if row.nonfinite is None else str(row.nonfinite),
+            _gate(row),
         ]
-        for verdict in manifest.verdicts for row in verdict.outputs
-    ]  # fmt: skip
+        for verdict in manifest.verdicts
+        for row in verdict.outputs
+    ]
     return table("Agreement", columns, rows, _how_judged(manifest))
 
 
@@ -107,18 +132,24 @@ def _said(value: Any) -> str:
 def latency(manifest: Manifest) -> Table:
     """Every timing that worked, each percentile with its interval."""
     columns = (
-        Column("Artifact", "name"), Column("Setting"),
+        Column("Artifact", "name"),
+        Column("Setting"),
         *(Column(f"{name} [95 % CI]", "number") for name in PERCENTILES),
-        Column("Throughput", "number"), Column("Samples", "number"), Column("Flags"),
-    )  # fmt: skip
+        Column("Throughput", "number"),
+        Column("Samples", "number"),
+        Column("Flags"),
+    )
     rows = [
         [
-            row.artifact, setting(row), *(say.interval(percentiles(row).get(name)) for name in PERCENTILES),
+            row.artifact,
+            setting(row),
+            *(say.interval(percentiles(row).get(name)) for name in PERCENTILES),
             say.NONE if row.throughput is None else f"{say.figure(row.throughput)} /s",
-            say.NONE if row.samples is None else str(row.samples), ", ".join(row.flags) or say.NONE,
+            say.NONE if row.samples is None else str(row.samples),
+            ", ".join(row.flags) or say.NONE,
         ]
         for row in timed_rows(manifest)
-    ]  # fmt: skip
+    ]
     boundaries = sorted({row.boundary.replace("_", " ") for row in timed_rows(manifest) if row.boundary})
     measured = f" Measured {say.listed(boundaries)}." if boundaries else ""
     return table("Latency", columns, rows, f"Each artifact in a process of its own, rounds interleaved.{measured}")
@@ -140,16 +171,24 @@ def percentiles(row: TimingRow) -> dict[str, Interval]:
 def start(manifest: Manifest) -> Table:
     """What comes before the steady state, and the memory that it takes."""
     columns = (
-        Column("Artifact", "name"), Column("Setting"), Column("Cold start", "number"), Column("Load", "number"),
-        Column("First run", "number"), Column("Peak memory", "number"),
-    )  # fmt: skip
+        Column("Artifact", "name"),
+        Column("Setting"),
+        Column("Cold start", "number"),
+        Column("Load", "number"),
+        Column("First run", "number"),
+        Column("Peak memory", "number"),
+    )
     rows = [
         [
-            row.artifact, setting(row), say.milliseconds(row.more().get("cold_ms")), say.milliseconds(row.load_ms),
-            say.milliseconds(row.first_ms), say.size(row.peak_rss_bytes),
+            row.artifact,
+            setting(row),
+            say.milliseconds(row.more().get("cold_ms")),
+            say.milliseconds(row.load_ms),
+            say.milliseconds(row.first_ms),
+            say.size(row.peak_rss_bytes),
         ]
         for row in timed_rows(manifest)
-    ]  # fmt: skip
+    ]
     note = "Cold start: from a fresh process to the first answer, the runtime's import included."
     return table("Start and memory", columns, rows, note)
 
@@ -164,9 +203,11 @@ def setting(row: TimingRow) -> str:
 def comparisons(manifest: Manifest) -> Table:
     """Ratios of p50, said of the candidate."""
     columns = (
-        Column("Candidate", "name"), Column("Baseline", "name"), Column("p50 ratio [95 % CI]", "number"),
+        Column("Candidate", "name"),
+        Column("Baseline", "name"),
+        Column("p50 ratio [95 % CI]", "number"),
         Column("Verdict", "status"),
-    )  # fmt: skip
+    )
     rows = [[r.candidate, r.baseline, say.interval(r.ratio, "x"), r.verdict] for r in manifest.comparisons]
     return table("Comparisons", columns, rows, "Below 1x the candidate is faster than the baseline.")
 
@@ -179,9 +220,7 @@ def quantized(manifest: Manifest) -> Table:
 
 def failures(manifest: Manifest) -> Table:
     """Targets that were asked for and not made."""
-    columns = (
-        Column("Format"), Column("Precision"), Column("Status", "status"), Column("Step"), Column("Reason"),
-    )  # fmt: skip
+    columns = (Column("Format"), Column("Precision"), Column("Status", "status"), Column("Step"), Column("Reason"))
     rows = [[row.format.value, row.precision.value, row.status, row.step, row.reason] for row in manifest.failures]
     return table("Not made", columns, rows)
 
@@ -229,8 +268,18 @@ def notes(manifest: Manifest) -> Table:
 def tables(manifest: Manifest) -> list[Table]:
     """All tables that have rows, the summary first."""
     makers = (
-        summary, failures, quantized, latency, start, agreement, comparisons, not_timed, notes, signature, facts.table,
-    )  # fmt: skip
+        summary,
+        failures,
+        quantized,
+        latency,
+        start,
+        agreement,
+        comparisons,
+        not_timed,
+        notes,
+        signature,
+        facts.table,
+    )
     return [found for found in (*(make(manifest) for make in makers), *profiles(manifest)) if found.rows]
 
 
@@ -242,10 +291,15 @@ def profiles(manifest: Manifest) -> list[Table]:
     for profile in found:
         for what, first in (("kinds", "Kind"), ("layers", "Keras layer")):
             rows = [
-                [group["name"], say.figure(group["us"]), say.percent(group["share"]),
-                 say.figure(group["macs"] / 1e6), str(group["operations"])]
+                [
+                    group["name"],
+                    say.figure(group["us"]),
+                    say.percent(group["share"]),
+                    say.figure(group["macs"] / 1e6),
+                    str(group["operations"]),
+                ]
                 for group in profile.get(what, ())[:_GROUPS_SHOWN]
-            ]  # fmt: skip
+            ]
             share = profile.get("share_of_peak")
             note = "" if share is None else f"At p50: {say.percent(share)} of this machine's measured float32 peak."
             titles = (Column(first, "name"), *(Column(title, "number") for title in columns))

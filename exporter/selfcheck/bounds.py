@@ -138,10 +138,7 @@ def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[st
     """Reduced precisions are gated on their mean error, and on how many of a sample's decisions may change."""
     row, name = judged.row, judged.precision.value
     if row.basis != "logits":
-        return Bound(
-            None, 0.0, 0.0, rms, NONE, None,
-            f"{name}: the gate is {gate} of the outputs, {rms:.3g} rms.",
-        )  # fmt: skip
+        return Bound(None, 0.0, 0.0, rms, NONE, None, f"{name}: the gate is {gate} of the outputs, {rms:.3g} rms.")
     reach = CREST * rms
     if row.more().get("status") == AGREE:  # its own greatest error passed, and another device may round another way
         reach = max(reach, _OTHER_ROUNDING * (row.max_abs or 0.0))

@@ -26,9 +26,7 @@ from exporter.selfcheck.bounds import Bound, Judgement, bound_of
 
 Array = npt.NDArray[Any]
 
-DTYPES = (
-    "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool",
-)  # fmt: skip
+DTYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
 """Element types that every language here can hold."""
 
 MAX_BYTES = 4 << 20
@@ -109,7 +107,7 @@ def refuse_names(names: tuple[str, ...]) -> None:
                 f"The name {name!r} cannot be written in every language of the self-check.",
                 next_step="Rename the input or output, or leave the self-check out with --no-selfcheck.",
                 step="selfcheck",
-            )  # fmt: skip
+            )
 
 
 def plan(folder: Path, manifest: Manifest, tolerances: Mapping[str, float]) -> Plan:

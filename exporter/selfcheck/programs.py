@@ -125,14 +125,24 @@ def _of(planned: Plan, formats: frozenset[Format]) -> list[Check]:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=False, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters |= {
-        "python": literals.python_literal, "json": literals.json_literal,
-        "c": literals.c_string, "c_double": literals.c_double,
-        "kotlin": literals.kotlin_string, "kotlin_double": literals.kotlin_double,
-        "swift": literals.swift_string, "swift_double": literals.swift_double,
-        "md": text, "md_code": code, "plain": clean,
-    }  # fmt: skip
+        "python": literals.python_literal,
+        "json": literals.json_literal,
+        "c": literals.c_string,
+        "c_double": literals.c_double,
+        "kotlin": literals.kotlin_string,
+        "kotlin_double": literals.kotlin_double,
+        "swift": literals.swift_string,
+        "swift_double": literals.swift_double,
+        "md": text,
+        "md_code": code,
+        "plain": clean,
+    }
     return environment

@@ -34,18 +34,24 @@ def baked(checkpoint: Checkpoint, options: RunOptions, folder: Path, log: Path) 
         raise UsageError(
             f"--bake-preprocess gives inputs of uint8, and --io {options.io} would change them again.",
             next_step="Use one of the two.",
-        )  # fmt: skip
+        )
     if checkpoint.kind not in (SourceKind.KERAS, SourceKind.H5):
         raise RefusedError(
             f"{checkpoint.path} is no Keras checkpoint but {checkpoint.kind.value}, whose graph takes what it takes.",
-            next_step="Give the .keras checkpoint that it was made from.", file=checkpoint.path, step="bake",
-        )  # fmt: skip
+            next_step="Give the .keras checkpoint that it was made from.",
+            file=checkpoint.path,
+            step="bake",
+        )
     path = folder / "baked" / f"{checkpoint.name}.keras"
     path.parent.mkdir()
     request = {
-        "path": str(checkpoint.path), "kind": checkpoint.kind.value, "name": checkpoint.name,
-        "sha256": checkpoint.sha256, "target": str(path), "preprocess": list(options.preprocess),
-    }  # fmt: skip
+        "path": str(checkpoint.path),
+        "kind": checkpoint.kind.value,
+        "name": checkpoint.name,
+        "sha256": checkpoint.sha256,
+        "target": str(path),
+        "preprocess": list(options.preprocess),
+    }
     found = run_step("exporter.shipping.baking:bake_in_worker", request, step="bake", limits=options.limits, log=log)
     digest = hashlib.sha256(f"{checkpoint.sha256} {found['scaling']}".encode()).hexdigest()
     written = identify(path)
@@ -73,8 +79,10 @@ def bake_in_worker(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
     if not any(chosen.values()):
         raise RefusedError(
             f"{checkpoint.path} has no float input of three dimensions or more that uint8 could stand for.",
-            next_step="Leave --bake-preprocess out.", file=checkpoint.path, step="bake",
-        )  # fmt: skip
+            next_step="Leave --bake-preprocess out.",
+            file=checkpoint.path,
+            step="bake",
+        )
     _wrapped(keras, loaded.model, tensors).save(request["target"])
     return {"scaling": repr(chosen)}
 
@@ -95,8 +103,9 @@ def _factors(
         raise RefusedError(
             f"Nobody says how the values of `{name}` are scaled: the model has no Rescaling or Normalization layer of "
             "its own, and --bake-preprocess has nothing to bake in.",
-            next_step="Say so, for example with --preprocess scale=1/255.", step="bake",
-        )  # fmt: skip
+            next_step="Say so, for example with --preprocess scale=1/255.",
+            step="bake",
+        )
     count = max(len(mean), len(std))
     means, deviations = mean * (count if len(mean) == 1 else 1), std * (count if len(std) == 1 else 1)
     return [scale / d for d in deviations], [-m / d for m, d in zip(means, deviations, strict=True)]
@@ -121,8 +130,9 @@ def _wrapped(keras: Any, model: Any, tensors: list[tuple[Any, Any]]) -> Any:
     if not hasattr(graph, "_run_through_graph"):
         raise RefusedError(
             f"The model is a {type(model).__name__}, whose graph cannot be given new inputs.",
-            next_step="Build it with the functional API, or leave --bake-preprocess out.", step="bake",
-        )  # fmt: skip
+            next_step="Build it with the functional API, or leave --bake-preprocess out.",
+            step="bake",
+        )
     outputs = graph._run_through_graph([fed for _, fed in tensors], call_fn=lambda layer, *a, **k: layer(*a, **k))
     structure = getattr(graph, "_inputs_struct", None)
     inputs = [given for given, _ in tensors]

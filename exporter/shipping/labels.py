@@ -21,11 +21,13 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         content = path.read_bytes() if path.is_file() else None
     except OSError as cause:
-        raise UsageError(f"{path} cannot be read ({cause.strerror}).", next_step="Check its permissions.",
-                         file=path) from cause  # fmt: skip
+        raise UsageError(
+            f"{path} cannot be read ({cause.strerror}).", next_step="Check its permissions.", file=path
+        ) from cause
     if content is None:
-        raise UsageError(f"{path} is not there, or no file.", next_step="Give a text file with one label a line.",
-                         file=path)  # fmt: skip
+        raise UsageError(
+            f"{path} is not there, or no file.", next_step="Give a text file with one label a line.", file=path
+        )
     if len(content) > _MAX_BYTES:
         raise _unfit(path, f"has {len(content):,} bytes, which is no list of labels")
     try:
@@ -77,8 +79,9 @@ def _only(
         raise UsageError(
             f"{path} has {len(labels)} labels, and {len(fitting) or 'none'} of the outputs {', '.join(outputs)} "
             f"{'have' if len(fitting) > 1 else 'has'} so many places.",
-            next_step=f"Say which it is for, as --labels {next(iter(outputs))}={path}.", file=path,
-        )  # fmt: skip
+            next_step=f"Say which it is for, as --labels {next(iter(outputs))}={path}.",
+            file=path,
+        )
     return fitting[0]
 
 
@@ -93,11 +96,13 @@ def _fits(spec: TensorSpec, labels: tuple[str, ...], path: Path, activation: str
     places = spec.shape[-1] if spec.shape else "no"
     raise RefusedError(
         f"{path} has {len(labels)} labels, and the output `{spec.name}` has {places} places.",
-        next_step="Give one label a line, in the order of the output's places, and none too many.", file=path,
+        next_step="Give one label a line, in the order of the output's places, and none too many.",
+        file=path,
         step="contract",
-    )  # fmt: skip
+    )
 
 
 def _unfit(path: Path, what: str) -> RefusedError:
-    return RefusedError(f"{path} {what}.", next_step="Give a UTF-8 text file with one label a line.", file=path,
-                        step="contract")  # fmt: skip
+    return RefusedError(
+        f"{path} {what}.", next_step="Give a UTF-8 text file with one label a line.", file=path, step="contract"
+    )

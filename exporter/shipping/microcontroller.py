@@ -30,9 +30,11 @@ _KERNELS = frozenset(_NAMES.split())
 """Operators that TFLM has kernels for. Source: its micro_mutable_op_resolver.h, `Add` and the name in mixed case."""
 
 _SPELLED = {
-    "PADV2": "PadV2", "CUMSUM": "CumSum", "BATCH_MATMUL": "BatchMatMul",
+    "PADV2": "PadV2",
+    "CUMSUM": "CumSum",
+    "BATCH_MATMUL": "BatchMatMul",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
-}  # fmt: skip
+}
 _COLUMNS = 16
 
 
@@ -88,13 +90,17 @@ def write_microcontroller(folder: Path, model: str, artifact: Artifact, contract
     (folder / f"{name}_ops.h").write_text(_resolver(name, artifact.path.name, used), encoding="utf-8")
     (folder / f"{name}_model.cc").write_text(_source(name, artifact.path.name, content), encoding="utf-8")
     return {
-        "artifact": artifact.path.name, "operators": used, "missing_kernels": missing_kernels(artifact.path),
+        "artifact": artifact.path.name,
+        "operators": used,
+        "missing_kernels": missing_kernels(artifact.path),
         "model_bytes": len(content),
         "arena": {
-            "estimate_bytes": arena.estimate, "planned_bytes": arena.planned, "overhead_bytes": arena.overhead,
+            "estimate_bytes": arena.estimate,
+            "planned_bytes": arena.planned,
+            "overhead_bytes": arena.overhead,
             "at_least_bytes": arena.at_least,
         },
-    }  # fmt: skip
+    }
 
 
 def _header(name: str, file: str, used: Sequence[str], arena: Arena, contract: Contract) -> str:
@@ -156,9 +162,7 @@ def _labels(name: str, contract: Contract) -> str:
 def _c_string(text: str) -> str:
     """A C string literal. Bytes beyond ASCII are written in octal, which ends after three digits."""
     octets = text.encode()
-    return '"' + "".join(
-        chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in octets
-    ) + '"'  # fmt: skip
+    return '"' + "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in octets) + '"'
 
 
 def _source(name: str, file: str, content: bytes) -> str:

@@ -104,14 +104,17 @@ def preprocess_of(
             raise UsageError(
                 f"The model has the inputs {', '.join(inputs)}: --preprocess must say which it is for.",
                 next_step=f"Write it as --preprocess {next(iter(inputs))}.{next(iter(values))}=...",
-            )  # fmt: skip
+            )
         key = next(iter(inputs)) if name is None else name
         if key not in inputs:
-            raise UsageError(f"There is no input `{key}` that --preprocess could be for.",
-                             next_step=f"Choose from: {', '.join(inputs)}.")  # fmt: skip
+            raise UsageError(
+                f"There is no input `{key}` that --preprocess could be for.",
+                next_step=f"Choose from: {', '.join(inputs)}.",
+            )
         if key in found:
-            raise UsageError(f"--preprocess speaks of the input `{key}` with and without its name.",
-                             next_step="Write it one way.")  # fmt: skip
+            raise UsageError(
+                f"--preprocess speaks of the input `{key}` with and without its name.", next_step="Write it one way."
+            )
         found[key] = Preprocess(**values)
         _check(inputs[key], found[key], scaling.get(key, {}))
     return found
@@ -124,21 +127,28 @@ def _check(spec: TensorSpec, said: Preprocess, own: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"--preprocess {key} has {len(numbers)} numbers, and the input `{spec.name}` has {channels} channels.",
                 next_step="Give one number, or one a channel.",
-            )  # fmt: skip
+            )
     if said.scales and "layer" in own:
         raise RefusedError(
             f"The model's own layer `{own['layer']}` scales the input `{spec.name}` already ({_words(own)}), and "
             "--preprocess would have a device scale it twice.",
-            next_step="Leave scale, mean and std out: the device feeds raw values.", step="contract",
-        )  # fmt: skip
+            next_step="Leave scale, mean and std out: the device feeds raw values.",
+            step="contract",
+        )
     if said.scales and not spec.dtype.startswith(("float", "bfloat")):
-        raise RefusedError(f"The input `{spec.name}` takes {spec.dtype}, which scale, mean and std would break.",
-                           next_step="Leave them out.", step="contract")  # fmt: skip
+        raise RefusedError(
+            f"The input `{spec.name}` takes {spec.dtype}, which scale, mean and std would break.",
+            next_step="Leave them out.",
+            step="contract",
+        )
     if said.colour_order is not None:
         _check_colours(spec, said.colour_order)
     if said.resize is not None and len(spec.shape) != 4:
-        raise RefusedError(f"The input `{spec.name}` of shape {list(spec.shape)} is no image that could be resized.",
-                           next_step="Leave resize out.", step="contract")  # fmt: skip
+        raise RefusedError(
+            f"The input `{spec.name}` of shape {list(spec.shape)} is no image that could be resized.",
+            next_step="Leave resize out.",
+            step="contract",
+        )
 
 
 def _check_colours(spec: TensorSpec, order: str) -> None:
@@ -146,8 +156,9 @@ def _check_colours(spec: TensorSpec, order: str) -> None:
     if channels != (1 if order == "GRAY" else 3):
         raise RefusedError(
             f"The input `{spec.name}` of shape {list(spec.shape)} cannot hold {order} images.",
-            next_step="RGB and BGR are for 3 channels in the last place, GRAY for one.", step="contract",
-        )  # fmt: skip
+            next_step="RGB and BGR are for 3 channels in the last place, GRAY for one.",
+            step="contract",
+        )
 
 
 def _words(own: Mapping[str, Any]) -> str:

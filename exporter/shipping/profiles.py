@@ -92,7 +92,7 @@ def _check_batch(options: RunOptions) -> None:
                 f"--profile {name} makes files of batch {batch}, not of batch {options.batch}: delegates and boards "
                 "plan their memory for one sample.",
                 next_step="Leave --batch out.",
-            )  # fmt: skip
+            )
 
 
 def _check_formats(options: RunOptions) -> None:
@@ -108,8 +108,10 @@ def _check_formats(options: RunOptions) -> None:
 def _unserved(name: str, what: str) -> UsageError:
     served = sorted({p.value for word in name.split(" and ") for p in PROFILES[word].serves})
     why = "; ".join(PROFILES[word].why for word in name.split(" and "))
-    return UsageError(f"--profile {name} cannot serve {what}: {why}.",
-                      next_step=f"Leave -p and -f out, or choose from: {', '.join(served)}.")  # fmt: skip
+    return UsageError(
+        f"--profile {name} cannot serve {what}: {why}.",
+        next_step=f"Leave -p and -f out, or choose from: {', '.join(served)}.",
+    )
 
 
 def batch_of(fmt: Format, options: RunOptions) -> int | None:

@@ -46,9 +46,11 @@ def _triton(folder: Path, model: str, artifact: Artifact, contract: Contract) ->
     text = model_config(name, artifact.path.name, artifact.signature, tuple(labels))
     (home / "config.pbtxt").write_text(text, encoding="utf-8")
     return {
-        "name": name, "artifact": artifact.path.name, "version": int(_VERSION),
+        "name": name,
+        "artifact": artifact.path.name,
+        "version": int(_VERSION),
         "max_batch_size": MAX_BATCH if _batches(artifact.signature) else 0,
-    }  # fmt: skip
+    }
 
 
 def model_config(name: str, file: str, signature: Signature, labelled: Sequence[str] = ()) -> str:
@@ -59,9 +61,11 @@ def model_config(name: str, file: str, signature: Signature, labelled: Sequence[
     """
     batches = _batches(signature)
     lines = [
-        f"name: {_quoted(name)}", 'backend: "onnxruntime"', f"default_model_filename: {_quoted(file)}",
+        f"name: {_quoted(name)}",
+        'backend: "onnxruntime"',
+        f"default_model_filename: {_quoted(file)}",
         f"max_batch_size: {MAX_BATCH if batches else 0}",
-    ]  # fmt: skip
+    ]
     for side, specs in (("input", signature.inputs), ("output", signature.outputs)):
         for spec in specs:
             label = labels_file(spec.name) if side == "output" and spec.name in labelled else None

@@ -83,8 +83,9 @@ def board_gates(profiles: Collection[str], conversion: Conversion) -> dict[str, 
         if artifact.format is Format.TFLITE and artifact.precision is Precision.INT8:
             missing = missing_kernels(artifact.path)
             reason = (
-                f"TensorFlow Lite for Microcontrollers has no kernel for {', '.join(missing)}." if missing
+                f"TensorFlow Lite for Microcontrollers has no kernel for {', '.join(missing)}."
+                if missing
                 else "TensorFlow Lite for Microcontrollers has all of its kernels."
-            )  # fmt: skip
+            )
             gates[artifact.path.name] = {"gate": "microcontroller", "passed": not missing, "reason": reason}
     return gates

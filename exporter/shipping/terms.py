@@ -36,7 +36,6 @@ class Terms:
     bake: bool = False
     input_range: tuple[float, float] | None = None
 
-
     @classmethod
     def of(cls, options: RunOptions) -> Terms:
         return cls(options.labels, options.preprocess, options.bake_preprocess, options.input_range)
@@ -102,9 +101,18 @@ def _input(
     scale, mean, std = _numbers(said, own)
     in_model = dict(own) if own is not None and "layer" in own else None
     return InputContract(
-        spec.name, spec.shape, spec.dtype, "NHWC" if image else None, limits, scale, mean, std, colours, said.resize,
+        spec.name,
+        spec.shape,
+        spec.dtype,
+        "NHWC" if image else None,
+        limits,
+        scale,
+        mean,
+        std,
+        colours,
+        said.resize,
         in_model,
-    )  # fmt: skip
+    )
 
 
 def _numbers(

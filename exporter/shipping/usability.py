@@ -44,8 +44,9 @@ def usability(
         try:
             found = run_step("exporter.shipping.usability:examine", request, step="usability", limits=limits, log=log)
         except EdgeportError as error:
-            rows.append({"artifact": artifact.path.name, "delegate": "all", "verdict": "unknown",
-                         "reason": error.message})  # fmt: skip
+            rows.append(
+                {"artifact": artifact.path.name, "delegate": "all", "verdict": "unknown", "reason": error.message}
+            )
             continue
         rows += [{"artifact": artifact.path.name, **row} for row in found["rows"]]
     return rows
@@ -65,8 +66,10 @@ def _onnx_providers(path: Path) -> list[dict[str, Any]]:
     shaped = checker.ModelProtoWithShapeInfo(path)
     model = shaped.model_with_shape_info
     rows = []
-    for delegate, config in (("coreml-mlprogram", "coreml_supported_mlprogram_ops.md"),
-                             ("coreml-neuralnetwork", "coreml_supported_neuralnetwork_ops.md")):  # fmt: skip
+    for delegate, config in (
+        ("coreml-mlprogram", "coreml_supported_mlprogram_ops.md"),
+        ("coreml-neuralnetwork", "coreml_supported_neuralnetwork_ops.md"),
+    ):
         rows.append(_row(delegate, model, checker.check_coreml_partitions(model, False, config)))
     return [*rows, _row("nnapi", model, checker.check_nnapi_partitions(model, True))]
 
@@ -82,15 +85,23 @@ def _row(delegate: str, model: Any, info: Any) -> dict[str, Any]:
         for name in names
     }
     rest = [
-        {"name": node.name, "operation": node.op_type,
-         "reason": reasons.get(f"{node.domain or 'ai.onnx'}:{node.op_type}", "a shape is not known before it runs")}
-        for node in model.graph.node if node.name not in taken
-    ]  # fmt: skip
+        {
+            "name": node.name,
+            "operation": node.op_type,
+            "reason": reasons.get(f"{node.domain or 'ai.onnx'}:{node.op_type}", "a shape is not known before it runs"),
+        }
+        for node in model.graph.node
+        if node.name not in taken
+    ]
     verdict = (_NO, _MAYBE, _YES)[int(info.suitability())]
     caveats = [" ".join(text.split()) for text in info.supported_ops_checker.get_caveats()]
-    return _filed(delegate, "ONNX Runtime's usability checker; nothing was run", verdict,
-                  {"operations": info.num_nodes, "taken": info.num_supported_nodes, "parts": info.num_partitions},
-                  rest) | {"caveats": caveats}  # fmt: skip
+    return _filed(
+        delegate,
+        "ONNX Runtime's usability checker; nothing was run",
+        verdict,
+        {"operations": info.num_nodes, "taken": info.num_supported_nodes, "parts": info.num_partitions},
+        rest,
+    ) | {"caveats": caveats}
 
 
 def _filed(
@@ -102,9 +113,13 @@ def _filed(
         said.append(_PARTS.format(counts["parts"]))
     reason = "; ".join(said) or "It takes all of it"
     return {
-        "delegate": delegate, "basis": basis, "verdict": verdict, **counts,
-        "reason": f"{reason[0].upper()}{reason[1:]}.", "not_taken": [dict(entry) for entry in rest[:_MOST]],
-    }  # fmt: skip
+        "delegate": delegate,
+        "basis": basis,
+        "verdict": verdict,
+        **counts,
+        "reason": f"{reason[0].upper()}{reason[1:]}.",
+        "not_taken": [dict(entry) for entry in rest[:_MOST]],
+    }
 
 
 def _gpu(path: Path) -> dict[str, Any]:
@@ -139,10 +154,14 @@ def _xnnpack(path: Path) -> dict[str, Any]:
     taken = _inside(own, delegates)
     tensors = {entry["index"]: str(entry["name"]) for entry in interpreter.get_tensor_details()}
     rest = [
-        {"name": tensors.get(int(op["outputs"][0]), str(k)), "operation": str(op["op_name"]),
-         "reason": "LiteRT runs it with a kernel of its own"}
-        for k, op in enumerate(own) if k not in taken
-    ]  # fmt: skip
+        {
+            "name": tensors.get(int(op["outputs"][0]), str(k)),
+            "operation": str(op["op_name"]),
+            "reason": "LiteRT runs it with a kernel of its own",
+        }
+        for k, op in enumerate(own)
+        if k not in taken
+    ]
     share = len(taken) / max(1, len(own))
     verdict = _YES if share > 0.75 else _MAYBE if share > 0.25 else _NO
     counts = {"operations": len(own), "taken": len(taken), "parts": len(delegates)}

@@ -40,10 +40,11 @@ def open_and_run(path: Path) -> None:
         runtime = open_artifact(path)
         signature = runtime.signature
     arrays = {
-        spec.name: np.zeros([d if isinstance(d, int) and d > 0 else 1 if d == BATCH else 8 for d in spec.shape],
-                            spec.dtype)
+        spec.name: np.zeros(
+            [d if isinstance(d, int) and d > 0 else 1 if d == BATCH else 8 for d in spec.shape], spec.dtype
+        )
         for spec in signature.inputs
-    }  # fmt: skip
+    }
     if path.is_dir() or path.suffix in (".keras", ".h5"):
         import tensorflow as tf
 

@@ -32,8 +32,11 @@ def image_model() -> keras.Model:
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(0.5)(x)
     model = keras.Model(image, layers.Dense(4, activation="softmax", name="labels")(x), name="picture")
-    model.compile(keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 3)),
-                  loss=keras.losses.sparse_categorical_crossentropy, metrics=["accuracy", keras.metrics.AUC()])
+    model.compile(
+        keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.1, 3)),
+        loss=keras.losses.sparse_categorical_crossentropy,
+        metrics=["accuracy", keras.metrics.AUC()],
+    )
     return model
 
 
@@ -51,12 +54,18 @@ def text_model() -> keras.Model:
 
 def mixed_model() -> keras.Model:
     keras.config.set_dtype_policy("mixed_float16")
-    model = keras.Sequential([
-        keras.Input((8, 8, 3)), layers.Normalization(mean=0.0, variance=1.0), layers.RandomFlip(),
-        layers.Conv2D(4, 3, activation=keras.activations.relu, kernel_initializer=keras.initializers.HeNormal()),
-        layers.LeakyReLU(), layers.Activation(keras.ops.silu), layers.Flatten(),
-        layers.Dense(3, activation=keras.ops.softmax, kernel_constraint="max_norm"),
-    ])
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Normalization(mean=0.0, variance=1.0),
+            layers.RandomFlip(),
+            layers.Conv2D(4, 3, activation=keras.activations.relu, kernel_initializer=keras.initializers.HeNormal()),
+            layers.LeakyReLU(),
+            layers.Activation(keras.ops.silu),
+            layers.Flatten(),
+            layers.Dense(3, activation=keras.ops.softmax, kernel_constraint="max_norm"),
+        ]
+    )
     keras.config.set_dtype_policy("float32")
     return model
 
@@ -82,11 +91,16 @@ def rich_onnx() -> onnx.ModelProto:
     """A subgraph in an If, a local function, a custom domain, and a Constant."""
     one = numpy_helper.from_array(np.ones((2, 3), np.float32), "one")
     branch = helper.make_graph(
-        [helper.make_node("Add", ["x", "one"], ["sum"])], "then", [],
-        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, None)], [one],
+        [helper.make_node("Add", ["x", "one"], ["sum"])],
+        "then",
+        [],
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, None)],
+        [one],
     )
     other = helper.make_graph(
-        [helper.make_node("Neg", ["x"], ["negative"])], "else", [],
+        [helper.make_node("Neg", ["x"], ["negative"])],
+        "else",
+        [],
         [helper.make_tensor_value_info("negative", TensorProto.FLOAT, None)],
     )
     function = helper.make_function(
@@ -99,7 +113,9 @@ def rich_onnx() -> onnx.ModelProto:
         helper.make_node("Strange", ["twice"], ["y"], domain="com.example"),
     ]
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "time", 3])],
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "time", 3])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", None, 3])],
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("local", 1), helper.make_opsetid("com.example", 1)]
@@ -121,8 +137,13 @@ def onnx_facts(path: Path) -> dict[str, Any]:
     for function in model.functions:
         count(function.node)
     stored = {i.name: [list(i.dims), numpy_helper.to_array(i).nbytes] for i in model.graph.initializer}
-    return {"ops": ops, "initializers": stored, "inputs": [i.name for i in model.graph.input],
-            "outputs": [o.name for o in model.graph.output], "opset": model.opset_import[0].version}
+    return {
+        "ops": ops,
+        "initializers": stored,
+        "inputs": [i.name for i in model.graph.input],
+        "outputs": [o.name for o in model.graph.output],
+        "opset": model.opset_import[0].version,
+    }
 
 
 def tflite_facts(path: Path) -> dict[str, Any]:
@@ -155,11 +176,37 @@ def schema_facts() -> dict[str, Any]:
     def table(kind: type) -> dict[str, int]:
         return {k: v for k, v in vars(kind).items() if isinstance(v, int)}
 
-    return {"operators": table(schema.BuiltinOperator), "types": table(schema.TensorType),
-            "onnx_types": {str(v): k for k, v in onnx.TensorProto.DataType.items()},
-            "tf_types": {str(d.as_datatype_enum): d.name for d in map(tf.dtypes.as_dtype, (
-                "float32", "float64", "int32", "uint8", "int16", "int8", "string", "int64", "bool", "bfloat16",
-                "uint16", "float16", "resource", "variant", "uint32", "uint64", "int4", "uint4"))}}
+    return {
+        "operators": table(schema.BuiltinOperator),
+        "types": table(schema.TensorType),
+        "onnx_types": {str(v): k for k, v in onnx.TensorProto.DataType.items()},
+        "tf_types": {
+            str(d.as_datatype_enum): d.name
+            for d in map(
+                tf.dtypes.as_dtype,
+                (
+                    "float32",
+                    "float64",
+                    "int32",
+                    "uint8",
+                    "int16",
+                    "int8",
+                    "string",
+                    "int64",
+                    "bool",
+                    "bfloat16",
+                    "uint16",
+                    "float16",
+                    "resource",
+                    "variant",
+                    "uint32",
+                    "uint64",
+                    "int4",
+                    "uint4",
+                ),
+            )
+        },
+    }
 
 
 def write_int8(saved_model: Path, path: Path) -> None:
@@ -175,8 +222,13 @@ def write_int8(saved_model: Path, path: Path) -> None:
 def main(folder: Path) -> None:
     keras.utils.set_random_seed(0)
     facts: dict[str, Any] = {"schema": schema_facts(), "models": {}}
-    models = {"picture": image_model(), "text": text_model(), "mixed": mixed_model(), "quantized": quantized_model(),
-              "pair": pair_model()}
+    models = {
+        "picture": image_model(),
+        "text": text_model(),
+        "mixed": mixed_model(),
+        "quantized": quantized_model(),
+        "pair": pair_model(),
+    }
     for name, model in models.items():
         model.save(folder / f"{name}.keras")
         facts["models"][name] = {"parameters": model.count_params()}
@@ -199,8 +251,13 @@ def main(folder: Path) -> None:
     picture.export(folder / "picture.onnx", format="onnx", verbose=False)
     onnx.save(rich_onnx(), str(folder / "rich.onnx"))
     facts["onnx"] = {name: onnx_facts(folder / f"{name}.onnx") for name in ("picture", "rich")}
-    onnx.save(onnx.load(str(folder / "picture.onnx")), str(folder / "external.onnx"), save_as_external_data=True,
-              location="external.onnx.data", size_threshold=0)
+    onnx.save(
+        onnx.load(str(folder / "picture.onnx")),
+        str(folder / "external.onnx"),
+        save_as_external_data=True,
+        location="external.onnx.data",
+        size_threshold=0,
+    )
     for name in ("MobileNetV3Small", "EfficientNetB0", "ResNet50V2", "DenseNet121", "ConvNeXtTiny", "InceptionV3"):
         model = getattr(keras.applications, name)(weights=None)
         config = keras.saving.serialize_keras_object(model)

@@ -9,8 +9,16 @@ from typing import Any
 Edit = Callable[[Any], None]
 
 
-def onnx_model(path: Path, nodes: list[Any], *, opset: int = 17, ir: int = 8, initializers: tuple[Any, ...] = (),
-               domains: tuple[str, ...] = (), input_type: int = 1) -> Path:  # fmt: skip
+def onnx_model(
+    path: Path,
+    nodes: list[Any],
+    *,
+    opset: int = 17,
+    ir: int = 8,
+    initializers: tuple[Any, ...] = (),
+    domains: tuple[str, ...] = (),
+    input_type: int = 1,
+) -> Path:
     """A model of these nodes from `x` to `y`, both float [1]; nothing checks it."""
     from onnx import helper
 
@@ -35,9 +43,7 @@ def endless_loop(path: Path) -> Path:
     body_nodes = [helper.make_node("Identity", [a], [b]) for a, b in (("go", "still"), ("value", "next"))]
     types = {"i": (7, []), "go": (9, []), "value": (1, [1]), "still": (9, []), "next": (1, [1])}
     info = {name: helper.make_tensor_value_info(name, *kind) for name, kind in types.items()}
-    body = helper.make_graph(
-        body_nodes, "body", [info["i"], info["go"], info["value"]], [info["still"], info["next"]]
-    )
+    body = helper.make_graph(body_nodes, "body", [info["i"], info["go"], info["value"]], [info["still"], info["next"]])
     yes = helper.make_tensor("yes", 9, [], [True])
     return onnx_model(path, [helper.make_node("Loop", ["", "yes", "x"], ["y"], body=body)], initializers=(yes,))
 
@@ -49,10 +55,12 @@ def huge_constant(path: Path, elements: int) -> Path:
     size = helper.make_tensor("size", 7, [1], [elements])
     one = helper.make_tensor("one", 1, [1], [1.0])
     nodes = [
-        helper.make_node("Cast", ["x"], ["x_int"], to=7), helper.make_node("Max", ["size", "x_int"], ["shape"]),
+        helper.make_node("Cast", ["x"], ["x_int"], to=7),
+        helper.make_node("Max", ["size", "x_int"], ["shape"]),
         helper.make_node("ConstantOfShape", ["shape"], ["huge"], value=one),
-        helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0), helper.make_node("Add", ["x", "sum"], ["y"]),
-    ]  # fmt: skip
+        helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
     return onnx_model(path, nodes, initializers=(size,))
 
 

@@ -96,8 +96,14 @@ def two(path: Path) -> Path:
 
 
 def cycle(path: Path) -> Path:
-    return runtime.onnx_model(path, [runtime.node("Add", ["x", "b"], ["a"]), runtime.node("Add", ["a", "x"], ["b"]),
-                                     runtime.node("Relu", ["a"], ["y"])])  # fmt: skip
+    return runtime.onnx_model(
+        path,
+        [
+            runtime.node("Add", ["x", "b"], ["a"]),
+            runtime.node("Add", ["a", "x"], ["b"]),
+            runtime.node("Relu", ["a"], ["y"]),
+        ],
+    )
 
 
 ONNX: dict[str, Callable[[Path], Path]] = {
@@ -181,7 +187,10 @@ def test_wrong_tflite_is_exit_3_or_5(name: str, opener: Opener, samples: Path, t
 
 @pytest.mark.parametrize("custom", ["FlexConv2D", "MyOwnThing"])
 def test_an_unresolved_operation_is_exit_3_and_named(
-    custom: str, opener: Opener, samples: Path, tmp_path: Path  # noqa: F811
+    custom: str,
+    opener: Opener,  # noqa: F811
+    samples: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     def edit(model: Any) -> None:
         code = model.operatorCodes[model.subgraphs[0].operators[0].opcodeIndex]

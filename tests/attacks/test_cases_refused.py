@@ -25,15 +25,29 @@ from converters.readers.saved_model_ops import safe_ops
 from converters.routes import ConvertOptions, convert, resolve_targets
 from validate.agreement import CompareOptions, compare
 
-HOST_OPS = ["WriteFile", "ReadFile", "MatchingFiles", "WholeFileReaderV2", "PyFunc", "EagerPyFunc", "TextLineDataset",
-            "PrintV2", "FixedUnigramCandidateSampler", "InitializeTableFromTextFileV2", "DebugIdentityV3",
-            "NoSuchOperation"]  # fmt: skip
+HOST_OPS = [
+    "WriteFile",
+    "ReadFile",
+    "MatchingFiles",
+    "WholeFileReaderV2",
+    "PyFunc",
+    "EagerPyFunc",
+    "TextLineDataset",
+    "PrintV2",
+    "FixedUnigramCandidateSampler",
+    "InitializeTableFromTextFileV2",
+    "DebugIdentityV3",
+    "NoSuchOperation",
+]
 
 
 @pytest.mark.parametrize("in_function", [False, True])
 @pytest.mark.parametrize("op", HOST_OPS)
 def test_operations_outside_the_list_are_named_with_their_node(
-    op: str, in_function: bool, samples: Path, tmp_path: Path  # noqa: F811
+    op: str,
+    in_function: bool,
+    samples: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     graph = attack.saved_model_of(op, in_function=in_function)
     path = attack.saved_model_with("saved_model.pb", graph)(samples, tmp_path)
@@ -62,7 +76,10 @@ def call_of(function: bytes) -> bytes:
 @pytest.mark.parametrize("reached", [True, False])
 @pytest.mark.parametrize("op", [b"SaveV2", b"RestoreV2", b"MergeV2Checkpoints"])
 def test_the_saver_may_not_be_reached_from_a_signature(
-    op: bytes, reached: bool, samples: Path, tmp_path: Path  # noqa: F811
+    op: bytes,
+    reached: bool,
+    samples: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     """Every SavedModel has these operations, for its loader; in a signature they read and write the host's files."""
     node = attack.field(1, b"files") + attack.field(2, op)

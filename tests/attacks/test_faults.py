@@ -50,9 +50,13 @@ class Process:
         runner = [str(Path(__file__).with_name(script))] if script else ["-m", "exporter.cli.main"]
         env = {**os.environ, _MARK: self.mark, **options.pop("env", {})}
         self.popen = subprocess.Popen(
-            [sys.executable, *runner, *map(str, arguments)], env=env, text=True, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, **{"preexec_fn": _hear, **options},
-        )  # fmt: skip
+            [sys.executable, *runner, *map(str, arguments)],
+            env=env,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            **{"preexec_fn": _hear, **options},
+        )
 
     def workers(self) -> list[psutil.Process]:
         found = []

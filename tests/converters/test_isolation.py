@@ -100,8 +100,12 @@ def test_what_a_worker_raises_is_raised_here(target) -> None:
     with pytest.raises(Exception, match=r"It is bad\.") as caught:
         run_step(target("refuse"), {}, step="load")
     assert caught.value.to_json() == {
-        "code": 3, "message": "It is bad.", "next": "Mend it.", "file": "x", "step": "load"
-    }  # fmt: skip
+        "code": 3,
+        "message": "It is bad.",
+        "next": "Mend it.",
+        "file": "x",
+        "step": "load",
+    }
 
 
 def test_a_foreign_exception_is_a_step_error_in_one_line(target) -> None:

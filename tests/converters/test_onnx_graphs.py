@@ -22,10 +22,11 @@ def test_a_body_reads_the_equal_node_that_stayed() -> None:
         inner = helper.make_node(operation, ["second"], [f"{name}_out"])
         branches[name] = helper.make_graph([inner], name, [], [value(f"{name}_out", TensorProto.FLOAT, None)])
     nodes = [
-        helper.make_node("Exp", ["x"], ["first"], "one"), helper.make_node("Exp", ["x"], ["second"], "two"),
+        helper.make_node("Exp", ["x"], ["first"], "one"),
+        helper.make_node("Exp", ["x"], ["second"], "two"),
         helper.make_node("If", ["which"], ["chosen"], "if", **branches),
         helper.make_node("Add", ["first", "chosen"], ["y"], "sum"),
-    ]  # fmt: skip
+    ]
     inputs = [value("x", TensorProto.FLOAT, [2]), value("which", TensorProto.BOOL, [])]
     graph = helper.make_graph(nodes, "g", inputs, [value("y", TensorProto.FLOAT, [2])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

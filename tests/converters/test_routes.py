@@ -20,15 +20,19 @@ def test_every_route_has_a_writer_and_every_writer_a_route() -> None:
 
 def test_targets_come_in_the_order_of_the_table() -> None:
     assert resolve_targets(["onnx", "savedmodel"], ["float32"]) == (
-        Target(Format.SAVEDMODEL, Precision.FLOAT32), Target(Format.ONNX, Precision.FLOAT32),
-    )  # fmt: skip
+        Target(Format.SAVEDMODEL, Precision.FLOAT32),
+        Target(Format.ONNX, Precision.FLOAT32),
+    )
 
 
 @pytest.mark.parametrize(
     ("formats", "precisions", "message", "hint"),
-    [(["onxx"], ["float32"], "no format `onxx`", "`onnx`"), (["onnx"], ["flaot32"], "no precision", "`float32`"),
-     (["onnx"], ["int16x8"], "onnx int16x8", "onnx float32")],
-)  # fmt: skip
+    [
+        (["onxx"], ["float32"], "no format `onxx`", "`onnx`"),
+        (["onnx"], ["flaot32"], "no precision", "`float32`"),
+        (["onnx"], ["int16x8"], "onnx int16x8", "onnx float32"),
+    ],
+)
 def test_a_wrong_word_is_named_with_the_nearest(
     formats: list[str], precisions: list[str], message: str, hint: str
 ) -> None:

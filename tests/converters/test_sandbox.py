@@ -80,9 +80,11 @@ def test_a_worker_in_it_reaches_its_input_and_our_folders_and_nothing_else(targe
     canary.write_text("secret")
     with socket.create_server(("127.0.0.1", 0)) as listener, sandbox.using("require") as ran_in:
         request: dict[str, Any] = {
-            "port": listener.getsockname()[1], "source": str(source), "folder": str(staging),
+            "port": listener.getsockname()[1],
+            "source": str(source),
+            "folder": str(staging),
             "canary": list(canary.parts),  # in pieces: it is not named as an input
-        }  # fmt: skip
+        }
         found = run_step(f"{targets}:reach", request, step="test")
     assert ran_in == sandbox.BUBBLEWRAP
     assert found["network"] in {"ConnectionRefusedError", "OSError"}

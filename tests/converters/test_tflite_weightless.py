@@ -86,13 +86,22 @@ def _twice(keras: Any, x: Any) -> Any:
 
 
 WEIGHTLESS = {
-    "rescaled": _rescaled(0.0, "valid"), "shifted, padded": _rescaled(-1.0, "same"), "normalized": _normalized_twice,
-    "square": _square, "dense": _dense, "branches": _branches, "depthwise": _depthwise_multiplied,
-}  # fmt: skip
+    "rescaled": _rescaled(0.0, "valid"),
+    "shifted, padded": _rescaled(-1.0, "same"),
+    "normalized": _normalized_twice,
+    "square": _square,
+    "dense": _dense,
+    "branches": _branches,
+    "depthwise": _depthwise_multiplied,
+}
 OTHER_ROAD = {
-    "shifted": _rescaled(-1.0, "valid"), "shifted dense": _shifted_dense, "slopes": _learned_slopes, "twice": _twice,
-    "outer sum": _outer_sum, "linear": _linear,
-}  # fmt: skip
+    "shifted": _rescaled(-1.0, "valid"),
+    "shifted dense": _shifted_dense,
+    "slopes": _learned_slopes,
+    "twice": _twice,
+    "outer sum": _outer_sum,
+    "linear": _linear,
+}
 
 
 @pytest.mark.parametrize("name", [*WEIGHTLESS, *OTHER_ROAD])

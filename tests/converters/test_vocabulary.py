@@ -28,9 +28,16 @@ def test_a_model_name_is_always_a_plain_file_name(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("source", "name"),
-    [("a/b/digits.keras", "digits"), ("my model.h5", "my_model"), ("x.weights.h5", "x"), ("se_inception_v3",) * 2,
-     ("../..", "model"), (".keras", "keras"), ("v1.2.keras", "v1.2")],
-)  # fmt: skip
+    [
+        ("a/b/digits.keras", "digits"),
+        ("my model.h5", "my_model"),
+        ("x.weights.h5", "x"),
+        ("se_inception_v3",) * 2,
+        ("../..", "model"),
+        (".keras", "keras"),
+        ("v1.2.keras", "v1.2"),
+    ],
+)
 def test_model_names(source: str, name: str) -> None:
     assert model_name(source) == name
 
@@ -88,10 +95,19 @@ def test_an_artifact_survives_json(tmp_path: Path) -> None:
     assert Artifact.from_json(artifact.to_json(tmp_path), tmp_path) == artifact
 
 
-@pytest.mark.parametrize("kind", [
-    errors.UsageError, errors.RefusedError, errors.StepError, errors.CrashError, errors.StepTimeoutError,
-    errors.ResourceError, errors.IntegrityError, errors.LockedError,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        errors.UsageError,
+        errors.RefusedError,
+        errors.StepError,
+        errors.CrashError,
+        errors.StepTimeoutError,
+        errors.ResourceError,
+        errors.IntegrityError,
+        errors.LockedError,
+    ],
+)
 def test_an_error_crosses_the_process_border(kind: type[errors.EdgeportError]) -> None:
     error = kind("What.", next_step="Next.", file="f", step="load")
     rebuilt = errors.error_from_json(error.to_json())

@@ -37,9 +37,12 @@ WEIGHTLESS_TFLITE = {
 SHAPE_ARITHMETIC = {"transposed", "unknown_spatial"}
 """Output sizes that depend on the input's, beyond the batch."""
 NOTES = {
-    "channels_first": "channels-last", "mixed_bfloat16": "mixed_bfloat16", "mixed_float16": "mixed_float16",
-    "quantized_int8": "quantized", "lora": "LoRA",
-}  # fmt: skip
+    "channels_first": "channels-last",
+    "mixed_bfloat16": "mixed_bfloat16",
+    "mixed_float16": "mixed_float16",
+    "quantized_int8": "quantized",
+    "lora": "LoRA",
+}
 
 
 @dataclass
@@ -74,8 +77,10 @@ def case(request: pytest.FixtureRequest, zoo: Any, tmp_path_factory: pytest.Temp
         shape = spec.concrete(BATCH, 24)
         values = generator.uniform(0, 1, shape)
         feeds[spec.name] = {
-            "int32": (values * 49).astype(np.int32), "bool": values > 0.5, "float32": values.astype(np.float32),
-        }[spec.dtype]  # fmt: skip
+            "int32": (values * 49).astype(np.int32),
+            "bool": values > 0.5,
+            "float32": values.astype(np.float32),
+        }[spec.dtype]
     outputs = loaded.function([tf.constant(v) for v in feeds.values()])
     expected = dict(zip(loaded.signature.output_names, (np.asarray(v) for v in outputs), strict=True))
     return Case(request.param, folder, loaded, trace(loaded), feeds, expected)

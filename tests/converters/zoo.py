@@ -26,9 +26,9 @@ def convolutional() -> Any:
 
 
 def sequential() -> Any:
-    return keras.Sequential([
-        keras.Input((12, 12, 1)), kl.Conv2D(4, 3, activation="relu"), kl.Flatten(), kl.Dense(3, activation="softmax"),
-    ])  # fmt: skip
+    return keras.Sequential(
+        [keras.Input((12, 12, 1)), kl.Conv2D(4, 3, activation="relu"), kl.Flatten(), kl.Dense(3, activation="softmax")]
+    )
 
 
 def separable() -> Any:
@@ -220,12 +220,36 @@ def odd_names() -> Any:
 ZOO: dict[str, Callable[[], Any]] = {
     function.__name__: function
     for function in (
-        convolutional, sequential, separable, hard_swish_convolution, transposed, one_dimensional, grouped,
-        gelu_attention, embedding, two_inputs_dict_outputs, list_outputs, dict_inputs, boolean_input,
-        unknown_spatial, normalization, squeeze_excite, shared_layer, augmented, lstm, gru_bidirectional,
-        channels_first, mixed_bfloat16, mixed_float16, quantized_int8, lora, nested, passed_through, odd_names,
+        convolutional,
+        sequential,
+        separable,
+        hard_swish_convolution,
+        transposed,
+        one_dimensional,
+        grouped,
+        gelu_attention,
+        embedding,
+        two_inputs_dict_outputs,
+        list_outputs,
+        dict_inputs,
+        boolean_input,
+        unknown_spatial,
+        normalization,
+        squeeze_excite,
+        shared_layer,
+        augmented,
+        lstm,
+        gru_bidirectional,
+        channels_first,
+        mixed_bfloat16,
+        mixed_float16,
+        quantized_int8,
+        lora,
+        nested,
+        passed_through,
+        odd_names,
     )
-}  # fmt: skip
+}
 
 
 def build(name: str) -> Any:

@@ -72,8 +72,19 @@ def digits(edgeport: Any, examples: Path, tmp_path_factory: pytest.TempPathFacto
     """The demo's bundle: (folder, manifest document)."""
     folder = tmp_path_factory.mktemp("digits") / "out"
     ran = edgeport(
-        "run", examples / "digits_se_inception.keras", "-o", folder, "--inputs", examples / "digits.npz",
-        "--max-seconds", "5", "--device", "cpu", "--device", "cuda", "--json",
-    )  # fmt: skip
+        "run",
+        examples / "digits_se_inception.keras",
+        "-o",
+        folder,
+        "--inputs",
+        examples / "digits.npz",
+        "--max-seconds",
+        "5",
+        "--device",
+        "cpu",
+        "--device",
+        "cuda",
+        "--json",
+    )
     assert ran.code == 0, ran.stderr
     return folder, ran.document

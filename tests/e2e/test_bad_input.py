@@ -82,9 +82,18 @@ def test_a_required_device_that_is_missing_is_exit_4_and_the_bundle_is_kept(
     edgeport: Any, checkpoints: Path, tmp_path: Path
 ) -> None:
     ran = edgeport(
-        "run", checkpoints / "plain.keras", "-f", "onnx", "-o", tmp_path / "out", "--require", "tensorrt",
-        "--max-seconds", "2", "--json",
-    )  # fmt: skip
+        "run",
+        checkpoints / "plain.keras",
+        "-f",
+        "onnx",
+        "-o",
+        tmp_path / "out",
+        "--require",
+        "tensorrt",
+        "--max-seconds",
+        "2",
+        "--json",
+    )
     if ran.code == 0:
         pytest.skip("needs a machine without TensorRT")
     assert ran.code == 4

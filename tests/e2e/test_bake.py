@@ -20,10 +20,27 @@ def test_every_artifact_takes_pixels_and_answers_like_the_checkpoint(
     edgeport: Any, examples: Path, tmp_path: Path
 ) -> None:
     ran = edgeport(
-        "run", examples / f"{MODEL}.keras", "-o", tmp_path / "out", "-f", "savedmodel", "-f", "tflite", "-f", "onnx",
-        "-f", "ort", "-p", "float32", "--bake-preprocess", "--inputs", examples / "digits.npz", "--max-seconds", "2",
+        "run",
+        examples / f"{MODEL}.keras",
+        "-o",
+        tmp_path / "out",
+        "-f",
+        "savedmodel",
+        "-f",
+        "tflite",
+        "-f",
+        "onnx",
+        "-f",
+        "ort",
+        "-p",
+        "float32",
+        "--bake-preprocess",
+        "--inputs",
+        examples / "digits.npz",
+        "--max-seconds",
+        "2",
         "--json",
-    )  # fmt: skip
+    )
     assert ran.code == 0, ran.stderr
     manifest = ran.document
     assert {row["signature"]["inputs"][0]["dtype"] for row in manifest["artifacts"]} == {"uint8"}

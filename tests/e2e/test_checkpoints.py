@@ -77,10 +77,23 @@ def test_weights_need_an_architecture_and_then_work(edgeport: Any, tmp_path: Pat
     assert ran.document["artifacts"][0]["path"] == "digits.float32.onnx"
 
 
-@pytest.mark.parametrize("name", [
-    "inception_module", "residual_module", "se_googlenet", "se_inception_v3", "mobilenet_v2", "efficientnet_b0",
-    "resnet50_v2", "densenet121", "inception_v3", "mobilenet_v3_small", "xception", "efficientnet_v2_b0",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "inception_module",
+        "residual_module",
+        "se_googlenet",
+        "se_inception_v3",
+        "mobilenet_v2",
+        "efficientnet_b0",
+        "resnet50_v2",
+        "densenet121",
+        "inception_v3",
+        "mobilenet_v3_small",
+        "xception",
+        "efficientnet_v2_b0",
+    ],
+)
 @pytest.mark.slow
 def test_every_architecture_converts_and_agrees(edgeport: Any, tmp_path: Path, name: str) -> None:
     ran = edgeport("run", name, "-o", tmp_path / "out", "--max-seconds", "3", "--samples", "4", "--json")

@@ -13,8 +13,12 @@ import pytest
 from exporter.cli.main import COMMANDS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-SHOWN = [line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", README, re.S)
-         for line in block.splitlines() if line.startswith("$ ")]  # fmt: skip
+SHOWN = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
 
 
 @pytest.mark.slow

@@ -26,10 +26,28 @@ def shipped(edgeport: Any, examples: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("shipped")
     (folder / "labels.txt").write_text("\n".join(LABELS), encoding="utf-8")
     ran = edgeport(
-        "export", examples / f"{MODEL}.keras", "-o", folder / "out", "--profile", "mobile", "--profile", "server",
-        "--profile", "microcontroller", "-p", "float32", "-p", "int8", "--labels", folder / "labels.txt",
-        "--preprocess", "resize=bilinear", "--calibration", examples / "digits_calibration.npz", "--json",
-    )  # fmt: skip
+        "export",
+        examples / f"{MODEL}.keras",
+        "-o",
+        folder / "out",
+        "--profile",
+        "mobile",
+        "--profile",
+        "server",
+        "--profile",
+        "microcontroller",
+        "-p",
+        "float32",
+        "-p",
+        "int8",
+        "--labels",
+        folder / "labels.txt",
+        "--preprocess",
+        "resize=bilinear",
+        "--calibration",
+        examples / "digits_calibration.npz",
+        "--json",
+    )
     assert ran.code == 0, ran.stderr
     return folder / "out", ran.document
 
@@ -38,9 +56,14 @@ def test_batch_one_for_phones_and_a_dynamic_one_for_servers(shipped: Any) -> Non
     _, manifest = shipped
     batches = {row["path"]: row["signature"]["inputs"][0]["shape"][0] for row in manifest["artifacts"]}
     assert batches == {
-        f"{MODEL}.float32.savedmodel": "batch", f"{MODEL}.float32.onnx": "batch", f"{MODEL}.int8.onnx": "batch",
-        f"{MODEL}.float32.tflite": 1, f"{MODEL}.int8.tflite": 1, f"{MODEL}.float32.ort": 1, f"{MODEL}.int8.ort": 1,
-    }  # fmt: skip
+        f"{MODEL}.float32.savedmodel": "batch",
+        f"{MODEL}.float32.onnx": "batch",
+        f"{MODEL}.int8.onnx": "batch",
+        f"{MODEL}.float32.tflite": 1,
+        f"{MODEL}.int8.tflite": 1,
+        f"{MODEL}.float32.ort": 1,
+        f"{MODEL}.int8.ort": 1,
+    }
     assert manifest["signature"]["inputs"][0]["shape"][0] == "batch"
 
 
@@ -123,9 +146,14 @@ def test_inspect_reads_an_ort_file_as_onnx_runtime_does(shipped: Any, precision:
 def test_triton_and_tensorflow_serving_folders_are_whole(shipped: Any) -> None:
     folder, manifest = shipped
     listed = {row["path"] for row in manifest["files"]}
-    for path in (f"triton/{MODEL}/config.pbtxt", f"triton/{MODEL}/1/{MODEL}.float32.onnx",
-                 f"triton/{MODEL}/labels_labels.txt", f"triton/{MODEL}_int8/config.pbtxt",
-                 f"tf_serving/{MODEL}/1/saved_model.pb", "tf_serving/models.config"):  # fmt: skip
+    for path in (
+        f"triton/{MODEL}/config.pbtxt",
+        f"triton/{MODEL}/1/{MODEL}.float32.onnx",
+        f"triton/{MODEL}/labels_labels.txt",
+        f"triton/{MODEL}_int8/config.pbtxt",
+        f"tf_serving/{MODEL}/1/saved_model.pb",
+        "tf_serving/models.config",
+    ):
         assert f"server/{path}" in listed
     first, second = (folder / f"server/triton/{MODEL}/1/{MODEL}.float32.onnx", folder / f"{MODEL}.float32.onnx")
     assert first.read_bytes() == second.read_bytes()
@@ -207,10 +235,28 @@ def test_the_same_command_again_gives_the_same_content(shipped: Any, edgeport: A
     """
     folder, manifest = shipped
     ran = edgeport(
-        "export", examples / f"{MODEL}.keras", "-o", folder, "--profile", "mobile", "--profile", "server",
-        "--profile", "microcontroller", "-p", "float32", "-p", "int8", "--labels", folder.parent / "labels.txt",
-        "--preprocess", "resize=bilinear", "--calibration", examples / "digits_calibration.npz", "--json",
-    )  # fmt: skip
+        "export",
+        examples / f"{MODEL}.keras",
+        "-o",
+        folder,
+        "--profile",
+        "mobile",
+        "--profile",
+        "server",
+        "--profile",
+        "microcontroller",
+        "-p",
+        "float32",
+        "-p",
+        "int8",
+        "--labels",
+        folder.parent / "labels.txt",
+        "--preprocess",
+        "resize=bilinear",
+        "--calibration",
+        examples / "digits_calibration.npz",
+        "--json",
+    )
     assert ran.code == 0, ran.stderr
     assert ran.document["content_digest"] == manifest["content_digest"]
     assert sum(row["reused"] for row in ran.document["artifacts"]) == 3
@@ -218,10 +264,12 @@ def test_the_same_command_again_gives_the_same_content(shipped: Any, edgeport: A
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
-    [(["--labels", "three.txt"], 3, "has 3 labels, and the output `labels` has 10 places"),
-     (["--preprocess", "scale=1/16"], 3, "own layer `rescale` scales the input"),
-     (["--profile", "microcontroller", "-p", "float32"], 2, "cannot serve float32")],
-)  # fmt: skip
+    [
+        (["--labels", "three.txt"], 3, "has 3 labels, and the output `labels` has 10 places"),
+        (["--preprocess", "scale=1/16"], 3, "own layer `rescale` scales the input"),
+        (["--profile", "microcontroller", "-p", "float32"], 2, "cannot serve float32"),
+    ],
+)
 def test_contradictions_are_told_before_anything_is_converted(
     edgeport: Any, examples: Path, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
@@ -275,10 +323,15 @@ def read_metadata(content: bytes) -> dict[str, Any]:
         options, image = child(tables(row, 4)[0], 1), child(child(row, 3), 1)
         size_of = child(image, 1)
         sizes = tuple(size_of.Get(number_types.Uint32Flags, field(size_of, k)) for k in range(2))
-        inputs.append({
-            "name": text(row, 0), "mean": floats(options, 0), "std": floats(options, 1),
-            "colours": image.Get(number_types.Int8Flags, field(image, 0)), "size": sizes,
-        })  # fmt: skip
+        inputs.append(
+            {
+                "name": text(row, 0),
+                "mean": floats(options, 0),
+                "std": floats(options, 1),
+                "colours": image.Get(number_types.Int8Flags, field(image, 0)),
+                "size": sizes,
+            }
+        )
     outputs = []
     for row in tables(subgraph, 3):
         (file,) = tables(row, 6)

@@ -21,9 +21,19 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_custom_layers_and_what_the_manifest_says(edgeport: Any, foreign: Path, tmp_path: Path) -> None:
     made = edgeport(
-        "run", foreign / "custom.keras", "-o", tmp_path / "out", "-f", "onnx", "--max-seconds", "1", "--json",
-        "--custom-objects", "shop:Halve", cwd=foreign,
-    )  # fmt: skip
+        "run",
+        foreign / "custom.keras",
+        "-o",
+        tmp_path / "out",
+        "-f",
+        "onnx",
+        "--max-seconds",
+        "1",
+        "--json",
+        "--custom-objects",
+        "shop:Halve",
+        cwd=foreign,
+    )
     assert made.code == 0, made.stderr
     assert made.document["source"]["opening"] == {"custom_objects": ["shop:Halve"], "unsafe": True}
     (verdict,) = made.document["verdicts"]
@@ -92,9 +102,22 @@ def test_finished_files_give_further_precisions(edgeport: Any, digits: Any, exam
     for suffix in ("tflite", "onnx"):
         source = folder / f"digits_se_inception.float32.{suffix}"
         ran = edgeport(
-            "run", source, "-o", tmp_path / suffix, "-p", "float32", "-p", "int8", "--max-seconds", "1", "--json",
-            "--calibration", examples / "digits_calibration.npz", "--inputs", examples / "digits.npz",
-        )  # fmt: skip
+            "run",
+            source,
+            "-o",
+            tmp_path / suffix,
+            "-p",
+            "float32",
+            "-p",
+            "int8",
+            "--max-seconds",
+            "1",
+            "--json",
+            "--calibration",
+            examples / "digits_calibration.npz",
+            "--inputs",
+            examples / "digits.npz",
+        )
         assert ran.code == 0, ran.stderr
         names = [f"digits_se_inception.{precision}.{suffix}" for precision in ("float32", "int8")]
         assert [a["path"] for a in ran.document["artifacts"]] == names

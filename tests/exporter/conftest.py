@@ -28,46 +28,87 @@ _NO_CUDA = (
 
 def _artifact(path: str, fmt: str, size: int, road: str, notes: tuple[str, ...] = ()) -> dict[str, Any]:
     return {
-        "path": path, "format": fmt, "precision": "float32", "signature": _SIGNATURE, "size_bytes": size,
-        "sha256": "0" * 64, "road": road, "reused": False, "notes": list(notes),
-    }  # fmt: skip
+        "path": path,
+        "format": fmt,
+        "precision": "float32",
+        "signature": _SIGNATURE,
+        "size_bytes": size,
+        "sha256": "0" * 64,
+        "road": road,
+        "reused": False,
+        "notes": list(notes),
+    }
 
 
 def _verdict(path: str, max_abs: float, noise_ratio: float, sqnr_db: float | None) -> dict[str, Any]:
     output = {
-        "name": "digit", "basis": "logits", "max_abs": max_abs, "rmse": max_abs / 4, "sqnr_db": sqnr_db,
-        "noise_ratio": noise_ratio, "top1_agreement": 1.0, "accuracy": 0.984, "nonfinite": 0,
-        "probability_max_abs": max_abs / 10, "gate": {"measure": "noise_ratio", "value": noise_ratio, "limit": 4.0},
-    }  # fmt: skip
+        "name": "digit",
+        "basis": "logits",
+        "max_abs": max_abs,
+        "rmse": max_abs / 4,
+        "sqnr_db": sqnr_db,
+        "noise_ratio": noise_ratio,
+        "top1_agreement": 1.0,
+        "accuracy": 0.984,
+        "nonfinite": 0,
+        "probability_max_abs": max_abs / 10,
+        "gate": {"measure": "noise_ratio", "value": noise_ratio, "limit": 4.0},
+    }
     return {
-        "artifact": path, "status": "agree", "reason": None, "samples": 500, "seed": 0, "input_range": [0, 16],
+        "artifact": path,
+        "status": "agree",
+        "reason": None,
+        "samples": 500,
+        "seed": 0,
+        "input_range": [0, 16],
         "outputs": [output],
-    }  # fmt: skip
+    }
 
 
 def _timing(path: str, fmt: str, p50: float, rss: int) -> dict[str, Any]:
     return {
-        "artifact": path, "format": fmt, "precision": "float32", "device": "cpu", "status": "ok", "reason": None,
-        "threads": 2, "batch": 1, "boundary": "host_to_host",
-        "p50_ms": {"value": p50, "low": p50 * 0.98, "high": p50 * 1.03}, "p90_ms": p50 * 1.2,
+        "artifact": path,
+        "format": fmt,
+        "precision": "float32",
+        "device": "cpu",
+        "status": "ok",
+        "reason": None,
+        "threads": 2,
+        "batch": 1,
+        "boundary": "host_to_host",
+        "p50_ms": {"value": p50, "low": p50 * 0.98, "high": p50 * 1.03},
+        "p90_ms": p50 * 1.2,
         "p99_ms": {"value": p50 * 1.9, "low": None, "high": None},
-        "min_ms": p50 * 0.9, "throughput": 1000 / p50, "load_ms": p50 * 40, "first_ms": p50 * 6,
-        "peak_rss_bytes": rss, "samples": 1200, "flags": [], "raw": f"latency/{path}.cpu.npy",
-    }  # fmt: skip
+        "min_ms": p50 * 0.9,
+        "throughput": 1000 / p50,
+        "load_ms": p50 * 40,
+        "first_ms": p50 * 6,
+        "peak_rss_bytes": rss,
+        "samples": 1200,
+        "flags": [],
+        "raw": f"latency/{path}.cpu.npy",
+    }
 
 
 def _unavailable(path: str, fmt: str) -> dict[str, Any]:
     return {
-        "artifact": path, "format": fmt, "precision": "float32", "device": "cuda", "status": "unavailable",
-        "reason": _NO_CUDA, "threads": None, "batch": 1,
-    }  # fmt: skip
+        "artifact": path,
+        "format": fmt,
+        "precision": "float32",
+        "device": "cuda",
+        "status": "unavailable",
+        "reason": _NO_CUDA,
+        "threads": None,
+        "batch": 1,
+    }
 
 
 def _document() -> dict[str, Any]:
     return {
         "schema": "edgeport.manifest/1",
         "tool": {
-            "name": "edgeport", "version": "0.1.0",
+            "name": "edgeport",
+            "version": "0.1.0",
             "command": ["edgeport", "run", "examples/digits.keras", "-o", "my out", "--device", "cpu", "--seed", "0"],
         },
         "source": {"path": "examples/digits.keras", "kind": "keras", "sha256": "a" * 64, "parameters": 99_338},
@@ -79,28 +120,44 @@ def _document() -> dict[str, Any]:
             _artifact(_ONNX, "onnx", 402_112, "weightless-tf2onnx"),
         ],
         "failures": [
-            {"format": "tflite", "precision": "int16x8", "step": "convert", "status": "unsupported",
-             "reason": "BATCH_MATMUL has no 16x8 kernel (layer attention_1).", "exit_code": 3},
+            {
+                "format": "tflite",
+                "precision": "int16x8",
+                "step": "convert",
+                "status": "unsupported",
+                "reason": "BATCH_MATMUL has no 16x8 kernel (layer attention_1).",
+                "exit_code": 3,
+            }
         ],
         "verdicts": [
-            _verdict(_SAVED, 0.0, 0.0, None), _verdict(_TFLITE, 2.9e-6, 0.84, 131.2),
+            _verdict(_SAVED, 0.0, 0.0, None),
+            _verdict(_TFLITE, 2.9e-6, 0.84, 131.2),
             _verdict(_ONNX, 3.4e-6, 0.91, 129.8),
         ],
         "timings": [
-            _timing(_SAVED, "savedmodel", 0.912, 412_000_000), _timing(_TFLITE, "tflite", 0.214, 61_000_000),
-            _timing(_ONNX, "onnx", 0.131, 88_000_000), _unavailable(_ONNX, "onnx"),
+            _timing(_SAVED, "savedmodel", 0.912, 412_000_000),
+            _timing(_TFLITE, "tflite", 0.214, 61_000_000),
+            _timing(_ONNX, "onnx", 0.131, 88_000_000),
+            _unavailable(_ONNX, "onnx"),
         ],
         "comparisons": [
-            {"baseline": _SAVED, "candidate": _ONNX, "ratio": {"value": 0.1436, "low": 0.139, "high": 0.151},
-             "verdict": "FASTER"},
+            {
+                "baseline": _SAVED,
+                "candidate": _ONNX,
+                "ratio": {"value": 0.1436, "low": 0.139, "high": 0.151},
+                "verdict": "FASTER",
+            }
         ],
         "recommended": {"cpu": _ONNX, "smallest": _ONNX},
         "environment": {
-            "python": "3.11.9", "tensorflow": "2.21.0", "keras": "3.15.1", "onnxruntime": "1.31.0",
+            "python": "3.11.9",
+            "tensorflow": "2.21.0",
+            "keras": "3.15.1",
+            "onnxruntime": "1.31.0",
             "host": {"cpu": "AMD EPYC 7B13", "cores": 2, "memory_bytes": 8_221_000_000, "load": 0.4},
         },
         "created": "2026-03-14T09:26:53Z",
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

@@ -55,9 +55,12 @@ def test_nothing_lies_at_the_output_before_it_is_whole(
 
 @pytest.mark.parametrize("kernel_swaps", [True, False])
 def test_a_new_bundle_replaces_the_old_one(
-    bundle: Path, sample_document: dict[str, Any], fill_bundle: Fill, monkeypatch: pytest.MonkeyPatch,
+    bundle: Path,
+    sample_document: dict[str, Any],
+    fill_bundle: Fill,
+    monkeypatch: pytest.MonkeyPatch,
     kernel_swaps: bool,
-) -> None:  # fmt: skip
+) -> None:
     if not kernel_swaps:
         monkeypatch.setattr(staging, "exchange", lambda *_: False)
     old = snapshot(bundle)
@@ -245,9 +248,7 @@ def test_a_link_to_a_folder_is_followed(tmp_path: Path, sample_document: dict[st
     assert verify(tmp_path / "real") == []
 
 
-def test_two_runs_on_one_output(
-    bundle: Path, sample_document: dict[str, Any], fill_bundle: Fill
-) -> None:
+def test_two_runs_on_one_output(bundle: Path, sample_document: dict[str, Any], fill_bundle: Fill) -> None:
     code = (
         "import sys; from pathlib import Path; from exporter.bundle import staged\n"
         "with staged(Path(sys.argv[1])): pass\n"
@@ -347,9 +348,7 @@ def test_finish_refuses_what_is_no_plain_file(
     assert not (tmp_path / "out").exists()
 
 
-def test_finish_refuses_an_artifact_row_that_is_not_what_lies_there(
-    tmp_path: Path, sample_manifest: Manifest
-) -> None:
+def test_finish_refuses_an_artifact_row_that_is_not_what_lies_there(tmp_path: Path, sample_manifest: Manifest) -> None:
     with pytest.raises(IntegrityError, match="artifact without a file"), staged(tmp_path / "out") as folder:
         finish(folder, sample_manifest)
 

@@ -14,8 +14,15 @@ from exporter import Allowed, diff
 from exporter.bundle import staged
 from exporter.cli.main import run
 
-HOST = {"cpu": "AMD EPYC 7B13", "cpu_flags": ["avx2"], "cores": 2, "cpu_quota": None, "machine": "x86_64",
-        "system": "Linux", "packages": {"keras": "3.15.1"}}  # fmt: skip
+HOST = {
+    "cpu": "AMD EPYC 7B13",
+    "cpu_flags": ["avx2"],
+    "cores": 2,
+    "cpu_quota": None,
+    "machine": "x86_64",
+    "system": "Linux",
+    "packages": {"keras": "3.15.1"},
+}
 Change = Callable[[dict[str, Any]], None]
 Make = Callable[..., Path]
 
@@ -48,8 +55,10 @@ def test_a_bundle_is_like_itself(make: Make) -> None:
     found = diff(make("a"), make("b"), Allowed(0.0, 0.0, 0.0, 0.0))
     assert (found.source, found.signature, found.regressions) == ("same", (), ())
     assert [(row.name, row.status) for row in found.artifacts] == [
-        ("savedmodel float32", "same"), ("tflite float32", "same"), ("onnx float32", "same"),
-    ]  # fmt: skip
+        ("savedmodel float32", "same"),
+        ("tflite float32", "same"),
+        ("onnx float32", "same"),
+    ]
     assert {change.verdict for change in found.latency} == {"unknown"}, "their intervals are wider than the floor"
     steady = diff(make("c", slower(1.0, spread=0.005)), make("d", slower(1.0, spread=0.005)))
     assert steady.latency[2].verdict == "same"
@@ -73,19 +82,28 @@ def test_artifacts_are_matched_by_format_whatever_they_are_called(make: Make) ->
         (slower(1.2), Allowed(slowdown=0.25), ""),
         (slower(1.2, spread=0.4), Allowed(slowdown=0.05), ""),
         (lambda d: d["verdicts"][1].update(status="disagree"), Allowed(), "tflite float32 agreed with its checkpoint"),
-        (lambda d: d["verdicts"][1]["outputs"][0].update(noise_ratio=2.5), Allowed(error_growth=0.5),
-         "tflite float32 has 150.0% more error, and 50.0% are allowed"),
+        (
+            lambda d: d["verdicts"][1]["outputs"][0].update(noise_ratio=2.5),
+            Allowed(error_growth=0.5),
+            "tflite float32 has 150.0% more error, and 50.0% are allowed",
+        ),
         (lambda d: d["verdicts"][1]["outputs"][0].update(noise_ratio=0.99), Allowed(error_growth=0.0), ""),
-        (lambda d: d["verdicts"][1]["outputs"][0].update(accuracy=0.97), Allowed(accuracy_drop=0.01),
-         "tflite float32 loses 1.4 points of accuracy, and 1 are allowed"),
+        (
+            lambda d: d["verdicts"][1]["outputs"][0].update(accuracy=0.97),
+            Allowed(accuracy_drop=0.01),
+            "tflite float32 loses 1.4 points of accuracy, and 1 are allowed",
+        ),
         (lambda d: d["verdicts"][1]["outputs"][0].update(accuracy=0.97), Allowed(accuracy_drop=0.02), ""),
-        (lambda d: d["signature"]["outputs"][0].update(shape=["batch", 11]), Allowed(growth=0.1),
-         "the signature changed: output digit: [batch, 10] float32 became [batch, 11] float32"),
+        (
+            lambda d: d["signature"]["outputs"][0].update(shape=["batch", 11]),
+            Allowed(growth=0.1),
+            "the signature changed: output digit: [batch, 10] float32 became [batch, 11] float32",
+        ),
         (lambda d: d["signature"]["outputs"][0].update(name="class"), Allowed(), ""),
         (lambda d: d["timings"].pop(2), Allowed(slowdown=0.1), "is no longer timed"),
         (lambda d: d.update(timings=[]), Allowed(slowdown=0.1), "latency cannot be compared"),
     ],
-)  # fmt: skip
+)
 def test_what_is_worse_than_allowed_is_a_regression(make: Make, change: Change, allowed: Allowed, words: str) -> None:
     found = diff(make("a"), make("b", change), allowed)
     assert len(found.regressions) == bool(words)

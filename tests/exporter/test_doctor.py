@@ -62,8 +62,10 @@ def test_a_probe_that_fails_is_a_state() -> None:
 
 def test_a_cpu_runtime_that_does_not_work_is_a_problem_and_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_NVIDIA_DRIVER", Path("/nonexistent"))
-    states = [RuntimeState("litert", "cpu", False, reason="It is gone.", mend="pip install it"),
-              RuntimeState("onnxruntime", "cuda", False, reason="libcublas.so.13 is missing.", mend="x")]  # fmt: skip
+    states = [
+        RuntimeState("litert", "cpu", False, reason="It is gone.", mend="pip install it"),
+        RuntimeState("onnxruntime", "cuda", False, reason="libcublas.so.13 is missing.", mend="x"),
+    ]
     (problem,) = doctor.runtime_problems(states)
     assert "It is gone." in problem.what
     assert problem.mend == "pip install it"
@@ -96,10 +98,13 @@ def test_wheels_in_conflict_missing_and_old_packages_each_have_a_mend(monkeypatc
 @pytest.mark.parametrize(
     ("environment", "mend"),
     [
-        ({}, None), ({"TF_USE_LEGACY_KERAS": "0"}, None), ({"KERAS_BACKEND": "tensorflow"}, None),
-        ({"TF_USE_LEGACY_KERAS": "1"}, "unset TF_USE_LEGACY_KERAS"), ({"KERAS_BACKEND": "jax"}, "unset KERAS_BACKEND"),
+        ({}, None),
+        ({"TF_USE_LEGACY_KERAS": "0"}, None),
+        ({"KERAS_BACKEND": "tensorflow"}, None),
+        ({"TF_USE_LEGACY_KERAS": "1"}, "unset TF_USE_LEGACY_KERAS"),
+        ({"KERAS_BACKEND": "jax"}, "unset KERAS_BACKEND"),
     ],
-)  # fmt: skip
+)
 def test_variables_that_change_keras_are_problems(environment: dict[str, str], mend: str | None) -> None:
     assert [p.mend for p in doctor.environment_problems(environment)] == ([mend] if mend else [])
 

@@ -24,9 +24,22 @@ from exporter.inspection.layer_shapes import output_shape
 IMAGE = {"name": "image", "shape": ["batch", 16, 16, 3], "dtype": "float32"}
 LABELS = {"name": "labels", "shape": ["batch", 4], "dtype": "float32"}
 KEYS = {
-    "path", "format", "precision", "size_bytes", "sha256", "inputs", "outputs", "parameters", "ops", "opset",
-    "flex_ops", "custom_ops", "notes", "integer", "contract",
-}  # fmt: skip
+    "path",
+    "format",
+    "precision",
+    "size_bytes",
+    "sha256",
+    "inputs",
+    "outputs",
+    "parameters",
+    "ops",
+    "opset",
+    "flex_ops",
+    "custom_ops",
+    "notes",
+    "integer",
+    "contract",
+}
 
 
 @pytest.mark.parametrize("name", ["picture.keras", "picture.h5"])

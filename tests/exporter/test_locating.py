@@ -28,8 +28,15 @@ def test_a_run_names_the_first_layer_of_what_disagrees(tmp_path: Path) -> None:
     places = (generator.integers(0, 8, 128), generator.integers(0, 8, 128))
     dots[np.arange(128), *places, 0] = generator.uniform(1, 16, 128)
     np.savez(tmp_path / "dots.npz", image=dots)
-    options = RunOptions(formats=("onnx",), precisions=("int8",), inputs=EXAMPLES / "digits.npz", time=False,
-                         calibration=str(tmp_path / "dots.npz"), rescue_budget=0.0, selfcheck=False)  # fmt: skip
+    options = RunOptions(
+        formats=("onnx",),
+        precisions=("int8",),
+        inputs=EXAMPLES / "digits.npz",
+        time=False,
+        calibration=str(tmp_path / "dots.npz"),
+        rescue_budget=0.0,
+        selfcheck=False,
+    )
     manifest = run(str(DIGITS), tmp_path / "out", options).manifest
     (verdict,) = manifest.verdicts
     assert verdict.status == "disagree"
@@ -87,9 +94,11 @@ def test_of_many_only_some_are_localized(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("mode", "names"), [("auto", ["b.onnx"]), ("all", ["a.onnx", "b.onnx"]), ("off", [])])
 def test_what_is_localized(mode: str, names: list[str]) -> None:
     agreement = _agreement(
-        Verdict(Path("a.onnx"), "agree", ""), Verdict(Path("b.onnx"), "disagree", ""),
-        Verdict(Path("c.ort"), "disagree", ""), Verdict(Path("d.tflite"), "error", ""),
-    )  # fmt: skip
+        Verdict(Path("a.onnx"), "agree", ""),
+        Verdict(Path("b.onnx"), "disagree", ""),
+        Verdict(Path("c.ort"), "disagree", ""),
+        Verdict(Path("d.tflite"), "error", ""),
+    )
     assert [v.artifact.name for v in locating._wanted(agreement, mode)] == names
 
 

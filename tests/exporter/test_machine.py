@@ -7,17 +7,25 @@ import pytest
 from exporter.machine import machine_facts, machine_problems, wheel_problems
 
 FINE = {
-    "cpu_quota": None, "cores": 2, "governor": "performance", "load_average": [0.1], "cpu_flags": ["avx2"], "gpu": {},
-}  # fmt: skip
+    "cpu_quota": None,
+    "cores": 2,
+    "governor": "performance",
+    "load_average": [0.1],
+    "cpu_flags": ["avx2"],
+    "gpu": {},
+}
 
 
 @pytest.mark.parametrize(
     ("fact", "value", "word"),
     [
-        ("cpu_quota", 0.5, "throttled"), ("governor", "powersave", "powersave"), ("load_average", [3.0], "busy"),
-        ("cpu_flags", ["sse4_1"], "AVX2"), ("gpu", {"sm_clock_mhz": 1, "other_processes": 2}, "other processes"),
+        ("cpu_quota", 0.5, "throttled"),
+        ("governor", "powersave", "powersave"),
+        ("load_average", [3.0], "busy"),
+        ("cpu_flags", ["sse4_1"], "AVX2"),
+        ("gpu", {"sm_clock_mhz": 1, "other_processes": 2}, "other processes"),
     ],
-)  # fmt: skip
+)
 def test_each_hindrance_has_a_mend(fact: str, value: object, word: str) -> None:
     assert not list(machine_problems(FINE))
     ((what, mend),) = machine_problems(FINE | {fact: value})

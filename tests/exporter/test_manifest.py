@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 
 import exporter
 from converters.errors import IntegrityError
-from exporter.manifest import (
-    FileRow,
-    Manifest,
-    canonical,
-    content_digest,
-    document_digest,
-)
+from exporter.manifest import FileRow, Manifest, canonical, content_digest, document_digest
 from exporter.manifest_file import MAX_BYTES, json_schema, load
 
 SCHEMA_FILE = Path(exporter.__file__).parent / "manifest.schema.json"
@@ -159,13 +153,20 @@ def test_a_wrong_document_is_refused_by_field(
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"not json", b"[]", b"null", b'{"a":1,"a":2}', b'{"schema":NaN}', b"\xff\xfe", b"[" * 100_000,
-        b'{"schema":' + b"[" * 100 + b"]" * 100 + b"}", b'{"schema":"\\ud800"}', b'{"schema":1' + b"0" * 5000 + b"}",
+        b"",
+        b"not json",
+        b"[]",
+        b"null",
+        b'{"a":1,"a":2}',
+        b'{"schema":NaN}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"schema":' + b"[" * 100 + b"]" * 100 + b"}",
+        b'{"schema":"\\ud800"}',
+        b'{"schema":1' + b"0" * 5000 + b"}",
     ],
-    ids=[
-        "empty", "text", "list", "null", "twice", "nan", "utf16", "bomb", "deep", "surrogate", "long number",
-    ],
-)  # fmt: skip
+    ids=["empty", "text", "list", "null", "twice", "nan", "utf16", "bomb", "deep", "surrogate", "long number"],
+)
 def test_hostile_bytes_are_refused_and_never_crash(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "manifest.json"
     path.write_bytes(data)

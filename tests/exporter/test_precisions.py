@@ -139,11 +139,19 @@ def test_integer_inputs_and_outputs(folder: Path, manifest: Manifest, tmp_path: 
         place.mkdir()
         path = place / "digits.int8.tflite"
         signature = base.signature.model_dump(mode="json")
-        run_step("converters.derivation:derive_in_worker", {
-            "bases": {"tflite": {"path": str(folder / base.path), "signature": signature}},
-            "targets": [{"format": "tflite", "precision": "int8", "path": str(path), "keep": []}],
-            "calibration": str(data), "io": io, "device": "cpu", "method": "minmax", "scratch": str(place),
-        }, step="convert")  # fmt: skip
+        run_step(
+            "converters.derivation:derive_in_worker",
+            {
+                "bases": {"tflite": {"path": str(folder / base.path), "signature": signature}},
+                "targets": [{"format": "tflite", "precision": "int8", "path": str(path), "keep": []}],
+                "calibration": str(data),
+                "io": io,
+                "device": "cpu",
+                "method": "minmax",
+                "scratch": str(place),
+            },
+            step="convert",
+        )
         paths.append(path)
     found = compare(CHECKPOINT, paths, CompareOptions(inputs=SCANS))
     for io, verdict in zip(("int8", "uint8"), found.verdicts, strict=True):
@@ -189,17 +197,22 @@ def targets(**given: Any) -> set[tuple[str, str]]:
 def test_open_formats_take_what_can_be() -> None:
     assert targets(precisions=("int16x8",), calibration="random") == {("tflite", "int16x8")}
     assert targets(precisions=("float32", "float16")) == {
-        ("savedmodel", "float32"), ("tflite", "float32"), ("onnx", "float32"), ("tflite", "float16"),
+        ("savedmodel", "float32"),
+        ("tflite", "float32"),
+        ("onnx", "float32"),
+        ("tflite", "float16"),
         ("onnx", "float16"),
-    }  # fmt: skip
+    }
     with pytest.raises(UsageError, match="onnx int16x8"):
         targets(formats=("onnx",), precisions=("int16x8",), calibration="random")
 
 
 def test_auto_takes_what_the_calibration_allows() -> None:
     assert targets(formats=("onnx",), precisions=("auto",)) == {
-        ("onnx", "float32"), ("onnx", "float16"), ("onnx", "dynamic_int8"),
-    }  # fmt: skip
+        ("onnx", "float32"),
+        ("onnx", "float16"),
+        ("onnx", "dynamic_int8"),
+    }
     assert ("onnx", "int8") in targets(formats=("onnx",), precisions=("auto",), calibration="random")
     assert Target(Format.TFLITE, Precision.INT8) in targets_of(RunOptions(precisions=("auto",), calibration="random"))
 
@@ -242,11 +255,19 @@ def test_onnx_files_are_sized_for_their_device(
     data = tmp_path / "calibration.npz"
     np.savez(data, image=np.load(CALIBRATION)["image"].astype(np.float32))
     path = tmp_path / "digits.int8.onnx"
-    run_step("converters.derivation:derive_in_worker", {
-        "bases": {"onnx": {"path": str(folder / base.path), "signature": base.signature.model_dump(mode="json")}},
-        "targets": [{"format": "onnx", "precision": "int8", "path": str(path), "keep": []}],
-        "calibration": str(data), "io": "float", "device": device, "method": method, "scratch": str(tmp_path),
-    }, step="convert")  # fmt: skip
+    run_step(
+        "converters.derivation:derive_in_worker",
+        {
+            "bases": {"onnx": {"path": str(folder / base.path), "signature": base.signature.model_dump(mode="json")}},
+            "targets": [{"format": "onnx", "precision": "int8", "path": str(path), "keep": []}],
+            "calibration": str(data),
+            "io": "float",
+            "device": device,
+            "method": method,
+            "scratch": str(tmp_path),
+        },
+        step="convert",
+    )
     facts = read_onnx(path)
     stored = {initializer.dtype for initializer in facts.initializers}
     assert facts.zero_point_dtypes - {"int32"} <= ({activations} if device == "cpu" else {"int8"})

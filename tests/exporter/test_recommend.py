@@ -14,10 +14,9 @@ def rows(**given: tuple[int, float, float, str]) -> tuple[Rows, Rows, Rows]:
     """Artifacts by name: size in bytes, p50 in ms, accuracy, status."""
     artifacts = [{"path": name, "size_bytes": size} for name, (size, _, _, _) in given.items()]
     verdicts = [
-        {"artifact": name, "status": status,
-         "outputs": [{"top1_agreement": share, "accuracy": share, "sqnr_db": 30.0}]}
+        {"artifact": name, "status": status, "outputs": [{"top1_agreement": share, "accuracy": share, "sqnr_db": 30.0}]}
         for name, (_, _, share, status) in given.items()
-    ]  # fmt: skip
+    ]
     timings = [
         {"artifact": name, "status": "ok", "device": "cpu", "p50_ms": {"value": p50}}
         for name, (_, p50, _, _) in given.items()
@@ -26,9 +25,12 @@ def rows(**given: tuple[int, float, float, str]) -> tuple[Rows, Rows, Rows]:
 
 
 ROWS = rows(
-    float32=(400, 4.0, 0.99, "agree"), float16=(200, 4.1, 0.99, "agree"), int8=(100, 1.0, 0.97, "agree"),
-    int4=(60, 2.0, 0.95, "agree"), broken=(10, 0.1, 1.0, "disagree"),
-)  # fmt: skip
+    float32=(400, 4.0, 0.99, "agree"),
+    float16=(200, 4.1, 0.99, "agree"),
+    int8=(100, 1.0, 0.97, "agree"),
+    int4=(60, 2.0, 0.95, "agree"),
+    broken=(10, 0.1, 1.0, "disagree"),
+)
 
 
 def test_each_objective_has_its_best_among_those_that_pass() -> None:

@@ -49,9 +49,13 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_hard(source: Path, folder: Path, **given: Any) -> Outcome:
     options = RunOptions(
-        formats=("tflite", "onnx"), precisions=("int8",), inputs=SCANS, calibration=str(CALIBRATION), time=False,
+        formats=("tflite", "onnx"),
+        precisions=("int8",),
+        inputs=SCANS,
+        calibration=str(CALIBRATION),
+        time=False,
         **given,
-    )  # fmt: skip
+    )
     return run(str(source), folder, options)
 
 
@@ -104,9 +108,15 @@ def test_export_does_not_judge_unless_it_rescues(tmp_path: Path, capsys: pytest.
 def test_a_constant_output_does_not_pass(tmp_path: Path) -> None:
     """Randomly initialised and not warmed up, the network answers every input alike: int8 must not pass for that."""
     options = RunOptions(
-        formats=("tflite",), precisions=("int8",), calibration="random", calibration_samples=8, samples=8,
-        rescue_budget=0.0, time=False, build=BuildChoices(input_shape=(96, 96, 3), settings={"warm": "false"}),
-    )  # fmt: skip
+        formats=("tflite",),
+        precisions=("int8",),
+        calibration="random",
+        calibration_samples=8,
+        samples=8,
+        rescue_budget=0.0,
+        time=False,
+        build=BuildChoices(input_shape=(96, 96, 3), settings={"warm": "false"}),
+    )
     outcome = run("se_inception_v3", tmp_path / "out", options)
     verdict = outcome.manifest.verdicts[0]
     assert outcome.exit_code == 1
@@ -138,12 +148,19 @@ def test_a_worker_that_cannot_read_its_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "broken.tflite").write_bytes(b"no model")
     np.savez(tmp_path / "golden.npz", **{"input/image": np.zeros((2, 4), np.float32)})  # type: ignore[arg-type]
     request = {
-        "artifact": str(tmp_path / "x.tflite"), "base": str(tmp_path / "broken.tflite"), "format": "tflite",
-        "precision": "dynamic_int8", "signature": {"inputs": [{"name": "image", "shape": ["batch", 4],
-                                                              "dtype": "float32"}], "outputs": []},
-        "io": "float", "device": "cpu", "method": "minmax", "golden": str(tmp_path / "golden.npz"),
-        "calibration": None, "goal": {"sqnr_db": 10.0, "top1": 0.9, "budget": 0.1}, "layers": [],
-    }  # fmt: skip
+        "artifact": str(tmp_path / "x.tflite"),
+        "base": str(tmp_path / "broken.tflite"),
+        "format": "tflite",
+        "precision": "dynamic_int8",
+        "signature": {"inputs": [{"name": "image", "shape": ["batch", 4], "dtype": "float32"}], "outputs": []},
+        "io": "float",
+        "device": "cpu",
+        "method": "minmax",
+        "golden": str(tmp_path / "golden.npz"),
+        "calibration": None,
+        "goal": {"sqnr_db": 10.0, "top1": 0.9, "budget": 0.1},
+        "layers": [],
+    }
     from converters.errors import RefusedError
 
     with pytest.raises(RefusedError, match="not a valid TFLite model"):

@@ -308,8 +308,12 @@ def runnable(tmp_path: Path, sample_document: dict[str, Any]) -> Callable[[float
             write_golden(folder / "golden.npz", {"x": x}, {"y": 2 * x})
             artifact = row | {"size_bytes": size_of(path), "sha256": digest(path)}
             document = sample_document | {
-                "artifacts": [artifact], "signature": signature, "verdicts": [], "timings": [], "comparisons": [],
-            }  # fmt: skip
+                "artifacts": [artifact],
+                "signature": signature,
+                "verdicts": [],
+                "timings": [],
+                "comparisons": [],
+            }
             finish(folder, Manifest.from_document(document))
         return tmp_path / "runnable"
 

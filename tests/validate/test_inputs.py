@@ -111,7 +111,7 @@ def test_npy_for_a_single_input_alone(tmp_path: Path) -> None:
         ({"image": np.ones((2, 4, 6, 3), complex)}, UsageError, "has dtype complex128"),
         ({"image": np.ones((2, 4, 6, 3)), "labels": np.arange(3)}, UsageError, "different numbers of samples"),
     ],
-)  # fmt: skip
+)
 def test_arrays_that_do_not_fit(
     tmp_path: Path, arrays: dict[str, np.ndarray], error: type[Exception], text: str
 ) -> None:

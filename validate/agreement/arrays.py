@@ -33,8 +33,9 @@ class Writer:
             if array.ndim == 0 or array.shape[0] != rows:
                 raise StepError(
                     f"The output {name} has shape {array.shape} for {rows} samples: its first dimension is no batch.",
-                    next_step="Export a model whose outputs have one row for each sample.", step="validate",
-                )  # fmt: skip
+                    next_step="Export a model whose outputs have one row for each sample.",
+                    step="validate",
+                )
             stream = self._files.get(name) or self._open(name, array)
             np.ascontiguousarray(array).tofile(stream)
 
@@ -44,10 +45,11 @@ class Writer:
         np.lib.format.write_array_header_1_0(
             stream,
             {
-                "descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False,
+                "descr": np.lib.format.dtype_to_descr(array.dtype),
+                "fortran_order": False,
                 "shape": (self._samples, *array.shape[1:]),
             },
-        )  # fmt: skip
+        )
         stream.flush()
         return stream
 

@@ -23,9 +23,13 @@ def read_inputs(work: Path, signature: Signature) -> dict[str, Any]:
 
 
 def run_batches(
-    run: Run, inputs: Mapping[str, Any], plan: Plan, signature: Signature, folder: Path,
+    run: Run,
+    inputs: Mapping[str, Any],
+    plan: Plan,
+    signature: Signature,
+    folder: Path,
     on_progress: Callable[[float], None],
-) -> None:  # fmt: skip
+) -> None:
     """Runs the plan's batches, then its small ones in reverse order and its wide one, and writes what they give.
 
     The rows of the small batches are written in order, those of the wide one as `Plan.wide_rows` has them.
@@ -57,8 +61,9 @@ def _passes(plan: Plan) -> dict[str, list[list[int]]]:
     ends = (plan.samples, plan.samples + plan.structured, plan.total)
     large = [
         list(range(k, min(k + plan.batch, end)))
-        for begin, end in pairwise((0, *ends)) for k in range(begin, end, plan.batch)
-    ]  # fmt: skip
+        for begin, end in pairwise((0, *ends))
+        for k in range(begin, end, plan.batch)
+    ]
     small, start = [], 0
     for size in small_batches(plan.singles):
         small.append(list(range(start, start + size)))

@@ -45,9 +45,11 @@ _REFERENCE = 2
 
 
 def compare(
-    reference: Path, candidates: Sequence[Path], options: CompareOptions = CompareOptions(),
+    reference: Path,
+    candidates: Sequence[Path],
+    options: CompareOptions = CompareOptions(),
     on_progress: OnProgress | None = None,
-) -> Agreement:  # fmt: skip
+) -> Agreement:
     """Judges each candidate against the reference: one worker for that, then one for each runtime.
 
     Args:
@@ -102,30 +104,41 @@ class Comparison:
             options.cache.mkdir(parents=True, exist_ok=True)
         reduced = {p.value: None for p in precisions if gate_for(p, options.tolerances).rounding_ratio is not None}
         request = {
-            "path": str(path.resolve()), "samples": options.samples, "seed": options.seed,
+            "path": str(path.resolve()),
+            "samples": options.samples,
+            "seed": options.seed,
             "inputs": str(options.inputs.resolve()) if options.inputs else None,
             "input_range": list(options.input_range) if options.input_range else None,
-            "cache": str(options.cache.resolve()) if options.cache else None, "precisions": list(reduced),
-            "opening": options.opening.to_json(), "checkpoint": scanned.to_json() if scanned else None,
-        }  # fmt: skip
+            "cache": str(options.cache.resolve()) if options.cache else None,
+            "precisions": list(reduced),
+            "opening": options.opening.to_json(),
+            "checkpoint": scanned.to_json() if scanned else None,
+        }
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
         self._on_progress("reference", 0.0)
         document = self._step(
-            "workers:run_reference", request, lambda e: self._on_progress("reference", share * float(e["fraction"])),
+            "workers:run_reference",
+            request,
+            lambda e: self._on_progress("reference", share * float(e["fraction"])),
             runtime,
         )
         self.signature = Signature.from_json(document["signature"])
         self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
-            self._work, Plan.from_json(document["plan"]), self.signature.output_names, dict(document["kinds"]), labels,
-            drawn=options.inputs is None, averaged=int(document["averaged"]),
-        )  # fmt: skip
+            self._work,
+            Plan.from_json(document["plan"]),
+            self.signature.output_names,
+            dict(document["kinds"]),
+            labels,
+            drawn=options.inputs is None,
+            averaged=int(document["averaged"]),
+        )
         return document
 
     def run_candidates(
         self, paths: Sequence[Path], gates: Sequence[Gate], *, first_look: bool = False
-    ) -> tuple[Verdict, ...]:  # fmt: skip
+    ) -> tuple[Verdict, ...]:
         """Runs and judges them; at a first look on the samples alone, see `Plan.first_look`."""
         self._all, self._done, self._first_look = len(paths), 0, first_look
         verdicts: dict[int, Verdict] = {}
@@ -165,10 +178,12 @@ class Comparison:
             self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * min(1.0, through))
 
         request = {
-            "signature": self.signature.to_json(), "plan": self.reference.plan.to_json(),
-            "fixed_batch": self._options.fixed_batch, "first_look": self._first_look,
+            "signature": self.signature.to_json(),
+            "plan": self.reference.plan.to_json(),
+            "fixed_batch": self._options.fixed_batch,
+            "first_look": self._first_look,
             "candidates": [{"key": str(k), "path": str(path.resolve())} for k, path in paths.items()],
-        }  # fmt: skip
+        }
         try:
             self._step("candidates:run_candidates", request, on_event, runtime)
         except EdgeportError as error:
@@ -197,8 +212,10 @@ class Comparison:
             notes = (*notes, f"the gates were overridden: {given}")
         special = {kind: [self._special.get(kind, ""), found] for kind, found in result.get("special", {}).items()}
         accepted = {name: list(shape) for name, shape in result.get("accepted", {}).items()}
-        notes = (*notes, *(f"{name}: it takes the shape {tuple(shape)}, which it should refuse"
-                           for name, shape in accepted.items()))  # fmt: skip
+        notes = (
+            *notes,
+            *(f"{name}: it takes the shape {tuple(shape)}, which it should refuse" for name, shape in accepted.items()),
+        )
         return Verdict(path, status, reason, rows, notes, special=special, accepted=accepted, answers=answers)
 
     def _answers(self, candidate: Candidate) -> dict[str, Any]:
@@ -214,17 +231,25 @@ class Comparison:
         found = {
             name: scores(self.reference.values("out", i), self.reference.labels, self.reference.kinds.get(name))
             for i, name in enumerate(names)
-        }  # fmt: skip
+        }
         return Agreement(
-            reference=path, reference_scores={name: value for name, value in found.items() if value},
-            signature=self.signature, seed=self._options.seed, samples=plan.samples,
+            reference=path,
+            reference_scores={name: value for name, value in found.items() if value},
+            signature=self.signature,
+            seed=self._options.seed,
+            samples=plan.samples,
             ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
-            verdicts=verdicts, golden=self._golden(),
+            verdicts=verdicts,
+            golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),
-            suites={"given" if self._options.inputs else "drawn": plan.samples,
-                    **(suites(plan.saturating) if plan.beside else {})},
-            oracle_samples=plan.oracle, notes=tuple(document["notes"]), unexercised=tuple(document["unexercised"]),
-        )  # fmt: skip
+            suites={
+                "given" if self._options.inputs else "drawn": plan.samples,
+                **(suites(plan.saturating) if plan.beside else {}),
+            },
+            oracle_samples=plan.oracle,
+            notes=tuple(document["notes"]),
+            unexercised=tuple(document["unexercised"]),
+        )
 
     def _golden(self) -> Golden:
         sides = (("inputs", "in", self.signature.input_names), ("reference", "out", self.signature.output_names))

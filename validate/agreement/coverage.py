@@ -9,13 +9,22 @@ from typing import Any
 from validate.agreement.recording import Record
 
 _KNEES: dict[str, tuple[float, ...]] = {
-    "relu": (0.0,), "leaky_relu": (0.0,), "relu6": (0.0, 6.0), "hard_sigmoid": (-3.0, 3.0), "hard_silu": (-3.0, 3.0),
-    "hard_swish": (-3.0, 3.0), "hard_tanh": (-1.0, 1.0),
-}  # fmt: skip
+    "relu": (0.0,),
+    "leaky_relu": (0.0,),
+    "relu6": (0.0, 6.0),
+    "hard_sigmoid": (-3.0, 3.0),
+    "hard_silu": (-3.0, 3.0),
+    "hard_swish": (-3.0, 3.0),
+    "hard_tanh": (-1.0, 1.0),
+}
 """By activation, where it bends, on its input."""
 
 _OUTPUT_KNEES: dict[str, tuple[float, ...]] = {
-    "relu": (0.0,), "leaky_relu": (0.0,), "relu6": (0.0, 6.0), "hard_sigmoid": (0.0, 1.0), "hard_tanh": (-1.0, 1.0),
+    "relu": (0.0,),
+    "leaky_relu": (0.0,),
+    "relu6": (0.0, 6.0),
+    "hard_sigmoid": (0.0, 1.0),
+    "hard_tanh": (-1.0, 1.0),
 }
 """The same on its output, for layers that give nothing else away."""
 

@@ -115,8 +115,10 @@ def gate_for(precision: Precision, tolerances: Mapping[str, float]) -> Gate:
         return gate
     ratio = None if "sqnr_db" in tolerances else gate.rounding_ratio  # whoever names decibels wants them
     return replace(
-        gate, noise_ratio=tolerances.get("noise_ratio", gate.noise_ratio),
+        gate,
+        noise_ratio=tolerances.get("noise_ratio", gate.noise_ratio),
         rounding_ratio=tolerances.get("rounding_ratio", ratio),
-        sqnr_db=tolerances.get("sqnr_db", gate.sqnr_db), top1=tolerances.get("top1", gate.top1),
+        sqnr_db=tolerances.get("sqnr_db", gate.sqnr_db),
+        top1=tolerances.get("top1", gate.top1),
         why=f"given by --tolerance; by default {gate.why}",
-    )  # fmt: skip
+    )

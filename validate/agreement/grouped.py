@@ -20,9 +20,13 @@ def own_kernels() -> Iterator[None]:
     original = backend.nn.conv
 
     def conv(
-        inputs: Any, kernel: Any, strides: Any = 1, padding: str = "valid", data_format: Any = None,
+        inputs: Any,
+        kernel: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: Any = None,
         dilation_rate: Any = 1,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         form = backend.standardize_data_format(data_format)
         channels = inputs.shape[-1 if form == "channels_last" else 1]
         if inputs.dtype != "float64" or channels in {None, kernel.shape[-2]}:
@@ -30,9 +34,11 @@ def own_kernels() -> Iterator[None]:
         kernel = backend.convert_to_tensor(kernel)
         rank = len(kernel.shape) - 2
         how = {
-            "strides": _each(strides, rank), "padding": padding, "dilation_rate": _each(dilation_rate, rank),
+            "strides": _each(strides, rank),
+            "padding": padding,
+            "dilation_rate": _each(dilation_rate, rank),
             "data_format": "channels_last",
-        }  # fmt: skip
+        }
         if form == "channels_last":
             return _grouped(inputs, kernel, how)
         return backend.numpy.moveaxis(_grouped(backend.numpy.moveaxis(inputs, 1, -1), kernel, how), -1, 1)

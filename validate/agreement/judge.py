@@ -31,9 +31,13 @@ def judge_output(
         yardsticks[stem, k] = Yardstick.of(reference, stem, k)
     wanted = reference.values("out", k)
     values = Values(
-        yardsticks[stem, k], candidate.values(stem, k), _again(reference, candidate, stem, k),
-        candidate.values("out", k)[: len(wanted)], wanted, _pairs(reference, candidate, k) if tapped else (),
-    )  # fmt: skip
+        yardsticks[stem, k],
+        candidate.values(stem, k),
+        _again(reference, candidate, stem, k),
+        candidate.values("out", k)[: len(wanted)],
+        wanted,
+        _pairs(reference, candidate, k) if tapped else (),
+    )
     if not values.fits:
         return _misshapen(name, basis, values)
     return _row(_Head(name, basis, kind), values, reference, candidate.precision, gate)
@@ -54,8 +58,14 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     probability = difference(values.outputs, values.wanted) if head.basis == "logits" else gap
     lone = _difference_again(values)
     ratios = noise_ratios(values)
-    judged = _judged(values, ratios, max(gap.mean_square, lone.mean_square if lone else 0.0), gate,
-                     stick.roundings.get(precision), reference.drawn)  # fmt: skip
+    judged = _judged(
+        values,
+        ratios,
+        max(gap.mean_square, lone.mean_square if lone else 0.0),
+        gate,
+        stick.roundings.get(precision),
+        reference.drawn,
+    )
     nonfinite = max(gap.nonfinite, lone.nonfinite if lone else 0, probability.nonfinite, _lost_beside(values, judged))
     ranked = values.values.ndim == 2 and values.values.shape[1] > 1
     top = top_one(values.values, stick.values, 2 * judged.tie) if ranked and kind != "sigmoid" else None
@@ -67,23 +77,32 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     status = DISAGREE if faults else INCONCLUSIVE if judged.dead_passes else AGREE
     gated = {judged.measure: judged.value}
     return OutputRow(
-        name=head.name, basis=head.basis, max_abs=gap.max_abs, rmse=gap.rmse,
+        name=head.name,
+        basis=head.basis,
+        max_abs=gap.max_abs,
+        rmse=gap.rmse,
         sqnr_db=sqnr_db(stick.signal.moving_square, gap.mean_square),
         noise_ratio=gated.get("noise_ratio", ratios.get(INPUTS)),
-        top1_agreement=top.agreement if top else None, accuracy=accuracy(values.outputs, labels),
-        nonfinite=nonfinite, samples=len(values.values),
+        top1_agreement=top.agreement if top else None,
+        accuracy=accuracy(values.outputs, labels),
+        nonfinite=nonfinite,
+        samples=len(values.values),
         probability_max_abs=probability.max_abs if head.basis == "logits" else None,
         ties=top.ties if top else kept.ties if kept else None,
-        labels_agreement=kept.agreement if kept else None, agreement_low=_sure(top, kept, len(values.values)),
-        scores=scores(values.outputs, labels, kind), gate=judged.to_json(), status=status,
+        labels_agreement=kept.agreement if kept else None,
+        agreement_low=_sure(top, kept, len(values.values)),
+        scores=scores(values.outputs, labels, kind),
+        gate=judged.to_json(),
+        status=status,
         reason="; ".join(faults) if faults else _dead(stick) if judged.dead_passes else judged.reason,
-        noise_ratios=ratios, rounding_ratio=gated.get("rounding_ratio"),
-    )  # fmt: skip
+        noise_ratios=ratios,
+        rounding_ratio=gated.get("rounding_ratio"),
+    )
 
 
 def _judged(
     values: Values, ratios: dict[str, float], mean_square: float, gate: Gate, rounding: Rounding | None, drawn: bool
-) -> Judged:  # fmt: skip
+) -> Judged:
     """The first yardstick that tells: float32's noise, the emulated precision, decibels.
 
     Rounding that costs as much as the signal moves is no yardstick: a dead model would pass by it.
@@ -101,8 +120,11 @@ def _lost_beside(values: Values, judged: Judged) -> int:
     """Values that are not finite in the samples beside the others: a reduced precision may overflow there."""
     if judged.measure != "noise_ratio":
         return 0
-    found = [difference(values.every[b.rows], b.oracle).nonfinite for b in values.stick.beside.values()
-             if len(values.every) >= b.rows.stop]  # fmt: skip
+    found = [
+        difference(values.every[b.rows], b.oracle).nonfinite
+        for b in values.stick.beside.values()
+        if len(values.every) >= b.rows.stop
+    ]
     return max(found, default=0)
 
 
@@ -159,10 +181,22 @@ def _difference_again(values: Values) -> Difference | None:
 def _misshapen(name: str, basis: str, values: Values) -> OutputRow:
     reason = f"it has shape {values.outputs.shape} instead of {values.wanted.shape}"
     return OutputRow(
-        name=name, basis=basis, max_abs=math.nan, rmse=math.nan, sqnr_db=None, noise_ratio=None, top1_agreement=None,
-        accuracy=None, nonfinite=0, samples=len(values.values), probability_max_abs=None, ties=None, gate={},
-        status=DISAGREE, reason=reason,
-    )  # fmt: skip
+        name=name,
+        basis=basis,
+        max_abs=math.nan,
+        rmse=math.nan,
+        sqnr_db=None,
+        noise_ratio=None,
+        top1_agreement=None,
+        accuracy=None,
+        nonfinite=0,
+        samples=len(values.values),
+        probability_max_abs=None,
+        ties=None,
+        gate={},
+        status=DISAGREE,
+        reason=reason,
+    )
 
 
 def _dead(stick: Yardstick) -> str:

@@ -70,9 +70,7 @@ def processes(reference: Path, candidates: Sequence[Path], options: CompareOptio
         found = dict.fromkeys(TENSORFLOW, tensorflow)
         for runtime in _OTHERS:
             places = [path for path, name in runtimes.items() if name == runtime]
-            one = Standing(
-                f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, places=(work, *places)
-            )
+            one = Standing(f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, places=(work, *places))
             found[runtime] = stack.enter_context(one)
             if ahead and places:
                 one.start("validate")

@@ -61,9 +61,12 @@ def run_reference(request: Message, channel: Channel) -> Message:
     narrow = replace(plan, wide=0)
     run_batches(tapped.run, inputs, narrow, signature, work / "reference", lambda f: channel.event(fraction=0.4 * f))
     few = {name: _rows(array, plan) for name, array in inputs.items()}
-    reason = _cached_oracle(request, few, work / "oracle", lambda folder: _run_oracle(
-        tapped, few, plan, folder, lambda f: channel.event(fraction=0.4 + 0.4 * f)
-    ))  # fmt: skip
+    reason = _cached_oracle(
+        request,
+        few,
+        work / "oracle",
+        lambda folder: _run_oracle(tapped, few, plan, folder, lambda f: channel.event(fraction=0.4 + 0.4 * f)),
+    )
     if reason is not None:
         plan = replace(plan, oracle=0)
         notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
@@ -71,11 +74,16 @@ def run_reference(request: Message, channel: Channel) -> Message:
     special = special_values(tapped.run, _first(inputs, signature))
     notes += _run_rounded(request, tapped, inputs, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
     return {
-        "signature": signature.to_json(), "plan": plan.to_json(), "kinds": tapped.kinds,
-        "ranges": {name: limits.to_json() for name, limits in given.ranges.items()}, "notes": notes,
-        "has_labels": given.labels is not None, "unexercised": unexercised, "special": special,
+        "signature": signature.to_json(),
+        "plan": plan.to_json(),
+        "kinds": tapped.kinds,
+        "ranges": {name: limits.to_json() for name, limits in given.ranges.items()},
+        "notes": notes,
+        "has_labels": given.labels is not None,
+        "unexercised": unexercised,
+        "special": special,
         "averaged": getattr(tapped, "averaged", 1),
-    }  # fmt: skip
+    }
 
 
 def _write_inputs(work: Path, given: inputs_of.Inputs, signature: Signature, plan: Plan, seed: int) -> None:
@@ -176,9 +184,7 @@ def _plan(tapped: Tapped, given: inputs_of.Inputs, signature: Signature) -> Plan
     return make_plan(given.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
 
 
-def _cached_oracle(
-    request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]
-) -> str | None:  # fmt: skip
+def _cached_oracle(request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]) -> str | None:
     """The oracle's outputs, from the cache where the same checkpoint ran on the same inputs before."""
     cache = request.get("cache")
     if cache is None:

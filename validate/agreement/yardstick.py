@@ -61,9 +61,11 @@ def needed(folder: Path, stem: str, k: int) -> Array:
     array = read(folder, stem, k)
     if array is None:
         raise StepError(
-            f"The values {stem}.{k} were not written by their worker.", next_step="Run again with --debug.",
-            file=folder, step="validate",
-        )  # fmt: skip
+            f"The values {stem}.{k} were not written by their worker.",
+            next_step="Run again with --debug.",
+            file=folder,
+            step="validate",
+        )
     return array
 
 

@@ -7,6 +7,16 @@ from validate.inputs.given import LABELS, read
 from validate.inputs.structured import LEAST_SATURATING, STRUCTURED, beside, saturated, suites
 
 __all__ = [
-    "LABELS", "LEAST_SATURATING", "STRUCTURED", "UNKNOWN_SIZE", "InputOptions", "Inputs", "Range", "beside", "generate",
-    "read", "saturated", "suites",
-]  # fmt: skip
+    "LABELS",
+    "LEAST_SATURATING",
+    "STRUCTURED",
+    "UNKNOWN_SIZE",
+    "InputOptions",
+    "Inputs",
+    "Range",
+    "beside",
+    "generate",
+    "read",
+    "saturated",
+    "suites",
+]

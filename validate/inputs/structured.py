@@ -78,9 +78,7 @@ STRUCTURED = len(FILLS)
 LEAST_SATURATING = 4
 
 
-def beside(
-    arrays: Mapping[str, Array], ranges: Mapping[str, Range], seed: int, saturating: int
-) -> dict[str, Array]:  # fmt: skip
+def beside(arrays: Mapping[str, Array], ranges: Mapping[str, Range], seed: int, saturating: int) -> dict[str, Array]:
     """The structured inputs, one for each of `FILLS`, and then `saturating` ones drawn from a wider range.
 
     Floating inputs are filled all at once; integers and booleans have no structure: theirs are picked from `arrays`.

@@ -10,6 +10,18 @@ from validate.latency.statistics import Interval
 from validate.latency.variant import Variant
 
 __all__ = [
-    "DEVICES", "Compared", "Comparison", "Control", "Interval", "Latency", "MeasureOptions", "Phases", "Progress",
-    "Row", "Status", "Timing", "Variant", "measure",
-]  # fmt: skip
+    "DEVICES",
+    "Compared",
+    "Comparison",
+    "Control",
+    "Interval",
+    "Latency",
+    "MeasureOptions",
+    "Phases",
+    "Progress",
+    "Row",
+    "Status",
+    "Timing",
+    "Variant",
+    "measure",
+]

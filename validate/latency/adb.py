@@ -61,9 +61,16 @@ def parse(row: Row, output: str) -> Timing:
     flags = ("measured_by_benchmark_model", "unchecked", *(() if median else ("mean_for_p50",)))
     more: dict[str, Any] = {"p95_ms": Interval(float(p95["p95"]) / 1e3)} if p95 else {}
     return Timing(
-        row, Status.OK, size_bytes=size_of(row.artifact), p50_ms=Interval(middle / 1e3), min_ms=int(last["min"]) / 1e3,
-        throughput=row.batch * 1e6 / float(last["avg"]), flags=flags, facts={"runs": int(last["count"])}, **more,
-    )  # fmt: skip
+        row,
+        Status.OK,
+        size_bytes=size_of(row.artifact),
+        p50_ms=Interval(middle / 1e3),
+        min_ms=int(last["min"]) / 1e3,
+        throughput=row.batch * 1e6 / float(last["avg"]),
+        flags=flags,
+        facts={"runs": int(last["count"])},
+        **more,
+    )
 
 
 def _time(row: Row, serial: str, seconds: float) -> Timing:
@@ -91,6 +98,4 @@ def _adb(serial: str, *arguments: str, missing: str = "") -> str:
         if done.returncode == 0:
             return done.stdout
         cause = missing if missing and not done.stderr.strip() else (done.stderr or done.stdout).strip()[-200:]
-    raise StepError(
-        f"The phone {serial} cannot be used: {cause}.", next_step="Look at `adb devices`.", step="bench"
-    )
+    raise StepError(f"The phone {serial} cannot be used: {cause}.", next_step="Look at `adb devices`.", step="bench")

@@ -81,8 +81,9 @@ class Board:
     def _failed(self, cause: str) -> StepError:
         return StepError(
             f"The board {self.host} cannot be used: {cause}.",
-            next_step=f"Try `ssh {self.host} true`: it must work without a password.", step="bench",
-        )  # fmt: skip
+            next_step=f"Try `ssh {self.host} true`: it must work without a password.",
+            step="bench",
+        )
 
 
 @dataclass(frozen=True)
@@ -140,14 +141,16 @@ class RemoteWorker:
             self.close()
             raise StepTimeoutError(
                 f"The worker on {self._board.host} was stopped: it ran past its limit of {timeout_s:.0f} s.",
-                next_step="Give it more time with --timeout SECONDS.", step="bench",
-            ) from None  # fmt: skip
+                next_step="Give it more time with --timeout SECONDS.",
+                step="bench",
+            ) from None
         except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as cause:
             self.close()
             raise CrashError(
                 f"The board {self._board.host} sent something that is not JSON.",
-                next_step="Its shell must print nothing for commands (look at its profile files).", step="bench",
-            ) from cause  # fmt: skip
+                next_step="Its shell must print nothing for commands (look at its profile files).",
+                step="bench",
+            ) from cause
         if message is None:
             raise self._death()
         if "error" in message:

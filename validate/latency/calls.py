@@ -84,5 +84,6 @@ def check_synchronous(calls: list[Call], clock: Callable[[], int]) -> None:
         raise StepError(
             f"{count} runs took {single / 1e6:.2f} ms one by one and {block / 1e6:.2f} ms until their results were "
             "there: the device works on after a run has returned.",
-            next_step="Report this: these timings would be too short.", step="bench",
-        )  # fmt: skip
+            next_step="Report this: these timings would be too short.",
+            step="bench",
+        )

@@ -51,8 +51,9 @@ def read_result(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise RefusedError(
             f"{path} cannot be read as a bench result ({type(cause).__name__}: {cause}).",
-            next_step="Give a file that `edgeport bench --json` wrote.", file=path,
-        ) from cause  # fmt: skip
+            next_step="Give a file that `edgeport bench --json` wrote.",
+            file=path,
+        ) from cause
     controls = document.get("controls") or document.get("environment", {}).get("controls", [])
     return {"timings": rows, "host": host, "controls": controls}
 
@@ -84,8 +85,9 @@ def refuse_unlike(old: Mapping[str, Any], host: Mapping[str, Any], path: Path) -
         raise UsageError(
             f"{path.name} is from another kind of host and cannot be compared: its {key} is "
             f"{_short(old['host'].get(key))}, here it is {_short(host.get(key))}.",
-            next_step="Compare with a result from a machine of the same kind.", file=path,
-        )  # fmt: skip
+            next_step="Compare with a result from a machine of the same kind.",
+            file=path,
+        )
 
 
 def row_name(row: Mapping[str, Any]) -> str:

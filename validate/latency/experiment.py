@@ -165,9 +165,8 @@ class Experiment:
     def _stopped_growing(self, row: Row) -> bool:
         """Whether two smaller batches in a row brought no more throughput than the best before them."""
         smaller = [
-            s for s in self.subjects
-            if s.ready and replace(s.row, batch=row.batch) == row and s.row.batch < row.batch
-        ]  # fmt: skip
+            s for s in self.subjects if s.ready and replace(s.row, batch=row.batch) == row and s.row.batch < row.batch
+        ]
         rates = [s.row.batch / s.ready["p50_ns"] for s in sorted(smaller, key=lambda s: s.row.batch)]
         if len(rates) < 3 or max(rates[-2:]) > max(rates[:-2]) * (1 + GROWTH):
             return False

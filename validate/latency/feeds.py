@@ -196,12 +196,14 @@ def _random(spec: TensorSpec, batch: int, rng: np.random.Generator, like: Array 
 def _unreadable(path: Path, cause: str) -> RefusedError:
     return RefusedError(
         f"{path.name} cannot be read as golden vectors: {cause}.",
-        next_step="Give an .npz with input/<name> and output/<name> arrays, as edgeport run writes it.", file=path,
-    )  # fmt: skip
+        next_step="Give an .npz with input/<name> and output/<name> arrays, as edgeport run writes it.",
+        file=path,
+    )
 
 
 def _wrong(what: str) -> StepError:
     return StepError(
         f"The artifact ran, but {what}: a wrong answer is no timing.",
-        next_step="Compare it with its checkpoint (edgeport validate).", step="bench",
-    )  # fmt: skip
+        next_step="Compare it with its checkpoint (edgeport validate).",
+        step="bench",
+    )

@@ -65,14 +65,22 @@ def evidence(row: GpuRow, artifact: Path, options: MeasureOptions, *, stand_in: 
     """
     device = "cpu" if stand_in else row.device
     about = {
-        "row": row.name, "stand_in": stand_in, "artifact": artifact.name, "device": device,
+        "row": row.name,
+        "stand_in": stand_in,
+        "artifact": artifact.name,
+        "device": device,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
+    }
     request = {
-        "artifact": str(artifact.absolute()), "device": device, "wanted": row.device, "threads": options.threads[0],
-        "batch": options.batches[0], "seed": options.seed, "variant": row.variant.to_json(),
+        "artifact": str(artifact.absolute()),
+        "device": device,
+        "wanted": row.device,
+        "threads": options.threads[0],
+        "batch": options.batches[0],
+        "seed": options.seed,
+        "variant": row.variant.to_json(),
         "golden": options.golden and str(options.golden.absolute()),
-    }  # fmt: skip
+    }
     env = worker_environment(gpu=not stand_in, threads=options.threads[0])
     if not row.variant.tf32:
         env["NVIDIA_TF32_OVERRIDE"] = "0"
@@ -88,8 +96,14 @@ def evidence(row: GpuRow, artifact: Path, options: MeasureOptions, *, stand_in: 
     (timing,) = latency.timings
     document = timing.to_json()
     status = document["status"] if stand_in or proof["proven"] else "not proven"
-    return {**about, "status": status, "reason": document["reason"], "proof": proof, "timing": document,
-            "controls": [control.to_json() for control in latency.controls]}  # fmt: skip
+    return {
+        **about,
+        "status": status,
+        "reason": document["reason"],
+        "proof": proof,
+        "timing": document,
+        "controls": [control.to_json() for control in latency.controls],
+    }
 
 
 def prove(request: Message, _: Channel) -> Message:
@@ -112,9 +126,11 @@ def judged(providers: Mapping[str, Mapping[str, float]], wanted: str) -> dict[st
     mine = providers.get(wanted, {"nodes": 0.0, "us": 0.0})
     share = mine["us"] / micros if micros else 0.0
     return {
-        "node_share": mine["nodes"] / nodes if nodes else 0.0, "node_time_share": share,
-        "nodes": {name: round(p["nodes"]) for name, p in providers.items()}, "proven": share >= NODE_TIME_SHARE,
-    }  # fmt: skip
+        "node_share": mine["nodes"] / nodes if nodes else 0.0,
+        "node_time_share": share,
+        "nodes": {name: round(p["nodes"]) for name, p in providers.items()},
+        "proven": share >= NODE_TIME_SHARE,
+    }
 
 
 def _prove_onnxruntime(path: Path, request: Message) -> Message:
@@ -133,12 +149,16 @@ def _prove_onnxruntime(path: Path, request: Message) -> Message:
     _, runs, by_provider = traced(path, request, variant)
     after = gpu_state()
     return {
-        **judged(by_provider, _PROVIDERS[request["device"]]), "providers": providers, "profiled_runs": runs,
+        **judged(by_provider, _PROVIDERS[request["device"]]),
+        "providers": providers,
+        "profiled_runs": runs,
         "provider_options": {name: dict(v) for name, v in runtime.session.get_provider_options().items()},
-        "cpu_fallback_forbidden": request["device"] != "cpu" and not runtime.notes, "notes": list(runtime.notes),
-        "gpu": after, "device_memory_grew_bytes": _grew(before, after),
+        "cpu_fallback_forbidden": request["device"] != "cpu" and not runtime.notes,
+        "notes": list(runtime.notes),
+        "gpu": after,
+        "device_memory_grew_bytes": _grew(before, after),
         "versions": {"onnxruntime": onnxruntime.__version__, **_build(onnxruntime)},
-    }  # fmt: skip
+    }
 
 
 def _prove_tensorflow(path: Path, request: Message) -> Message:
@@ -160,13 +180,19 @@ def _prove_tensorflow(path: Path, request: Message) -> Message:
     devices = sorted({str(output.device) for output in outputs.values()})
     after = gpu_state()
     return {
-        "proven": all(device.endswith(where.lstrip("/").replace("GPU", "device:GPU").replace("CPU", "device:CPU"))
-                      for device in devices),
-        "output_devices": devices, "cpu_fallback_forbidden": request["device"] != "cpu", "gpu": after,
+        "proven": all(
+            device.endswith(where.lstrip("/").replace("GPU", "device:GPU").replace("CPU", "device:CPU"))
+            for device in devices
+        ),
+        "output_devices": devices,
+        "cpu_fallback_forbidden": request["device"] != "cpu",
+        "gpu": after,
         "device_memory_grew_bytes": _grew(before, after),
-        "versions": {"tensorflow": tf.__version__, **{k: str(v) for k, v in tf.sysconfig.get_build_info().items()
-                                                      if k in {"cuda_version", "cudnn_version"}}},
-    }  # fmt: skip
+        "versions": {
+            "tensorflow": tf.__version__,
+            **{k: str(v) for k, v in tf.sysconfig.get_build_info().items() if k in {"cuda_version", "cudnn_version"}},
+        },
+    }
 
 
 def _grew(before: Mapping[str, Any], after: Mapping[str, Any]) -> int | None:

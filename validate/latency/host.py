@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "numpy", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "ai-edge-litert",
-    "ai-edge-quantizer", "tensorrt", "nvidia-cudnn-cu13", "nvidia-cudnn-cu12",
-)  # fmt: skip
+    "numpy",
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "tensorrt",
+    "nvidia-cudnn-cu13",
+    "nvidia-cudnn-cu12",
+)
 
 # Instruction sets that choose a kernel in XNNPACK, MLAS, oneDNN or Eigen.
 _DECISIVE_FLAGS = (

@@ -38,11 +38,21 @@ def _profiled(timing: Timing, options: MeasureOptions, roof: Message) -> dict[st
     row = timing.row
     golden = options.golden_of.get(row.given, options.golden)
     request = {
-        "artifact": str(row.artifact), "device": row.device, "threads": row.threads, "batch": row.batch,
-        "seed": options.seed, "golden": golden and str(golden.absolute()), "variant": row.variant.to_json(),
-    }  # fmt: skip
-    about: dict[str, Any] = {"artifact": row.artifact.name, "device": row.device, "threads": row.threads,
-                             "batch": row.batch, "variant": row.variant.label}  # fmt: skip
+        "artifact": str(row.artifact),
+        "device": row.device,
+        "threads": row.threads,
+        "batch": row.batch,
+        "seed": options.seed,
+        "golden": golden and str(golden.absolute()),
+        "variant": row.variant.to_json(),
+    }
+    about: dict[str, Any] = {
+        "artifact": row.artifact.name,
+        "device": row.device,
+        "threads": row.threads,
+        "batch": row.batch,
+        "variant": row.variant.label,
+    }
     try:
         env = worker_environment(gpu=row.device != "cpu", threads=row.threads)
         found = _run(profile.TARGET, request, options, env)
@@ -50,9 +60,14 @@ def _profiled(timing: Timing, options: MeasureOptions, roof: Message) -> dict[st
         return {**about, "error": error.message}
     nodes = found["nodes"]
     return {
-        **about, "error": "", "runs": found["runs"], "layers": grouped(nodes, "layer"),
-        "kinds": grouped(nodes, "kind"), "nodes": nodes, **roofline(timing, nodes, row, roof),
-    }  # fmt: skip
+        **about,
+        "error": "",
+        "runs": found["runs"],
+        "layers": grouped(nodes, "layer"),
+        "kinds": grouped(nodes, "kind"),
+        "nodes": nodes,
+        **roofline(timing, nodes, row, roof),
+    }
 
 
 def roofline(timing: Timing, nodes: list[dict[str, Any]], row: Row, roof: Message) -> dict[str, Any]:
@@ -69,9 +84,7 @@ def roofline(timing: Timing, nodes: list[dict[str, Any]], row: Row, roof: Messag
     if row.device != "cpu":
         return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": None, "share_of_peak": None}
     allowed = min(roof["macs_per_s"], roof["bytes_per_s"] * macs / max(1, timing.size_bytes))
-    return {
-        "macs": macs, "macs_per_s": rate, "roof_macs_per_s": allowed, "share_of_peak": rate / roof["macs_per_s"],
-    }  # fmt: skip
+    return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": allowed, "share_of_peak": rate / roof["macs_per_s"]}
 
 
 def _run(target: str, request: Message, options: MeasureOptions, env: dict[str, str]) -> Message:

@@ -92,8 +92,9 @@ def rows_of(artifacts: Sequence[Path], options: MeasureOptions) -> list[Row]:
         if fmt is None:
             raise UsageError(
                 f"{path} is no artifact: neither a SavedModel folder nor a .tflite, .onnx or .ort file.",
-                next_step="Export a checkpoint first (edgeport export), then time what it made.", file=path,
-            )  # fmt: skip
+                next_step="Export a checkpoint first (edgeport export), then time what it made.",
+                file=path,
+            )
         rows += [
             Row(path, fmt, precision_in_name(path), device, threads, batch, variant)
             for device in dict.fromkeys(options.devices)

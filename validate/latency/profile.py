@@ -30,6 +30,8 @@ def serve(request: Message, _: Channel) -> Message:
     else:
         raise UnsupportedError(
             f"{path.name} cannot be profiled by operation: there is no such profile for a SavedModel.",
-            next_step="Profile the .onnx or .tflite file.", file=path, step="profile",
-        )  # fmt: skip
+            next_step="Profile the .onnx or .tflite file.",
+            file=path,
+            step="profile",
+        )
     return {"runs": runs, "nodes": [node.to_json() for node in nodes]}

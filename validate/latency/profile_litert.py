@@ -39,9 +39,15 @@ class _Event(ctypes.Structure):
     """ProfiledEventData; its two memory records are three words each."""
 
     _fields_ = [
-        ("tag", ctypes.c_char_p), ("kind", ctypes.c_int), ("start_us", ctypes.c_uint64), ("us", ctypes.c_uint64),
-        ("memory", ctypes.c_int64 * 6), ("index", ctypes.c_uint64), ("more", ctypes.c_uint64), ("source", ctypes.c_int),
-    ]  # fmt: skip
+        ("tag", ctypes.c_char_p),
+        ("kind", ctypes.c_int),
+        ("start_us", ctypes.c_uint64),
+        ("us", ctypes.c_uint64),
+        ("memory", ctypes.c_int64 * 6),
+        ("index", ctypes.c_uint64),
+        ("more", ctypes.c_uint64),
+        ("source", ctypes.c_int),
+    ]
 
 
 _CLEANUP = ctypes.CFUNCTYPE(None, _V)(lambda _: None)
@@ -58,8 +64,10 @@ def profile(path: Path, threads: int, batch: int) -> tuple[list[Node], int]:
     except (OSError, AttributeError, _CallError) as cause:
         raise UnsupportedError(
             f"{path.name} cannot be profiled: this ai-edge-litert has no profiler that is known here ({cause}).",
-            next_step="Install ai-edge-litert 2.3, or profile the .onnx file.", file=path, step="profile",
-        ) from cause  # fmt: skip
+            next_step="Install ai-edge-litert 2.3, or profile the .onnx file.",
+            file=path,
+            step="profile",
+        ) from cause
     return attributed(events, operators(path, batch), runs), runs
 
 

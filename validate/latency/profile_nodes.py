@@ -40,9 +40,13 @@ class Node:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "name": self.name, "operation": self.operation, "layer": layer_of(self.name),
-            "kind": kind_of(self.operation), "us": self.micros, "macs": self.macs,
-        }  # fmt: skip
+            "name": self.name,
+            "operation": self.operation,
+            "layer": layer_of(self.name),
+            "kind": kind_of(self.operation),
+            "us": self.micros,
+            "macs": self.macs,
+        }
 
 
 def feeds_of(request: Message, runtime: Any) -> tuple[Any, ...]:

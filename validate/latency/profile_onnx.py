@@ -15,8 +15,17 @@ from validate.latency.profile_nodes import RUNS, SECONDS, WARM, Node, feeds_of
 from validate.latency.variant import Variant
 
 _CONVOLUTIONS = {"Conv", "ConvInteger", "QLinearConv", "FusedConv", "NhwcFusedConv"}
-_PRODUCTS = {"Gemm", "MatMul", "FusedMatMul", "MatMulInteger", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul",
-             "FusedGemm", "MatMulIntegerToFloat"}  # fmt: skip
+_PRODUCTS = {
+    "Gemm",
+    "MatMul",
+    "FusedMatMul",
+    "MatMulInteger",
+    "DynamicQuantizeMatMul",
+    "QGemm",
+    "QLinearMatMul",
+    "FusedGemm",
+    "MatMulIntegerToFloat",
+}
 
 
 def profile(path: Path, request: Message, variant: Variant) -> tuple[list[Node], int]:

@@ -203,10 +203,14 @@ class Control:
 
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
         return {
-            "artifact": shown(self.row.given, base), "device": self.row.device, "threads": self.row.threads,
-            "batch": self.row.batch, "variant": self.row.variant.label, "ratio": self.ratio.to_json(),
+            "artifact": shown(self.row.given, base),
+            "device": self.row.device,
+            "threads": self.row.threads,
+            "batch": self.row.batch,
+            "variant": self.row.variant.label,
+            "ratio": self.ratio.to_json(),
             "noise_floor": self.noise_floor,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)

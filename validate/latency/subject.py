@@ -145,29 +145,50 @@ class Subject:
         samples, ready = self.clean(tainted), self.ready
         quantiles = {n: percentile(samples, p, seed=self.options.seed).scaled(1e-6) for n, p in QUANTILES}
         phases = Phases(
-            cold_ms=median(self.cold_ms), cold_starts=len(self.cold_ms), import_ms=ready["import_ms"],
-            load_ms=ready["load_ms"], first_ms=ready["first_ms"], warmup_runs=ready["warmup_runs"],
-            idle_rss_bytes=ready["idle_rss_bytes"], peak_rss_bytes=self.end_facts["peak_rss_bytes"],
-            libraries=self.end_facts["libraries"], cpu_seconds=self.cpu_s / len(self.samples),
-        )  # fmt: skip
+            cold_ms=median(self.cold_ms),
+            cold_starts=len(self.cold_ms),
+            import_ms=ready["import_ms"],
+            load_ms=ready["load_ms"],
+            first_ms=ready["first_ms"],
+            warmup_runs=ready["warmup_runs"],
+            idle_rss_bytes=ready["idle_rss_bytes"],
+            peak_rss_bytes=self.end_facts["peak_rss_bytes"],
+            libraries=self.end_facts["libraries"],
+            cpu_seconds=self.cpu_s / len(self.samples),
+        )
         hit = sorted(tainted & set(self.round_numbers))
         return Timing(
-            self.row, Status.OK, size_bytes=size_of(self.row.artifact), p50_ms=quantiles["p50"],
-            p90_ms=quantiles["p90"], p95_ms=quantiles["p95"], p99_ms=quantiles["p99"],
-            min_ms=float(samples[:, 1].min()) / 1e6, throughput=self.row.batch * 1e9 / float(samples[:, 1].mean()),
-            phases=phases, samples=self.samples, flags=self._flags(quantiles, len(hit)), tainted=tuple(hit),
+            self.row,
+            Status.OK,
+            size_bytes=size_of(self.row.artifact),
+            p50_ms=quantiles["p50"],
+            p90_ms=quantiles["p90"],
+            p95_ms=quantiles["p95"],
+            p99_ms=quantiles["p99"],
+            min_ms=float(samples[:, 1].min()) / 1e6,
+            throughput=self.row.batch * 1e9 / float(samples[:, 1].mean()),
+            phases=phases,
+            samples=self.samples,
+            flags=self._flags(quantiles, len(hit)),
+            tainted=tuple(hit),
             facts={"cpus": ready["cpus"], "notes": ready["notes"], **self.end_facts["facts"]},
-        )  # fmt: skip
+        )
 
     def _request(self, warmup_s: float) -> Message:
         row, options = self.row, self.options
         golden = options.golden_of.get(row.given, options.golden)
         return {
-            "artifact": str(row.artifact), "device": row.device, "threads": row.threads, "batch": row.batch,
-            "precision": row.precision and row.precision.value, "seed": options.seed, "warmup_s": warmup_s,
-            "golden": golden and str(golden.absolute()), "variant": row.variant.to_json(),
+            "artifact": str(row.artifact),
+            "device": row.device,
+            "threads": row.threads,
+            "batch": row.batch,
+            "precision": row.precision and row.precision.value,
+            "seed": options.seed,
+            "warmup_s": warmup_s,
+            "golden": golden and str(golden.absolute()),
+            "variant": row.variant.to_json(),
             "spawned_ns": time.monotonic_ns(),
-        }  # fmt: skip
+        }
 
     def _flags(self, quantiles: dict[str, Interval], tainted: int) -> tuple[str, ...]:
         """What a reader must know before trusting the row."""

@@ -38,10 +38,15 @@ class Tuned:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "artifact": self.artifact.name, "threads": self.best.threads, "session": self.best.variant.to_json(),
-            "label": self.best.variant.label, "p50_ms": self.p50_ms, "gain": self.gain, "sure": self.sure,
+            "artifact": self.artifact.name,
+            "threads": self.best.threads,
+            "session": self.best.variant.to_json(),
+            "label": self.best.variant.label,
+            "p50_ms": self.p50_ms,
+            "gain": self.gain,
+            "sure": self.sure,
             "code": snippet(self.best),
-        }  # fmt: skip
+        }
 
 
 def tune(artifacts: Sequence[Path], options: MeasureOptions, progress: Progress) -> Latency:
@@ -55,9 +60,12 @@ def tune(artifacts: Sequence[Path], options: MeasureOptions, progress: Progress)
     for path in artifacts:
         variants = _variants(path)
         chosen = replace(
-            options, threads=threads, variants=variants, compare_settings=True,
+            options,
+            threads=threads,
+            variants=variants,
+            compare_settings=True,
             max_seconds=options.max_seconds / len(artifacts),
-        )  # fmt: skip
+        )
         latency = measure([path], chosen, progress)
         latencies.append(latency)
         if (tuned := best_of(path, latency)) is not None:
@@ -82,8 +90,11 @@ def snippet(row: Row) -> str:
     """Python that opens the artifact with these settings."""
     name, variant = row.artifact.name, row.variant
     if row.format in (Format.ONNX, Format.ORT):
-        lines = ["import onnxruntime as ort", "options = ort.SessionOptions()",
-                 f"options.intra_op_num_threads = {row.threads}"]  # fmt: skip
+        lines = [
+            "import onnxruntime as ort",
+            "options = ort.SessionOptions()",
+            f"options.intra_op_num_threads = {row.threads}",
+        ]
         if variant.graph != "all":
             level = {"off": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED"}[variant.graph]
             lines.append(f"options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_{level}")
@@ -91,24 +102,32 @@ def snippet(row: Row) -> str:
             lines.append('options.add_session_config_entry("session.intra_op.allow_spinning", "0")')
         return "\n".join([*lines, f'session = ort.InferenceSession("{name}", options)'])
     if row.format is Format.TFLITE and variant.interface == "compiled":
-        return "\n".join([
-            "from ai_edge_litert.compiled_model import CompiledModel",
-            "from ai_edge_litert.hardware_accelerator import HardwareAccelerator",
-            "from ai_edge_litert.options import CpuOptions, Options",
-            f"options = Options(HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads={row.threads}))",
-            f'model = CompiledModel.from_file("{name}", options=options)',
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                "from ai_edge_litert.compiled_model import CompiledModel",
+                "from ai_edge_litert.hardware_accelerator import HardwareAccelerator",
+                "from ai_edge_litert.options import CpuOptions, Options",
+                f"options = Options(HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads={row.threads}))",
+                f'model = CompiledModel.from_file("{name}", options=options)',
+            ]
+        )
     if row.format is Format.TFLITE:
-        resolver = "" if variant.xnnpack else (
-            ", experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+        resolver = (
+            ""
+            if variant.xnnpack
+            else (", experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES")
         )
         imported = "Interpreter" if variant.xnnpack else "Interpreter, OpResolverType"
         call = f'interpreter = Interpreter("{name}", num_threads={row.threads}{resolver})'
         return f"from ai_edge_litert.interpreter import {imported}\n{call}"
-    return "\n".join([
-        "import tensorflow as tf", f"tf.config.threading.set_intra_op_parallelism_threads({row.threads})",
-        "tf.config.threading.set_inter_op_parallelism_threads(1)", f'model = tf.saved_model.load("{name}")',
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "import tensorflow as tf",
+            f"tf.config.threading.set_intra_op_parallelism_threads({row.threads})",
+            "tf.config.threading.set_inter_op_parallelism_threads(1)",
+            f'model = tf.saved_model.load("{name}")',
+        ]
+    )
 
 
 def _variants(path: Path) -> tuple[Variant, ...]:

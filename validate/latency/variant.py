@@ -76,11 +76,15 @@ class Variant:
 _ONNX = frozenset({Format.ONNX, Format.ORT})
 _CUDA_ONLY = {"tf32", "conv_search", "boundary"}
 _APPLIES: dict[Format, set[str]] = {
-    Format.ONNX: {"graph", "spinning", *_CUDA_ONLY}, Format.ORT: {"graph", "spinning", *_CUDA_ONLY},
-    Format.TFLITE: {"interface", "xnnpack"}, Format.SAVEDMODEL: set(),
-}  # fmt: skip
+    Format.ONNX: {"graph", "spinning", *_CUDA_ONLY},
+    Format.ORT: {"graph", "spinning", *_CUDA_ONLY},
+    Format.TFLITE: {"interface", "xnnpack"},
+    Format.SAVEDMODEL: set(),
+}
 _CHOICES = {
-    "interface": ("interpreter", "compiled"), "graph": ("off", "basic", "extended", "all"),
-    "conv_search": ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"), "boundary": (HOST_TO_HOST, DEVICE_RESIDENT),
-}  # fmt: skip
+    "interface": ("interpreter", "compiled"),
+    "graph": ("off", "basic", "extended", "all"),
+    "conv_search": ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"),
+    "boundary": (HOST_TO_HOST, DEVICE_RESIDENT),
+}
 DEFAULT = Variant()

@@ -40,13 +40,13 @@ WARMUP_S = 0.5
 _WINDOW_S = 0.1
 _WINDOW_RUNS = 5
 
-_LIBRARIES = {
-    "onnxruntime": "onnxruntime", "tflite": "ai_edge_litert.interpreter", "saved_model": "tensorflow",
-}  # fmt: skip
+_LIBRARIES = {"onnxruntime": "onnxruntime", "tflite": "ai_edge_litert.interpreter", "saved_model": "tensorflow"}
 _DISTRIBUTIONS = {
-    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "ai_edge_litert": ("ai-edge-litert",),
-    "tensorflow": ("tensorflow", "tensorflow-cpu"), "keras": ("keras",),
-}  # fmt: skip
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "ai_edge_litert": ("ai-edge-litert",),
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "keras": ("keras",),
+}
 
 
 @dataclass
@@ -135,9 +135,7 @@ def _finish(subject: _Subject, phases: Message, request: Message) -> Message:
     precision = Precision(request["precision"]) if request["precision"] else None
     for call, expected in zip(subject.calls, subject.feeds.expected, strict=False):
         check_answers(expected, call.read(call.run()), precision)
-    return {
-        "peak_rss_bytes": max(0, used - phases["idle_rss_bytes"]), "libraries": _loaded_libraries(), "facts": facts,
-    }  # fmt: skip
+    return {"peak_rss_bytes": max(0, used - phases["idle_rss_bytes"]), "libraries": _loaded_libraries(), "facts": facts}
 
 
 def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
@@ -181,10 +179,15 @@ def runtime_options(request: Message, variant: Variant) -> Any:
     from validate.runtimes import RuntimeOptions
 
     return RuntimeOptions(
-        device=request["device"], threads=int(request["threads"]), graph_optimization=variant.graph,
-        delegates=variant.xnnpack, tf32=variant.tf32, interface=variant.interface, spinning=variant.spinning,
+        device=request["device"],
+        threads=int(request["threads"]),
+        graph_optimization=variant.graph,
+        delegates=variant.xnnpack,
+        tf32=variant.tf32,
+        interface=variant.interface,
+        spinning=variant.spinning,
         conv_search=variant.conv_search if request["device"] != "cpu" else None,
-    )  # fmt: skip
+    )
 
 
 def _first_run(subject: _Subject, path: Path) -> int:
@@ -197,8 +200,10 @@ def _first_run(subject: _Subject, path: Path) -> int:
         text = " ".join(str(cause).split())[:300] or type(cause).__name__
         raise StepError(
             f"{path.name} failed in its first run: {text}",
-            next_step="Check the batch against the file's signature (edgeport inspect).", file=path, step="bench",
-        ) from cause  # fmt: skip
+            next_step="Check the batch against the file's signature (edgeport inspect).",
+            file=path,
+            step="bench",
+        ) from cause
 
 
 def _warm_up(subject: _Subject, cap_s: float) -> tuple[int, int, bool]:
@@ -227,9 +232,13 @@ def _slot(subject: _Subject, calls: int) -> Message:
     durations = subject.timed(calls)
     spent, after = time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF)
     return {
-        "ns": durations, "cpu_s": spent, "cpu_total_s": time.process_time(), "canary_ns": canary,
-        "switches": after.ru_nivcsw - usage.ru_nivcsw, "faults": after.ru_majflt - usage.ru_majflt,
-    }  # fmt: skip
+        "ns": durations,
+        "cpu_s": spent,
+        "cpu_total_s": time.process_time(),
+        "canary_ns": canary,
+        "switches": after.ru_nivcsw - usage.ru_nivcsw,
+        "faults": after.ru_majflt - usage.ru_majflt,
+    }
 
 
 def _clocked(action: Callable[[], Any]) -> tuple[Any, float]:

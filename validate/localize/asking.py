@@ -20,9 +20,7 @@ _HERE = "validate.localize"
 
 def standing(options: LocalizeOptions, places: Sequence[Path]) -> Standing:
     """The checkpoint's worker."""
-    return Standing(
-        "converters.checkpoints.quick:import_keras", limits=options.limits, log=options.log, places=places
-    )  # fmt: skip
+    return Standing("converters.checkpoints.quick:import_keras", limits=options.limits, log=options.log, places=places)
 
 
 @dataclass
@@ -44,11 +42,16 @@ class Asking:
     def checkpoint(self, beyond: str) -> Message:
         """Runs the checkpoint and its oracle; see `reference.run_reference`."""
         options = self.options
-        document = self._of_checkpoint("run_reference", {
-            "samples": options.samples, "seed": options.seed, "beyond": beyond,
-            "inputs": str(options.inputs.resolve()) if options.inputs else None,
-            "input_range": list(options.input_range) if options.input_range else None,
-        })  # fmt: skip
+        document = self._of_checkpoint(
+            "run_reference",
+            {
+                "samples": options.samples,
+                "seed": options.seed,
+                "beyond": beyond,
+                "inputs": str(options.inputs.resolve()) if options.inputs else None,
+                "input_range": list(options.input_range) if options.input_range else None,
+            },
+        )
         self.input_names = tuple(spec["name"] for spec in document["signature"]["inputs"])
         return document
 
@@ -68,15 +71,13 @@ class Asking:
         about = {"path": str(self.reference.resolve()), "opening": self.options.opening.to_json()}
         return self.worker.step(
             f"{_HERE}.reference:{function}", {**self._common(), **about, **request}, step="localize"
-        )  # fmt: skip
+        )
 
     def _common(self) -> Message:
         return {"work": str(self.work), "threads": self.options.threads}
 
     def _of_file(self, function: str, path: Path, request: Message) -> Message:
-        request = {
-            "path": str(path.resolve()), "input_names": list(self.input_names), **self._common(), **request
-        }  # fmt: skip
+        request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._common(), **request}
         options = self.options
         return run_step(f"{_HERE}.{function}", request, step="localize", limits=options.limits, log=options.log)
 

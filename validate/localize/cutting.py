@@ -128,5 +128,7 @@ def _saved_model(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int
 
 
 _CUTS: dict[str, Callable[[Path, dict[str, Array], Sequence[str], int], Arrays]] = {
-    "onnxruntime": _onnx, "tflite": _tflite, "saved_model": _saved_model,
-}  # fmt: skip
+    "onnxruntime": _onnx,
+    "tflite": _tflite,
+    "saved_model": _saved_model,
+}

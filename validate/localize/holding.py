@@ -80,9 +80,11 @@ class Held:
         self.on_progress("running the candidate as it really runs", 0.85)
         places = reading.tensors()
         bisection = Bisection(
-            self.layers, places, lambda name, value: self._row(name, value, twin).diverges,
+            self.layers,
+            places,
+            lambda name, value: self._row(name, value, twin).diverges,
             lambda tensors: self.asking.cut(candidate, tensors),
-        )  # fmt: skip
+        )
         first = bisection.search()
         if first is not None:
             notes = (*notes, f"The file was cut and run as it really runs {bisection.cuts} times.")
@@ -99,9 +101,16 @@ class Held:
             self.on_progress("telling local from accumulated error", 0.95)
             rows = self._with_local(rows, seen.values, rms=seen.rms)
         return Localization(
-            self.asking.reference, candidate, suspects[0] if suspects else None, suspects[1:], rows, self.samples,
-            (*self.notes, *notes, *self._said_of_inputs(found=bool(suspects))), bool(self.beyond), seen.bisected,
-        )  # fmt: skip
+            self.asking.reference,
+            candidate,
+            suspects[0] if suspects else None,
+            suspects[1:],
+            rows,
+            self.samples,
+            (*self.notes, *notes, *self._said_of_inputs(found=bool(suspects))),
+            bool(self.beyond),
+            seen.bisected,
+        )
 
     def _said_of_inputs(self, *, found: bool) -> list[str]:
         """Beyond the range: what these are; where nothing parts: what they would not have shown."""

@@ -19,10 +19,14 @@ Make = Callable[[Path, Format, Precision, Path], Path]
 """Makes a healthy twin of the candidate from the checkpoint, with the exporter's own converters; where it is to hold
 integers it is calibrated on the last, an `.npz` of the very inputs that the layers are compared on."""
 
+
 def localize(
-    reference: Path, candidate: Path, make: Make, options: LocalizeOptions = LocalizeOptions(),
+    reference: Path,
+    candidate: Path,
+    make: Make,
+    options: LocalizeOptions = LocalizeOptions(),
     on_progress: OnProgress = lambda _label, _share: None,
-) -> Localization:  # fmt: skip
+) -> Localization:
     """The first layer at which the candidate's values leave the checkpoint's.
 
     A file's own tensors are read, unfused; which tensor is which layer is told by a healthy twin that `make` makes from
@@ -39,9 +43,12 @@ def localize(
 
 
 def localize_each(
-    reference: Path, candidates: Sequence[Path], make: Make, options: LocalizeOptions = LocalizeOptions(),
+    reference: Path,
+    candidates: Sequence[Path],
+    make: Make,
+    options: LocalizeOptions = LocalizeOptions(),
     on_progress: OnProgress = lambda _label, _share: None,
-) -> tuple[Localization, ...]:  # fmt: skip
+) -> tuple[Localization, ...]:
     """`localize` for several candidates of one checkpoint, which runs once, and is made into one twin of a kind."""
     for path in (reference, *candidates):
         if not path.exists():
@@ -49,8 +56,9 @@ def localize_each(
     if runtime_name(reference) != "keras" or reference.suffix.lower() == ".pb":  # a graph has no layers
         raise RefusedError(
             f"{reference} is no Keras checkpoint: only that has layers to name.",
-            next_step="Give the .keras or .h5 file that the candidate was made from.", file=reference,
-        )  # fmt: skip
+            next_step="Give the .keras or .h5 file that the candidate was made from.",
+            file=reference,
+        )
     with (
         tempfile.TemporaryDirectory(prefix="edgeport-localize-") as folder,
         standing(options, [Path(folder), reference]) as worker,

@@ -172,10 +172,14 @@ def run_reference(request: Message, channel: Channel) -> Message:
         notes.append(f"There is no float64 oracle for {checkpoint.path.name}: {reason}.")
     before = predecessors(plain.records)
     return {
-        "signature": runtime.signature.to_json(), "samples": samples, "oracle": reason is None, "notes": notes,
+        "signature": runtime.signature.to_json(),
+        "samples": samples,
+        "oracle": reason is None,
+        "notes": notes,
         "layers": [[r.name, r.kind, list(before[r.name]), _has_bias(r)] for r in plain.records],
-        "ranges": {name: limits.to_json() for name, limits in given.ranges.items()}, "heights": plain.heights(few),
-    }  # fmt: skip
+        "ranges": {name: limits.to_json() for name, limits in given.ranges.items()},
+        "heights": plain.heights(few),
+    }
 
 
 def _beyond(given: Inputs, plain: RecordedModel, request: Message) -> Inputs:

@@ -85,9 +85,13 @@ class Localization:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "reference": str(self.reference), "candidate": str(self.candidate),
-            "first_divergent_layer": self.first_divergent_layer, "suspects": list(self.suspects),
-            "samples": self.samples, "saturating": self.saturating, "bisected": self.bisected,
+            "reference": str(self.reference),
+            "candidate": str(self.candidate),
+            "first_divergent_layer": self.first_divergent_layer,
+            "suspects": list(self.suspects),
+            "samples": self.samples,
+            "saturating": self.saturating,
+            "bisected": self.bisected,
             "layers": [row.to_json() for row in self.layers],
             "notes": list(self.notes),
-        }  # fmt: skip
+        }

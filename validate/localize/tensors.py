@@ -58,8 +58,10 @@ def _check_inputs(path: Path, signature: Signature, names: Sequence[str]) -> Non
     if sorted(signature.input_names) != sorted(names):
         raise UsageError(
             f"{path.name} takes the inputs {', '.join(signature.input_names)}, the checkpoint {', '.join(names)}.",
-            next_step="Give the checkpoint that the file was made from.", file=path, step="localize",
-        )  # fmt: skip
+            next_step="Give the checkpoint that the file was made from.",
+            file=path,
+            step="localize",
+        )
 
 
 def load_onnx(path: Path) -> Any:
@@ -131,9 +133,11 @@ class _Tflite:
         self._ends = FloatEnds(runtime, names)
         self.path, self.signature = path, self._ends.signature
         self._interpreter = Interpreter(
-            model_path=str(path), num_threads=threads, experimental_preserve_all_tensors=True,
+            model_path=str(path),
+            num_threads=threads,
+            experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )  # fmt: skip
+        )
         keys = list(self._interpreter.get_signature_list())
         key = "serving_default" if "serving_default" in keys else keys[0]
         self._runner = self._interpreter.get_signature_runner(key)
@@ -213,5 +217,7 @@ class FrozenSavedModel:
 
 
 _OPENERS: dict[str, Callable[[Path, list[str], int], Any]] = {
-    "onnxruntime": _Onnx, "tflite": _Tflite, "saved_model": FrozenSavedModel,
-}  # fmt: skip
+    "onnxruntime": _Onnx,
+    "tflite": _Tflite,
+    "saved_model": FrozenSavedModel,
+}

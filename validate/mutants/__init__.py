@@ -11,6 +11,4 @@ from validate.mutants.selftest import (
     self_test,
 )
 
-__all__ = [
-    "CAUGHT", "NOT_EXERCISED", "NOT_WRITTEN", "NO_PLACE", "SURVIVED", "MutantRow", "SelfTest", "self_test",
-]  # fmt: skip
+__all__ = ["CAUGHT", "NOT_EXERCISED", "NOT_WRITTEN", "NO_PLACE", "SURVIVED", "MutantRow", "SelfTest", "self_test"]

@@ -61,9 +61,10 @@ def broken(model: Any, place: Place) -> Iterator[None]:
 def leaves(model: Any) -> list[Any]:
     """The layers that compute, nested models opened, in the model's own order."""
     return [
-        layer for layer in model._flatten_layers(include_self=False)
+        layer
+        for layer in model._flatten_layers(include_self=False)
         if not hasattr(layer, "_operations") and not hasattr(layer, "_functional")
-    ]  # fmt: skip
+    ]
 
 
 def named(model: Any, name: str) -> Any:

@@ -27,8 +27,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _epsilon(model: Any, _survey: Survey) -> Place | None:
-    norm = middle([layer for layer in leaves(model) if hasattr(layer, "epsilon") and kind_of(layer).endswith("ization")
-                   and kind_of(layer) != "Normalization"])  # fmt: skip
+    norm = middle(
+        [
+            layer
+            for layer in leaves(model)
+            if hasattr(layer, "epsilon") and kind_of(layer).endswith("ization") and kind_of(layer) != "Normalization"
+        ]
+    )
     return None if norm is None else with_attribute(norm.name, "epsilon", lambda e: 1e-5 if e > 2e-5 else 1e-3)
 
 

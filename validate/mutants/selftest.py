@@ -21,8 +21,12 @@ from validate.mutants.catalogue import HEALTHY
 from validate.runtimes import runtime_name
 
 CAUGHT, SURVIVED, NOT_EXERCISED, NO_PLACE, NOT_WRITTEN = (
-    "caught", "survived", "not exercised", "no place", "not written",
-)  # fmt: skip
+    "caught",
+    "survived",
+    "not exercised",
+    "no place",
+    "not written",
+)
 
 OnProgress = Callable[[str, float], None]
 
@@ -76,16 +80,23 @@ class SelfTest:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "reference": str(self.reference), "seed": self.seed, "samples": self.samples, "passed": self.passed,
-            "mutants": [row.to_json() for row in self.rows], "unexercised": list(self.unexercised),
+            "reference": str(self.reference),
+            "seed": self.seed,
+            "samples": self.samples,
+            "passed": self.passed,
+            "mutants": [row.to_json() for row in self.rows],
+            "unexercised": list(self.unexercised),
             "notes": list(self.notes),
-        }  # fmt: skip
+        }
 
 
 def self_test(
-    reference: Path, make: str, formats: tuple[str, ...] = ("tflite", "onnx"),
-    options: CompareOptions = CompareOptions(), on_progress: OnProgress | None = None,
-) -> SelfTest:  # fmt: skip
+    reference: Path,
+    make: str,
+    formats: tuple[str, ...] = ("tflite", "onnx"),
+    options: CompareOptions = CompareOptions(),
+    on_progress: OnProgress | None = None,
+) -> SelfTest:
     """Breaks the checkpoint in each known way, in memory and in files of these formats, and judges what comes out.
 
     Each is judged on the samples first; what they do not show is run again on all inputs and in all batches. The
@@ -101,8 +112,9 @@ def self_test(
     if runtime_name(reference) != "keras" or reference.suffix.lower() == ".pb":  # a graph has no layers
         raise RefusedError(
             f"{reference} is no Keras checkpoint, so it cannot be broken layer by layer.",
-            next_step="Give the .keras or .h5 file.", file=reference,
-        )  # fmt: skip
+            next_step="Give the .keras or .h5 file.",
+            file=reference,
+        )
     progress = on_progress or (lambda stage, share: None)
     first = _round(reference, options, progress, make, formats, None)
     idle = {row.mutant for row in first.rows if row.status == NOT_EXERCISED}
@@ -130,9 +142,13 @@ def _beyond(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> Mut
 
 
 def _round(
-    reference: Path, options: CompareOptions, on_progress: OnProgress, make: str, formats: tuple[str, ...],
+    reference: Path,
+    options: CompareOptions,
+    on_progress: OnProgress,
+    make: str,
+    formats: tuple[str, ...],
     only: set[str] | None,
-) -> SelfTest:  # fmt: skip
+) -> SelfTest:
     with processes(reference, (), options) as running:
         return _Run(reference, running, options, on_progress, only).through(make, formats)
 
@@ -157,16 +173,25 @@ class _Run:
         self._look_again(make, formats)
         self._tell_apart()
         return SelfTest(
-            self.reference, self.options.seed, self.comparison.reference.plan.samples, tuple(self.rows),
-            tuple(document["notes"]), tuple(document["unexercised"]),
+            self.reference,
+            self.options.seed,
+            self.comparison.reference.plan.samples,
+            tuple(self.rows),
+            tuple(document["notes"]),
+            tuple(document["unexercised"]),
             tuple(Range.from_json(limits) for limits in document["ranges"].values()),
-        )  # fmt: skip
+        )
 
     def _break(self, make: str, formats: tuple[str, ...], only: set[str] | None) -> None:
-        self._step("break_model", {
-            "make": make, "formats": list(formats), "only": None if only is None else sorted(only),
-            "first_look": self.first_look,
-        })  # fmt: skip
+        self._step(
+            "break_model",
+            {
+                "make": make,
+                "formats": list(formats),
+                "only": None if only is None else sorted(only),
+                "first_look": self.first_look,
+            },
+        )
 
     def _look_again(self, make: str, formats: tuple[str, ...]) -> None:
         """What the samples alone did not show is run in all batches and on all inputs, as `validate` does."""
@@ -185,13 +210,21 @@ class _Run:
 
     def _step(self, function: str, more: Message) -> Message:
         request = {
-            "path": str(self.reference.resolve()), "work": str(self.running.folder), "threads": self.comparison.threads,
-            "plan": self.comparison.reference.plan.to_json(), "opening": self.options.opening.to_json(), **more,
-        }  # fmt: skip
+            "path": str(self.reference.resolve()),
+            "work": str(self.running.folder),
+            "threads": self.comparison.threads,
+            "plan": self.comparison.reference.plan.to_json(),
+            "opening": self.options.opening.to_json(),
+            **more,
+        }
         return run_step(
-            f"validate.mutants.worker:{function}", request, step="self-test", limits=self.options.limits,
-            log=self.options.log, on_event=self._take,
-        )  # fmt: skip
+            f"validate.mutants.worker:{function}",
+            request,
+            step="self-test",
+            limits=self.options.limits,
+            log=self.options.log,
+            on_event=self._take,
+        )
 
     def _take(self, event: Message) -> None:
         name = event["mutant"]

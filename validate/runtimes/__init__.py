@@ -9,14 +9,23 @@ from converters.formats import Format, format_of
 from validate.runtimes.base import Array, Arrays, DeviceUnavailableError, Runtime, RuntimeOptions, fixed_batch
 
 __all__ = [
-    "Array", "Arrays", "DeviceUnavailableError", "Runtime", "RuntimeOptions", "fixed_batch", "open_artifact",
+    "Array",
+    "Arrays",
+    "DeviceUnavailableError",
+    "Runtime",
+    "RuntimeOptions",
+    "fixed_batch",
+    "open_artifact",
     "runtime_name",
-]  # fmt: skip
+]
 
 _CHECKPOINTS = {".keras", ".h5", ".hdf5", ".pb", ".index"}
 _RUNTIMES = {
-    Format.SAVEDMODEL: "saved_model", Format.TFLITE: "tflite", Format.ONNX: "onnxruntime", Format.ORT: "onnxruntime",
-}  # fmt: skip
+    Format.SAVEDMODEL: "saved_model",
+    Format.TFLITE: "tflite",
+    Format.ONNX: "onnxruntime",
+    Format.ORT: "onnxruntime",
+}
 
 
 def runtime_name(path: Path) -> str:
@@ -35,8 +44,9 @@ def runtime_name(path: Path) -> str:
         return "keras"
     raise RefusedError(
         f"{path.name} is neither a SavedModel folder nor a .tflite, .onnx, .ort, .keras or .h5 file.",
-        next_step="Give an artifact that edgeport, Keras, TensorFlow or ONNX wrote.", file=path,
-    )  # fmt: skip
+        next_step="Give an artifact that edgeport, Keras, TensorFlow or ONNX wrote.",
+        file=path,
+    )
 
 
 def open_artifact(path: Path, options: RuntimeOptions = RuntimeOptions()) -> Runtime:

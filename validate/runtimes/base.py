@@ -101,8 +101,9 @@ def ordered_inputs(signature: Signature, inputs: Mapping[str, Array], path: Path
     if missing:
         raise UsageError(
             f"{path.name} needs the inputs {', '.join(missing)}, which were not given.",
-            next_step=f"Give arrays named {', '.join(signature.input_names)}.", file=path,
-        )  # fmt: skip
+            next_step=f"Give arrays named {', '.join(signature.input_names)}.",
+            file=path,
+        )
     return {name: np.ascontiguousarray(inputs[name]) for name in signature.input_names}
 
 
@@ -132,8 +133,9 @@ def failed(path: Path, cause: BaseException) -> NoReturn:
     if isinstance(cause, MemoryError) or _NO_MEMORY.search(text):
         raise ResourceError(
             f"{path.name} needs more memory than there is: {text}",
-            next_step="Use a smaller batch or input, or a machine with more memory.", file=path,
-        ) from cause  # fmt: skip
+            next_step="Use a smaller batch or input, or a machine with more memory.",
+            file=path,
+        ) from cause
     next_step = "Check the inputs' shapes against the file's signature (edgeport inspect), or make the file again."
     rows = _NO_ROW.search(text)
     if rows:  # an embedding behind a float input: no signature tells that these are indices

@@ -29,8 +29,9 @@ class CompiledModelRuntime:
         if options.device != "cpu":
             raise base.DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: LiteRT's accelerators are for phones.",
-                next_step="Time the .onnx file on that device.", file=path,
-            )  # fmt: skip
+                next_step="Time the .onnx file on that device.",
+                file=path,
+            )
         self.path = path
         self.notes: tuple[str, ...] = ()
         self.signature: Signature = TfliteRuntime(path, options).signature

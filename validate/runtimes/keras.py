@@ -26,8 +26,9 @@ class KerasRuntime:
         if options.device != "cpu":
             raise DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: checkpoints run on the CPU alone.",
-                next_step="Export it, and time the .onnx file on that device.", file=path,
-            )  # fmt: skip
+                next_step="Export it, and time the .onnx file on that device.",
+                file=path,
+            )
         from converters.checkpoints.identify import identify
         from converters.checkpoints.loading import load
         from converters.checkpoints.opening import Opening
@@ -53,8 +54,6 @@ class KerasRuntime:
                 results = self._function([tf.constant(array) for array in arrays.values()])
             except Exception as cause:
                 failed(self.path, cause)
-            return {
-                name: result.numpy() for name, result in zip(self.signature.output_names, results, strict=True)
-            }
+            return {name: result.numpy() for name, result in zip(self.signature.output_names, results, strict=True)}
 
         return run_in_fixed_batches(self.signature, feeds, call)

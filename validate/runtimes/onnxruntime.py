@@ -152,9 +152,8 @@ def _create(path: Path, options: RuntimeOptions, content: bytes | None, *, stric
         session.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         return ort.InferenceSession(
-            content if content is not None else str(path), session, providers=_providers(options),
-            enable_fallback=0,
-        )  # fmt: skip
+            content if content is not None else str(path), session, providers=_providers(options), enable_fallback=0
+        )
     except Exception as cause:
         base.damaged(path, "an ONNX model", cause)
 
@@ -174,16 +173,18 @@ def _spec(path: Path, node: Any) -> TensorSpec:
     if dtype is None:
         raise RefusedError(
             f"{path.name} has an input or output {node.name} of type {node.type}, which is no tensor.",
-            next_step="Use a model whose inputs and outputs are tensors.", file=path,
-        )  # fmt: skip
+            next_step="Use a model whose inputs and outputs are tensors.",
+            file=path,
+        )
     return TensorSpec(node.name, base.dimensions(node.name, tuple(node.shape or ())), dtype)
 
 
 def _unavailable(path: Path, device: str, cause: str) -> base.DeviceUnavailableError:
     return base.DeviceUnavailableError(
         f"{device} is not available to {path.name}: {cause}.",
-        next_step=_MEND.get(device, "Use --device cpu."), file=path,
-    )  # fmt: skip
+        next_step=_MEND.get(device, "Use --device cpu."),
+        file=path,
+    )
 
 
 def _cause(log: str, wanted: str) -> str:

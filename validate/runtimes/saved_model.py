@@ -95,8 +95,9 @@ def load_signature(path: Path) -> tuple[Any, Any]:
     if key is None:
         raise RefusedError(
             f"{path.name} has {len(keys) or 'no'} signatures and none is called {SIGNATURE_KEY}.",
-            next_step="Save it again with a serving_default signature.", file=path,
-        )  # fmt: skip
+            next_step="Save it again with a serving_default signature.",
+            file=path,
+        )
     return loaded, signatures[key]
 
 
@@ -110,8 +111,9 @@ def _device(path: Path, options: RuntimeOptions) -> str:
     cause = "TensorFlow sees no GPU" if options.device == "cuda" else "TensorFlow cannot run a SavedModel on it"
     raise base.DeviceUnavailableError(
         f"{options.device} is not available to {path.name}: {cause}.",
-        next_step="Install edgeport[tensorflow-cuda] in an environment of its own, or time the .onnx file.", file=path,
-    )  # fmt: skip
+        next_step="Install edgeport[tensorflow-cuda] in an environment of its own, or time the .onnx file.",
+        file=path,
+    )
 
 
 def _named(outputs: Any) -> dict[str, Any]:

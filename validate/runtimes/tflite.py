@@ -40,8 +40,9 @@ class TfliteRuntime:
         if options.device != "cpu":
             raise base.DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: LiteRT has no Python delegate for it.",
-                next_step="Time the .onnx file on that device.", file=path,
-            )  # fmt: skip
+                next_step="Time the .onnx file on that device.",
+                file=path,
+            )
         self.path = path
         self.notes: tuple[str, ...] = ()
         self._shapes: tuple[tuple[int, ...], ...] = ()
@@ -57,7 +58,7 @@ class TfliteRuntime:
                     f"{path.name} needs operations of TensorFlow that LiteRT does not have here: {', '.join(flex)}.",
                     next_step="Run it in an application with the Flex delegate, or convert it without --allow-flex.",
                     file=path,
-                ) from cause  # fmt: skip
+                ) from cause
             base.damaged(path, "a TFLite model", cause)
         inputs = _by_position(self._runner.get_input_details(), self._interpreter.get_input_details())
         outputs = _by_position(self._runner.get_output_details(), self._interpreter.get_output_details())
@@ -135,8 +136,9 @@ def _signature_key(path: Path, interpreter: Any) -> str:
         return str(keys[0])
     raise RefusedError(
         f"{path.name} has {len(keys) or 'no'} signatures and none is called {SIGNATURE_KEY}.",
-        next_step="Convert it again with a serving_default signature: its tensors cannot be told by name.", file=path,
-    )  # fmt: skip
+        next_step="Convert it again with a serving_default signature: its tensors cannot be told by name.",
+        file=path,
+    )
 
 
 def _by_position(named: Mapping[str, Any], positional: list[Any]) -> list[tuple[str, Any]]:

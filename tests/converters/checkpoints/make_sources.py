@@ -77,19 +77,54 @@ def keras2(folder: Path) -> None:
     keep(folder, "functional", X, (X / 127.5 - 1) @ KERNEL + BIAS)
     bad = json.loads(json.dumps(functional).replace("math.truediv", "image.resize"))
     h5(folder / "unknown_function.h5", bad, {"labels": flat["labels"]})
-    lambda_layer = layer("Lambda", "scale", function=["4wEAAAA=", None, None], function_type="lambda", arguments={},
-                         batch_input_shape=[None, 6])  # fmt: skip
+    lambda_layer = layer(
+        "Lambda",
+        "scale",
+        function=["4wEAAAA=", None, None],
+        function_type="lambda",
+        arguments={},
+        batch_input_shape=[None, 6],
+    )
     scaled = {"class_name": "Sequential", "config": {"name": "s", "layers": [lambda_layer, dense("labels")]}}
     h5(folder / "lambda.h5", scaled, {"labels": flat["labels"]})
     keep(folder, "lambda", X, X / 255 @ KERNEL + BIAS)
-    conv = {"name": "conv", "nb_filter": 3, "nb_row": 2, "nb_col": 3, "border_mode": "valid", "subsample": [1, 1],
-            "dim_ordering": "tf", "init": "glorot_uniform", "activation": "linear", "bias": True, "W_regularizer": None,
-            "b_regularizer": None, "activity_regularizer": None, "W_constraint": None, "b_constraint": None,
-            "batch_input_shape": [None, 2, 3, 1], "input_dtype": "float32", "trainable": True}  # fmt: skip
-    rest = [{"class_name": "Dropout", "config": {"name": "drop", "p": 0.5, "trainable": True}},
-            {"class_name": "Flatten", "config": {"name": "flat", "trainable": True}},
-            {"class_name": "Dense", "config": {"name": "labels", "output_dim": 3, "init": "uniform", "bias": True,
-             "activation": "linear", "input_dim": 3, "W_regularizer": None, "trainable": True}}]  # fmt: skip
+    conv = {
+        "name": "conv",
+        "nb_filter": 3,
+        "nb_row": 2,
+        "nb_col": 3,
+        "border_mode": "valid",
+        "subsample": [1, 1],
+        "dim_ordering": "tf",
+        "init": "glorot_uniform",
+        "activation": "linear",
+        "bias": True,
+        "W_regularizer": None,
+        "b_regularizer": None,
+        "activity_regularizer": None,
+        "W_constraint": None,
+        "b_constraint": None,
+        "batch_input_shape": [None, 2, 3, 1],
+        "input_dtype": "float32",
+        "trainable": True,
+    }
+    rest = [
+        {"class_name": "Dropout", "config": {"name": "drop", "p": 0.5, "trainable": True}},
+        {"class_name": "Flatten", "config": {"name": "flat", "trainable": True}},
+        {
+            "class_name": "Dense",
+            "config": {
+                "name": "labels",
+                "output_dim": 3,
+                "init": "uniform",
+                "bias": True,
+                "activation": "linear",
+                "input_dim": 3,
+                "W_regularizer": None,
+                "trainable": True,
+            },
+        },
+    ]
     first_keras = {"class_name": "Sequential", "config": [{"class_name": "Convolution2D", "config": conv}, *rest]}
     square = KERNEL[:3]
     kernels = {"conv": {"W": KERNEL.reshape(2, 3, 1, 3), "b": BIAS}, "labels": {"W": square, "b": BIAS}}
@@ -184,7 +219,7 @@ def keras3(folder: Path) -> None:
     keep(folder, "code", X, scaled(X))
 
 
-SHOP = '''\
+SHOP = """\
 import keras
 
 
@@ -204,7 +239,7 @@ def broken():
 
 def number():
     return 7
-'''
+"""
 
 
 if __name__ == "__main__":

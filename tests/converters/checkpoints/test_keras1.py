@@ -35,15 +35,33 @@ def hard(x: Any) -> Any:
 
 
 def layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
-    common = {"name": name, "trainable": True, "init": "glorot_uniform", "W_constraint": None,
-              "W_regularizer": {"name": "WeightRegularizer", "l1": 0.0, "l2": 0.0005}}  # fmt: skip
+    common = {
+        "name": name,
+        "trainable": True,
+        "init": "glorot_uniform",
+        "W_constraint": None,
+        "W_regularizer": {"name": "WeightRegularizer", "l1": 0.0, "l2": 0.0005},
+    }
     return {"class_name": kind, "config": common | config}
 
 
 def recurrent(kind: str, name: str, **config: Any) -> dict[str, Any]:
-    own = {"output_dim": UNITS, "inner_init": "orthogonal", "activation": "tanh", "return_sequences": False,
-           "go_backwards": False, "stateful": False, "unroll": False, "consume_less": "cpu", "U_regularizer": None,
-           "b_regularizer": None, "dropout_W": 0.2, "dropout_U": 0.2, "input_dim": 2, "input_length": None}  # fmt: skip
+    own = {
+        "output_dim": UNITS,
+        "inner_init": "orthogonal",
+        "activation": "tanh",
+        "return_sequences": False,
+        "go_backwards": False,
+        "stateful": False,
+        "unroll": False,
+        "consume_less": "cpu",
+        "U_regularizer": None,
+        "b_regularizer": None,
+        "dropout_W": 0.2,
+        "dropout_U": 0.2,
+        "input_dim": 2,
+        "input_length": None,
+    }
     gates = {} if kind == "SimpleRNN" else {"inner_activation": "hard_sigmoid"}
     forget = {"forget_bias_init": "one"} if kind == "LSTM" else {}
     return layer(kind, name, **(own | gates | forget | config))
@@ -91,8 +109,9 @@ def conv2d(x: Any, kernel: Any, bias: Any, dilation: int = 1) -> Any:
     rows, cols = (x.shape[1 + k] - (kernel.shape[k] - 1) * dilation for k in range(2))
     windows = (
         x[:, i * dilation : i * dilation + rows, j * dilation : j * dilation + cols] @ kernel[i, j]
-        for i in range(kernel.shape[0]) for j in range(kernel.shape[1])
-    )  # fmt: skip
+        for i in range(kernel.shape[0])
+        for j in range(kernel.shape[1])
+    )
     return sum(windows) + bias
 
 
@@ -105,10 +124,26 @@ def separable(x: Any, depthwise: Any, pointwise: Any, bias: Any) -> Any:
     return conv2d(x, spread, 0) @ pointwise[0, 0] + bias
 
 
-CONV1D = {"nb_filter": 3, "filter_length": 2, "border_mode": "valid", "activation": "linear", "bias": True,
-          "subsample_length": 1, "input_dim": 2, "input_length": None}  # fmt: skip
-CONV2D = {"nb_filter": 3, "nb_row": 2, "nb_col": 2, "border_mode": "valid", "activation": "linear", "bias": True,
-          "subsample": [1, 1], "dim_ordering": "tf"}  # fmt: skip
+CONV1D = {
+    "nb_filter": 3,
+    "filter_length": 2,
+    "border_mode": "valid",
+    "activation": "linear",
+    "bias": True,
+    "subsample_length": 1,
+    "input_dim": 2,
+    "input_length": None,
+}
+CONV2D = {
+    "nb_filter": 3,
+    "nb_row": 2,
+    "nb_col": 2,
+    "border_mode": "valid",
+    "activation": "linear",
+    "bias": True,
+    "subsample": [1, 1],
+    "dim_ordering": "tf",
+}
 DENSE = {"output_dim": 2, "activation": "linear", "bias": True, "input_dim": 3}
 Made = tuple[list[dict[str, Any]], dict[str, list[Any]], Any, Any]
 
@@ -135,11 +170,21 @@ def joined_gates() -> Made:
 def both_ways() -> Made:
     forward, backward = gates(4), gates(4)
     inner = recurrent("LSTM", "inner", return_sequences=True)
-    first = {"class_name": "Bidirectional", "config": {"name": "b", "trainable": True, "merge_mode": "concat",
-             "layer": inner, "batch_input_shape": [None, 5, 2]}}  # fmt: skip
+    first = {
+        "class_name": "Bidirectional",
+        "config": {
+            "name": "b",
+            "trainable": True,
+            "merge_mode": "concat",
+            "layer": inner,
+            "batch_input_shape": [None, 5, 2],
+        },
+    }
     kernel, bias = random(6, 2), random(2)
-    each = {"class_name": "TimeDistributed", "config": {"name": "t", "trainable": True,
-            "layer": layer("Dense", "labels", **DENSE)}}  # fmt: skip
+    each = {
+        "class_name": "TimeDistributed",
+        "config": {"name": "t", "trainable": True, "layer": layer("Dense", "labels", **DENSE)},
+    }
     there, back = lstm(SEQUENCE, forward), lstm(SEQUENCE[:, ::-1], backward)[:, ::-1]
     wanted = np.concatenate([there, back], -1) @ kernel + bias
     return [first, each], {"b": [*forward, *backward], "t": [kernel, bias]}, SEQUENCE, wanted
@@ -147,8 +192,17 @@ def both_ways() -> Made:
 
 def words() -> Made:
     table, w = random(5, 2), gates(3)
-    embedding = layer("Embedding", "e", input_dim=5, output_dim=2, input_length=5, mask_zero=False, dropout=0.3,
-                      batch_input_shape=[None, 5], input_dtype="int32")  # fmt: skip
+    embedding = layer(
+        "Embedding",
+        "e",
+        input_dim=5,
+        output_dim=2,
+        input_length=5,
+        mask_zero=False,
+        dropout=0.3,
+        batch_input_shape=[None, 5],
+        input_dtype="int32",
+    )
     drop = {"class_name": "SpatialDropout1D", "config": {"name": "s", "p": 0.3, "trainable": True}}
     return [embedding, drop, recurrent("GRU", "r")], {"e": [table], "r": w}, WORDS, gru(table[WORDS], w)[:, -1]
 
@@ -156,8 +210,16 @@ def words() -> Made:
 def masked_words() -> Made:
     """Index 0 is no word: the state stays as it was."""
     table, w = random(5, 2), gates(4)
-    embedding = layer("Embedding", "e", input_dim=5, output_dim=2, input_length=5, mask_zero=True,
-                      batch_input_shape=[None, 5], input_dtype="int32")  # fmt: skip
+    embedding = layer(
+        "Embedding",
+        "e",
+        input_dim=5,
+        output_dim=2,
+        input_length=5,
+        mask_zero=True,
+        batch_input_shape=[None, 5],
+        input_dtype="int32",
+    )
     wanted = [lstm(table[row[row > 0]][None], w)[0, -1] for row in WORDS]
     return [embedding, recurrent("LSTM", "r")], {"e": [table], "r": w}, WORDS, np.stack(wanted)
 
@@ -165,8 +227,10 @@ def masked_words() -> Made:
 def sequences() -> Made:
     first, second = [random(2, 1, 2, 3), random(3)], [random(2, 1, 3, 2), random(2)]
     pad = {"class_name": "ZeroPadding1D", "config": {"name": "p", "padding": 2, "batch_input_shape": [None, 5, 2]}}
-    pool = {"class_name": "MaxPooling1D", "config": {"name": "m", "pool_length": 2, "stride": 1,
-            "border_mode": "valid"}}  # fmt: skip
+    pool = {
+        "class_name": "MaxPooling1D",
+        "config": {"name": "m", "pool_length": 2, "stride": 1, "border_mode": "valid"},
+    }
     wide = layer("AtrousConvolution1D", "a", **(CONV1D | {"nb_filter": 2, "atrous_rate": 2}))
     mean = {"class_name": "GlobalAveragePooling1D", "config": {"name": "g"}}
     found = conv1d(np.pad(SEQUENCE, ((0, 0), (2, 2), (0, 0))), *first)
@@ -177,8 +241,10 @@ def sequences() -> Made:
 
 def pictures() -> Made:
     first, second = [random(2, 2, 2, 3), random(3)], [random(2, 2, 3, 2), random(1, 1, 6, 3), random(3)]
-    pad = {"class_name": "ZeroPadding2D", "config": {"name": "p", "padding": [1, 0, 2, 1], "dim_ordering": "tf",
-           "batch_input_shape": [None, 6, 5, 2]}}  # fmt: skip
+    pad = {
+        "class_name": "ZeroPadding2D",
+        "config": {"name": "p", "padding": [1, 0, 2, 1], "dim_ordering": "tf", "batch_input_shape": [None, 6, 5, 2]},
+    }
     atrous = layer("AtrousConvolution2D", "a", **CONV2D, atrous_rate=[2, 2])
     apart = layer("SeparableConvolution2D", "s", **CONV2D, depth_multiplier=2, depthwise_init="uniform")
     crop = {"class_name": "Cropping2D", "config": {"name": "x", "cropping": [[1, 0], [0, 1]], "dim_ordering": "tf"}}

@@ -12,14 +12,22 @@ from converters.checkpoints.quick import graph_name
 from converters.formats import Format, Precision
 from converters.routes import ConvertOptions, Target, convert
 
-ODD = 'größe "x\'\n\\ 😀'
+ODD = "größe \"x'\n\\ 😀"
 
 
 @pytest.mark.parametrize(
     ("name", "spelt"),
-    [("image", "image"), ("a/b.c-d>e", "a/b.c-d>e"), ("my input", "my_input"), ("画像", "x__"), ("_x", "x_x"),
-     ("a\\b", "a_b"), ('a"b\nc', "a_b_c"), ("größe", "gr__e")],
-)  # fmt: skip
+    [
+        ("image", "image"),
+        ("a/b.c-d>e", "a/b.c-d>e"),
+        ("my input", "my_input"),
+        ("画像", "x__"),
+        ("_x", "x_x"),
+        ("a\\b", "a_b"),
+        ('a"b\nc', "a_b_c"),
+        ("größe", "gr__e"),
+    ],
+)
 def test_names_as_a_graph_spells_them(name: str, spelt: str) -> None:
     assert graph_name(name) == spelt
 

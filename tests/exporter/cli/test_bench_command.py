@@ -109,13 +109,18 @@ def test_an_unavailable_device_is_exit_0_when_not_required(artifact: Path, capsy
 @pytest.mark.parametrize(
     ("arguments", "cause"),
     [
-        (["nowhere.onnx"], "nowhere.onnx"), (["{}", "--threads", "0"], "threads"), (["{}", "--device", "tpu"], "tpu"),
-        ([], "ARTIFACT"), (["{}", "--batch", "1,x"], "whole number"),
+        (["nowhere.onnx"], "nowhere.onnx"),
+        (["{}", "--threads", "0"], "threads"),
+        (["{}", "--device", "tpu"], "tpu"),
+        ([], "ARTIFACT"),
+        (["{}", "--batch", "1,x"], "whole number"),
         (["{}", "--max-slowdown", "5%"], "compares with nothing"),
-        (["{}", "--compare", "nowhere.json"], "nowhere.json"), (["{}", "--ssh", "a", "--adb", "b"], "--ssh"),
-        (["{}", "--cold", "0"], "--cold"), (["{}", "--batch", "2,0"], "below 1"),
+        (["{}", "--compare", "nowhere.json"], "nowhere.json"),
+        (["{}", "--ssh", "a", "--adb", "b"], "--ssh"),
+        (["{}", "--cold", "0"], "--cold"),
+        (["{}", "--batch", "2,0"], "below 1"),
     ],
-)  # fmt: skip
+)
 def test_usage_errors_are_exit_2(
     arguments: list[str], cause: str, artifact: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,8 +142,11 @@ def test_settings_are_swept_and_batches_may_be_listed(artifact: Path, capsys: py
     rows = printed["timings"]
     assert code == 10
     assert [(r["batch"], r["variant"], r["status"]) for r in rows] == [  # type: ignore[attr-defined]
-        (2, "", "ok"), (2, "graph basic", "ok"), (3, "", "error"), (3, "graph basic", "error"),
-    ]  # fmt: skip
+        (2, "", "ok"),
+        (2, "graph basic", "ok"),
+        (3, "", "error"),
+        (3, "graph basic", "error"),
+    ]
     assert len(printed["controls"]) == 1  # type: ignore[arg-type]
 
 
@@ -159,8 +167,10 @@ def test_an_earlier_result_and_a_gate(artifact: Path, tmp_path: Path, capsys: py
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "1", "0")
     assert "over the gate" in (tmp_path / "bench.md").read_text()
 
-    code, printed = document(capsys, [str(artifact), "--batch", "2", "--compare", str(tmp_path / "same.json"),
-                                      "--max-slowdown", "100000000%"])  # fmt: skip
+    code, printed = document(
+        capsys,
+        [str(artifact), "--batch", "2", "--compare", str(tmp_path / "same.json"), "--max-slowdown", "100000000%"],
+    )
     assert code == 0
     unlike = {**json.loads((tmp_path / "same.json").read_text()), "host": {"cpu": "another"}}
     (tmp_path / "unlike.json").write_text(json.dumps(unlike))

@@ -48,9 +48,11 @@ def test_an_edited_bundle_is_refused(repository: Path, capsys: pytest.CaptureFix
 
 
 def test_a_bundle_that_fails_its_gates_is_refused(
-    repository: Path, sample_document: dict[str, Any], fill_bundle: Callable[..., Any],
+    repository: Path,
+    sample_document: dict[str, Any],
+    fill_bundle: Callable[..., Any],
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     sample_document["verdicts"][0]["status"] = "disagree"
     with staged(Path("bundle")) as staging:
         fill_bundle(staging, sample_document)

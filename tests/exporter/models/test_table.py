@@ -125,8 +125,10 @@ def test_assignments():
 
 
 def test_ratio_reaches_the_model():
-    counts = {ratio: plan_for("digits_se_inception", settings={"reduction_ratio": ratio}).build().count_params()
-              for ratio in ("1", "8", "500")}  # fmt: skip
+    counts = {
+        ratio: plan_for("digits_se_inception", settings={"reduction_ratio": ratio}).build().count_params()
+        for ratio in ("1", "8", "500")
+    }
     assert counts["1"] > counts["8"] > counts["500"]
 
 

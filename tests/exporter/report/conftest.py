@@ -36,9 +36,11 @@ class Browser:
         line = [CHROMIUM, *_QUIET, f"--user-data-dir={profile}", "about:blank"]
         shell = f'exec "$@" 3<&{ours[0]} 4>&{theirs[1]}'
         self._process = subprocess.Popen(
-            ["bash", "-c", shell, "-", *line], pass_fds=(ours[0], theirs[1]), stdout=subprocess.DEVNULL,
+            ["bash", "-c", shell, "-", *line],
+            pass_fds=(ours[0], theirs[1]),
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         os.close(ours[0])
         os.close(theirs[1])
         self._out, self._in, self._rest, self._number = ours[1], theirs[0], b"", 0
@@ -86,9 +88,12 @@ class Browser:
         self.events.clear()
         phone = width < 600
         self.ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1,
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=2 if phone else 1,
             mobile=phone,
-        )  # fmt: skip
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
         self.ask("Page.navigate", url=page.as_uri())
@@ -146,10 +151,11 @@ def evidence() -> Evidence:
     wrong = right.copy()
     wrong[2] = np.eye(10, dtype=np.float32)[7]
     return Evidence(
-        {"image": rng.uniform(0, 16, (4, 8, 8, 1)).astype(np.float32)}, {"digit": right},
+        {"image": rng.uniform(0, 16, (4, 8, 8, 1)).astype(np.float32)},
+        {"digit": right},
         {"digits.float32.tflite": {"digit": right}, "digits.float32.onnx": {"digit": wrong}},
         {1: rng.lognormal(-1.5, 0.1, 400), 2: rng.lognormal(-2.0, 0.3, 400)},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -158,15 +164,27 @@ def full_document(sample_document: dict[str, Any]) -> dict[str, Any]:
     document = copy.deepcopy(sample_document)
     ratios = (0.9, 1.1, None, 40.0, 60.0)
     layers = [
-        {"name": f"conv_{k}", "noise_ratio": ratio, "limit": 12.0, "observed": ratio is not None,
-         "diverges": k == 3, "local_ratio": 39.0 if k == 3 else None}
+        {
+            "name": f"conv_{k}",
+            "noise_ratio": ratio,
+            "limit": 12.0,
+            "observed": ratio is not None,
+            "diverges": k == 3,
+            "local_ratio": 39.0 if k == 3 else None,
+        }
         for k, ratio in enumerate(ratios)
-    ]  # fmt: skip
+    ]
     groups = [{"name": "convolution", "us": 80.0, "share": 0.8, "macs": 10, "operations": 2}]
-    profile = {"artifact": document["artifacts"][2]["path"], "device": "cpu", "kinds": groups, "layers": groups,
-               "share_of_peak": 0.3}  # fmt: skip
+    profile = {
+        "artifact": document["artifacts"][2]["path"],
+        "device": "cpu",
+        "kinds": groups,
+        "layers": groups,
+        "share_of_peak": 0.3,
+    }
     document["environment"] |= {
-        "profiles": [profile], "localized": [{"artifact": document["artifacts"][1]["path"], "layers": layers}],
-    }  # fmt: skip
+        "profiles": [profile],
+        "localized": [{"artifact": document["artifacts"][1]["path"], "layers": layers}],
+    }
     document["recommended"] |= {"choice": {"cpu": document["artifacts"][2]["path"]}, "objective": "latency"}
     return document

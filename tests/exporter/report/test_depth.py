@@ -10,12 +10,24 @@ from exporter.report.depth import depth_plot
 
 def row(name: str, ratio: float | None, *, observed: bool = True, local: float | None = None) -> dict[str, Any]:
     diverges = observed and (ratio is None or ratio > 12)
-    return {"name": name, "kind": "Conv2D", "noise_ratio": ratio, "limit": 12.0 if observed else None,
-            "diverges": diverges, "observed": observed, "local_ratio": local}  # fmt: skip
+    return {
+        "name": name,
+        "kind": "Conv2D",
+        "noise_ratio": ratio,
+        "limit": 12.0 if observed else None,
+        "diverges": diverges,
+        "observed": observed,
+        "local_ratio": local,
+    }
 
 
-LAYERS = [row("stem", 0.0), row("conv", None, observed=False), row("norm", 1.1), row("<relu>", 4e6, local=3e6),
-          row("last", None)]  # fmt: skip
+LAYERS = [
+    row("stem", 0.0),
+    row("conv", None, observed=False),
+    row("norm", 1.1),
+    row("<relu>", 4e6, local=3e6),
+    row("last", None),
+]
 
 
 def test_a_dot_for_each_layer_that_is_seen_and_a_name_for_the_first_to_part() -> None:

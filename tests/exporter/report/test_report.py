@@ -149,18 +149,27 @@ def test_the_markdown_says_the_verdict_first_and_how_to_make_it_again(sample_man
     [
         (lambda d: d.update(failures=[]), "good", "All 3 artifacts agree"),
         (lambda d: None, "warn", "1 target could not be made: tflite int16x8 (unsupported)"),
-        (lambda d: d["verdicts"][1].update(status="disagree"), "bad", "2 of 3 artifacts agree with digits.keras, "
-         "digits.float32.tflite is in disagreement"),
+        (
+            lambda d: d["verdicts"][1].update(status="disagree"),
+            "bad",
+            "2 of 3 artifacts agree with digits.keras, digits.float32.tflite is in disagreement",
+        ),
         (lambda d: d["verdicts"][1].update(status="inconclusive"), "warn", "digits.float32.tflite is inconclusive"),
         (lambda d: d["verdicts"][1].update(status="error"), "bad", "digits.float32.tflite is in error"),
-        (lambda d: d["timings"][1]["flags"].append("tainted"), "warn",
-         "other work on the machine disturbed 1 of 3 timings"),
+        (
+            lambda d: d["timings"][1]["flags"].append("tainted"),
+            "warn",
+            "other work on the machine disturbed 1 of 3 timings",
+        ),
         (lambda d: d.update(verdicts=[]), "warn", "3 artifacts made from digits.keras, not judged"),
         (lambda d: d.update(artifacts=[], verdicts=[], timings=[]), "bad", "No artifact could be made"),
-        (lambda d: d.update(artifacts=d["artifacts"][:1], verdicts=d["verdicts"][:1], failures=[]), "good",
-         "The artifact agrees with digits.keras"),
+        (
+            lambda d: d.update(artifacts=d["artifacts"][:1], verdicts=d["verdicts"][:1], failures=[]),
+            "good",
+            "The artifact agrees with digits.keras",
+        ),
     ],
-)  # fmt: skip
+)
 def test_headline(
     sample_document: dict[str, Any], change: Callable[[dict[str, Any]], None], tone: str, words: str
 ) -> None:
@@ -196,18 +205,34 @@ def test_terminal_tables_leave_out_empty_columns(sample_document: dict[str, Any]
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_949, "99.9 kB"), (409_600, "410 kB"), (999_600, "1.0 MB"),
-     (89_400_000, "89.4 MB"), (3_200_000_000, "3.2 GB"), (None, "-")],
-)  # fmt: skip
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (99_949, "99.9 kB"),
+        (409_600, "410 kB"),
+        (999_600, "1.0 MB"),
+        (89_400_000, "89.4 MB"),
+        (3_200_000_000, "3.2 GB"),
+        (None, "-"),
+    ],
+)
 def test_sizes(value: int | None, text: str) -> None:
     assert wording.size(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.1314, "0.131"), (29.4, "29.4"), (812.3, "812"), (3.4e-6, "3.40e-06"), (-2.5, "-2.50"),
-     (1e9, "1.00e+09")],
-)  # fmt: skip
+    [
+        (0.0, "0"),
+        (0.1314, "0.131"),
+        (29.4, "29.4"),
+        (812.3, "812"),
+        (3.4e-6, "3.40e-06"),
+        (-2.5, "-2.50"),
+        (1e9, "1.00e+09"),
+    ],
+)
 def test_figures(value: float, text: str) -> None:
     assert wording.figure(value) == text
 

@@ -68,7 +68,7 @@ def test_what_is_drawn_has_a_name_for_those_who_listen(browser: Any, report: Pat
     named = {
         role: [node["name"]["value"] for node in shown if node["role"]["value"] == role]
         for role in ("image", "region", "table")
-    }  # fmt: skip
+    }
     assert len(named["image"]) >= 9
     assert len(named["table"]) >= 3
     assert all(name for names in named.values() for name in names)

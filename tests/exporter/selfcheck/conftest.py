@@ -15,7 +15,8 @@ from exporter.options import RunOptions
 from exporter.pipeline import run
 
 NAMES = (
-    'cl"ass\\u0041 #{x} ${y}', "*\\ la'bel --><!-- </script> ?)\"\n\t\u00e9\u202e\U0001f600",
+    'cl"ass\\u0041 #{x} ${y}',
+    "*\\ la'bel --><!-- </script> ?)\"\n\t\u00e9\u202e\U0001f600",
     "reg]]> %s {{ 1 }} `",
 )
 """Of a softmax, a sigmoid and a linear output."""

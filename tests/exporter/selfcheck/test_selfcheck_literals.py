@@ -70,9 +70,7 @@ def test_c(text: str) -> None:
 def test_kotlin(text: str) -> None:
     body = _inside(literals.kotlin_string(text))
     assert "$" not in body.replace("\\\\", "").replace("\\$", "")
-    decoded = _decoded(
-        body, r'\\(?:u[0-9a-f]{4}|["\\$])', lambda e: chr(int(e[2:], 16)) if e[1] == "u" else e[1]
-    )
+    decoded = _decoded(body, r'\\(?:u[0-9a-f]{4}|["\\$])', lambda e: chr(int(e[2:], 16)) if e[1] == "u" else e[1])
     assert decoded.encode("utf-16", "surrogatepass").decode("utf-16") == text
 
 
@@ -80,17 +78,18 @@ def test_kotlin(text: str) -> None:
 @example("".join(NASTY))
 def test_swift(text: str) -> None:
     decoded = _decoded(
-        _inside(literals.swift_string(text)), r'\\(?:u\{[0-9a-f]{1,8}\}|["\\])',
+        _inside(literals.swift_string(text)),
+        r'\\(?:u\{[0-9a-f]{1,8}\}|["\\])',
         lambda e: chr(int(e[3:-1], 16)) if e[1] == "u" else e[1],
-    )  # fmt: skip
+    )
     assert decoded == text
 
 
 def test_a_real_compiler_reads_c_strings_so(needs: Callable[[str], str], tmp_path: Path) -> None:
     lines = "".join(f"  show({literals.c_string(text)});\n" for text in NASTY)
     (tmp_path / "names.cc").write_text(
-        "#include <cstdio>\nstatic void show(const char* s) { for (; *s; ++s) std::printf(\"%02x\", "
-        f"static_cast<unsigned char>(*s)); std::printf(\"\\n\"); }}\nint main() {{\n{lines}}}\n"
+        '#include <cstdio>\nstatic void show(const char* s) { for (; *s; ++s) std::printf("%02x", '
+        f'static_cast<unsigned char>(*s)); std::printf("\\n"); }}\nint main() {{\n{lines}}}\n'
     )
     command = [needs("g++"), "-std=c++17", "-trigraphs", "-Wall", "-Wextra", "-Werror", "-o", "names", "names.cc"]
     subprocess.run(command, check=True, cwd=tmp_path)

@@ -120,11 +120,21 @@ def test_the_readme_says_what_the_contract_says() -> None:
         "signature": {"inputs": [{"name": "image"}], "outputs": [{"name": "digit"}, {"name": "other"}]},
         "preprocessing": {"image": {"low": 0.0, "high": 16.0}},
         "contract": {
-            "inputs": [{"name": "image", "layout": "NHWC", "colour_order": "BGR", "resize": "bilinear-crop",
-                        "range": [0.0, 255.0], "scale": 1.0, "mean": [103.9, 116.8, 123.7], "std": None}],
+            "inputs": [
+                {
+                    "name": "image",
+                    "layout": "NHWC",
+                    "colour_order": "BGR",
+                    "resize": "bilinear-crop",
+                    "range": [0.0, 255.0],
+                    "scale": 1.0,
+                    "mean": [103.9, 116.8, 123.7],
+                    "std": None,
+                }
+            ],
             "outputs": [{"name": "digit", "activation": "sigmoid", "labels": ["a", "b", "c", "d"], "threshold": 0.5}],
         },
-    }  # fmt: skip
+    }
     (said,) = fed(document).values()
     for part in ("0 to 255", "NHWC", "BGR", "bilinear-crop", "scale 1", "mean 103.9 116.8 123.7"):
         assert part in said

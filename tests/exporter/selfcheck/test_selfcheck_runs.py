@@ -244,9 +244,15 @@ def served(folder: Path) -> Iterator[str]:
 def page(chromium: str, url: str, profile: Path) -> str:
     """The page's document once its scripts have come to an end."""
     command = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
-        "--virtual-time-budget=60000", "--dump-dom", url,
-    ]  # fmt: skip
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={profile}",
+        "--virtual-time-budget=60000",
+        "--dump-dom",
+        url,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -273,8 +279,9 @@ def test_python_in_an_environment_that_has_numpy_and_the_runtime_alone(
 ) -> None:
     own = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", own], check=True)
-    done = subprocess.run([own / "bin" / "pip", "install", "-q", "numpy", runtime], capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        [own / "bin" / "pip", "install", "-q", "numpy", runtime], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"pip could not install {runtime}: {done.stderr.strip()[-200:]}")
     installed = said(own / "bin" / "pip", "list")[1]

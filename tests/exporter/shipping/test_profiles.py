@@ -23,8 +23,12 @@ def words(given: RunOptions) -> list[str]:
 
 def test_phones_get_tflite_and_ort_in_what_needs_no_data() -> None:
     assert words(options("mobile")) == [
-        "tflite float32", "tflite float16", "tflite dynamic_int8", "ort float32", "ort dynamic_int8",
-    ]  # fmt: skip
+        "tflite float32",
+        "tflite float16",
+        "tflite dynamic_int8",
+        "ort float32",
+        "ort dynamic_int8",
+    ]
     assert {"tflite int8", "ort int8"} <= set(words(options("mobile", calibration="random")))
 
 
@@ -44,13 +48,15 @@ def test_a_board_alone_takes_and_gives_integers() -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [(options("microcontroller", precisions=("float32",)), "microcontroller cannot serve float32"),
-     (options("server", precisions=("int16x8",)), "server cannot serve int16x8"),
-     (options("mobile", "server", precisions=("float32", "int17")), "no precision `int17`"),
-     (options("mobile", formats=("onnx",)), "mobile makes no onnx"),
-     (options("mobile", batch=4), "batch 1, not of batch 4"),
-     (options("microcontroller"), "without calibration data")],
-)  # fmt: skip
+    [
+        (options("microcontroller", precisions=("float32",)), "microcontroller cannot serve float32"),
+        (options("server", precisions=("int16x8",)), "server cannot serve int16x8"),
+        (options("mobile", "server", precisions=("float32", "int17")), "no precision `int17`"),
+        (options("mobile", formats=("onnx",)), "mobile makes no onnx"),
+        (options("mobile", batch=4), "batch 1, not of batch 4"),
+        (options("microcontroller"), "without calibration data"),
+    ],
+)
 def test_what_a_profile_cannot_serve_is_a_usage_error(given: RunOptions, message: str) -> None:
     with pytest.raises(UsageError, match=message) as raised:
         targets_of(given)

@@ -24,8 +24,9 @@ def test_a_dynamic_batch_is_tritons() -> None:
     assert config.max_batch_size == MAX_BATCH
     assert config.HasField("dynamic_batching")
     assert [(t.name, list(t.dims), t.HasField("reshape")) for t in config.input] == [
-        ("image", [8, 8, 1], False), ("age", [1], True),
-    ]  # fmt: skip
+        ("image", [8, 8, 1], False),
+        ("age", [1], True),
+    ]
     assert list(config.input[1].reshape.shape) == []
     (output,) = config.output
     assert (output.name, list(output.dims), output.data_type) == ('odd "name"', [-1, 10], schema.TYPE_FP16)

@@ -54,9 +54,14 @@ def test_one_sigmoid_takes_two_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"a\nb\n", "has 2 labels, and the output `classes` has 3 places"), (b"a\n\nb\nc\n", "an empty line at line 2"),
-     (b"\xff\xfea\n", "not UTF-8"), (b"", "is empty"), (b"a\nb\x00\nc\n", "control characters at line 2")],
-)  # fmt: skip
+    [
+        (b"a\nb\n", "has 2 labels, and the output `classes` has 3 places"),
+        (b"a\n\nb\nc\n", "an empty line at line 2"),
+        (b"\xff\xfea\n", "not UTF-8"),
+        (b"", "is empty"),
+        (b"a\nb\x00\nc\n", "control characters at line 2"),
+    ],
+)
 def test_bad_labels_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "labels.txt"
     path.write_bytes(content)
@@ -97,12 +102,19 @@ def test_what_nobody_says_is_null() -> None:
 
 @pytest.mark.parametrize(
     ("word", "kind", "message"),
-    [("scale", UsageError, "none of scale="), ("size=3", UsageError, "none of scale="),
-     ("scale=0", UsageError, "above 0"), ("scale=1/0", UsageError, "no number"), ("mean=x", UsageError, "no number"),
-     ("std=0.1,0", UsageError, "above 0"), ("mean=1,2", UsageError, "2 numbers.*3 channels"),
-     ("resize=cubic", UsageError, "cannot be"), ("colour_order=GRAY", RefusedError, "cannot hold GRAY"),
-     ("sound.scale=2", UsageError, "no input `sound`")],
-)  # fmt: skip
+    [
+        ("scale", UsageError, "none of scale="),
+        ("size=3", UsageError, "none of scale="),
+        ("scale=0", UsageError, "above 0"),
+        ("scale=1/0", UsageError, "no number"),
+        ("mean=x", UsageError, "no number"),
+        ("std=0.1,0", UsageError, "above 0"),
+        ("mean=1,2", UsageError, "2 numbers.*3 channels"),
+        ("resize=cubic", UsageError, "cannot be"),
+        ("colour_order=GRAY", RefusedError, "cannot hold GRAY"),
+        ("sound.scale=2", UsageError, "no input `sound`"),
+    ],
+)
 def test_bad_preprocessing_is_refused(word: str, kind: type[EdgeportError], message: str) -> None:
     with pytest.raises(kind, match=message):
         made(preprocess=(word,))

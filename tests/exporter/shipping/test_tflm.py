@@ -26,8 +26,16 @@ def _starts(path: Path, arena: int) -> bool:
 
 def test_the_proposed_arena_is_enough_and_not_twice_too_much(examples: Path, tmp_path: Path, edgeport: Any) -> None:
     output = tmp_path / "board"
-    edgeport("export", examples / "digits_se_inception.keras", "-o", output, "--profile", "microcontroller",
-             "--calibration", examples / "digits_calibration.npz")  # fmt: skip
+    edgeport(
+        "export",
+        examples / "digits_se_inception.keras",
+        "-o",
+        output,
+        "--profile",
+        "microcontroller",
+        "--calibration",
+        examples / "digits_calibration.npz",
+    )
     (path,) = output.glob("*.int8.tflite")
     (header,) = (output / "microcontroller").glob("*_model.h")
     arena = int(header.read_text().split("ArenaSize = ")[1].split(";")[0])

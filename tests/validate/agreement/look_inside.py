@@ -99,11 +99,15 @@ def oracle_of(build: Any, shape: tuple[int, ...] = (6, 6, 3)) -> dict[str, Any]:
     outputs, logits = exact.run({"image": x})
     near, near_logits = plain.run({"image": x.astype("float32")})
     return {
-        "narrowing": exact.narrowing, "dtype": outputs[name].dtype.name, "kinds": exact.kinds,
-        "gap": float(np.abs(outputs[name] - near[name]).max()), "same": bool((outputs[name] == near[name]).all()),
+        "narrowing": exact.narrowing,
+        "dtype": outputs[name].dtype.name,
+        "kinds": exact.kinds,
+        "gap": float(np.abs(outputs[name] - near[name]).max()),
+        "same": bool((outputs[name] == near[name]).all()),
         "logit_gap": float(np.abs(logits[name] - near_logits[name]).max()) if logits else None,
-        "averaged": plain.averaged, "default": keras.config.floatx(),
-    }  # fmt: skip
+        "averaged": plain.averaged,
+        "default": keras.config.floatx(),
+    }
 
 
 def shared(x: Any) -> Any:

@@ -205,10 +205,14 @@ def broken(folder: Path) -> None:
     content = (folder / "small.onnx").read_bytes()
     (folder / "truncated.onnx").write_bytes(content[: len(content) // 2])
     mutants = {
-        "epsilon": classifier(eps=1.1e-3), "relu6": classifier(cap=2.0), "sigmoid": classifier(head="sigmoid"),
-        "bias": changed(add_to_bias), "channel": changed(zero_channel), "constant": changed(constant),
+        "epsilon": classifier(eps=1.1e-3),
+        "relu6": classifier(cap=2.0),
+        "sigmoid": classifier(head="sigmoid"),
+        "bias": changed(add_to_bias),
+        "channel": changed(zero_channel),
+        "constant": changed(constant),
         "kernel": changed(transpose_kernel),
-    }  # fmt: skip
+    }
     for name, model in mutants.items():
         to_onnx(model, folder / f"mutant-{name}.onnx")
     saved_model(mutants["epsilon"], folder / "mutant-epsilon.savedmodel")

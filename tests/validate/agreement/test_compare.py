@@ -26,9 +26,16 @@ def judged(agreement: Agreement) -> dict[str, Verdict]:
 @pytest.fixture(scope="session")
 def small(zoo: Path) -> Agreement:
     names = [
-        *HONEST, *(f"mutant-{name}.onnx" for name in MUTANTS), "mutant-epsilon.tflite", "mutant-epsilon.savedmodel",
-        "renamed.onnx", "truncated.onnx", "crasher.tflite", "small.float16.tflite", "silent16.tflite",
-    ]  # fmt: skip
+        *HONEST,
+        *(f"mutant-{name}.onnx" for name in MUTANTS),
+        "mutant-epsilon.tflite",
+        "mutant-epsilon.savedmodel",
+        "renamed.onnx",
+        "truncated.onnx",
+        "crasher.tflite",
+        "small.float16.tflite",
+        "silent16.tflite",
+    ]
     return compare(zoo / "small.keras", [zoo / name for name in names])
 
 
@@ -52,8 +59,15 @@ def test_honest_files_agree_on_their_logits(small: Agreement, name: str) -> None
     assert row.top1_agreement == 1.0
 
 
-@pytest.mark.parametrize("name", [*(f"mutant-{name}.onnx" for name in MUTANTS), "mutant-epsilon.tflite",
-                                  "mutant-epsilon.savedmodel", "silent16.tflite"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"mutant-{name}.onnx" for name in MUTANTS),
+        "mutant-epsilon.tflite",
+        "mutant-epsilon.savedmodel",
+        "silent16.tflite",
+    ],
+)
 def test_mutants_disagree(small: Agreement, name: str) -> None:
     assert judged(small)[name].status == "disagree"
 
@@ -121,9 +135,12 @@ def test_several_inputs_and_outputs(pair: Agreement) -> None:
 
 @pytest.mark.parametrize(
     ("name", "cause"),
-    [("pair-exchanged.onnx", "noise"), ("pair-reordered.onnx", "in the order second, first"),
-     ("pair-short.onnx", "second is missing")],
-)  # fmt: skip
+    [
+        ("pair-exchanged.onnx", "noise"),
+        ("pair-reordered.onnx", "in the order second, first"),
+        ("pair-short.onnx", "second is missing"),
+    ],
+)
 def test_outputs_exchanged_reordered_or_missing_disagree(pair: Agreement, name: str, cause: str) -> None:
     verdict = judged(pair)[name]
     assert verdict.status == "disagree"
@@ -149,8 +166,9 @@ def test_a_fixed_batch_of_one_is_allowed_with_a_note(zoo: Path) -> None:
 
 
 def test_an_artifact_may_be_the_reference(zoo: Path) -> None:
-    agreement = compare(zoo / "small.onnx", [zoo / "small.tflite", zoo / "mutant-epsilon.onnx"],
-                        CompareOptions(input_range=(0, 255)))  # fmt: skip
+    agreement = compare(
+        zoo / "small.onnx", [zoo / "small.tflite", zoo / "mutant-epsilon.onnx"], CompareOptions(input_range=(0, 255))
+    )
     verdicts = judged(agreement)
     assert verdicts["small.tflite"].status == "agree", verdicts["small.tflite"].reason
     assert verdicts["small.tflite"].outputs[0].gate["measure"] == "sqnr_db"
@@ -165,9 +183,11 @@ def test_given_inputs_labels_and_golden(zoo: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "given.npz", image=images, labels=np.zeros(40, int), spare=np.ones(2))
     seen: list[tuple[str, float]] = []
     agreement = compare(
-        zoo / "small.keras", [zoo / "small.onnx"], CompareOptions(inputs=tmp_path / "given.npz"),
+        zoo / "small.keras",
+        [zoo / "small.onnx"],
+        CompareOptions(inputs=tmp_path / "given.npz"),
         lambda stage, share: seen.append((stage, share)),
-    )  # fmt: skip
+    )
     assert agreement.samples == 40
     assert agreement.verdicts[0].status == "agree"
     assert agreement.reference_accuracy == agreement.verdicts[0].outputs[0].accuracy
@@ -197,8 +217,9 @@ def test_unknown_sizes_get_one_that_the_model_accepts(zoo: Path) -> None:
 
 
 def test_overridden_tolerances_stand_in_the_verdict(zoo: Path) -> None:
-    verdict = compare(zoo / "small.keras", [zoo / "mutant-bias.onnx"],
-                      CompareOptions(tolerances={"noise_ratio": 1e9})).verdicts[0]  # fmt: skip
+    verdict = compare(
+        zoo / "small.keras", [zoo / "mutant-bias.onnx"], CompareOptions(tolerances={"noise_ratio": 1e9})
+    ).verdicts[0]
     assert verdict.status == "inconclusive"  # so wide a gate lets a constant through
     assert any("noise_ratio=1e+09" in note for note in verdict.notes)
 
@@ -209,8 +230,16 @@ def test_the_document_is_json_with_the_agreed_fields(small: Agreement) -> None:
     assert {"artifact", "status", "reason", "outputs"} <= document["verdicts"][0].keys()
     row = document["verdicts"][0]["outputs"][0]
     assert {
-        "name", "basis", "max_abs", "rmse", "sqnr_db", "noise_ratio", "top1_agreement", "accuracy", "nonfinite",
-    } <= row.keys()  # fmt: skip
+        "name",
+        "basis",
+        "max_abs",
+        "rmse",
+        "sqnr_db",
+        "noise_ratio",
+        "top1_agreement",
+        "accuracy",
+        "nonfinite",
+    } <= row.keys()
     assert document["input_range"]["image"]["high"] == 255
     assert math.isfinite(row["max_abs"])
 
@@ -252,8 +281,9 @@ def test_the_matrix_makes_every_file_the_reference(zoo: Path, edgeport: Any) -> 
     assert ran.code == 1
     found = {
         (Path(row["reference"]).name, Path(verdict["artifact"]).name): verdict["status"]
-        for row in ran.document["matrix"] for verdict in row["verdicts"]
-    }  # fmt: skip
+        for row in ran.document["matrix"]
+        for verdict in row["verdicts"]
+    }
     assert len(found) == 6
     assert found["small.onnx", "small.keras"] == found["small.keras", "small.onnx"] == "agree"
     assert found["small.onnx", "mutant-epsilon.onnx"] == found["mutant-epsilon.onnx", "small.onnx"] == "disagree"
@@ -263,8 +293,12 @@ def test_the_matrix_makes_every_file_the_reference(zoo: Path, edgeport: Any) -> 
 def test_no_false_alarm_in_200_seeds(zoo: Path) -> None:
     script = Path(__file__).with_name("repeat_seeds.py")
     files = [str(zoo / name) for name in ("small.onnx", "small.tflite", "small.savedmodel")]
-    done = subprocess.run([sys.executable, str(script), str(zoo / "small.keras"), "200", *files],
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(script), str(zoo / "small.keras"), "200", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.split("RESULT")[1])
     assert [row["alarms"] for row in found.values()] == [0, 0, 0]

@@ -12,9 +12,17 @@ RELU6_OUT = Watch("dense", None, (0.0, 6.0), True)
 
 @pytest.mark.parametrize(
     ("watch", "low", "high", "idle"),
-    [(RELU, -1, 1, False), (RELU, 0.5, 1, True), (RELU, -2, -1, True), (RELU6_IN, -1, 5, True),
-     (RELU6_IN, -1, 7, False), (RELU6_OUT, 0, 6, False), (RELU6_OUT, 0, 5, True), (RELU6_OUT, 1, 6, True)],
-)  # fmt: skip
+    [
+        (RELU, -1, 1, False),
+        (RELU, 0.5, 1, True),
+        (RELU, -2, -1, True),
+        (RELU6_IN, -1, 5, True),
+        (RELU6_IN, -1, 7, False),
+        (RELU6_OUT, 0, 6, False),
+        (RELU6_OUT, 0, 5, True),
+        (RELU6_OUT, 1, 6, True),
+    ],
+)
 def test_both_sides_of_every_bend_count(watch: Watch, low: float, high: float, idle: bool) -> None:
     assert watch.unexercised(low, high) is idle
 

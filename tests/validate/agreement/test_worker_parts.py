@@ -25,10 +25,21 @@ def inside() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("rescaling", [0, 255]), ("signed", [0, 255]), ("divided", [0, 16]), ("nested", [0, 16]),
-     ("sequential", [0, 16]), ("sequential inside", [0, 16]), ("nested sequential", [0, 16]),
-     ("normalization", [-3, 7]), ("inception", [-1, 1]), ("embedding", [0, 36]), ("nothing", None), ("late", None)],
-)  # fmt: skip
+    [
+        ("rescaling", [0, 255]),
+        ("signed", [0, 255]),
+        ("divided", [0, 16]),
+        ("nested", [0, 16]),
+        ("sequential", [0, 16]),
+        ("sequential inside", [0, 16]),
+        ("nested sequential", [0, 16]),
+        ("normalization", [-3, 7]),
+        ("inception", [-1, 1]),
+        ("embedding", [0, 36]),
+        ("nothing", None),
+        ("late", None),
+    ],
+)
 def test_what_a_model_says_of_its_input(inside: dict[str, Any], name: str, wanted: list[float] | None) -> None:
     found = inside["hints"][name]
     assert found == (None if wanted is None else pytest.approx(wanted))
@@ -46,9 +57,15 @@ def test_the_oracle_is_the_same_model_in_float64(inside: dict[str, Any], name: s
 
 
 @pytest.mark.parametrize(
-    ("name", "kinds"), [("shared", ["softmax"]), ("softmax_layer", ["softmax"]), ("recurrent", ["sigmoid"]),
-                        ("other_axis", []), ("no_map", [])],
-)  # fmt: skip
+    ("name", "kinds"),
+    [
+        ("shared", ["softmax"]),
+        ("softmax_layer", ["softmax"]),
+        ("recurrent", ["sigmoid"]),
+        ("other_axis", []),
+        ("no_map", []),
+    ],
+)
 def test_logits_are_read_where_the_last_operation_is_a_map(inside: dict[str, Any], name: str, kinds: list[str]) -> None:
     found = inside["oracles"][name]
     assert list(found["kinds"].values()) == kinds

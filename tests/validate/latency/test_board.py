@@ -47,8 +47,20 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     assert SSHD is not None
     log = (folder / "log").open("wb")
     process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=log)
-    options = ("-p", str(port), "-i", str(folder / "user"), "-o", "StrictHostKeyChecking=no",
-               "-o", f"UserKnownHostsFile={folder / 'known'}", "-o", "IdentitiesOnly=yes", "-F", "none")  # fmt: skip
+    options = (
+        "-p",
+        str(port),
+        "-i",
+        str(folder / "user"),
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        f"UserKnownHostsFile={folder / 'known'}",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-F",
+        "none",
+    )
     found = Board("127.0.0.1", sys.executable, options)
     for _ in range(100):
         if subprocess.run(found.command("true"), capture_output=True, check=False).returncode == 0:
@@ -88,8 +100,11 @@ def test_what_is_sent_is_whole(tmp_path: Path) -> None:
 @needs_sshd
 def test_our_own_worker_measures_there(board: Board, onnx_folder: Path, tensorflow_folder: Path) -> None:
     """The same document as here: figures, checked answers, phases, the A/A control, the board's own facts."""
-    files = [onnx_folder / "dense.float32.onnx", tensorflow_folder / "dense.float32.tflite",
-             onnx_folder / "wrong.float32.onnx"]  # fmt: skip
+    files = [
+        onnx_folder / "dense.float32.onnx",
+        tensorflow_folder / "dense.float32.tflite",
+        onnx_folder / "wrong.float32.onnx",
+    ]
     options = MeasureOptions(threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz", board=board)
     latency = measure(files, options)
     onnx, tflite, wrong = latency.timings

@@ -17,19 +17,31 @@ OLD = Path("old.json")
 
 def result(p50: float, half_width: float | None = 0.01, **more: Any) -> dict[str, Any]:
     low, high = (None, None) if half_width is None else (p50 / (1 + half_width), p50 * (1 + half_width))
-    row = {"artifact": "a/m.onnx", "device": "cpu", "threads": 1, "batch": 1, "variant": "", "status": "ok",
-           "p50_ms": {"value": p50, "low": low, "high": high}, **more}  # fmt: skip
+    row = {
+        "artifact": "a/m.onnx",
+        "device": "cpu",
+        "threads": 1,
+        "batch": 1,
+        "variant": "",
+        "status": "ok",
+        "p50_ms": {"value": p50, "low": low, "high": high},
+        **more,
+    }
     return {"host": HOST, "timings": [row], "controls": [{"noise_floor": 0.02}]}
 
 
 @pytest.mark.parametrize(
     ("now", "half_width", "verdict", "fails"),
     [
-        (10.0, 0.01, "same", False), (10.8, 0.01, "slower", True), (10.4, 0.001, "slower", False),
-        (9.0, 0.01, "faster", False), (10.8, 0.2, "unknown", False), (10.8, None, "unknown", True),
+        (10.0, 0.01, "same", False),
+        (10.8, 0.01, "slower", True),
+        (10.4, 0.001, "slower", False),
+        (9.0, 0.01, "faster", False),
+        (10.8, 0.2, "unknown", False),
+        (10.8, None, "unknown", True),
         (10.1, None, "unknown", False),
     ],
-)  # fmt: skip
+)
 def test_the_gate(now: float, half_width: float | None, verdict: str, fails: bool) -> None:
     """What is over the gate without an interval fails too: a gate that cannot be judged is not passed."""
     (change,) = compare_results(result(10.0), result(now, half_width), 0.05, OLD)

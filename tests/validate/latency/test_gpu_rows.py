@@ -70,8 +70,11 @@ def test_without_a_gpu_a_row_is_unavailable_with_the_mend(
     name: str, onnx_folder: Path, tensorflow_folder: Path
 ) -> None:
     row = next(row for row in ROWS if row.name == name)
-    artifact = (onnx_folder / "dense.float32.onnx" if row.format is Format.ONNX
-                else tensorflow_folder / "dense.float32.savedmodel")  # fmt: skip
+    artifact = (
+        onnx_folder / "dense.float32.onnx"
+        if row.format is Format.ONNX
+        else tensorflow_folder / "dense.float32.savedmodel"
+    )
     entry = evidence(row, artifact, options(onnx_folder))
     assert entry["status"] == "unavailable", entry
     assert entry["reason"]
@@ -99,8 +102,13 @@ def test_rows_without_an_entry_from_a_device_are_never_run(script: Any) -> None:
 def test_an_entry_from_a_device_is_shown(script: Any) -> None:
     interval = {"value": 1.5, "low": 1.4, "high": 1.6}
     timing = {"p50_ms": interval, "p90_ms": interval, "load_ms": 900.0, "first_ms": 40.0}
-    entry = {"stand_in": False, "status": "ok", "when": "2026-01-01", "timing": timing,
-             "proof": {"node_time_share": 1.0, "gpu": {"name": "Some GPU"}}}  # fmt: skip
+    entry = {
+        "stand_in": False,
+        "status": "ok",
+        "when": "2026-01-01",
+        "timing": timing,
+        "proof": {"node_time_share": 1.0, "gpu": {"name": "Some GPU"}},
+    }
     (line,) = (line for line in script.table({"cuda": entry}).splitlines() if line.startswith("| cuda |"))
     assert "Some GPU" in line
     assert "1.500 ms [1.400, 1.600]" in line

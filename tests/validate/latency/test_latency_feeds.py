@@ -29,8 +29,12 @@ def golden(samples: int) -> Golden:
 
 
 def test_made_up_inputs_are_distinct_typed_and_seeded() -> None:
-    specs = [TensorSpec("f", (BATCH, 4, "f_dim2"), "float16"), TensorSpec("b", (BATCH, 64), "uint8"),
-             TensorSpec("i", (BATCH, 64), "int64"), TensorSpec("t", (BATCH, 64), "bool")]  # fmt: skip
+    specs = [
+        TensorSpec("f", (BATCH, 4, "f_dim2"), "float16"),
+        TensorSpec("b", (BATCH, 64), "uint8"),
+        TensorSpec("i", (BATCH, 64), "int64"),
+        TensorSpec("t", (BATCH, 64), "bool"),
+    ]
     made = make_feeds(signature(*specs), batch=2, seed=3, golden=None)
     assert len(made.inputs) == DISTINCT
     assert made.expected == ()

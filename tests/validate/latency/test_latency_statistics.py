@@ -159,7 +159,7 @@ def paired(ratio: float, half_width: float) -> Paired:
         (1.05, 0.04, 0.02, Comparison.AMBIGUOUS),
         (1.20, 0.01, float("inf"), Comparison.AMBIGUOUS),  # a control of too few rounds
     ],
-)  # fmt: skip
+)
 def test_verdict(ratio: float, half_width: float, floor: float, expected: Comparison) -> None:
     assert verdicts([paired(ratio, half_width)], floor) == [expected]
 

@@ -43,11 +43,12 @@ def mixed(
     loaded_before: frozenset[str], onnx_folder: Path, tensorflow_folder: Path, told: list[tuple[str, float]]
 ) -> Latency:
     """ONNX, TFLite and a file that answers wrongly, on the CPU and on CUDA, in one experiment."""
-    files = [onnx_folder / "dense.float32.onnx", tensorflow_folder / "dense.float32.tflite",
-             onnx_folder / "wrong.float32.onnx"]  # fmt: skip
-    options = MeasureOptions(
-        devices=("cpu", "cuda"), threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz"
-    )
+    files = [
+        onnx_folder / "dense.float32.onnx",
+        tensorflow_folder / "dense.float32.tflite",
+        onnx_folder / "wrong.float32.onnx",
+    ]
+    options = MeasureOptions(devices=("cpu", "cuda"), threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz")
     return measure(files, options, lambda label, fraction: told.append((label, fraction)))
 
 
@@ -122,9 +123,10 @@ def test_the_candidate_is_compared_with_the_first_artifact(mixed: Latency) -> No
     rounds = medians[0].keys() & medians[1].keys()
     clean = rounds - {*first.tainted, *second.tainted}  # all of them where most are tainted
     of_rounds = [
-        float(np.exp(np.median([np.log(medians[1][k] / medians[0][k]) for k in chosen]))) for chosen in (rounds, clean)
+        float(np.exp(np.median([np.log(medians[1][k] / medians[0][k]) for k in chosen])))
+        for chosen in (rounds, clean)
         if chosen
-    ]  # fmt: skip
+    ]
     assert any(compared.ratio.value == pytest.approx(ratio) for ratio in of_rounds)
 
 
@@ -240,9 +242,15 @@ def test_what_cannot_be_timed_is_a_usage_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"threads": (0,)}, {"batches": (0,)}, {"devices": ("tpu",)}, {"max_seconds": 0.0}, {"threads": ()},
-     {"golden": Path("nowhere.npz")}],
-)  # fmt: skip
+    [
+        {"threads": (0,)},
+        {"batches": (0,)},
+        {"devices": ("tpu",)},
+        {"max_seconds": 0.0},
+        {"threads": ()},
+        {"golden": Path("nowhere.npz")},
+    ],
+)
 def test_options_that_cannot_be_are_usage_errors(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         MeasureOptions(**wrong)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ SLOT = SlotNoise(canary_ns=1000, involuntary_switches=2, major_faults=0, cpu_s=0
         (replace(LATER, busy_s=6.0), 0.02, ("other processes",)),
         (replace(LATER, busy_s=6.0), 0.50, ()),
     ],
-)  # fmt: skip
+)
 def test_a_disturbed_round_is_tainted_with_the_reason(
     after: MachineState, own_s: float, reasons: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,9 +23,11 @@ MACS = 2 * 256 * 256 * BATCH
         ("digits_1/labels_1/MatMul/MatMulAddFusion", "labels"),
         ("m_1/stem_relu_1/Relu;m_1/stem_bn_1/batchnorm/add_1;m_1/stem_1/convolution", "stem"),
         ("m_1/stem_bn_1/batchnorm/add_1", "stem_bn"),
-        ("ReorderInput", ""), ("Transpose_token_4", ""), ("", ""),
+        ("ReorderInput", ""),
+        ("Transpose_token_4", ""),
+        ("", ""),
     ],
-)  # fmt: skip
+)
 def test_the_layer_is_read_off_the_name(name: str, layer: str) -> None:
     assert layer_of(name) == layer
 
@@ -33,12 +35,21 @@ def test_the_layer_is_read_off_the_name(name: str, layer: str) -> None:
 @pytest.mark.parametrize(
     ("operation", "kind"),
     [
-        ("Conv", "convolution"), ("Convolution (NHWC, F32) IGEMM", "convolution"), ("CONV_2D", "convolution"),
-        ("Gemm", "dense"), ("FULLY_CONNECTED", "dense"), ("Fully Connected (NC, F32) GEMM", "dense"),
-        ("MAX_POOL_2D", "pooling"), ("ReorderOutput", "layout"), ("QuantizeLinear", "quantization"),
-        ("CONCATENATION", "joining"), ("Mul", "elementwise"), ("NonMaxSuppression", "elementwise"), ("Loop", "other"),
+        ("Conv", "convolution"),
+        ("Convolution (NHWC, F32) IGEMM", "convolution"),
+        ("CONV_2D", "convolution"),
+        ("Gemm", "dense"),
+        ("FULLY_CONNECTED", "dense"),
+        ("Fully Connected (NC, F32) GEMM", "dense"),
+        ("MAX_POOL_2D", "pooling"),
+        ("ReorderOutput", "layout"),
+        ("QuantizeLinear", "quantization"),
+        ("CONCATENATION", "joining"),
+        ("Mul", "elementwise"),
+        ("NonMaxSuppression", "elementwise"),
+        ("Loop", "other"),
     ],
-)  # fmt: skip
+)
 def test_kinds(operation: str, kind: str) -> None:
     assert kind_of(operation) == kind
 
@@ -61,7 +72,7 @@ def test_delegates_events_are_aligned_with_the_operators() -> None:
         ("TRANSPOSE_CONV", [[4], [6, 3, 3, 2], [1, 4, 4, 2]], [1, 8, 8, 6], 32 * 54),
         ("ADD", [[2, 5], [2, 5]], [2, 5], 0),
     ],
-)  # fmt: skip
+)
 def test_multiply_adds_of_tflite_operators(
     operation: str, inputs: list[list[int]], output: list[int], macs: int
 ) -> None:
@@ -70,8 +81,11 @@ def test_multiply_adds_of_tflite_operators(
 
 @pytest.fixture(scope="module")
 def profiled(onnx_folder: Path, tensorflow_folder: Path) -> Latency:
-    files = [onnx_folder / "dense.float32.onnx", tensorflow_folder / "dense.float32.tflite",
-             tensorflow_folder / "dense.float32.savedmodel"]  # fmt: skip
+    files = [
+        onnx_folder / "dense.float32.onnx",
+        tensorflow_folder / "dense.float32.tflite",
+        tensorflow_folder / "dense.float32.savedmodel",
+    ]
     options = MeasureOptions(threads=(1,), batches=(BATCH,), max_seconds=8, golden=onnx_folder / "golden.npz")
     return with_profiles(measure(files, options), options, lambda _label, _share: None)
 

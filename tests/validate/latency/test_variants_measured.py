@@ -16,18 +16,26 @@ def swept(tensorflow_folder: Path, onnx_folder: Path) -> Latency:
     variants = (Variant(), Variant(xnnpack=False), Variant(interface="compiled"), Variant(graph="off", spinning=False))
     files = [tensorflow_folder / "dense.float32.tflite", onnx_folder / "dense.float32.onnx"]
     options = MeasureOptions(
-        threads=(1,), batches=(3,), max_seconds=10, golden=onnx_folder / "golden.npz", variants=variants,
-        cold_starts=2, compare_settings=True,
-    )  # fmt: skip
+        threads=(1,),
+        batches=(3,),
+        max_seconds=10,
+        golden=onnx_folder / "golden.npz",
+        variants=variants,
+        cold_starts=2,
+        compare_settings=True,
+    )
     return measure(files, options)
 
 
 def test_every_setting_is_a_row_that_answers_rightly(swept: Latency) -> None:
     found = [(t.row.format.value, t.row.variant.label) for t in swept.timings]
     assert found == [
-        ("tflite", ""), ("tflite", "no xnnpack"), ("tflite", "compiled"),
-        ("onnx", ""), ("onnx", "graph off, no spinning"),
-    ]  # fmt: skip
+        ("tflite", ""),
+        ("tflite", "no xnnpack"),
+        ("tflite", "compiled"),
+        ("onnx", ""),
+        ("onnx", "graph off, no spinning"),
+    ]
     for timing in swept.timings:
         assert timing.status is Status.OK, timing.reason
         assert "unchecked" not in timing.flags

@@ -25,7 +25,7 @@ def search(before: Graph, parting: set[str], silent: set[str] = frozenset()) -> 
     places = {name: name for name in before if name not in silent}
     return Bisection(
         cast(Layers, plain), places, lambda _name, value: bool(value.any()), lambda names: [values[n] for n in names]
-    )  # fmt: skip
+    )
 
 
 @st.composite
@@ -78,10 +78,12 @@ def test_a_cut_onnx_file_ends_at_the_tensor_without_the_weights_behind_it() -> N
 
     weights = [numpy_helper.from_array(np.full((2, 2), k + 1.0, np.float32), f"w{k}") for k in range(2)]
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w0"], ["y"]), helper.make_node("MatMul", ["y", "w1"], ["z"])], "two",
+        [helper.make_node("MatMul", ["x", "w0"], ["y"]), helper.make_node("MatMul", ["y", "w1"], ["z"])],
+        "two",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
-        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 2])], weights,
-    )  # fmt: skip
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 2])],
+        weights,
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     content = cut_onnx(model, ["y"])
     cut = onnx.load_from_string(content)

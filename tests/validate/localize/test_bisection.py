@@ -45,10 +45,12 @@ def in_four_bits(path: Path, to: Path) -> None:
     name = next(n for n, kernel in kernels.items() if np.array_equal(kernel * 32, np.rint(kernel * 32)))
     codes = np.rint(kernels[name] * 32).astype(np.int8)
     graph.initializer.remove(next(i for i in graph.initializer if i.name == name))
-    graph.initializer.extend([
-        helper.make_tensor("codes", TensorProto.INT4, (64, 64), codes.flatten().tolist()),
-        numpy_helper.from_array(np.full((2, 64), 1 / 32, np.float32), "scale"),
-    ])  # fmt: skip
+    graph.initializer.extend(
+        [
+            helper.make_tensor("codes", TensorProto.INT4, (64, 64), codes.flatten().tolist()),
+            numpy_helper.from_array(np.full((2, 64), 1 / 32, np.float32), "scale"),
+        ]
+    )
     graph.node.insert(0, helper.make_node("DequantizeLinear", ["codes", "scale"], [name], axis=0, block_size=32))
     del model.opset_import[:]
     model.opset_import.append(helper.make_opsetid("", 21))

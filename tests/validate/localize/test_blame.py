@@ -47,9 +47,11 @@ def one_weight(kernel: Any) -> None:
 
 
 GROUP = [
-    Member("scale", "Rescaling", GIVEN), Member("conv", "Conv2D", convolved()),
-    Member("norm", "BatchNormalization", normed(convolved())), Member("relu", "ReLU", relu(normed(convolved()))),
-]  # fmt: skip
+    Member("scale", "Rescaling", GIVEN),
+    Member("conv", "Conv2D", convolved()),
+    Member("norm", "BatchNormalization", normed(convolved())),
+    Member("relu", "ReLU", relu(normed(convolved()))),
+]
 BROKEN = {
     "relu6": ("relu", relu(normed(convolved()), 6.0)),
     "leaky": ("relu", np.where(normed(convolved()) > 0, normed(convolved()), 0.1 * normed(convolved()))),
@@ -69,9 +71,14 @@ def test_the_broken_layer_of_a_fused_group_is_named(name: str, to: int) -> None:
     if layer == "relu" and to == 3:
         pytest.skip("the group ends before it")
     if to == 3:  # the end is seen before the ReLU
-        got = {"epsilon": normed(convolved(), 1e-5), "beta": normed(convolved(), beta=BETA + np.eye(6)[2]),
-               "swapped": normed(convolved(changed(KERNEL, swap))), "zeroed": normed(convolved(changed(KERNEL, zero))),
-               "weight": normed(convolved(changed(KERNEL, one_weight))), "doubled": normed(convolved(scale=2.0))}[name]
+        got = {
+            "epsilon": normed(convolved(), 1e-5),
+            "beta": normed(convolved(), beta=BETA + np.eye(6)[2]),
+            "swapped": normed(convolved(changed(KERNEL, swap))),
+            "zeroed": normed(convolved(changed(KERNEL, zero))),
+            "weight": normed(convolved(changed(KERNEL, one_weight))),
+            "doubled": normed(convolved(scale=2.0)),
+        }[name]
     got = got + RNG.uniform(-NOISE, NOISE, got.shape) * (got != 0)
     assert broken_member(GROUP[:to], got.astype(np.float32), 2 * NOISE)[0] == layer
 

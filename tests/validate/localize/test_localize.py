@@ -31,7 +31,7 @@ def test_the_broken_layer_of_every_mutant_is_named(
 ) -> None:
     found = localize_each(
         examples / "digits_se_inception.keras", [Path(path) for path in broken_files], Twins(tmp_path).make
-    )  # fmt: skip
+    )
     assert len(found) == 11
     named = {str(result.candidate): result.first_divergent_layer for result in found}
     assert named == broken_files

@@ -25,8 +25,9 @@ def test_every_fault_is_caught_in_the_model_and_in_the_file(digits: SelfTest) ->
     assert {row.status for row in digits.rows[1:]} == {CAUGHT, NO_PLACE}
     assert [row.mutant for row in digits.rows if row.status == NO_PLACE] == ["tanh-gelu"]
     assert len({row.mutant for row in digits.rows[1:]}) == 13
-    assert all((row.mutant, subject) in rows for row in digits.rows if row.status == CAUGHT
-               for subject in ("keras", "onnx"))  # fmt: skip
+    assert all(
+        (row.mutant, subject) in rows for row in digits.rows if row.status == CAUGHT for subject in ("keras", "onnx")
+    )
     assert min(row.noise_ratio or 0 for row in digits.rows if row.status == CAUGHT) > 10
     assert digits.passed
 
@@ -45,13 +46,15 @@ def test_the_weaker_the_inputs_the_less_is_caught(examples: Path) -> None:
 def test_what_is_not_written_is_not_called_caught(examples: Path) -> None:
     """A format that cannot be had: nothing was judged, so nothing was caught in it."""
     outcome = _round(
-        examples / "digits_se_inception.keras", CompareOptions(samples=2), lambda _stage, _share: None,
-        "exporter.making:write", ("ort",), {"epsilon", "tanh-gelu"},
-    )  # fmt: skip
+        examples / "digits_se_inception.keras",
+        CompareOptions(samples=2),
+        lambda _stage, _share: None,
+        "exporter.making:write",
+        ("ort",),
+        {"epsilon", "tanh-gelu"},
+    )
     found = {(row.mutant, row.subject): row.status for row in outcome.rows}
-    assert found == {
-        ("epsilon", "keras"): CAUGHT, ("epsilon", "ort"): NOT_WRITTEN, ("tanh-gelu", "keras"): NO_PLACE,
-    }  # fmt: skip
+    assert found == {("epsilon", "keras"): CAUGHT, ("epsilon", "ort"): NOT_WRITTEN, ("tanh-gelu", "keras"): NO_PLACE}
 
 
 @pytest.mark.slow
@@ -59,9 +62,13 @@ def test_what_the_samples_do_not_show_is_run_on_all_inputs(examples: Path) -> No
     """Samples too dark to reach a cap at 6, which the ones beyond their range do: caught at the second look."""
     options = CompareOptions(samples=4, input_range=(0.0, 4.5))
     (row,) = _round(
-        examples / "digits_se_inception.keras", options, lambda _stage, _share: None, "exporter.making:write", (),
+        examples / "digits_se_inception.keras",
+        options,
+        lambda _stage, _share: None,
+        "exporter.making:write",
+        (),
         {"relu6"},
-    ).rows  # fmt: skip
+    ).rows
     assert (row.mutant, row.status) == ("relu6", CAUGHT)
     assert "saturating inputs" in row.reason
 
