@@ -14,6 +14,7 @@ from pathlib import Path
 from converters.artifact import Artifact, files_of
 from converters.checked import Options, part
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.parts import parts_of
 from converters.common import Common
 from converters.contract import Contract
 from converters.errors import EdgeportError, UsageError
@@ -150,6 +151,8 @@ def derive(
                 limits=job.common.limits,
                 log=job.common.log,
                 env=worker_environment(),
+                reads=_read(derived.bases, job),
+                writes=[folder, Path(scratch)],
             ) as worker:
                 try:
                     while event := worker.receive().get("event"):
@@ -167,6 +170,12 @@ def derive(
                     lost = in_hand if in_hand in left else left[0]  # it may die between two targets
                     conversion.failures.append(Failure.of(lost, error))
                     left.remove(lost)
+
+
+def _read(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
+    """What the worker reads: the float32 files and the calibration data."""
+    files = [part for artifact in bases.values() for part in parts_of(artifact.path)]
+    return [*files, job.calibration] if job.calibration else files
 
 
 def _request(

@@ -227,6 +227,8 @@ class _Making:
             limits=self._job.common.limits,
             log=self._job.common.log,
             env=worker_environment(),
+            reads=self._checkpoint.parts,
+            writes=[self._folder],
         )
 
     def drain(self, worker: Worker) -> None:

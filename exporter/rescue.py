@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
+from converters.checkpoints.parts import parts_of
 from converters.contract import Contract
 from converters.derive import Derived, DeriveJob
 from converters.errors import EdgeportError
@@ -220,8 +221,15 @@ def rescue(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: C
         "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
         "layers": sorted(layers),
     }
-    common, search = how.common, "exporter.rescue_search:rescue_in_worker"
-    found = run_step(search, request, step="rescue", limits=common.limits, log=common.log)
+    found = run_step(
+        "exporter.rescue_search:rescue_in_worker",
+        request,
+        step="rescue",
+        limits=how.common.limits,
+        log=how.common.log,
+        reads=[*parts_of(base.path), case.golden, *([how.calibration] if how.calibration else [])],
+        writes=[artifact.path],
+    )
     kept = tuple(Kept(**entry) for entry in found["kept"])
     return Rescue(
         artifact.path,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import RefusedError, error_from_json
 from converters.formats import Precision
 from converters.isolation import Message, run_step
@@ -226,6 +227,8 @@ class _Run:
             limits=self.job.common.limits,
             log=self.job.common.log,
             on_event=self._take,
+            reads=parts_of(self.reference, self.job.common.opening),
+            writes=[self.running.folder],
         )
 
     def _take(self, event: Message) -> None:
