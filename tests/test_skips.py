@@ -52,7 +52,7 @@ def test_a_skip_needs_an_excuse_that_is_true(jobs: int, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("content", "code"), [(EXCUSED, 0), (XFAIL, 0), (FALSE, 1), (MODULE, 1)])
+@pytest.mark.parametrize(("content", "code"), [(EXCUSED, 0), (MODULE, 1)])
 def test_the_run_fails_with_what_is_refused_alone(content: str, code: int, tmp_path: Path) -> None:
     assert ran(tmp_path, content).returncode == code
 

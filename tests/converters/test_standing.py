@@ -160,7 +160,7 @@ def test_in_a_sandbox_a_step_sees_what_a_worker_of_its_own_would(
         assert c.read_text() == "written"
 
 
-@pytest.mark.skipif(bool(sandbox.unavailable()), reason=f"no sandbox here: {sandbox.unavailable()}")
+@needs_sandbox
 def test_in_a_sandbox_a_file_that_was_replaced_since_is_read_anew(
     standing: Callable[..., Standing], module: str, tmp_path: Path
 ) -> None:

@@ -158,7 +158,6 @@ def test_litert_in_cxx(copied: Path, tmp_path: Path) -> None:
     assert said(built, copied / "selfcheck", "other.tflite")[0] == 2
 
 
-@pytest.mark.slow
 def test_cmake_builds_the_same(copied: Path, tmp_path: Path) -> None:
     cmake, build = program("cmake"), tmp_path / "build"
     program("g++")
@@ -201,7 +200,6 @@ def with_package(bundle: Path, package: str) -> None:
     (modules / package).symlink_to(npm_package(package))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("package", ["onnxruntime-node", "onnxruntime-web"])
 def test_node(copied: Path, package: str) -> None:
     with_package(copied, package)
@@ -262,7 +260,6 @@ def page(chromium: str, url: str, profile: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.slow
 def test_the_web_page(copied: Path) -> None:
     chromium = program("chromium", "chromium-browser")
     with_package(copied, "onnxruntime-web")
