@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,8 +15,9 @@ from converters.checkpoints.checkpoint import Checkpoint
 from converters.contract import Contract
 from converters.formats import Format, Precision
 from converters.routes import Conversion, Target
-from exporter.details import Details
+from exporter.details import Details, Notes
 from exporter.manifest import SCHEMA, Manifest
+from exporter.manifest_facts import LocalizedFacts
 from exporter.options import RunOptions
 from exporter.passing import passing
 from exporter.recommend import recommend
@@ -26,6 +28,7 @@ from exporter.timing import kept_profiles, kept_settings
 from validate.agreement import Agreement
 from validate.latency import Latency
 from validate.latency.host import host_facts
+from validate.written import written
 
 
 @dataclass(frozen=True)
@@ -47,24 +50,20 @@ class Findings:
     agreement: Agreement | None
     latency: Latency | None
     shelf: Shelf
-    details: Details = field(default_factory=dict)
-    notes: Details = field(default_factory=dict)
+    details: Mapping[str, Details] = field(default_factory=dict)
+    notes: Notes = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     contract: Contract | None = None
     shipping: dict[str, Any] | None = None
     origin: Checkpoint | None = None
-    localized: tuple[dict[str, Any], ...] = ()
+    localized: tuple[LocalizedFacts, ...] = ()
 
 
 def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest:
     """The manifest, still without `files[]` and digests. Paths are relative to `staging`."""
     conversion, latency = findings.conversion, findings.latency
     timed = latency.to_json(staging) if latency else {"timings": [], "comparisons": []}
-    verdicts = _verdicts(findings.agreement, staging, findings.notes)
-    artifacts = [
-        _artifact_row(artifact, findings, staging, options) | findings.details.get(artifact.path.name, {})
-        for artifact in conversion.artifacts
-    ]
+    artifacts = [_artifact_row(artifact, findings, staging, options) for artifact in conversion.artifacts]
     assert conversion.signature is not None
     described = Manifest.from_document(
         {
@@ -83,7 +82,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
             "shipping": findings.shipping,
             "artifacts": artifacts,
             "failures": [failure.to_json() for failure in conversion.failures],
-            "verdicts": verdicts,
+            "verdicts": _verdicts(findings.agreement, staging, findings.notes),
             "timings": timed["timings"],
             "comparisons": timed["comparisons"],
             "environment": {
@@ -119,22 +118,13 @@ def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options
         asked = replace(options.convert, batch=batch)
         own = conversion if batch == options.convert.batch else replace(conversion, signature=artifact.signature)
         row["reuse"] = reuse_row(artifact, own, key_of(findings.checkpoint, Target.of(artifact), asked))
-    return row
+    return row | findings.details.get(artifact.path.name, Details()).to_document()
 
 
-def _verdicts(agreement: Agreement | None, staging: Path, notes: Details) -> list[dict[str, Any]]:
-    """The verdict rows, with what they were judged on."""
-    if agreement is None:
-        return []
-    document = agreement.to_json()
-    judged_on = {key: document[key] for key in ("samples", "seed", "suites", "input_range", "oracle_samples")}
-    reference = {"reference_accuracy": document["reference_accuracy"]} if document["reference_accuracy"] else {}
-    rows = []
-    for verdict in agreement.verdicts:
-        row = verdict.to_json()
-        row["notes"] = [*row["notes"], *notes.get(verdict.artifact.name, {}).get("notes", ())]
-        rows.append(row | {"artifact": verdict.artifact.relative_to(staging).as_posix()} | judged_on | reference)
-    return rows
+def _verdicts(agreement: Agreement | None, staging: Path, notes: Notes) -> list[dict[str, Any]]:
+    """The verdict rows, with what else there is to note of their artifacts."""
+    rows = agreement.rows(staging) if agreement is not None else ()
+    return [written(replace(row, notes=(*row.notes, *notes.get(row.artifact, ())))) for row in rows]
 
 
 def _preprocessing(agreement: Agreement | None) -> dict[str, Any] | None:

@@ -196,8 +196,7 @@ def _time(conversion: Conversion, options: RunOptions, bench: BenchOptions, plac
     golden = place.staging / GOLDEN
     job = BenchJob(bench, options.common, batch=options.convert.batch, golden=golden if golden.is_file() else None)
     latency = time_artifacts([artifact.path for artifact in conversion.artifacts], job, place.share("bench"))
-    latency.save_samples(place.staging / LATENCY)
-    return latency
+    return latency.save_samples(place.staging / LATENCY)
 
 
 def _seal(described: Manifest, options: RunOptions, staging: Path) -> Manifest:

@@ -149,7 +149,7 @@ def rescue_missed(derived: Derived, agreement: Agreement, case: Case) -> tuple[A
             found = _try(artifact, base, goal, case, layers)
             rescues[artifact.path] = found
             if found.reached:
-                derived.conversion.artifacts[k] = stamped(_remade(artifact, found), case.contract)
+                derived.conversion.artifacts[k] = stamped(_remade(artifact, found, tried), case.contract)
                 again.append(artifact.path)
         if not again:
             break
@@ -179,8 +179,9 @@ def _try(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: Col
         return Rescue(artifact.path, False, (), 0.0, (0.0, 0.0), error.message)
 
 
-def _remade(artifact: Artifact, found: Rescue) -> Artifact:
-    kept = tuple(note for note in artifact.notes if not note.startswith("Rescued"))
+def _remade(artifact: Artifact, found: Rescue, tried: Rescue | None) -> Artifact:
+    """The artifact as it lies there now; what an earlier try said of it is no longer so."""
+    kept = tuple(note for note in artifact.notes if tried is None or note != tried.sentence)
     return Artifact.on_disk(
         artifact.path,
         artifact.format,

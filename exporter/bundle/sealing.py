@@ -13,8 +13,9 @@ from exporter.bundle.checking import EXEMPT, artifact_mismatch, is_safe
 from exporter.bundle.disk import irregular, sync_tree, translated, walk, write_file
 from exporter.bundle.gathering import gather
 from exporter.bundle.staging import locked
-from exporter.manifest import GOLDEN, MANIFEST, FileRow, Manifest
+from exporter.manifest import GOLDEN, MANIFEST, Manifest
 from exporter.manifest_file import load
+from exporter.manifest_rows import FileRow
 from exporter.report import MODEL_CARD, render
 
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from validate.latency.experiment import Progress, measure
     from validate.latency.job import BenchJob
     from validate.latency.options import BenchOptions, Device
-    from validate.latency.results import Compared, Control, Latency, Phases, Row, Status, Timing
+    from validate.latency.results import Compared, Control, Latency, Phases, Row, Timing
+    from validate.latency.rows import Status
     from validate.latency.statistics import Interval
     from validate.latency.variant import Variant
 
@@ -40,9 +41,8 @@ __getattr__, __dir__ = face(
         **dict.fromkeys(("Progress", "measure"), "validate.latency.experiment"),
         **dict.fromkeys(("BenchJob",), "validate.latency.job"),
         **dict.fromkeys(("BenchOptions", "Device"), "validate.latency.options"),
-        **dict.fromkeys(
-            ("Compared", "Control", "Latency", "Phases", "Row", "Status", "Timing"), "validate.latency.results"
-        ),
+        **dict.fromkeys(("Compared", "Control", "Latency", "Phases", "Row", "Timing"), "validate.latency.results"),
+        **dict.fromkeys(("Status",), "validate.latency.rows"),
         **dict.fromkeys(("Interval",), "validate.latency.statistics"),
         **dict.fromkeys(("Variant",), "validate.latency.variant"),
     },
