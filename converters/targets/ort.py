@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from converters.compat.onnxruntime import TO_ORT
 from converters.errors import UnsupportedError
 from converters.stamping import onnx as stamping
 
@@ -30,8 +31,9 @@ def write_ort(source: Path, path: Path, properties: Mapping[str, str]) -> None:
     import os
     import shutil
 
-    from onnxruntime.tools.convert_onnx_models_to_ort import OptimizationStyle, convert_onnx_models_to_ort
+    from onnxruntime.tools.convert_onnx_models_to_ort import OptimizationStyle
 
+    convert_onnx_models_to_ort = TO_ORT.get()
     with tempfile.TemporaryDirectory(prefix=".ort-", dir=path.parent) as scratch:
         folder = Path(scratch)
         model = folder / f"{config_path(path).name.removesuffix(CONFIG_SUFFIX)}.onnx"

@@ -11,6 +11,7 @@ import numpy as np
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
+from validate.compat.litert import RUNNER, subgraph_of
 from validate.runtimes import base
 from validate.runtimes.base import Array, Arrays, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
@@ -73,9 +74,12 @@ class TfliteRuntime:
         """One run with these inputs, and what names its results. For timing: feeds of one shape, set up once.
 
         Tensors are set, invoked and got by index, as an application with a fixed batch does. The signature runner
-        resizes and allocates anew on every call: that is its cost and not the model's.
+        resizes and allocates anew on every call: that is its cost and not the model's. It is what is left where this
+        LiteRT is not as edgeport knows it.
         """
-        wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
+        if not RUNNER.usable():
+            return (lambda: self._runner(**feed)), lambda results: {n: results[n] for n in self.signature.output_names}
+        wrapper, subgraph = subgraph_of(self._runner)
         inputs = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
         outputs = self._runner.get_output_details()
         shapes = tuple(array.shape for array in feed.values())
@@ -103,7 +107,7 @@ class TfliteRuntime:
     def refuses(self, feeds: Arrays) -> bool:
         """Whether these have another shape than the file states. LiteRT resizes inputs for whoever asks; asked to be
         strict, it changes no dimension that the file fixes, and that is what is asked here."""
-        wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
+        wrapper, subgraph = subgraph_of(RUNNER.required() and self._runner)
         indices = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
         try:
             for name, array in base.ordered_inputs(self.signature, feeds, self.path).items():
