@@ -20,14 +20,10 @@ def import_keras() -> None:
 
     Keras imports it for wrappers that edgeport does not use; it is a fifth of the time that a worker takes to start.
     """
-    hidden = "sklearn"
-    if hidden not in sys.modules and "keras" not in sys.modules and SKLEARN.usable():
-        sys.modules[hidden] = None  # type: ignore[assignment]  # what makes an import raise ImportError
-        try:
+    if "keras" not in sys.modules:
+        with SKLEARN.hidden():
             import keras  # noqa: F401
             import tensorflow  # noqa: F401
-        finally:
-            del sys.modules[hidden]
     _open_scopes_of_any_name()
 
 

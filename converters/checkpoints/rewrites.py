@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from converters.compat.keras import CHANNEL_OPERATIONS, all_layers, dequant_scale, own_variables, stored_weight
+from converters.compat.keras import CHANNEL_OPERATIONS, CONV, all_layers, dequant_scale, own_variables, stored_weight
 from converters.errors import RefusedError
 
 _REDUCED = ("float16", "bfloat16", "int8", "int4", "float8", "gptq", "awq")
@@ -22,8 +22,11 @@ def make_plain(model: Any) -> tuple[Any, tuple[str, ...]]:
 
     Raises:
         RefusedError: a quantization that has no float32 equivalent here (int4, float8, GPTQ, AWQ).
+        MisfitError: its convolutions cannot be traced for edge formats with this Keras.
     """
     layers = all_layers(model)
+    if any(getattr(layer, "groups", 1) > 1 and hasattr(layer, "kernel_size") for layer in layers):
+        CONV.required()
     notes: list[str] = []
     adapted = [layer for layer in layers if getattr(layer, "lora_enabled", False)]
     quantized = [layer for layer in layers if getattr(layer, "quantization_mode", None)]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from converters.compat import tensorflow
@@ -18,6 +23,7 @@ AUTOCAST_SCOPE = Part(
     "tells whether mixed precision casts a variable on its way into an operation",
     MADE_FOR,
     "()",
+    otherwise=tensorflow.CREATE_OPERATION.otherwise,
 )
 VARIABLE_VALUE = Part(
     "keras.src.backend.tensorflow.core:Variable._initialize",
@@ -25,6 +31,7 @@ VARIABLE_VALUE = Part(
     MADE_FOR,
     "(self, value)",
     mentions=("_value",),
+    otherwise=tensorflow.CREATE_OPERATION.otherwise,
 )
 DIRECT = (AUTOCAST_SCOPE, VARIABLE_VALUE, tensorflow.CREATE_OPERATION)
 """What it takes to put an operation with a variable into the graph directly."""
@@ -49,7 +56,7 @@ CONV = Patch(
     MADE_FOR,
     _CONV,
     mentions=("_conv_xla",),
-    otherwise=f"{_LARGER}, and grouped convolutions may not convert",
+    otherwise=_LARGER,
 )
 RELU = Patch(f"{_NN}:relu", "is put into the graph directly", MADE_FOR, "(x)", needs=(DIRECT[-1],), otherwise=_LARGER)
 NORMALIZATION = Patch(
@@ -171,9 +178,6 @@ class _Hidden(Part):
     """A module that Keras can do without. Nothing of Keras is imported to find that out."""
 
     def fits(self) -> bool:
-        from importlib.util import find_spec
-        from pathlib import Path
-
         found = find_spec(self.library)
         if found is None or found.origin is None:
             return False
@@ -182,6 +186,19 @@ class _Hidden(Part):
         except OSError:
             return False
         return all("try:\n    import sklearn\n" in text and "except ImportError:" in text for text in texts)
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """While open, the module cannot be imported; nothing happens where it has been, or where that does not fit."""
+        _, _, name = self.where.partition(":")
+        if name in sys.modules or not self.usable():
+            yield
+            return
+        sys.modules[name] = None  # type: ignore[assignment]  # what makes an import raise ImportError
+        try:
+            yield
+        finally:
+            del sys.modules[name]
 
 
 SKLEARN = _Hidden(

@@ -11,7 +11,8 @@ import functools
 import importlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -126,6 +127,22 @@ class Patch(Part):
         original = getattr(owner, name)
         if not hasattr(original, "__wrapped__") and self.usable():
             setattr(owner, name, _following(make(original), original))
+
+
+def parts_in(*packages: str) -> tuple[Part, ...]:
+    """Every part that the modules of the packages name, those that others need among them."""
+    folders = [(name, importlib.import_module(name).__path__) for name in packages]
+    names = [f"{name}.{module.name}" for name, path in folders for module in pkgutil.iter_modules(path)]
+    waiting: list[Any] = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    found: dict[Part, None] = {}
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, Part):
+            found[value] = None
+            waiting.extend(value.needs)
+        elif isinstance(value, tuple | Mapping):
+            waiting.extend(value.values() if isinstance(value, Mapping) else value)
+    return tuple(found)
 
 
 @contextmanager

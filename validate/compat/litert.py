@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from converters.compat.patch import Part
 
@@ -61,6 +64,13 @@ def operations_in(interpreter: Any) -> list[dict[str, Any]]:
 def subgraph_of(runner: Any) -> tuple[Any, int]:
     """The interpreter behind a signature's runner, and the number of its subgraph. Only where `RUNNER` fits."""
     return runner._interpreter_wrapper, runner._subgraph_index
+
+
+def resized(runner: Any, index: int, shape: Sequence[int], *, strict: bool = False) -> None:
+    """Gives an input of a signature another shape; where `strict`, only along dimensions that the file leaves open.
+    Only where `RUNNER` fits."""
+    wrapper, subgraph = subgraph_of(runner)
+    wrapper.ResizeInputTensor(index, np.array(shape, np.int32), strict, subgraph)
 
 
 def field_place(table: Any, slot: int) -> int | None:
