@@ -13,6 +13,7 @@ from pathlib import Path
 
 from converters.artifact import Artifact, files_of
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.parts import parts_of
 from converters.contract import Contract
 from converters.errors import EdgeportError, UsageError
 from converters.formats import Format, Precision, artifact_name
@@ -153,6 +154,8 @@ def derive(
                 limits=options.limits,
                 log=options.log,
                 env=worker_environment(),
+                reads=_read(derived.bases, options),
+                writes=[folder, Path(scratch)],
             ) as worker:
                 try:
                     while event := worker.receive().get("event"):
@@ -170,6 +173,12 @@ def derive(
                     lost = in_hand if in_hand in left else left[0]  # it may die between two targets
                     conversion.failures.append(Failure.of(lost, error))
                     left.remove(lost)
+
+
+def _read(bases: Mapping[Format, Artifact], options: DeriveOptions) -> list[Path]:
+    """What the worker reads: the float32 files and the calibration data."""
+    files = [part for artifact in bases.values() for part in parts_of(artifact.path)]
+    return [*files, options.calibration] if options.calibration else files
 
 
 def _request(

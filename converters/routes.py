@@ -247,6 +247,8 @@ class _Job:
             limits=self._options.limits,
             log=self._options.log,
             env=worker_environment(),
+            reads=self._checkpoint.parts,
+            writes=[self._folder],
         )
 
     def drain(self, worker: Worker) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
+from converters.checkpoints.parts import parts_of
 from converters.contract import Contract
 from converters.derive import Derived, DeriveOptions
 from converters.errors import EdgeportError
@@ -221,7 +222,15 @@ def rescue(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: C
         "layers": sorted(layers),
     }
     limits: Limits = how.limits
-    found = run_step("exporter.rescue_search:rescue_in_worker", request, step="rescue", limits=limits, log=how.log)
+    found = run_step(
+        "exporter.rescue_search:rescue_in_worker",
+        request,
+        step="rescue",
+        limits=limits,
+        log=how.log,
+        reads=[*parts_of(base.path), case.golden, *([how.calibration] if how.calibration else [])],
+        writes=[artifact.path],
+    )
     kept = tuple(Kept(**entry) for entry in found["kept"])
     return Rescue(
         artifact.path,

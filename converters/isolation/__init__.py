@@ -8,10 +8,12 @@ from converters.isolation.answering import resolve
 from converters.isolation.channel import Channel, Message
 from converters.isolation.standing import Standing
 from converters.isolation.worker import EventHandler, Limits, Worker, run_step, worker_environment
+from converters.sandbox import Grants
 
 __all__ = [
     "Channel",
     "EventHandler",
+    "Grants",
     "Limits",
     "Message",
     "Standing",

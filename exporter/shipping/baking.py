@@ -53,7 +53,15 @@ def baked(checkpoint: Checkpoint, options: RunOptions, folder: Path, log: Path) 
         "target": str(path),
         "preprocess": list(options.preprocess),
     }
-    found = run_step("exporter.shipping.baking:bake_in_worker", request, step="bake", limits=options.limits, log=log)
+    found = run_step(
+        "exporter.shipping.baking:bake_in_worker",
+        request,
+        step="bake",
+        limits=options.limits,
+        log=log,
+        reads=checkpoint.parts,
+        writes=[path.parent],
+    )
     digest = hashlib.sha256(f"{checkpoint.sha256} {found['scaling']}".encode()).hexdigest()
     written = identify(path)
     return replace(written, name=checkpoint.name, sha256=digest, scanned=written.sha256)

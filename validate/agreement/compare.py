@@ -11,17 +11,18 @@ import numpy as np
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import identify
+from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError, error_from_json
 from converters.formats import Precision, precision_in_name
-from converters.isolation import Message
+from converters.isolation import Grants, Message
 from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.decisions import accuracy, scores
 from validate.agreement.gates import Gate, gate_for
 from validate.agreement.judge import judge_output
 from validate.agreement.plan import Plan
-from validate.agreement.processes import TENSORFLOW, Processes, processes
+from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
 from validate.agreement.results import (
     AGREE,
     DISAGREE,
@@ -87,9 +88,11 @@ class Comparison:
         self._yardsticks: dict[tuple[str, int], Yardstick] = {}
         self._share_of_reference = 0.0
 
-    def _step(self, function: str, request: Message, on_event: Callable[[Message], None], runtime: str) -> Message:
+    def _step(
+        self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None], grants: Grants
+    ) -> Message:
         request = {**request, "work": str(self._work), "threads": self.threads}
-        return self._running.step(runtime, function, request, on_event)
+        return self._running.step(runtime, function, request, on_event, grants)
 
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
@@ -117,10 +120,11 @@ class Comparison:
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
         self._on_progress("reference", 0.0)
         document = self._step(
+            runtime,
             "workers:run_reference",
             request,
             lambda e: self._on_progress("reference", share * float(e["fraction"])),
-            runtime,
+            Grants(reads_of_reference(path, options), (options.cache,) if options.cache else ()),
         )
         self.signature = Signature.from_json(document["signature"])
         self._special: dict[str, str] = dict(document["special"])
@@ -184,8 +188,9 @@ class Comparison:
             "first_look": self._first_look,
             "candidates": [{"key": str(k), "path": str(path.resolve())} for k, path in paths.items()],
         }
+        grants = Grants(tuple(part for path in paths.values() for part in parts_of(path)))
         try:
-            self._step("candidates:run_candidates", request, on_event, runtime)
+            self._step(runtime, "candidates:run_candidates", request, on_event, grants)
         except EdgeportError as error:
             if at_work in verdicts:  # it died between two: blame the next, so that the rest comes to an end
                 at_work = next((k for k in paths if k not in verdicts), at_work)

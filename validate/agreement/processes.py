@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import EdgeportError
-from converters.isolation import Limits, Message, Standing
+from converters.isolation import Grants, Limits, Message, Standing
 from validate.agreement.results import CompareOptions
 from validate.runtimes import runtime_name
 
@@ -28,11 +29,17 @@ class Processes:
     folder: Path
     by_runtime: Mapping[str, Standing]
 
-    def step(self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
+    def step(
+        self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None], grants: Grants
+    ) -> Message:
         """Runs `validate.agreement.<function>` in a runtime's process. Raises what `run_step` does."""
-        writable = [Path(request["cache"])] if request.get("cache") else []
         return self.by_runtime[runtime].step(
-            f"validate.agreement.{function}", request, step="validate", on_event=on_event, writable=writable
+            f"validate.agreement.{function}",
+            request,
+            step="validate",
+            on_event=on_event,
+            reads=grants.reads,
+            writes=grants.writes,
         )
 
     def rest(self, runtime: str) -> None:
@@ -40,15 +47,15 @@ class Processes:
         self.by_runtime[runtime].rest()
 
 
-def tensorflow_worker(limits: Limits, log: Path | None, places: Sequence[Path]) -> Standing:
+def tensorflow_worker(limits: Limits, log: Path | None, reads: Sequence[Path]) -> Standing:
     """The one process of TensorFlow that a comparison needs: for a checkpoint as reference, and for SavedModels.
 
     A caller who starts it while artifacts are still being made has its import for nothing.
 
     Args:
-        places: the reference, the folder of the artifacts, the inputs: what the comparison will name.
+        reads: what the comparison will open: the reference's files, the folder of the artifacts, the inputs.
     """
-    return Standing(f"{_PREPARING}:tensorflow", limits=limits, log=log, places=places)
+    return Standing(f"{_PREPARING}:tensorflow", limits=limits, log=log, reads=reads)
 
 
 @contextlib.contextmanager
@@ -62,19 +69,29 @@ def processes(reference: Path, candidates: Sequence[Path], options: CompareOptio
     with contextlib.ExitStack() as stack:
         tensorflow = options.tensorflow
         if tensorflow is None:
-            places = [path for path, name in runtimes.items() if name in TENSORFLOW]
-            tensorflow = stack.enter_context(tensorflow_worker(options.limits, options.log, places))
+            opened = [part for path, name in runtimes.items() if name in TENSORFLOW for part in parts_of(path)]
+            tensorflow = stack.enter_context(
+                tensorflow_worker(options.limits, options.log, [*opened, *reads_of_reference(reference, options)])
+            )
         stack.callback(tensorflow.rest)
         folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
         work = Path(stack.enter_context(folder))
         found = dict.fromkeys(TENSORFLOW, tensorflow)
         for runtime in _OTHERS:
-            places = [path for path, name in runtimes.items() if name == runtime]
-            one = Standing(f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, places=(work, *places))
+            opened = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
+            one = Standing(
+                f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, reads=opened, writes=[work]
+            )
             found[runtime] = stack.enter_context(one)
-            if ahead and places:
+            if ahead and opened:
                 one.start("validate")
         yield Processes(work, found)
+
+
+def reads_of_reference(path: Path, options: CompareOptions) -> tuple[Path, ...]:
+    """What the reference's step reads: the reference and the inputs to run it on."""
+    inputs = (options.inputs,) if options.inputs else ()
+    return (*parts_of(path, options.opening), *inputs)
 
 
 def _runtime_of(path: Path) -> str | None:

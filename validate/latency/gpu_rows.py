@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import EdgeportError
 from converters.formats import Format, format_of
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
@@ -86,7 +87,8 @@ def evidence(row: GpuRow, artifact: Path, options: MeasureOptions, *, stand_in: 
         env["NVIDIA_TF32_OVERRIDE"] = "0"
     try:
         limits = Limits(options.limits.timeout_s or _TIMEOUT_S, options.limits.memory_bytes)
-        proof = run_step(TARGET, request, step="gpu check", limits=limits, log=options.log, env=env)
+        reads = [*parts_of(artifact), *([options.golden] if options.golden else [])]
+        proof = run_step(TARGET, request, step="gpu check", limits=limits, log=options.log, env=env, reads=reads)
     except EdgeportError as error:
         return {**about, "status": "error", "reason": error.message, "next": error.next_step}
     if "unavailable" in proof:

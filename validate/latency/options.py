@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import UsageError
 from converters.formats import format_of, precision_in_name
 from converters.isolation import Limits
@@ -74,6 +75,15 @@ class MeasureOptions:
         for golden in (self.golden, *self.golden_of.values()):
             if golden is not None and not golden.is_file():
                 raise UsageError(f"{golden} is not there.", next_step="Give an .npz of golden vectors.", file=golden)
+
+    def golden_for(self, row: Row) -> Path | None:
+        """The golden vectors that a row's answers are checked against."""
+        return self.golden_of.get(row.given, self.golden)
+
+    def reads_of(self, row: Row) -> tuple[Path, ...]:
+        """What a row's worker reads: the artifact and its golden vectors."""
+        golden = self.golden_for(row)
+        return (*parts_of(row.artifact), *((golden,) if golden else ()))
 
 
 def rows_of(artifacts: Sequence[Path], options: MeasureOptions) -> list[Row]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import CrashError, ResourceError, StepError
 from converters.isolation import Message, Standing, run_step
 from validate.agreement.arrays import path_of, read
@@ -18,9 +19,16 @@ from validate.runtimes.base import Array
 _HERE = "validate.localize"
 
 
-def standing(options: LocalizeOptions, places: Sequence[Path]) -> Standing:
-    """The checkpoint's worker."""
-    return Standing("converters.checkpoints.quick:import_keras", limits=options.limits, log=options.log, places=places)
+def standing(options: LocalizeOptions, reference: Path, folder: Path) -> Standing:
+    """The checkpoint's worker, which writes its answers into `folder`."""
+    inputs = (options.inputs,) if options.inputs else ()
+    return Standing(
+        "converters.checkpoints.quick:import_keras",
+        limits=options.limits,
+        log=options.log,
+        reads=(*parts_of(reference, options.opening), *inputs),
+        writes=(folder,),
+    )
 
 
 @dataclass
@@ -79,7 +87,15 @@ class Asking:
     def _of_file(self, function: str, path: Path, request: Message) -> Message:
         request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._common(), **request}
         options = self.options
-        return run_step(f"{_HERE}.{function}", request, step="localize", limits=options.limits, log=options.log)
+        return run_step(
+            f"{_HERE}.{function}",
+            request,
+            step="localize",
+            limits=options.limits,
+            log=options.log,
+            reads=parts_of(path),
+            writes=[self.work],
+        )
 
     def other_checkpoint(self, path: Path) -> dict[str, Array]:
         """A candidate's layers by name."""

@@ -61,7 +61,7 @@ def localize_each(
         )
     with (
         tempfile.TemporaryDirectory(prefix="edgeport-localize-") as folder,
-        standing(options, [Path(folder), reference]) as worker,
+        standing(options, reference, Path(folder)) as worker,
     ):
         passes = _Passes(Path(folder), reference, worker, options, make, on_progress)
         found = passes.run(candidates, "")

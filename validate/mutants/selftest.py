@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import RefusedError, error_from_json
 from converters.formats import Precision
 from converters.isolation import Message, run_step
@@ -224,6 +225,8 @@ class _Run:
             limits=self.options.limits,
             log=self.options.log,
             on_event=self._take,
+            reads=parts_of(self.reference, self.options.opening),
+            writes=[self.running.folder],
         )
 
     def _take(self, event: Message) -> None:
