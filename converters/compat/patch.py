@@ -22,7 +22,11 @@ from typing import Any, Self
 
 from converters.errors import MisfitError
 
-_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "ai_edge_litert": ("ai-edge-litert",)}
+_DISTRIBUTIONS = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "ai_edge_litert": ("ai-edge-litert",),
+    "ai_edge_quantizer": ("ai-edge-quantizer",),
+}
 _OURS = ("converters.", "validate.", "exporter.")
 _notes: ContextVar[dict[str, None] | None] = ContextVar("notes", default=None)
 
@@ -158,8 +162,12 @@ def noting() -> Iterator[list[str]]:
         told.extend(collected)
 
 
-def in_our_code(cause: BaseException) -> bool:
-    """Whether edgeport's own code raised it, rather than a library or the user's code that it called."""
+def is_our_mistake(cause: BaseException) -> bool:
+    """Whether edgeport's own code asked a library for what it does not have, or called it as it cannot be called."""
+    return isinstance(cause, AttributeError | TypeError) and _in_our_code(cause)
+
+
+def _in_our_code(cause: BaseException) -> bool:
     trace = cause.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -178,7 +186,7 @@ def misused(cause: BaseException, library: str, made_for: str) -> MisfitError:
 
 def lacks_attribute(cause: BaseException, library: str) -> bool:
     """Whether edgeport's own code asked an object of the library for an attribute that it does not have."""
-    if not isinstance(cause, AttributeError) or not in_our_code(cause):
+    if not isinstance(cause, AttributeError) or not _in_our_code(cause):
         return False
     holder = cause.obj if isinstance(cause.obj, ModuleType | type) else type(cause.obj)
     module = holder.__name__ if isinstance(holder, ModuleType) else holder.__module__

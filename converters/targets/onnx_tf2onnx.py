@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.compat.patch import in_our_code, misused
+from converters.compat.patch import is_our_mistake, misused
 from converters.compat.tf2onnx import MADE_FOR, RESOLVE_FUNCTIONS, RUN_REWRITERS
 from converters.errors import UnsupportedError
 from converters.targets.onnx_passes import optimized
@@ -49,7 +49,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
             _widen_scalars(processed)
             return optimized(processed).make_model("edgeport")
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
-            if in_our_code(cause):
+            if is_our_mistake(cause):
                 raise misused(cause, "tf2onnx", MADE_FOR) from cause
             reason = " ".join(str(cause).split())[:300]
             raise UnsupportedError(

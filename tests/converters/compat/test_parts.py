@@ -15,7 +15,7 @@ import pytest
 
 from converters.compat import patch
 from converters.compat.keras import SKLEARN
-from converters.compat.patch import Part, Patch, in_our_code, lacks_attribute, misused, noting, parts_in
+from converters.compat.patch import Part, Patch, is_our_mistake, lacks_attribute, misused, noting, parts_in
 from converters.errors import MisfitError
 
 ROOT = Path(__file__).parents[3]
@@ -196,7 +196,7 @@ def test_whose_code_failed_is_told() -> None:
 
     theirs = _caught(lambda: __import__("json").loads("{"))
     ours = _caught(lambda: own_variables(__import__("keras").layers))
-    assert [in_our_code(theirs), in_our_code(ours)] == [False, True]
+    assert [is_our_mistake(theirs), is_our_mistake(ours)] == [False, True]
     assert lacks_attribute(ours, "keras")
     assert not lacks_attribute(ours, "tensorflow")
     assert not lacks_attribute(theirs, "keras")

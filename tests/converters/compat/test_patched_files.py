@@ -35,7 +35,7 @@ TFLITE_RUNS = 1e-7
 
 @dataclass(frozen=True)
 class Made:
-    """What a model was converted to: digests, and what each file computes on the same inputs."""
+    """What a model was converted to: digests, what each file computes on the same inputs, nodes of the ONNX file."""
 
     digests: Mapping[str, str]
     values: Mapping[str, Mapping[str, Any]]
@@ -45,6 +45,7 @@ class Made:
 
 
 def made(source: Path, folder: Path) -> Made:
+    import onnx
     import onnxruntime
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
@@ -74,7 +75,7 @@ def made(source: Path, folder: Path) -> Made:
             "variables": digest(variables),
         },
         {fmt: {name: np.array(value) for name, value in outputs.items()} for fmt, outputs in values.items()},
-        len(traced.concrete.graph.get_operations()),
+        len(onnx.load(folder / "m.onnx").graph.node),
         (folder / "sm" / "saved_model.pb").stat().st_size,
         tuple(notes),
     )
@@ -156,6 +157,7 @@ CASES = [
     (tf2onnx.TRANSPOSES,            "squeeze_excite",  EVERY),
     (tf2onnx.TRANSPOSES,            "transposed",      {"variables", "tflite"}),
 ]  # fmt: skip
+FEWER_NODES = {(keras.MATMUL, "gelu_attention"), (tensorflow.EINSUM, "gelu_attention")}
 
 
 @pytest.mark.parametrize(("part", "name", "same"), CASES, ids=lambda v: v.where if isinstance(v, Part) else "")
@@ -168,7 +170,7 @@ def test_a_patch_put_off_is_noted_and_the_files_compute_the_same(
     assert on.notes == ()
     assert any(part.where in note or part.otherwise in note for note in off.notes)
     assert {kind for kind in EVERY if on.digests[kind] == off.digests[kind]} >= same
-    assert on.nodes <= off.nodes or part is tensorflow.EINSUM
+    assert on.nodes < off.nodes if (part, name) in FEWER_NODES else on.nodes == off.nodes
     for fmt, outputs in on.values.items():
         assert set(outputs) == set(off.values[fmt])
         for output, value in outputs.items():
