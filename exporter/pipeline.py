@@ -84,6 +84,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         ExitStack() as workers,
     ):
         place = Place(output, staging, Path(scratch), shares(options, progress))
+        place.log.touch()  # it is in every bundle, also where the frameworks say nothing
         origin = open_source(source, place.scratch, place.log, place.share("build"))
         checkpoint = baked(origin, options, place.scratch, place.log) if options.bake_preprocess else origin
         place = workers.enter_context(awaiting_judgement(checkpoint, options, place))
