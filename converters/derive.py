@@ -12,13 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converters.artifact import Artifact, files_of
+from converters.checked import Options, part
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.parts import parts_of
+from converters.common import Common
 from converters.contract import Contract
 from converters.errors import EdgeportError, UsageError
 from converters.formats import Format, Precision, artifact_name
-from converters.isolation import Limits, Message, Worker, worker_environment
-from converters.routes import Conversion, ConvertOptions, Failure, Target, convert
+from converters.isolation import Message, Worker, worker_environment
+from converters.options import Io, QuantizeOptions
+from converters.routes import Conversion, ConvertJob, Failure, Target, convert
 from converters.signature import Signature
 
 Progress = Callable[[str, float], None]
@@ -30,28 +33,22 @@ _FLOAT32_SHARE = 0.6
 
 
 @dataclass(frozen=True)
-class DeriveOptions:
-    """How reduced precisions are made.
+class DeriveJob(Options):
+    """The making of reduced precisions.
 
     Attributes:
         calibration: an `.npz` of checked arrays by input name; None where no precision needs any.
-        io: `float`, `int8` or `uint8`: what a fully quantized TFLite file takes and gives.
-        device: `cpu` or `tensorrt`: what quantized ONNX files are sized for.
-        method: of ONNX calibration: `minmax`, `entropy` or `percentile`.
         keep: by target, operations that stay float (the rescue's finding).
         notes: what is to be said of each calibrated artifact.
         contract: for `.ort` files, which nothing can be written into later.
     """
 
+    options: QuantizeOptions = part(QuantizeOptions)
+    common: Common = part(Common)
     calibration: Path | None = None
-    io: str = "float"
-    device: str = "cpu"
-    method: str = "minmax"
     keep: Mapping[Target, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     contract: Contract | None = None
-    limits: Limits = field(default_factory=Limits)
-    log: Path | None = None
 
 
 @dataclass
@@ -71,14 +68,14 @@ class Makers:
         float32: makes those files; a caller that keeps finished ones may put its own around it.
     """
 
-    how: Callable[[Conversion], DeriveOptions]
-    float32: Callable[[Checkpoint, Path, ConvertOptions, Progress], Conversion] = convert
+    how: Callable[[Conversion], DeriveJob]
+    float32: Callable[[Checkpoint, Path, ConvertJob, Progress], Conversion] = convert
 
 
 def convert_all(
-    checkpoint: Checkpoint, folder: Path, options: ConvertOptions, makers: Makers, on_progress: Progress | None = None
+    checkpoint: Checkpoint, folder: Path, job: ConvertJob, makers: Makers, on_progress: Progress | None = None
 ) -> Derived:
-    """Makes every target of `options` in `folder`.
+    """Makes every target of `job` in `folder`.
 
     Float32 files that were not asked for and are needed for others go to `folder/.float32`, which the caller removes.
 
@@ -86,15 +83,15 @@ def convert_all(
         EdgeportError: see `converters.routes.convert`.
     """
     report = on_progress or (lambda label, share: None)
-    plain = tuple(t for t in options.targets if t == _base_of(t))
-    reduced = tuple(t for t in options.targets if t not in plain)
+    plain = tuple(t for t in job.targets if t == _base_of(t))
+    reduced = tuple(t for t in job.targets if t not in plain)
     needed = dict.fromkeys(_base_of(t) for t in reduced)
     hidden = tuple(t for t in needed if t not in plain)
     share = _FLOAT32_SHARE if reduced else 1.0
     place = folder / ".float32" if hidden else folder
     place.mkdir(exist_ok=True)
     made = makers.float32(
-        checkpoint, place, replace(options, targets=(*plain, *hidden)), lambda label, done: report(label, share * done)
+        checkpoint, place, replace(job, targets=(*plain, *hidden)), lambda label, done: report(label, share * done)
     )
     if hidden:
         _publish(made, plain, folder)
@@ -131,7 +128,7 @@ def derive(
     derived: Derived,
     targets: Sequence[Target],
     where: tuple[str, Path],
-    options: DeriveOptions,
+    job: DeriveJob,
     on_progress: Progress = lambda label, share: None,
 ) -> None:
     """Makes `targets` from the float32 artifacts and files them in the conversion, in one worker.
@@ -146,15 +143,15 @@ def derive(
     with tempfile.TemporaryDirectory(prefix="edgeport-derive-") as scratch:
         while left:
             in_hand = left[0]
-            request = _request(derived.bases, left, where, options, scratch)
+            request = _request(derived.bases, left, where, job, scratch)
             with Worker(
                 "converters.derivation:derive_in_worker",
                 request,
                 step="convert",
-                limits=options.limits,
-                log=options.log,
+                limits=job.common.limits,
+                log=job.common.log,
                 env=worker_environment(),
-                reads=_read(derived.bases, options),
+                reads=_read(derived.bases, job),
                 writes=[folder, Path(scratch)],
             ) as worker:
                 try:
@@ -165,7 +162,7 @@ def derive(
                         if "started" not in event:
                             left.remove(target)
                             path = folder / artifact_name(name, target.precision, target.format)
-                            _file(event, target, path, conversion, options)
+                            _file(event, target, path, conversion, job)
                     return
                 except EdgeportError as error:
                     if not left:
@@ -175,17 +172,17 @@ def derive(
                     left.remove(lost)
 
 
-def _read(bases: Mapping[Format, Artifact], options: DeriveOptions) -> list[Path]:
+def _read(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
     """What the worker reads: the float32 files and the calibration data."""
     files = [part for artifact in bases.values() for part in parts_of(artifact.path)]
-    return [*files, options.calibration] if options.calibration else files
+    return [*files, job.calibration] if job.calibration else files
 
 
 def _request(
     bases: Mapping[Format, Artifact],
     left: Sequence[Target],
     where: tuple[str, Path],
-    options: DeriveOptions,
+    job: DeriveJob,
     scratch: str,
 ) -> Message:
     name, folder = where
@@ -195,21 +192,21 @@ def _request(
             {
                 "format": t.format.value,
                 "precision": t.precision.value,
-                "keep": list(options.keep.get(t, ())),
+                "keep": list(job.keep.get(t, ())),
                 "path": str(folder / artifact_name(name, t.precision, t.format)),
             }
             for t in left
         ],
-        "calibration": str(options.calibration) if options.calibration else None,
-        "io": options.io,
-        "device": options.device,
-        "method": options.method,
+        "calibration": str(job.calibration) if job.calibration else None,
+        "io": job.options.io or Io.FLOAT,
+        "device": job.options.target_device,
+        "method": job.options.calibration_method,
         "scratch": scratch,
-        "contract": options.contract.to_json() if options.contract else None,
+        "contract": job.contract.to_json() if job.contract else None,
     }
 
 
-def _file(event: Message, target: Target, path: Path, conversion: Conversion, options: DeriveOptions) -> None:
+def _file(event: Message, target: Target, path: Path, conversion: Conversion, job: DeriveJob) -> None:
     if "failure" in event:
         document = event["failure"]
         conversion.failures.append(
@@ -223,9 +220,13 @@ def _file(event: Message, target: Target, path: Path, conversion: Conversion, op
             )
         )
         return
-    notes = options.notes if target.precision in CALIBRATED else ()
-    if options.io != "float" and target.precision is Precision.INT8 and target.format is not Format.TFLITE:
-        notes = (*notes, f"--io {options.io} is for TFLite: this file keeps float inputs and outputs.")
+    notes = job.notes if target.precision in CALIBRATED else ()
+    if (
+        job.options.io not in (None, Io.FLOAT)
+        and target.precision is Precision.INT8
+        and target.format is not Format.TFLITE
+    ):
+        notes = (*notes, f"--io {job.options.io} is for TFLite: this file keeps float inputs and outputs.")
     conversion.artifacts.append(
         Artifact.on_disk(
             path,

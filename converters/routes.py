@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
+from converters.checked import Options, part
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.ranges import Range
+from converters.common import Common
 from converters.conversion_progress import ConversionProgress
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError, UsageError
 from converters.formats import Format, Precision, artifact_name
-from converters.isolation import Limits, Message, Worker, worker_environment
+from converters.isolation import Message, Worker, worker_environment
+from converters.options import ConvertOptions
 from converters.signature import Signature
 
 Progress = Callable[[str, float], None]
@@ -85,27 +88,19 @@ _STATUS = {CrashError: "crashed", StepTimeoutError: "timeout", ResourceError: "o
 
 
 @dataclass(frozen=True)
-class ConvertOptions:
-    """What to make and within which limits.
+class ConvertJob(Options):
+    """One conversion.
 
     Attributes:
-        batch: the fixed batch size; None keeps the batch dynamic.
-        opset: ONNX opset; None takes the default.
-        allow_flex: TFLite may use TensorFlow's Flex operations.
-        jobs: workers at a time; with 2 and more, ONNX is made beside SavedModel and TFLite.
-        log: file for what the frameworks say.
+        targets: what to make, as it follows from the formats and precisions of `options`.
         on_loaded: given the conversion as soon as it tells the signature, ranges and facts of the source; what it
             raises ends the conversion before anything is made.
         on_made: told of the conversion after each artifact that is whole on disk, its newest the last.
     """
 
     targets: tuple[Target, ...]
-    batch: int | None = None
-    opset: int | None = None
-    allow_flex: bool = False
-    jobs: int = 1
-    limits: Limits = field(default_factory=Limits)
-    log: Path | None = None
+    options: ConvertOptions = part(ConvertOptions)
+    common: Common = part(Common)
     on_loaded: Callable[[Conversion], None] | None = None
     on_made: Callable[[Conversion], None] | None = None
 
@@ -157,14 +152,14 @@ def makeable(kind: SourceKind) -> tuple[Target, ...]:
     return tuple(route.target for route in ROUTES if route.target.format in formats)
 
 
-def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Target, ...]:
-    """The targets that the words ask for, in the table's order.
+def resolve_targets(formats: Sequence[Format], precisions: Sequence[Precision]) -> tuple[Target, ...]:
+    """The targets that are asked for, in the table's order.
 
     Raises:
-        UsageError: an unknown word, or a pair that cannot be made, with the pairs that can.
+        UsageError: a pair that cannot be made, with the pairs that can.
     """
     known = {route.target for route in ROUTES}
-    wanted = {Target(_word(Format, f, "format"), _word(Precision, p, "precision")) for f in formats for p in precisions}
+    wanted = {Target(fmt, precision) for fmt in formats for precision in precisions}
     impossible = sorted(str(t) for t in wanted - known)
     if impossible:
         raise UsageError(
@@ -174,20 +169,7 @@ def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[
     return tuple(route.target for route in ROUTES if route.target in wanted)
 
 
-def _word(kind: type[Format] | type[Precision], given: str, what: str) -> Any:
-    from difflib import get_close_matches
-
-    words = [member.value for member in kind]
-    if given in words:
-        return kind(given)
-    near = get_close_matches(given, words, n=1)
-    hint = f"Did you mean `{near[0]}`? " if near else ""
-    raise UsageError(f"There is no {what} `{given}`.", next_step=f"{hint}Choose from: {', '.join(words)}.")
-
-
-def convert(
-    checkpoint: Checkpoint, folder: Path, options: ConvertOptions, on_progress: Progress | None = None
-) -> Conversion:
+def convert(checkpoint: Checkpoint, folder: Path, job: ConvertJob, on_progress: Progress | None = None) -> Conversion:
     """Makes the targets in `folder`, in one worker that loads and traces once.
 
     If the worker dies, the target in hand becomes a failure and a fresh worker goes on with the rest.
@@ -195,26 +177,26 @@ def convert(
     Raises:
         EdgeportError: the source could not be loaded or traced: nothing can be made of it.
     """
-    job = _Job(checkpoint, folder, options, ConversionProgress(options.targets, _COSTS, on_progress))
-    left = list(options.targets)
+    making = _Making(checkpoint, folder, job, ConversionProgress(job.targets, _COSTS, on_progress))
+    left = list(job.targets)
     while left:
-        groups = _side_by_side(left) if options.jobs > 1 else [left]
+        groups = _side_by_side(left) if job.options.jobs > 1 else [left]
         with contextlib.ExitStack() as stack:  # workers are started here: they die with the thread that starts them
-            workers = [stack.enter_context(job.start(group)) for group in groups]
-            _drain_all(job, workers)
-        left = [target for target in left if target not in job.settled]
+            workers = [stack.enter_context(making.start(group)) for group in groups]
+            _drain_all(making, workers)
+        left = [target for target in left if target not in making.settled]
     order = [route.target for route in ROUTES]
-    job.conversion.artifacts.sort(key=lambda a: order.index(Target(a.format, a.precision)))
-    return job.conversion
+    making.conversion.artifacts.sort(key=lambda a: order.index(Target(a.format, a.precision)))
+    return making.conversion
 
 
-def _drain_all(job: _Job, workers: Sequence[Worker]) -> None:
+def _drain_all(making: _Making, workers: Sequence[Worker]) -> None:
     if len(workers) == 1:
-        job.drain(workers[0])
+        making.drain(workers[0])
         return
     pool = ThreadPoolExecutor(len(workers))
     try:
-        list(pool.map(job.drain, workers))
+        list(pool.map(making.drain, workers))
     except BaseException:  # Ctrl-C too: the threads end when their workers do
         for worker in workers:
             worker.close()
@@ -229,23 +211,21 @@ def _side_by_side(targets: Sequence[Target]) -> list[list[Target]]:
     return [group for group in groups if group]
 
 
-class _Job:
+class _Making:
     """One conversion under way: the workers that make it, and what has come of them."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: ConversionProgress
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, folder: Path, job: ConvertJob, progress: ConversionProgress) -> None:
         self.conversion = Conversion()
         self.settled: set[Target] = set()
-        self._checkpoint, self._folder, self._options, self._progress = checkpoint, folder, options, progress
+        self._checkpoint, self._folder, self._job, self._progress = checkpoint, folder, job, progress
 
     def start(self, targets: Sequence[Target]) -> Worker:
         return Worker(
             "converters.conversion:convert_in_worker",
-            _request(self._checkpoint, self._folder, self._options, targets),
+            _request(self._checkpoint, self._folder, self._job, targets),
             step="convert",
-            limits=self._options.limits,
-            log=self._options.log,
+            limits=self._job.common.limits,
+            log=self._job.common.log,
             env=worker_environment(),
             reads=self._checkpoint.parts,
             writes=[self._folder],
@@ -257,8 +237,8 @@ class _Job:
         try:
             while (message := worker.receive()).get("event"):
                 in_hand = self._file(message["event"])
-                if self._options.on_loaded and self.conversion.signature and "loaded" in message["event"]:
-                    self._options.on_loaded(self.conversion)
+                if self._job.on_loaded and self.conversion.signature and "loaded" in message["event"]:
+                    self._job.on_loaded(self.conversion)
                 self._progress.show(message["event"])
         except EdgeportError as error:
             if in_hand is None:
@@ -304,17 +284,17 @@ class _Job:
                 notes=tuple(event["notes"]),
             )
         )
-        if self._options.on_made:
-            self._options.on_made(self.conversion)
+        if self._job.on_made:
+            self._job.on_made(self.conversion)
         return None
 
 
-def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left: Sequence[Target]) -> Message:
+def _request(checkpoint: Checkpoint, folder: Path, job: ConvertJob, left: Sequence[Target]) -> Message:
     return {
         "checkpoint": checkpoint.to_json(),
         "folder": str(folder),
         "targets": [[t.format.value, t.precision.value] for t in left],
-        "batch": options.batch,
-        "opset": options.opset,
-        "allow_flex": options.allow_flex,
+        "batch": job.options.batch,
+        "opset": job.options.opset,
+        "allow_flex": job.options.allow_flex,
     }

@@ -12,7 +12,7 @@ from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.derive import Derived, Makers, convert_all
 from converters.formats import Format
-from converters.routes import Conversion, ConvertOptions, Progress, Target
+from converters.routes import Conversion, ConvertJob, Progress, Target
 from exporter.reuse import FINISHED, HIDDEN
 
 
@@ -28,11 +28,11 @@ class Finishing:
 
     batch_of: Callable[[Format], int | None]
     stamp: Callable[[Artifact], Artifact]
-    note: Callable[[Checkpoint, ConvertOptions, Conversion], None]
+    note: Callable[[Checkpoint, ConvertJob, Conversion], None]
 
 
 def convert_batches(
-    checkpoint: Checkpoint, staging: Path, how: ConvertOptions, steps: tuple[Makers, Finishing], progress: Progress
+    checkpoint: Checkpoint, staging: Path, how: ConvertJob, steps: tuple[Makers, Finishing], progress: Progress
 ) -> Derived:
     """Makes every target; those of a dynamic batch first, so that the conversion's signature is theirs.
 
@@ -46,7 +46,7 @@ def convert_batches(
     conversion, bases = Conversion(), dict[Format, Artifact]()
     for k, batch in enumerate(sorted(groups, key=lambda size: size or 0)):
         targets = tuple(groups[batch])
-        own = replace(how, targets=targets, batch=batch)
+        own = replace(how, targets=targets, options=replace(how.options, batch=batch))
         share = _part(progress, k, len(groups))
         derived = convert_all(checkpoint, staging, own, makers, share)
         bases |= {target.format: derived.bases[target.format] for target in targets if target.format in derived.bases}

@@ -13,7 +13,7 @@ from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.contract import Contract
 from converters.formats import Format, Precision
-from converters.routes import Conversion, ConvertOptions, Target
+from converters.routes import Conversion, Target
 from exporter.details import Details
 from exporter.manifest import SCHEMA, Manifest
 from exporter.options import RunOptions
@@ -68,7 +68,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
     return Manifest.from_document(
         {
             "schema": SCHEMA,
-            "tool": {"name": "edgeport", "version": version("edgeport"), "command": list(options.command)},
+            "tool": {"name": "edgeport", "version": version("edgeport"), "command": list(options.workspace.command)},
             "source": {
                 "path": findings.source.given,
                 "kind": findings.source.kind,
@@ -112,8 +112,8 @@ def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options
     }
     if artifact.precision is Precision.FLOAT32 and artifact.format is not Format.ORT:
         batch = batch_of(artifact.format, options)
-        asked = ConvertOptions((), batch=batch, opset=options.opset, allow_flex=options.allow_flex)
-        own = conversion if batch == options.batch else replace(conversion, signature=artifact.signature)
+        asked = replace(options.convert, batch=batch)
+        own = conversion if batch == options.convert.batch else replace(conversion, signature=artifact.signature)
         row["reuse"] = reuse_row(artifact, own, key_of(findings.checkpoint, Target.of(artifact), asked))
     return row
 

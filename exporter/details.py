@@ -30,20 +30,21 @@ class Made:
     rescues: Mapping[Path, Rescue]
 
 
-def artifact_details(made: Made, source: Checkpoint, options: RunOptions, log: Path) -> Details:
+def artifact_details(made: Made, source: Checkpoint, options: RunOptions) -> Details:
     """Further fields of the artifacts' rows: `calibration`, `integer`, `rescue` and `gates`."""
     details: Details = {}
-    boards = board_gates(options.profiles, made.conversion)
-    reports = count_all(made.conversion.artifacts, options.limits, log)
+    boards = board_gates(options.ship.profiles, made.conversion)
+    reports = count_all(made.conversion.artifacts, options.common.limits, options.common.log)
     layers = layer_names(source.path) if reports else ()
-    nonfinite = nonfinite_weights(source.path, source.kind) if options.judge and not options.allow_nonfinite else ()
+    strict = options.judge is not None and not options.judge.allow_nonfinite
+    nonfinite = nonfinite_weights(source.path, source.kind) if strict else ()
     for artifact in made.conversion.artifacts:
         name = artifact.path.name
         row: dict[str, Any] = {}
         calibrated = artifact.precision in CALIBRATED
         if name in reports:
             row["integer"] = reports[name].to_json(layers)
-            if options.fully_integer and calibrated:
+            if options.quantize.fully_integer and calibrated:
                 row["gates"] = [_fully_integer(row["integer"])]
         if nonfinite:
             row["gates"] = [*row.get("gates", ()), finite_gate(nonfinite)]

@@ -9,15 +9,15 @@ from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import FINISHED, Checkpoint, SourceKind
 from converters.errors import RefusedError, UsageError
 from converters.formats import Format, Precision, artifact_name
-from converters.routes import Conversion, ConvertOptions, Progress, Target, makeable
+from converters.routes import Conversion, ConvertJob, Progress, Target, makeable
 from converters.signature import Signature
 from exporter.inspection import inspect
-from exporter.options import DEFAULT_FORMATS, RunOptions
+from exporter.options import RunOptions
 from exporter.reuse import copy_artifact
 
 ROAD = "the source itself"
 
-Maker = Callable[[Checkpoint, Path, ConvertOptions, Progress], Conversion]
+Maker = Callable[[Checkpoint, Path, ConvertJob, Progress], Conversion]
 
 
 def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) -> tuple[Target, ...]:
@@ -29,10 +29,10 @@ def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) ->
     if kind not in FINISHED:
         return targets
     able = makeable(SourceKind(kind))
-    wanted = tuple(target for target in targets if target in able or options.formats != DEFAULT_FORMATS)
+    wanted = tuple(target for target in targets if target in able or options.convert.formats is not None)
     impossible = [str(target) for target in wanted if target not in able]
     if impossible or not wanted:
-        named = ", ".join(impossible or options.precisions)
+        named = ", ".join(impossible or options.convert.precisions or (Precision.FLOAT32,))
         raise UsageError(
             f"A source of the kind {kind} gives no {named}.",
             next_step=f"Choose from: {', '.join(map(str, able))}; a checkpoint gives the others too.",
@@ -45,7 +45,7 @@ def maker_for(checkpoint: Checkpoint, convert: Maker) -> Maker:
     return adopt if checkpoint.kind in FINISHED else convert
 
 
-def adopt(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: Progress) -> Conversion:
+def adopt(checkpoint: Checkpoint, folder: Path, job: ConvertJob, progress: Progress) -> Conversion:
     """What `converters.routes.convert` gives, with a copy of the source for its float32 artifact. Nothing is converted.
 
     Raises:
@@ -60,7 +60,8 @@ def adopt(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progres
             next_step="Give the float32 file or the checkpoint that it was made from.",
             file=checkpoint.path,
         )
-    if options.batch is not None or options.opset is not None or options.allow_flex:
+    asked = job.options
+    if asked.batch is not None or asked.opset is not None or asked.allow_flex:
         raise UsageError(
             "--batch, --opset and --allow-flex change a conversion, and a finished file is taken as it is.",
             next_step="Leave them out, or give the checkpoint.",
@@ -70,8 +71,8 @@ def adopt(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progres
     signature = Signature.from_json(found)
     path = folder / artifact_name(checkpoint.name, Precision.FLOAT32, fmt)
     source = Artifact.on_disk(checkpoint.path, fmt, Precision.FLOAT32, signature, road=ROAD)
-    artifacts = [copy_artifact(source, path)] if options.targets else []
+    artifacts = [copy_artifact(source, path)] if job.targets else []
     conversion = Conversion(artifacts, [], signature, int(found["parameters"]))
-    if options.on_loaded is not None:
-        options.on_loaded(conversion)
+    if job.on_loaded is not None:
+        job.on_loaded(conversion)
     return conversion

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.identify import identify
-from converters.checkpoints.opening import Opening
-from converters.derive import DeriveOptions, Makers, convert_all
+from converters.common import Common
+from converters.derive import DeriveJob, Makers, convert_all
 from converters.errors import StepError, UnsupportedError, error_from_json
 from converters.formats import SUFFIXES, Format, Precision
-from converters.isolation import Limits
-from converters.routes import ConvertOptions, Target
+from converters.routes import ConvertJob, Target
 
 WRITE = "exporter.making:write"
 
@@ -23,8 +22,7 @@ class Twins:
     """Makes healthy artifacts of a checkpoint, in a folder that is the caller's to remove."""
 
     folder: Path
-    limits: Limits = field(default_factory=Limits)
-    opening: Opening = field(default_factory=Opening)
+    common: Common = field(default_factory=Common)
 
     def make(self, reference: Path, fmt: Format, precision: Precision, inputs: Path) -> Path:
         """The artifact's path.
@@ -35,9 +33,9 @@ class Twins:
         Raises:
             EdgeportError: what the conversion raised, or failed with.
         """
-        options = ConvertOptions(targets=(Target(fmt, precision),), limits=self.limits)
-        makers = Makers(lambda _made: DeriveOptions(calibration=inputs, limits=self.limits))
-        conversion = convert_all(identify(reference, self.opening), self.folder, options, makers).conversion
+        job = ConvertJob((Target(fmt, precision),), common=self.common)
+        makers = Makers(lambda _made: DeriveJob(common=self.common, calibration=inputs))
+        conversion = convert_all(identify(reference, self.common.opening), self.folder, job, makers).conversion
         for failure in conversion.failures:
             raise error_from_json(
                 {"code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step}

@@ -14,7 +14,8 @@ from pathlib import Path
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.derive import Derived, Makers
 from converters.errors import EdgeportError, StepError, error_from_json
-from converters.routes import Conversion, ConvertOptions, Target
+from converters.options import Auto
+from converters.routes import Conversion, ConvertJob, Target
 from exporter.bundle import abandoned, check_output, finish, staged, write_answers, write_golden
 from exporter.converting import Finishing, convert_batches, remove_hidden
 from exporter.describe import Findings, describe
@@ -25,7 +26,7 @@ from exporter.manifest import ANSWERS, GOLDEN, Manifest
 from exporter.options import RunOptions
 from exporter.outcome import exit_code
 from exporter.place import Place, Progress, awaiting_judgement, shares
-from exporter.precisions import AUTO, Calibrating, keep_passing, targets_of
+from exporter.precisions import Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
 from exporter.reuse import FINISHED, Shelf
 from exporter.selfcheck import refuse_names, write_selfcheck
@@ -35,8 +36,9 @@ from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Agreed, Terms
 from exporter.sources import find_source, open_source
 from exporter.timing import time_artifacts
-from validate.agreement import Agreement, CompareOptions, compare
-from validate.latency import Latency
+from validate.agreement import Agreement, JudgeJob
+from validate.agreement.compare import compare
+from validate.latency import BenchJob, BenchOptions, Latency
 
 LATENCY = "latency"
 
@@ -73,29 +75,31 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
     options = settled(options)
     targets = targets_of(options)
     agreed = Agreed(Terms.of(options))
-    source = find_source(given, options.build, options.seed, options.opening)
-    source = replace(source, given=options.source_name or given)
+    source = find_source(given, options.build, options.common)
+    source = replace(source, given=options.workspace.source_name or given)
     targets = targets_from(source.kind, targets, options)
-    check_output(output, force=options.force)
+    check_output(output, force=options.workspace.force)
 
     with (
         tempfile.TemporaryDirectory(prefix="edgeport-") as scratch,
-        staged(output, force=options.force) as staging,
+        staged(output, force=options.workspace.force) as staging,
         ExitStack() as workers,
     ):
         place = Place(output, staging, Path(scratch), shares(options, progress))
         place.log.touch()  # it is in every bundle, also where the frameworks say nothing
+        options = replace(options, common=replace(options.common, log=place.log))
         origin = open_source(source, place.scratch, place.log, place.share("build"))
-        checkpoint = baked(origin, options, place.scratch, place.log) if options.bake_preprocess else origin
+        baking = options.ship.bake_preprocess
+        checkpoint = baked(origin, options.ship.preprocess, options.common, place.scratch) if baking else origin
         place = workers.enter_context(awaiting_judgement(checkpoint, options, place))
-        calibrating = Calibrating(targets, options, place.scratch, place.log)
+        calibrating = Calibrating(targets, options, place.scratch)
         shelf = _shelf(place, options)
         derived = _convert(checkpoint, targets, options, (place, agreed, calibrating, shelf))
         judged = _judge(checkpoint, derived, options, (place, agreed, calibrating))
         located = locate(checkpoint, judged.agreement, options, place)
-        shipment = Shipment(checkpoint.name, derived, agreed.contract, judged.agreement, place.log)
+        shipment = Shipment(checkpoint.name, derived, agreed.contract, judged.agreement)
         shipping = ship(options, shipment, staging)
-        latency = _time(derived.conversion, options, place) if options.time else None
+        latency = None if options.bench is None else _time(derived.conversion, options, options.bench, place)
         remove_hidden(staging)
         made = Made(derived.conversion, calibrating.data, judged.rescues)
         findings = Findings(
@@ -105,7 +109,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
             judged.agreement,
             latency,
             shelf,
-            artifact_details(made, checkpoint, options, place.log),
+            artifact_details(made, checkpoint, options),
             located.noted(verdict_notes(made)),
             judged.dropped,
             agreed.contract,
@@ -116,14 +120,17 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         manifest = _seal(describe(findings, staging, options), options, staging)
 
     _required_devices(latency, options, output)
-    return Outcome(manifest, exit_code(manifest, allow_inconclusive=options.allow_inconclusive))
+    lenient = options.judge is not None and options.judge.allow_inconclusive
+    return Outcome(manifest, exit_code(manifest, allow_inconclusive=lenient))
 
 
 def _shelf(place: Place, options: RunOptions) -> Shelf:
     """Where finished artifacts may be taken from."""
-    if options.no_cache or options.opening.runs_code:  # what such code depends on has no digest
+    if options.workspace.no_cache or options.common.opening.runs_code:  # what such code depends on has no digest
         return Shelf(None, None)
-    return Shelf(place.output, options.cache, abandoned(place.output, place.staging), place.staging / FINISHED)
+    return Shelf(
+        place.output, options.workspace.cache, abandoned(place.output, place.staging), place.staging / FINISHED
+    )
 
 
 def _convert(
@@ -135,16 +142,7 @@ def _convert(
     """Every target in staging. With no artifact there is no bundle: the first failure is the run's."""
     place, agreed, calibrating, shelf = means
     checks = partial(_check, options=options, name=checkpoint.name, agreed=agreed, calibrating=calibrating)
-    how = ConvertOptions(
-        targets=targets,
-        batch=options.batch,
-        opset=options.opset,
-        allow_flex=options.allow_flex,
-        jobs=options.jobs,
-        limits=options.limits,
-        log=place.log,
-        on_loaded=checks,
-    )
+    how = ConvertJob(targets, options.convert, options.common, on_loaded=checks)
     makers = Makers(calibrating.ready, float32=maker_for(checkpoint, shelf.around_convert))
     finishing = Finishing(partial(batch_of, options=options), agreed.stamp, shelf.note_stamped)
     derived = convert_batches(checkpoint, place.staging, how, (makers, finishing), place.share("convert"))
@@ -158,8 +156,8 @@ def _convert(
 def _check(loaded: Conversion, options: RunOptions, name: str, agreed: Agreed, calibrating: Calibrating) -> None:
     """What the user gave, against what the source turns out to be: before anything is converted."""
     agreed.on_loaded(loaded)
-    check_names(options.profiles, name, agreed.contract)
-    if options.selfcheck and options.judge and loaded.signature is not None:
+    check_names(options.ship.profiles, name, agreed.contract)
+    if options.ship.selfcheck and options.judge is not None and loaded.signature is not None:
         refuse_names((*loaded.signature.input_names, *loaded.signature.output_names))
     calibrating.contract = agreed.contract
     calibrating.on_loaded(loaded)
@@ -172,50 +170,46 @@ def _judge(
 
     Writes the golden vectors, and each artifact's answers to them.
     """
-    if not options.judge:
+    if options.judge is None:
         return Judged(None)
     place, agreed, calibrating = means
     progress, golden = place.share("validate"), place.staging / GOLDEN
-    how = CompareOptions(
-        inputs=options.inputs,
-        samples=options.samples,
-        seed=options.seed,
-        input_range=options.input_range,
-        limits=options.limits,
-        log=place.log,
-        tolerances=options.tolerances,
-        fixed_batch=options.batch,
-        opening=options.opening,
+    how = JudgeJob(
+        options.judge,
+        options.common,
+        fixed_batch=options.convert.batch,
         checkpoint=checkpoint,
         tensorflow=place.tensorflow,
     )
     agreement = compare(checkpoint.path, [a.path for a in derived.conversion.artifacts], how, progress)
     write_golden(golden, agreement.golden.inputs, agreement.golden.outputs)
     case = Case(checkpoint.path, golden, calibrating.how(), how, agreed.contract, progress)
-    agreement, rescues = rescue_missed(derived, agreement, case, options)
+    agreement, rescues = rescue_missed(derived, agreement, case)
     dropped: dict[str, str] = {}
-    if AUTO in options.precisions:
+    if Auto.AUTO in (options.convert.precisions or ()):
         agreement, dropped = keep_passing(derived.conversion, agreement)
     write_answers(place.staging / ANSWERS, {v.artifact.name: v.answers for v in agreement.verdicts})
     return Judged(agreement, rescues, dropped)
 
 
-def _time(conversion: Conversion, options: RunOptions, place: Place) -> Latency:
+def _time(conversion: Conversion, options: RunOptions, bench: BenchOptions, place: Place) -> Latency:
     """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
-    latency = time_artifacts(conversion, place.staging, options, place.log, place.share("bench"))
+    golden = place.staging / GOLDEN
+    job = BenchJob(bench, options.common, batch=options.convert.batch, golden=golden if golden.is_file() else None)
+    latency = time_artifacts([artifact.path for artifact in conversion.artifacts], job, place.share("bench"))
     latency.save_samples(place.staging / LATENCY)
     return latency
 
 
 def _seal(described: Manifest, options: RunOptions, staging: Path) -> Manifest:
     """The self-check, the reports and, last, the manifest with the digests of everything."""
-    if options.selfcheck:
-        write_selfcheck(staging, described, options.tolerances)
+    if options.ship.selfcheck:
+        write_selfcheck(staging, described, options.judge.tolerances if options.judge else {})
     return finish(staging, described)
 
 
 def _required_devices(latency: Latency | None, options: RunOptions, output: Path) -> None:
-    for device in options.require:
+    for device in options.bench.require if options.bench else ():
         if latency is not None and latency.lacks(device):
             row = next((t for t in latency.timings if t.row.device == device), None)
             raise _missing(device, output, row.reason if row else "", row.next_step if row else "")

@@ -10,17 +10,20 @@ from typing import Any
 from converters.calibration import RANDOM, Calibration, Expected, random_calibration, read_calibration
 from converters.checkpoints.ranges import Range
 from converters.contract import Contract
-from converters.derive import CALIBRATED, DeriveOptions, need_calibration, refuse_without_calibration
+from converters.derive import CALIBRATED, DeriveJob, need_calibration, refuse_without_calibration
 from converters.formats import Format, Precision
 from converters.given import read_given
+from converters.options import Auto
 from converters.routes import ROUTES, Conversion, Target, resolve_targets
 from converters.targets.ort import config_path
-from exporter.options import DEFAULT_FORMATS, RunOptions
+from exporter.options import RunOptions
 from exporter.shipping.profiles import profile_targets
 from validate.agreement import Agreement
 from validate.agreement.results import AGREE
 
-AUTO = "auto"
+OPEN_FORMATS = (Format.SAVEDMODEL, Format.TFLITE, Format.ONNX)
+"""What is made where the formats are left open."""
+
 _AUTO = (Precision.FLOAT32, Precision.FLOAT16, Precision.DYNAMIC_INT8, Precision.INT8, Precision.INT16X8)
 
 
@@ -33,39 +36,37 @@ def targets_of(options: RunOptions) -> tuple[Target, ...]:
     Raises:
         UsageError: an unknown word, pairs that cannot be made, or int8 without calibration data.
     """
-    if options.profiles:
+    if options.ship.profiles:
         return _ordered(profile_targets(options), options)
-    words = tuple(p for p in options.precisions if p != AUTO)
-    auto = len(words) < len(options.precisions)
-    found = _open(options.formats, words) if options.formats == DEFAULT_FORMATS else _given(options.formats, words)
-    if auto:
+    asked, formats = options.convert.precisions or (Precision.FLOAT32,), options.convert.formats
+    precisions = tuple(p for p in asked if isinstance(p, Precision))
+    found = _given(formats, precisions) if formats else _open(precisions)
+    if Auto.AUTO in asked:
         found |= {
             r.target
             for r in ROUTES
-            if r.target.format.value in options.formats
+            if r.target.format in (formats or OPEN_FORMATS)
             and r.target.precision in _AUTO
-            and (options.calibration or r.target.precision not in CALIBRATED)
+            and (options.quantize.calibration or r.target.precision not in CALIBRATED)
         }
     return _ordered(found, options)
 
 
 def _ordered(found: set[Target], options: RunOptions) -> tuple[Target, ...]:
     targets = tuple(r.target for r in ROUTES if r.target in found)
-    if options.calibration is None:
+    if options.quantize.calibration is None:
         refuse_without_calibration(targets)
     return targets
 
 
-def _given(formats: tuple[str, ...], precisions: tuple[str, ...]) -> set[Target]:
+def _given(formats: tuple[Format, ...], precisions: tuple[Precision, ...]) -> set[Target]:
     return set(resolve_targets(formats, precisions)) if precisions else set()
 
 
-def _open(formats: tuple[str, ...], precisions: tuple[str, ...]) -> set[Target]:
-    found: set[Target] = set()
-    for word in precisions:
-        able = tuple(f for f in formats if any(r.target.format == f and r.target.precision == word for r in ROUTES))
-        found |= set(resolve_targets(able or formats, (word,)))
-    return found
+def _open(precisions: tuple[Precision, ...]) -> set[Target]:
+    """Each precision in the formats that hold it."""
+    known = {route.target for route in ROUTES}
+    return {t for p in precisions for f in OPEN_FORMATS if (t := Target(f, p)) in known}
 
 
 class Calibrating:
@@ -78,8 +79,8 @@ class Calibrating:
         contract: what the files are to say of themselves, once it is known.
     """
 
-    def __init__(self, targets: tuple[Target, ...], options: RunOptions, scratch: Path, log: Path) -> None:
-        self._options, self._scratch, self._log = options, scratch, log
+    def __init__(self, targets: tuple[Target, ...], options: RunOptions, scratch: Path) -> None:
+        self._asked, self._common, self._scratch = options.quantize, options.common, scratch
         self.contract: Contract | None = None
         self._needed = bool(need_calibration(targets))
         self.data: Calibration | None = None
@@ -87,42 +88,38 @@ class Calibrating:
 
     def on_loaded(self, conversion: Conversion) -> None:
         """See `converters.calibration.read_calibration` for what it raises."""
-        signature, ranges, options = conversion.signature, conversion.ranges, self._options
+        signature, ranges, common = conversion.signature, conversion.ranges, self._common
         if not self._needed or self.data is not None or signature is None:
             return
-        if options.input_range:
-            given = Range(*options.input_range, "--input-range")
+        if common.input_range:
+            given = Range(*common.input_range, "--input-range")
             ranges = {spec.name: given for spec in signature.inputs if spec.dtype.startswith("float")}
-        if options.calibration == RANDOM:
-            self.data = random_calibration(signature, options.calibration_samples, ranges, options.seed)
+        if self._asked.calibration == RANDOM:
+            self.data = random_calibration(signature, self._asked.calibration_samples, ranges, common.seed)
         else:
-            if options.inputs is not None:
-                self.judged_on = read_given(options.inputs, signature).arrays
+            if common.inputs is not None:
+                self.judged_on = read_given(common.inputs, signature).arrays
             expected = Expected(ranges, self.judged_on)
-            path = Path(options.calibration or "")
-            self.data = read_calibration(path, signature, options.calibration_samples, expected)
+            path = Path(self._asked.calibration or "")
+            self.data = read_calibration(path, signature, self._asked.calibration_samples, expected)
         self.data.save(self._arrays)
 
     @property
     def _arrays(self) -> Path:
         return self._scratch / "calibration.npz"
 
-    def ready(self, conversion: Conversion) -> DeriveOptions:
+    def ready(self, conversion: Conversion) -> DeriveJob:
         """How the reduced precisions are made; reads the data now where no worker had to load the source."""
         self.on_loaded(conversion)
         return self.how()
 
-    def how(self) -> DeriveOptions:
+    def how(self) -> DeriveJob:
         """How the reduced precisions are made."""
-        options = self._options
-        return DeriveOptions(
+        return DeriveJob(
+            self._asked,
+            self._common,
             calibration=self._arrays if self.data else None,
-            io=options.io,
-            device=options.target_device,
-            method=options.calibration_method,
             notes=self.data.notes() if self.data else (),
-            limits=options.limits,
-            log=self._log,
             contract=self.contract,
         )
 

@@ -15,14 +15,15 @@ from typing import Any
 from converters.artifact import Artifact
 from converters.checkpoints.parts import parts_of
 from converters.contract import Contract
-from converters.derive import Derived, DeriveOptions
+from converters.derive import Derived, DeriveJob
 from converters.errors import EdgeportError
 from converters.formats import Format, Precision
-from converters.isolation import Limits, run_step
+from converters.isolation import run_step
+from converters.options import Io
 from converters.stamping import stamped
 from exporter.inspection.executed import layer_names
-from exporter.options import RunOptions
-from validate.agreement import Agreement, CompareOptions, compare
+from validate.agreement import Agreement, JudgeJob
+from validate.agreement.compare import compare
 from validate.agreement.gates import gate_for
 from validate.agreement.results import DISAGREE
 
@@ -114,21 +115,20 @@ class Case:
 
     reference: Path
     golden: Path
-    how: DeriveOptions
-    compare: CompareOptions
+    how: DeriveJob
+    compare: JudgeJob
     contract: Contract
     tell: Callable[[str, float], None] = lambda label, share: None
 
 
-def rescue_missed(
-    derived: Derived, agreement: Agreement, case: Case, options: RunOptions
-) -> tuple[Agreement, dict[Path, Rescue]]:
+def rescue_missed(derived: Derived, agreement: Agreement, case: Case) -> tuple[Agreement, dict[Path, Rescue]]:
     """Tries to mend every quantized artifact that disagrees; those mended are judged again.
 
     `derived.conversion` lists the mended files afterwards. A rescue that fails leaves its file as it was.
     """
     rescues: dict[Path, Rescue] = {}
-    if options.rescue_budget == 0 or all(v.status != DISAGREE for v in agreement.verdicts):
+    budget, tolerances = case.how.options.rescue_budget, case.compare.options.tolerances
+    if budget == 0 or all(v.status != DISAGREE for v in agreement.verdicts):
         return agreement, rescues
     layers = layer_names(case.reference)
     for extra_db in _STRICTER:
@@ -143,9 +143,9 @@ def rescue_missed(
             if tried is not None and not tried.reached:
                 continue
             case.tell(f"rescuing {artifact.path.name}", 1.0)
-            gate = gate_for(artifact.precision, options.tolerances)
+            gate = gate_for(artifact.precision, tolerances)
             level = max(gate.sqnr_db, _level_needed(agreement, artifact.path))
-            goal = Goal(level + extra_db, gate.top1, options.rescue_budget)
+            goal = Goal(level + extra_db, gate.top1, budget)
             found = _try(artifact, base, goal, case, layers)
             rescues[artifact.path] = found
             if found.reached:
@@ -213,21 +213,20 @@ def rescue(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: C
         "format": artifact.format.value,
         "precision": artifact.precision.value,
         "signature": base.signature.to_json(),
-        "io": how.io,
-        "device": how.device,
-        "method": how.method,
+        "io": how.options.io or Io.FLOAT,
+        "device": how.options.target_device,
+        "method": how.options.calibration_method,
         "golden": str(case.golden),
         "calibration": str(how.calibration) if how.calibration else None,
         "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
         "layers": sorted(layers),
     }
-    limits: Limits = how.limits
     found = run_step(
         "exporter.rescue_search:rescue_in_worker",
         request,
         step="rescue",
-        limits=limits,
-        log=how.log,
+        limits=how.common.limits,
+        log=how.common.log,
         reads=[*parts_of(base.path), case.golden, *([how.calibration] if how.calibration else [])],
         writes=[artifact.path],
     )

@@ -24,7 +24,8 @@ from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.ranges import Range
 from converters.errors import IntegrityError
 from converters.formats import Format, Precision, artifact_name
-from converters.routes import Conversion, ConvertOptions, Progress, Target, convert
+from converters.options import ConvertOptions
+from converters.routes import Conversion, ConvertJob, Progress, Target, convert
 from converters.signature import Signature
 from exporter.bundle.disk import write_file
 from exporter.manifest import MANIFEST, canonical
@@ -66,26 +67,24 @@ class Shelf:
     finished: Path | None = None
     reused: set[str] = field(default_factory=set)
 
-    def around_convert(
-        self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: Progress
-    ) -> Conversion:
+    def around_convert(self, checkpoint: Checkpoint, folder: Path, job: ConvertJob, progress: Progress) -> Conversion:
         """`converters.routes.convert`, of what is not on the shelf; takes the rest from there and keeps what is new."""
-        ready = self.take(checkpoint, options, folder)
+        ready = self.take(checkpoint, job, folder)
         there = {Target.of(artifact) for artifact in ready.artifacts}
-        missing = replace(options, targets=tuple(t for t in options.targets if t not in there))
-        if ready.signature is not None and not missing.targets and options.on_loaded:
-            options.on_loaded(ready)
-        noting = replace(missing, on_made=lambda made: self._note(checkpoint, options, made, made.artifacts[-1:]))
+        missing = replace(job, targets=tuple(t for t in job.targets if t not in there))
+        if ready.signature is not None and not missing.targets and job.on_loaded:
+            job.on_loaded(ready)
+        noting = replace(missing, on_made=lambda made: self._note(checkpoint, job, made, made.artifacts[-1:]))
         made = convert(checkpoint, folder, noting, progress)
-        self.keep(checkpoint, options, made)
-        return merged(ready, made, options.targets)
+        self.keep(checkpoint, job, made)
+        return merged(ready, made, job.targets)
 
-    def take(self, checkpoint: Checkpoint, options: ConvertOptions, staging: Path) -> Conversion:
+    def take(self, checkpoint: Checkpoint, job: ConvertJob, staging: Path) -> Conversion:
         """Copies what is there into `staging`. Damaged or foreign entries are passed over."""
         conversion = Conversion()
-        for target in options.targets:
+        for target in job.targets:
             name = artifact_name(checkpoint.name, target.precision, target.format)
-            entry = self._find(key_of(checkpoint, target, options), name)
+            entry = self._find(key_of(checkpoint, target, job.options), name)
             if entry is None:
                 continue
             copied = copy_artifact(entry.artifact, staging / name)
@@ -95,14 +94,14 @@ class Shelf:
             self.reused.add(name)
         return conversion
 
-    def keep(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
+    def keep(self, checkpoint: Checkpoint, job: ConvertJob, conversion: Conversion) -> None:
         """Puts new artifacts into the shared cache, each whole or not at all."""
         if self.cache is None or conversion.signature is None:
             return
         for artifact in conversion.artifacts:
             if artifact.path.name in self.reused:
                 continue
-            key = key_of(checkpoint, Target.of(artifact), options)
+            key = key_of(checkpoint, Target.of(artifact), job.options)
             part = self.cache / f".part-{secrets.token_hex(8)}"
             part.mkdir(parents=True)
             copy_artifact(artifact, part / artifact.path.name)
@@ -112,18 +111,18 @@ class Shelf:
             except OSError:  # another run was first: its entry is as good
                 shutil.rmtree(part, ignore_errors=True)
 
-    def note_stamped(self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion) -> None:
+    def note_stamped(self, checkpoint: Checkpoint, job: ConvertJob, conversion: Conversion) -> None:
         """Writes down anew what stamping has changed."""
         bases = [a for a in conversion.artifacts if a.precision is Precision.FLOAT32 and a.format is not Format.ORT]
-        self._note(checkpoint, options, conversion, bases)
+        self._note(checkpoint, job, conversion, bases)
 
     def _note(
-        self, checkpoint: Checkpoint, options: ConvertOptions, conversion: Conversion, artifacts: Sequence[Artifact]
+        self, checkpoint: Checkpoint, job: ConvertJob, conversion: Conversion, artifacts: Sequence[Artifact]
     ) -> None:
         """Writes down what a later run must know of artifacts that are whole on disk."""
         for artifact in artifacts if self.finished is not None else ():
             assert self.finished is not None
-            key = key_of(checkpoint, Target.of(artifact), options)
+            key = key_of(checkpoint, Target.of(artifact), job.options)
             self.finished.mkdir(exist_ok=True)
             write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, conversion, key)).encode())
 

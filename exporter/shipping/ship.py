@@ -36,7 +36,6 @@ class Shipment:
     derived: Derived
     contract: Contract
     agreement: Agreement | None
-    log: Path
 
     @property
     def refused(self) -> list[str]:
@@ -58,14 +57,14 @@ def check_names(profiles: Collection[str], model: str, contract: Contract) -> No
 def ship(options: RunOptions, shipment: Shipment, staging: Path) -> dict[str, Any] | None:
     """Writes the profiles' folders and returns the manifest's `shipping`, by profile; None without any profile."""
     rows: dict[str, Any] = {}
-    if "mobile" in options.profiles:
+    if "mobile" in options.ship.profiles:
         phones = shipment.artifacts(Format.TFLITE, Format.ORT)
         base = shipment.derived.bases.get(Format.ORT)
-        rows["mobile"] = {"usability": usability(phones, base, options.limits, shipment.log)}
-    if "server" in options.profiles:
+        rows["mobile"] = {"usability": usability(phones, base, options.common.limits, options.common.log)}
+    if "server" in options.ship.profiles:
         own = shipment.artifacts(Format.ONNX, Format.SAVEDMODEL)
         rows["server"] = write_server(staging / FOLDERS["server"], shipment.model, own, shipment.contract)
-    if "microcontroller" in options.profiles:
+    if "microcontroller" in options.ship.profiles:
         folder = staging / FOLDERS["microcontroller"]
         boards = [a for a in shipment.artifacts(Format.TFLITE) if a.precision is Precision.INT8]
         rows["microcontroller"] = [write_microcontroller(folder, shipment.model, a, shipment.contract) for a in boards]

@@ -13,7 +13,7 @@ from converters.contract import Contract, InputContract, OutputContract
 from converters.routes import Conversion
 from converters.signature import Signature, TensorSpec
 from converters.stamping import stamped
-from exporter.options import RunOptions
+from exporter.options import RunOptions, ShipOptions
 from exporter.shipping.labels import labels_of, read_labels
 from exporter.shipping.preprocess import Preprocess, parse_preprocess, preprocess_of
 
@@ -26,24 +26,21 @@ class Terms:
     """What the command line says of the contract.
 
     Attributes:
-        labels: `FILE` or `OUTPUT=FILE`, see `labels_of`.
-        preprocess: `KEY=VALUE` or `INPUT.KEY=VALUE`, see `parse_preprocess`.
-        bake: artifacts take uint8 and scale it themselves.
+        ship: labels, preprocessing, and whether that is baked in.
+        input_range: of every float input.
     """
 
-    labels: tuple[str, ...] = ()
-    preprocess: tuple[str, ...] = ()
-    bake: bool = False
+    ship: ShipOptions = field(default_factory=ShipOptions)
     input_range: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, options: RunOptions) -> Terms:
-        return cls(options.labels, options.preprocess, options.bake_preprocess, options.input_range)
+        return cls(options.ship, options.common.input_range)
 
     def check(self) -> None:
         """Raises what can be told to be wrong before the model is loaded."""
-        parse_preprocess(self.preprocess)
-        for word in self.labels:
+        parse_preprocess(self.ship.preprocess)
+        for word in self.ship.labels:
             if "=" not in word:
                 read_labels(Path(word))
 
@@ -65,7 +62,7 @@ def contract_of(signature: Signature, told: Told, terms: Terms) -> Contract:
     """
     scaling = told.facts.get("scaling", {})
     activations = told.facts.get("activations", {})
-    labels = labels_of(terms.labels, signature, activations)
+    labels = labels_of(terms.ship.labels, signature, activations)
     said = preprocess_of(_left(terms), signature, scaling)
     return Contract(
         tuple(
@@ -78,8 +75,8 @@ def contract_of(signature: Signature, told: Told, terms: Terms) -> Contract:
 
 def _left(terms: Terms) -> dict[str | None, dict[str, Any]]:
     """What a device is still to do: the numbers may be in the model by now."""
-    given = parse_preprocess(terms.preprocess)
-    if not terms.bake:
+    given = parse_preprocess(terms.ship.preprocess)
+    if not terms.ship.bake_preprocess:
         return given
     return {name: {k: v for k, v in said.items() if k in ("colour_order", "resize")} for name, said in given.items()}
 

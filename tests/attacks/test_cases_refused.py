@@ -21,9 +21,11 @@ from converters.checkpoints.identify import check_saved_model, identify
 from converters.checkpoints.loading import check_version
 from converters.checkpoints.scan_file import check, scan
 from converters.errors import RefusedError, StepError
+from converters.formats import Format, Precision
 from converters.readers.saved_model_ops import safe_ops
-from converters.routes import ConvertOptions, convert, resolve_targets
-from validate.agreement import CompareOptions, compare
+from converters.routes import ConvertJob, convert, resolve_targets
+from validate.agreement import JudgeJob
+from validate.agreement.compare import compare
 
 HOST_OPS = [
     "WriteFile",
@@ -261,9 +263,9 @@ def test_a_file_that_is_swapped_behind_its_scan_reaches_no_framework(samples: Pa
     out.mkdir()
     checkpoint = identify(path)
     shutil.copy(samples / "lambda.keras", path)
-    targets = resolve_targets(["onnx"], ["float32"])
+    targets = resolve_targets([Format.ONNX], [Precision.FLOAT32])
     with pytest.raises(RefusedError, match="was changed after its scan"):
-        convert(checkpoint, out, ConvertOptions(targets))
+        convert(checkpoint, out, ConvertJob(targets))
     with pytest.raises(RefusedError, match="was changed after its scan"):
-        compare(path, [], CompareOptions(checkpoint=checkpoint))
+        compare(path, [], JudgeJob.of(checkpoint=checkpoint))
     assert list(out.iterdir()) == []

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.checkpoints.parts import parts_of
+from converters.common import Common
 from converters.errors import EdgeportError
 from converters.isolation import Grants, Limits, Message, Standing
-from validate.agreement.results import CompareOptions
+from validate.agreement.results import JudgeJob
 from validate.runtimes import runtime_name
 
 TENSORFLOW = frozenset({"keras", "saved_model"})
@@ -59,7 +60,7 @@ def tensorflow_worker(limits: Limits, log: Path | None, reads: Sequence[Path]) -
 
 
 @contextlib.contextmanager
-def processes(reference: Path, candidates: Sequence[Path], options: CompareOptions) -> Iterator[Processes]:
+def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Iterator[Processes]:
     """The processes of one comparison. TensorFlow's may be the caller's, which is left at rest.
 
     Where the reference is TensorFlow's, which takes seconds, those of the candidates start beside it (not on one core).
@@ -67,11 +68,13 @@ def processes(reference: Path, candidates: Sequence[Path], options: CompareOptio
     runtimes = {path: _runtime_of(path) for path in (reference, *candidates)}
     ahead = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
     with contextlib.ExitStack() as stack:
-        tensorflow = options.tensorflow
+        tensorflow = job.tensorflow
         if tensorflow is None:
             opened = [part for path, name in runtimes.items() if name in TENSORFLOW for part in parts_of(path)]
             tensorflow = stack.enter_context(
-                tensorflow_worker(options.limits, options.log, [*opened, *reads_of_reference(reference, options)])
+                tensorflow_worker(
+                    job.common.limits, job.common.log, [*opened, *reads_of_reference(reference, job.common)]
+                )
             )
         stack.callback(tensorflow.rest)
         folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
@@ -80,7 +83,7 @@ def processes(reference: Path, candidates: Sequence[Path], options: CompareOptio
         for runtime in _OTHERS:
             opened = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
             one = Standing(
-                f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, reads=opened, writes=[work]
+                f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, reads=opened, writes=[work]
             )
             found[runtime] = stack.enter_context(one)
             if ahead and opened:
@@ -88,10 +91,10 @@ def processes(reference: Path, candidates: Sequence[Path], options: CompareOptio
         yield Processes(work, found)
 
 
-def reads_of_reference(path: Path, options: CompareOptions) -> tuple[Path, ...]:
+def reads_of_reference(path: Path, common: Common) -> tuple[Path, ...]:
     """What the reference's step reads: the reference and the inputs to run it on."""
-    inputs = (options.inputs,) if options.inputs else ()
-    return (*parts_of(path, options.opening), *inputs)
+    inputs = (common.inputs,) if common.inputs else ()
+    return (*parts_of(path, common.opening), *inputs)
 
 
 def _runtime_of(path: Path) -> str | None:

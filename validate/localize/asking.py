@@ -13,20 +13,22 @@ from converters.errors import CrashError, ResourceError, StepError
 from converters.isolation import Message, Standing, run_step
 from validate.agreement.arrays import path_of, read
 from validate.localize.align import File
-from validate.localize.results import LocalizeOptions
+from validate.localize.results import LocalizeJob
 from validate.runtimes.base import Array
 
 _HERE = "validate.localize"
+_THREADS = 2
 
 
-def standing(options: LocalizeOptions, reference: Path, folder: Path) -> Standing:
+def standing(job: LocalizeJob, reference: Path, folder: Path) -> Standing:
     """The checkpoint's worker, which writes its answers into `folder`."""
-    inputs = (options.inputs,) if options.inputs else ()
+    common = job.common
+    inputs = (common.inputs,) if common.inputs else ()
     return Standing(
         "converters.checkpoints.quick:import_keras",
-        limits=options.limits,
-        log=options.log,
-        reads=(*parts_of(reference, options.opening), *inputs),
+        limits=common.limits,
+        log=common.log,
+        reads=(*parts_of(reference, common.opening), *inputs),
         writes=(folder,),
     )
 
@@ -42,22 +44,22 @@ class Asking:
 
     work: Path
     reference: Path
-    options: LocalizeOptions
+    job: LocalizeJob
     worker: Standing
     input_names: tuple[str, ...] = ()
     _count: int = 0
 
     def checkpoint(self, beyond: str) -> Message:
         """Runs the checkpoint and its oracle; see `reference.run_reference`."""
-        options = self.options
+        common = self.job.common
         document = self._of_checkpoint(
             "run_reference",
             {
-                "samples": options.samples,
-                "seed": options.seed,
+                "samples": common.samples,
+                "seed": common.seed,
                 "beyond": beyond,
-                "inputs": str(options.inputs.resolve()) if options.inputs else None,
-                "input_range": list(options.input_range) if options.input_range else None,
+                "inputs": str(common.inputs.resolve()) if common.inputs else None,
+                "input_range": list(common.input_range) if common.input_range else None,
             },
         )
         self.input_names = tuple(spec["name"] for spec in document["signature"]["inputs"])
@@ -76,23 +78,23 @@ class Asking:
         return errors
 
     def _of_checkpoint(self, function: str, request: Message) -> Message:
-        about = {"path": str(self.reference.resolve()), "opening": self.options.opening.to_json()}
+        about = {"path": str(self.reference.resolve()), "opening": self.job.common.opening.to_json()}
         return self.worker.step(
-            f"{_HERE}.reference:{function}", {**self._common(), **about, **request}, step="localize"
+            f"{_HERE}.reference:{function}", {**self._everywhere(), **about, **request}, step="localize"
         )
 
-    def _common(self) -> Message:
-        return {"work": str(self.work), "threads": self.options.threads}
+    def _everywhere(self) -> Message:
+        return {"work": str(self.work), "threads": _THREADS}
 
     def _of_file(self, function: str, path: Path, request: Message) -> Message:
-        request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._common(), **request}
-        options = self.options
+        request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._everywhere(), **request}
+        common = self.job.common
         return run_step(
             f"{_HERE}.{function}",
             request,
             step="localize",
-            limits=options.limits,
-            log=options.log,
+            limits=common.limits,
+            log=common.log,
             reads=parts_of(path),
             writes=[self.work],
         )
@@ -111,7 +113,7 @@ class Asking:
 
     def readable(self, path: Path) -> tuple[File, tuple[str, ...]]:
         """A candidate's tensors; its operations alone, and a note, where it dies of having them read."""
-        if self.options.bisect:
+        if self.job.options.bisect:
             return self.tensors(path, run=False), ()
         try:
             return self.tensors(path), ()

@@ -10,7 +10,7 @@ import pytest
 from converters.checkpoints.identify import identify
 from converters.checkpoints.quick import graph_name
 from converters.formats import Format, Precision
-from converters.routes import ConvertOptions, Target, convert
+from converters.routes import ConvertJob, Target, convert
 
 ODD = "größe \"x'\n\\ 😀"
 
@@ -43,7 +43,7 @@ def test_a_model_of_odd_names_becomes_every_format(tmp_path: Path) -> None:
     model = keras.Model([first, second], keras.layers.Dense(2, name="labels")(x))
     model.save(tmp_path / "odd.keras")
     formats = (Format.SAVEDMODEL, Format.TFLITE, Format.ONNX)
-    options = ConvertOptions(tuple(Target(fmt, Precision.FLOAT32) for fmt in formats))
+    options = ConvertJob(tuple(Target(fmt, Precision.FLOAT32) for fmt in formats))
     (tmp_path / "out").mkdir()
     made = convert(identify(tmp_path / "odd.keras"), tmp_path / "out", options)
     assert made.failures == []
