@@ -11,7 +11,7 @@ from converters.errors import EdgeportError, IntegrityError
 from exporter.bundle import open_bundle
 from exporter.manifest import MANIFEST, Manifest
 from exporter.manifest_file import load
-from exporter.outcome import gates_pass
+from exporter.passing import passing
 
 _CHECKPOINTS = {".keras", ".h5", ".hdf5"}
 
@@ -57,7 +57,7 @@ def _unfit(folder: Path) -> list[str]:
         manifest = open_bundle(folder).manifest
     except IntegrityError as error:
         return [error.message]
-    if not gates_pass(manifest):
+    if not passing(manifest).ok:
         return [f"{folder} does not pass its gates: read {folder / 'report.md'}."]
     return []
 
