@@ -86,6 +86,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         ExitStack() as workers,
     ):
         place = Place(output, staging, Path(scratch), shares(options, progress))
+        place.log.touch()  # it is in every bundle, also where the frameworks say nothing
         options = replace(options, common=replace(options.common, log=place.log))
         origin = open_source(source, place.scratch, place.log, place.share("build"))
         baking = options.ship.bake_preprocess

@@ -17,6 +17,7 @@ from converters.formats import Format, Precision
 from converters.isolation import run_step
 from converters.readers.onnx_file import read_onnx
 from converters.routes import Target
+from exporter.bundle import Bundle
 from exporter.cli.main import run as command
 from exporter.execute import execute
 from exporter.manifest import Manifest
@@ -148,7 +149,7 @@ def test_the_recommendation_names_artifacts_that_pass(manifest: Manifest) -> Non
 
 
 def test_the_bundle_runs_again_and_its_report_tells(manifest: Manifest, folder: Path) -> None:
-    assert execute(folder, manifest) == []
+    assert execute(Bundle(folder, manifest)) == []
     for text in ((folder / name).read_text() for name in ("report.html", "report.md")):
         assert "Really integer?" in text
         assert "features" in text
