@@ -23,7 +23,7 @@ CREATE_OPERATION = Part(
 )
 EINSUM = Patch(
     "tensorflow:einsum",
-    "an einsum of two tensors is traced as one matrix product, which tf2onnx writes without shape arithmetic",
+    "an einsum of two tensors is traced as one matrix product, which TFLite holds in fewer operations",
     MADE_FOR,
     "(equation, *inputs, **kwargs)",
     otherwise="einsums are traced as they are, which may cost nodes",
