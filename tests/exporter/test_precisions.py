@@ -16,6 +16,7 @@ from converters.formats import Format, Precision
 from converters.isolation import run_step
 from converters.readers.onnx_file import read_onnx
 from converters.routes import Target
+from exporter.bundle import Bundle
 from exporter.cli.main import run as command
 from exporter.execute import execute
 from exporter.manifest import Manifest
@@ -99,9 +100,9 @@ def test_integers_are_counted_by_what_runs(manifest: Manifest) -> None:
 
 
 def test_a_float_island_fails_a_fully_integer_run(outcome: Outcome, manifest: Manifest) -> None:
-    gates = {a.path: a.more()["gates"][0] for a in manifest.artifacts if "gates" in a.more()}
-    assert {path for path, gate in gates.items() if not gate["passed"]} == {"digits_se_inception.int8.onnx"}
-    assert "features (ReduceMean)" in gates["digits_se_inception.int8.onnx"]["reason"]
+    gates = {a.path: a.gates[0] for a in manifest.artifacts if a.gates}
+    assert {path for path, gate in gates.items() if not gate.passed} == {"digits_se_inception.int8.onnx"}
+    assert "features (ReduceMean)" in gates["digits_se_inception.int8.onnx"].reason
     assert outcome.exit_code == 1
 
 
@@ -123,7 +124,7 @@ def test_the_recommendation_names_artifacts_that_pass(manifest: Manifest) -> Non
 
 
 def test_the_bundle_runs_again_and_its_report_tells(manifest: Manifest, folder: Path) -> None:
-    assert execute(folder, manifest) == []
+    assert execute(Bundle(folder, manifest)) == []
     for text in ((folder / name).read_text() for name in ("report.html", "report.md")):
         assert "Really integer?" in text
         assert "features" in text
