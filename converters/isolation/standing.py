@@ -41,6 +41,7 @@ class Standing:
         self._view = sandbox.View.of({})
         self._writable: frozenset[Path] = frozenset()
         self._worker: Worker | None = None
+        self._busy = False
 
     def start(self, step: str = "start") -> None:
         """Starts the process ahead of its first step: it prepares while the caller does other work."""
@@ -60,21 +61,42 @@ class Standing:
         Raises:
             EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when it died.
         """
+        self.begin(target, request, step=step, writable=writable)
+        while "result" not in (message := self.receive()):
+            if on_event:
+                on_event(message["event"])
+        result: Message = message["result"]
+        return result
+
+    def begin(self, target: str, request: Mapping[str, Any], *, step: str, writable: Sequence[Path] = ()) -> None:
+        """Asks for a step without waiting; `receive` tells what comes of it. A step still under way is ended."""
         may_write = frozenset(writable)
         worker = self._worker
-        if worker is None or worker.ended or not (may_write <= self._writable and self._view.holds(request)):
+        fits = may_write <= self._writable and self._view.holds(request)
+        if worker is None or worker.ended or self._busy or not fits:
             worker = self._fresh(request, step, may_write)
+        self._busy = True
+        worker.begin(step, {"target": target, "request": dict(request)})
+
+    def receive(self) -> Message:
+        """The next that the step under way tells: `{event}`, or `{result}` at its end.
+
+        Raises:
+            EdgeportError: see `step`; the process is ended.
+        """
         try:
-            worker.begin(step)
-            worker.send({"target": target, "request": dict(request)})
-            while "result" not in (message := worker.receive()):
-                if "event" in message and on_event:
-                    on_event(message["event"])
+            message = self.worker.receive()
         except BaseException:
             self.rest()
             raise
-        result: Message = message["result"]
-        return result
+        self._busy = "result" not in message
+        return message
+
+    @property
+    def worker(self) -> Worker:
+        """The process of the step under way."""
+        assert self._worker is not None
+        return self._worker
 
     def _fresh(self, request: Mapping[str, Any], step: str, writable: frozenset[Path]) -> Worker:
         self.rest()
@@ -86,7 +108,7 @@ class Standing:
 
     def rest(self) -> None:
         """Ends the process; the next step starts another."""
-        worker, self._worker = self._worker, None
+        worker, self._worker, self._busy = self._worker, None, False
         if worker is not None:
             worker.close()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.errors import EdgeportError
-from converters.isolation import Limits, Message, Standing
+from converters.isolation import Batch, Limits, Message, Standing
 from validate.agreement.results import CompareOptions
 from validate.runtimes import runtime_name
 
@@ -18,7 +18,8 @@ TENSORFLOW = frozenset({"keras", "saved_model"})
 """The runtimes that are TensorFlow."""
 
 _OTHERS = ("tflite", "onnxruntime")
-_PREPARING = "validate.agreement.preparing"
+_HERE, _STEP = "validate.agreement", "validate"
+_PREPARING = f"{_HERE}.preparing"
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,13 @@ class Processes:
         """Runs `validate.agreement.<function>` in a runtime's process. Raises what `run_step` does."""
         writable = [Path(request["cache"])] if request.get("cache") else []
         return self.by_runtime[runtime].step(
-            f"validate.agreement.{function}", request, step="validate", on_event=on_event, writable=writable
+            f"{_HERE}.{function}", request, step=_STEP, on_event=on_event, writable=writable
         )
+
+    def batch(self, runtime: str, function: str, items: Sequence[str], request: Callable[..., Message]) -> Batch:
+        """Items for `validate.agreement.<function>` in a runtime's process; `request` asks for those that are left."""
+        worker = self.by_runtime[runtime]
+        return Batch(worker, tuple(items), lambda left: worker.begin(f"{_HERE}.{function}", request(left), step=_STEP))
 
     def rest(self, runtime: str) -> None:
         """Ends a runtime's process: its memory is the others'."""
