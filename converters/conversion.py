@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
@@ -17,9 +16,9 @@ from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load
 from converters.checkpoints.ranges import input_hints
-from converters.errors import EdgeportError, UnsupportedError
+from converters.errors import EdgeportError
 from converters.formats import Format, Precision, artifact_name
-from converters.isolation import Channel, Message
+from converters.isolation import Channel, Message, error_document
 from converters.signature import Signature
 from converters.targets.onnx import write_onnx
 from converters.targets.savedmodel import write_saved_model
@@ -88,7 +87,11 @@ _WRITERS: dict[tuple[Format, Precision], Callable[[_Job, Path], _Made]] = {
 
 
 def convert_in_worker(request: Message, channel: Channel) -> Message:
-    """Worker target of `converters.routes.convert`; the events it sends are read there."""
+    """Worker target of `converters.routes.convert`.
+
+    Events: `{loaded}`, then of each target as `converters.isolation.batch` reads them; a result is `{road, signature,
+    notes}`.
+    """
     checkpoint = Checkpoint.from_json(request["checkpoint"])
     confirm(checkpoint)
     folder = Path(request["folder"])
@@ -105,26 +108,24 @@ def convert_in_worker(request: Message, channel: Channel) -> Message:
                 "facts": interface_facts(loaded.model, (loaded.signature.input_names, loaded.signature.output_names)),
             }
         )
-        for words in request["targets"]:
-            fmt, precision = Format(words[0]), Precision(words[1])
-            _make(job, fmt, precision, folder / artifact_name(checkpoint.name, precision, fmt), channel)
+        for target in request["targets"]:
+            channel.event(item=target["item"])
+            fmt, precision = Format(target["format"]), Precision(target["precision"])
+            path = folder / artifact_name(checkpoint.name, precision, fmt)
+            try:
+                channel.event(item=target["item"], result=_make(job, fmt, precision, path))
+            except EdgeportError as error:
+                channel.event(item=target["item"], error=error_document(error))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {}
 
 
-def _make(job: _Job, fmt: Format, precision: Precision, path: Path, channel: Channel) -> None:
-    where: dict[str, Any] = {"format": fmt.value, "precision": precision.value}
-    channel.event(started=True, **where)
+def _make(job: _Job, fmt: Format, precision: Precision, path: Path) -> Message:
     part = job.scratch / f"{fmt.value}-{precision.value}"
     part.mkdir()
-    try:
-        made = _WRITERS[fmt, precision](job, part / path.name)
-    except EdgeportError as error:
-        status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
-        channel.event(failure=error.to_json() | {"status": status}, **where)
-        return
+    made = _WRITERS[fmt, precision](job, part / path.name)
     for written in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
         os.replace(written, path.parent / written.name)  # noqa: PTH105 - works for files and folders alike
     job.committed(fmt, path)
-    channel.event(made=True, road=made.road, signature=made.signature.to_json(), notes=made.notes, **where)
+    return {"road": made.road, "signature": made.signature.to_json(), "notes": made.notes}

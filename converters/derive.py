@@ -6,7 +6,6 @@ checkpoint -> float32 artifacts (converters.routes) -> other precisions (a light
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from converters.checkpoints.checkpoint import Checkpoint
 from converters.contract import Contract
 from converters.errors import EdgeportError, UsageError
 from converters.formats import Format, Precision, artifact_name
-from converters.isolation import Limits, Message, Worker, worker_environment
+from converters.isolation import Batch, Limits, Message, Standing, each
 from converters.routes import Conversion, ConvertOptions, Failure, Target, convert
 from converters.signature import Signature
 
@@ -141,92 +140,56 @@ def derive(
         where: the model's name and the folder for the files.
     """
     name, folder = where
-    conversion, left = derived.conversion, list(targets)
-    with tempfile.TemporaryDirectory(prefix="edgeport-derive-") as scratch:
-        while left:
-            in_hand = left[0]
-            request = _request(derived.bases, left, where, options, scratch)
-            with Worker(
-                "converters.derivation:derive_in_worker",
-                request,
-                step="convert",
-                limits=options.limits,
-                log=options.log,
-                env=worker_environment(),
-            ) as worker:
-                try:
-                    while event := worker.receive().get("event"):
-                        target = Target(Format(event["format"]), Precision(event["precision"]))
-                        in_hand = target
-                        on_progress(f"converting to {target}", 1 - len(left) / len(targets))
-                        if "started" not in event:
-                            left.remove(target)
-                            path = folder / artifact_name(name, target.precision, target.format)
-                            _file(event, target, path, conversion, options)
-                    return
-                except EdgeportError as error:
-                    if not left:
-                        return
-                    lost = in_hand if in_hand in left else left[0]  # it may die between two targets
-                    conversion.failures.append(Failure.of(lost, error))
-                    left.remove(lost)
+    by_name = {str(target): target for target in targets}
+    paths = {key: folder / artifact_name(name, t.precision, t.format) for key, t in by_name.items()}
+    done = 0
+    with Standing(limits=options.limits, log=options.log) as worker:
+
+        def begin(left: Sequence[str]) -> None:
+            request = _request(derived.bases, {by_name[key]: paths[key] for key in left}, options, worker.folder)
+            worker.begin("converters.derivation:derive_in_worker", request, step="convert")
+
+        def tell(key: str, _event: Message) -> None:
+            on_progress(f"converting to {key}", done / len(by_name))
+
+        for key, outcome in each(Batch(worker, tuple(by_name), begin), on_event=tell):
+            done += 1
+            if isinstance(outcome, EdgeportError):
+                derived.conversion.failures.append(Failure.of(by_name[key], outcome))
+            else:
+                derived.conversion.artifacts.append(_artifact(by_name[key], paths[key], outcome, options))
 
 
 def _request(
-    bases: Mapping[Format, Artifact],
-    left: Sequence[Target],
-    where: tuple[str, Path],
-    options: DeriveOptions,
-    scratch: str,
+    bases: Mapping[Format, Artifact], paths: Mapping[Target, Path], options: DeriveOptions, scratch: Path
 ) -> Message:
-    name, folder = where
     return {
         "bases": {f.value: {"path": str(a.path), "signature": a.signature.to_json()} for f, a in bases.items()},
         "targets": [
             {
+                "item": str(t),
                 "format": t.format.value,
                 "precision": t.precision.value,
                 "keep": list(options.keep.get(t, ())),
-                "path": str(folder / artifact_name(name, t.precision, t.format)),
+                "path": str(path),
             }
-            for t in left
+            for t, path in paths.items()
         ],
         "calibration": str(options.calibration) if options.calibration else None,
         "io": options.io,
         "device": options.device,
         "method": options.method,
-        "scratch": scratch,
+        "scratch": str(scratch),
         "contract": options.contract.to_json() if options.contract else None,
     }
 
 
-def _file(event: Message, target: Target, path: Path, conversion: Conversion, options: DeriveOptions) -> None:
-    if "failure" in event:
-        document = event["failure"]
-        conversion.failures.append(
-            Failure(
-                target,
-                document["step"] or "convert",
-                document["status"],
-                document["message"],
-                document["next"],
-                int(document["code"]),
-            )
-        )
-        return
+def _artifact(target: Target, path: Path, made: Message, options: DeriveOptions) -> Artifact:
     notes = options.notes if target.precision in CALIBRATED else ()
     if options.io != "float" and target.precision is Precision.INT8 and target.format is not Format.TFLITE:
         notes = (*notes, f"--io {options.io} is for TFLite: this file keeps float inputs and outputs.")
-    conversion.artifacts.append(
-        Artifact.on_disk(
-            path,
-            target.format,
-            target.precision,
-            Signature.from_json(event["signature"]),
-            road=event["road"],
-            notes=notes,
-        )
-    )
+    signature = Signature.from_json(made["signature"])
+    return Artifact.on_disk(path, target.format, target.precision, signature, road=made["road"], notes=notes)
 
 
 def need_calibration(targets: Sequence[Target]) -> list[Target]:

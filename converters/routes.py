@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from converters.checkpoints.ranges import Range
 from converters.conversion_progress import ConversionProgress
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError, UsageError
 from converters.formats import Format, Precision, artifact_name
-from converters.isolation import Limits, Message, Worker, worker_environment
+from converters.isolation import Batch, Limits, Message, Outcome, Standing, each
 from converters.signature import Signature
 
 Progress = Callable[[str, float], None]
@@ -112,30 +111,27 @@ class ConvertOptions:
 
 @dataclass(frozen=True)
 class Failure:
-    """A target that was not made; the manifest's row."""
+    """A target that was not made, and the error that says why; the manifest's row."""
 
     target: Target
-    step: str
-    status: str
-    reason: str
-    next_step: str
-    exit_code: int
+    error: EdgeportError
 
     def to_json(self) -> dict[str, Any]:
+        error = self.error
         return {
             "format": self.target.format.value,
             "precision": self.target.precision.value,
-            "step": self.step,
-            "status": self.status,
-            "reason": self.reason,
-            "next": self.next_step,
-            "exit_code": self.exit_code,
+            "step": error.step,
+            "status": next((word for kind, word in _STATUS.items() if isinstance(error, kind)), "failed"),
+            "reason": error.message,
+            "next": error.next_step,
+            "exit_code": error.exit_code,
         }
 
     @classmethod
     def of(cls, target: Target, error: EdgeportError) -> Failure:
-        status = next((word for kind, word in _STATUS.items() if isinstance(error, kind)), "failed")
-        return cls(target, error.step or "convert", status, error.message, error.next_step, error.exit_code)
+        error.step = error.step or "convert"
+        return cls(target, error)
 
 
 @dataclass
@@ -196,122 +192,77 @@ def convert(
         EdgeportError: the source could not be loaded or traced: nothing can be made of it.
     """
     job = _Job(checkpoint, folder, options, ConversionProgress(options.targets, _COSTS, on_progress))
-    left = list(options.targets)
-    while left:
-        groups = _side_by_side(left) if options.jobs > 1 else [left]
-        with contextlib.ExitStack() as stack:  # workers are started here: they die with the thread that starts them
-            workers = [stack.enter_context(job.start(group)) for group in groups]
-            _drain_all(job, workers)
-        left = [target for target in left if target not in job.settled]
+    groups = _side_by_side(options.targets) if options.jobs > 1 else [options.targets]
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(Standing(limits=options.limits, log=options.log)) for _ in groups]
+        batches = [job.batch(worker, group) for worker, group in zip(workers, groups, strict=True)]
+        for key, outcome in each(*batches, on_event=job.begun):
+            job.settle(key, outcome)
     order = [route.target for route in ROUTES]
-    job.conversion.artifacts.sort(key=lambda a: order.index(Target(a.format, a.precision)))
+    job.conversion.artifacts.sort(key=lambda a: order.index(Target.of(a)))
     return job.conversion
 
 
-def _drain_all(job: _Job, workers: Sequence[Worker]) -> None:
-    if len(workers) == 1:
-        job.drain(workers[0])
-        return
-    pool = ThreadPoolExecutor(len(workers))
-    try:
-        list(pool.map(job.drain, workers))
-    except BaseException:  # Ctrl-C too: the threads end when their workers do
-        for worker in workers:
-            worker.close()
-        raise
-    finally:
-        pool.shutdown()
-
-
-def _side_by_side(targets: Sequence[Target]) -> list[list[Target]]:
+def _side_by_side(targets: Sequence[Target]) -> Sequence[Sequence[Target]]:
     """TFLite may be made from the SavedModel; ONNX needs neither."""
     groups = [[t for t in targets if t.format is not Format.ONNX], [t for t in targets if t.format is Format.ONNX]]
     return [group for group in groups if group]
 
 
 class _Job:
-    """One conversion under way: the workers that make it, and what has come of them."""
+    """One conversion under way, and what has come of it."""
 
     def __init__(
         self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: ConversionProgress
     ) -> None:
         self.conversion = Conversion()
-        self.settled: set[Target] = set()
         self._checkpoint, self._folder, self._options, self._progress = checkpoint, folder, options, progress
+        self._by_name = {str(target): target for target in options.targets}
 
-    def start(self, targets: Sequence[Target]) -> Worker:
-        return Worker(
-            "converters.conversion:convert_in_worker",
-            _request(self._checkpoint, self._folder, self._options, targets),
-            step="convert",
-            limits=self._options.limits,
-            log=self._options.log,
-            env=worker_environment(),
-        )
+    def batch(self, worker: Standing, targets: Sequence[Target]) -> Batch:
+        """The targets of one worker, which loads the source first: that fails for all of them."""
 
-    def drain(self, worker: Worker) -> None:
-        """Files a worker's events until it ends; where it dies, the target in hand is a failure."""
-        in_hand: Target | None = None
-        try:
-            while (message := worker.receive()).get("event"):
-                in_hand = self._file(message["event"])
-                if self._options.on_loaded and self.conversion.signature and "loaded" in message["event"]:
-                    self._options.on_loaded(self.conversion)
-                self._progress.show(message["event"])
-        except EdgeportError as error:
-            if in_hand is None:
-                raise
-            self.conversion.failures.append(Failure.of(in_hand, error))
-            self.settled.add(in_hand)
+        def begin(left: Sequence[str]) -> None:
+            request = _request(self._checkpoint, self._folder, self._options, [self._by_name[key] for key in left])
+            worker.begin("converters.conversion:convert_in_worker", request, step="convert")
+            self._load(worker.receive()["event"]["loaded"])
 
-    def _file(self, event: Message) -> Target | None:
-        """Files one event; returns the target now in hand."""
-        if "loaded" in event:
-            loaded = event["loaded"]
-            self.conversion.signature = Signature.from_json(loaded["signature"])
-            self.conversion.parameters = int(loaded["parameters"])
-            self.conversion.notes = tuple(loaded["notes"])
-            self.conversion.facts = dict(loaded["facts"])
-            self.conversion.ranges = {name: Range.from_json(limits) for name, limits in loaded["ranges"].items()}
-            return None
-        target = Target(Format(event["format"]), Precision(event["precision"]))
-        if "started" in event:
-            return target
-        self.settled.add(target)
-        if "failure" in event:
-            document = event["failure"]
-            self.conversion.failures.append(
-                Failure(
-                    target,
-                    document["step"] or "convert",
-                    document["status"],
-                    document["message"],
-                    document["next"],
-                    int(document["code"]),
-                )
-            )
-            return None
+        return Batch(worker, tuple(map(str, targets)), begin)
+
+    def _load(self, loaded: Message) -> None:
+        self.conversion.signature = Signature.from_json(loaded["signature"])
+        self.conversion.parameters = int(loaded["parameters"])
+        self.conversion.notes = tuple(loaded["notes"])
+        self.conversion.facts = dict(loaded["facts"])
+        self.conversion.ranges = {name: Range.from_json(limits) for name, limits in loaded["ranges"].items()}
+        if self._options.on_loaded:
+            self._options.on_loaded(self.conversion)
+        self._progress.loaded()
+
+    def begun(self, key: str, _event: Message) -> None:
+        self._progress.begun(key)
+
+    def settle(self, key: str, outcome: Outcome) -> None:
+        """Files what became of a target."""
+        target = self._by_name[key]
+        self._progress.done(key)
+        if isinstance(outcome, EdgeportError):
+            self.conversion.failures.append(Failure.of(target, outcome))
+            return
         path = self._folder / artifact_name(self._checkpoint.name, target.precision, target.format)
-        self.conversion.artifacts.append(
-            Artifact.on_disk(
-                path,
-                target.format,
-                target.precision,
-                Signature.from_json(event["signature"]),
-                road=event["road"],
-                notes=tuple(event["notes"]),
-            )
-        )
+        signature = Signature.from_json(outcome["signature"])
+        road, notes = outcome["road"], tuple(outcome["notes"])
+        artifact = Artifact.on_disk(path, target.format, target.precision, signature, road=road, notes=notes)
+        self.conversion.artifacts.append(artifact)
         if self._options.on_made:
             self._options.on_made(self.conversion)
-        return None
 
 
 def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left: Sequence[Target]) -> Message:
     return {
         "checkpoint": checkpoint.to_json(),
         "folder": str(folder),
-        "targets": [[t.format.value, t.precision.value] for t in left],
+        "targets": [{"item": str(t), "format": t.format.value, "precision": t.precision.value} for t in left],
         "batch": options.batch,
         "opset": options.opset,
         "allow_flex": options.allow_flex,

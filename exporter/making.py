@@ -10,7 +10,7 @@ from typing import Any
 from converters.checkpoints.identify import identify
 from converters.checkpoints.opening import Opening
 from converters.derive import DeriveOptions, Makers, convert_all
-from converters.errors import StepError, UnsupportedError, error_from_json
+from converters.errors import StepError, UnsupportedError
 from converters.formats import SUFFIXES, Format, Precision
 from converters.isolation import Limits
 from converters.routes import ConvertOptions, Target
@@ -39,9 +39,7 @@ class Twins:
         makers = Makers(lambda _made: DeriveOptions(calibration=inputs, limits=self.limits))
         conversion = convert_all(identify(reference, self.opening), self.folder, options, makers).conversion
         for failure in conversion.failures:
-            raise error_from_json(
-                {"code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step}
-            )
+            raise failure.error
         return conversion.artifacts[0].path
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.derive import Derived, Makers
-from converters.errors import EdgeportError, StepError, error_from_json
+from converters.errors import EdgeportError, StepError
 from converters.routes import Conversion, ConvertOptions, Target
 from exporter.bundle import abandoned, check_output, finish, staged, write_answers, write_golden
 from exporter.converting import Finishing, convert_batches, remove_hidden
@@ -148,9 +148,7 @@ def _convert(
     finishing = Finishing(partial(batch_of, options=options), agreed.stamp, shelf.note_stamped)
     derived = convert_batches(checkpoint, place.staging, how, (makers, finishing), place.share("convert"))
     if not derived.conversion.artifacts:
-        first = derived.conversion.failures[0]
-        document = {"code": first.exit_code, "message": first.reason, "next": first.next_step, "step": first.step}
-        raise error_from_json(document)
+        raise derived.conversion.failures[0].error
     return derived
 
 

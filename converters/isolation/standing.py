@@ -25,7 +25,8 @@ class Standing:
     kernel may have it where memory is short.
 
     Args:
-        preparing: `module:function` without arguments, called when the process starts: the framework's import.
+        preparing: `module:function` without arguments, called when the process starts: the framework's import. None
+            leaves imports to the steps.
         places: what steps will name, for a process in a sandbox; one that names more gets a fresh process.
 
     Attributes:
@@ -33,7 +34,12 @@ class Standing:
     """
 
     def __init__(
-        self, preparing: str, *, limits: Limits = Limits(), log: Path | None = None, places: Sequence[Path] = ()
+        self,
+        preparing: str | None = None,
+        *,
+        limits: Limits = Limits(),
+        log: Path | None = None,
+        places: Sequence[Path] = (),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="edgeport-"))
         self._preparing, self._limits, self._log = preparing, limits, log
@@ -126,7 +132,8 @@ class Standing:
 
 def serve(request: Message, channel: Channel) -> Message:
     """The worker's entry: prepares, then answers one step after another until the parent closes the pipe."""
-    resolve(request["preparing"])()
+    if request["preparing"] is not None:
+        resolve(request["preparing"])()
     while (message := channel.receive()) is not None:
         answer(message["target"], message["request"], channel)
         gc.collect()  # a model is full of circles: its memory is the next step's
