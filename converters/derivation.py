@@ -65,7 +65,8 @@ class _Sources:
 
 
 def derive_in_worker(request: Message, channel: Channel) -> Message:
-    """Makes each of `targets`; events as `converters.isolation.batch` reads them, a result is `{signature, road}`."""
+    """Makes each of `targets`; events as `converters.isolation.batch` reads them, a result is `{signature,
+    road, notes}`."""
     sources = _Sources(request)
     for target in request["targets"]:
         channel.event(item=target["item"])
@@ -78,7 +79,7 @@ def derive_in_worker(request: Message, channel: Channel) -> Message:
             channel.event(item=target["item"], error=error_document(error))
             continue
         part.replace(path)
-        channel.event(item=target["item"], result={"signature": signature, "road": road})
+        channel.event(item=target["item"], result={"signature": signature, "road": road, "notes": []})
     return {}
 
 

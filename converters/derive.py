@@ -1,30 +1,31 @@
 """Further precisions of a source: its float32 files first, then everything that is made from them.
 
-checkpoint -> float32 artifacts (converters.routes) -> other precisions (a light worker, `converters.derivation`)
+checkpoint -> float32 artifacts (converters.convert) -> other precisions (a light worker, `converters.derivation`)
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from converters.artifact import Artifact, files_of
+from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.contract import Contract
-from converters.errors import EdgeportError, UsageError
-from converters.formats import Format, Precision, artifact_name
+from converters.convert import STEP, Converter, ConvertOptions, Failure, Order, Progress, filed
+from converters.errors import UsageError
+from converters.formats import Format, Precision
 from converters.isolation import Batch, Limits, Message, Standing, each
-from converters.routes import Conversion, ConvertOptions, Failure, Target, convert
-from converters.signature import Signature
-
-Progress = Callable[[str, float], None]
+from converters.routes import Target
 
 CALIBRATED = frozenset({Precision.INT8, Precision.INT16X8})
 """Precisions whose activations are integers of a fixed scale, which only data can tell."""
 
-_FLOAT32_SHARE = 0.6
+HIDDEN = ".float32"
+"""The folder for float32 files that nobody asked for but others are made from; the caller removes it."""
+
+FLOAT32_SHARE = 0.6
+"""Of a conversion's time, the float32 files' share where others are made from them."""
 
 
 @dataclass(frozen=True)
@@ -52,129 +53,137 @@ class DeriveOptions:
     log: Path | None = None
 
 
-@dataclass
-class Derived:
-    """A conversion and the float32 files that it was made from, which may lie in a hidden folder."""
+@dataclass(frozen=True)
+class Orders:
+    """What is to be made of a source.
 
-    conversion: Conversion
-    bases: dict[Format, Artifact]
+    Attributes:
+        plain: float32 files that were asked for.
+        hidden: float32 files that others are made from.
+        reduced: those others.
+    """
+
+    plain: tuple[Order, ...]
+    hidden: tuple[Order, ...]
+    reduced: tuple[Order, ...]
+
+    @classmethod
+    def of(cls, targets: Sequence[Target], model: str, folder: Path, hidden: str = HIDDEN) -> Orders:
+        """Under a model's name in `folder`; what nobody asked for goes to `folder/hidden`."""
+        plain = tuple(t for t in targets if t == base_of(t))
+        reduced = tuple(t for t in targets if t not in plain)
+        bases = dict.fromkeys(base_of(t) for t in reduced if base_of(t) not in plain)
+        return cls(
+            tuple(Order.named(t, model, folder) for t in plain),
+            tuple(Order.named(t, model, folder / hidden) for t in bases),
+            tuple(Order.named(t, model, folder) for t in reduced),
+        )
+
+    @property
+    def float32(self) -> tuple[Order, ...]:
+        return (*self.plain, *self.hidden)
 
 
 @dataclass(frozen=True)
-class Makers:
-    """The two steps of a conversion.
+class Conversion:
+    """What came of orders.
 
     Attributes:
-        how: asked once the float32 files are there, with the conversion that tells their signature.
-        float32: makes those files; a caller that keeps finished ones may put its own around it.
+        artifacts: what was asked for and made, in the order of the table.
+        failures: what was asked for and not made.
+        bases: by format, the float32 files that others were made from, which may lie in a hidden folder.
     """
 
-    how: Callable[[Conversion], DeriveOptions]
-    float32: Callable[[Checkpoint, Path, ConvertOptions, Progress], Conversion] = convert
+    artifacts: tuple[Artifact, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    bases: Mapping[Format, Artifact] = field(default_factory=dict)
 
 
-def convert_all(
-    checkpoint: Checkpoint, folder: Path, options: ConvertOptions, makers: Makers, on_progress: Progress | None = None
-) -> Derived:
-    """Makes every target of `options` in `folder`.
-
-    Float32 files that were not asked for and are needed for others go to `folder/.float32`, which the caller removes.
-
-    Raises:
-        EdgeportError: see `converters.routes.convert`.
-    """
-    report = on_progress or (lambda label, share: None)
-    plain = tuple(t for t in options.targets if t == _base_of(t))
-    reduced = tuple(t for t in options.targets if t not in plain)
-    needed = dict.fromkeys(_base_of(t) for t in reduced)
-    hidden = tuple(t for t in needed if t not in plain)
-    share = _FLOAT32_SHARE if reduced else 1.0
-    place = folder / ".float32" if hidden else folder
-    place.mkdir(exist_ok=True)
-    made = makers.float32(
-        checkpoint, place, replace(options, targets=(*plain, *hidden)), lambda label, done: report(label, share * done)
-    )
-    if hidden:
-        _publish(made, plain, folder)
-    bases: dict[Format, Artifact] = {a.format: a for a in made.artifacts if a.format is not Format.SAVEDMODEL}
-    if Format.ONNX in bases:
-        bases[Format.ORT] = bases[Format.ONNX]
-    failed = {failure.target: failure for failure in made.failures}
-    made.artifacts = [a for a in made.artifacts if Target(a.format, a.precision) in plain]
-    made.failures = [f for f in made.failures if f.target in plain]
-    made.failures += [replace(failed[base], target=t) for t in reduced if (base := _base_of(t)) in failed]
-    left = [t for t in reduced if _base_of(t) not in failed]
-    derived = Derived(made, bases)
-    if left:
-        where, rest = (checkpoint.name, folder), 1 - share
-        derive(derived, left, where, makers.how(made), lambda label, done: report(label, share + rest * done))
-    return derived
-
-
-def _base_of(target: Target) -> Target:
+def base_of(target: Target) -> Target:
+    """The float32 file that a target is made from, or is."""
     return Target(Format.ONNX if target.format is Format.ORT else target.format, Precision.FLOAT32)
 
 
-def _publish(made: Conversion, plain: Sequence[Target], folder: Path) -> None:
-    """Moves what was asked for out of the hidden folder."""
-    for k, artifact in enumerate(made.artifacts):
-        if Target(artifact.format, artifact.precision) in plain:
-            path = folder / artifact.path.name
-            for file in [artifact.path] if artifact.path.is_dir() else list(files_of(artifact.path)):
-                shutil.move(file, folder / file.name)
-            made.artifacts[k] = replace(artifact, path=path)
+def convert(
+    checkpoint: Checkpoint,
+    orders: Orders,
+    options: ConvertOptions,
+    reduced: DeriveOptions,
+    on_progress: Progress = lambda label, share: None,
+) -> Conversion:
+    """Everything of `orders`.
+
+    Raises:
+        EdgeportError: the source could not be loaded or traced: nothing can be made of it.
+    """
+    with Converter(checkpoint, orders.float32, options, float32_share(orders, on_progress)) as source:
+        source.open()
+        made = tuple(source.float32())
+    return completed(orders, made, reduced, on_progress)
+
+
+def float32_share(orders: Orders, on_progress: Progress) -> Progress:
+    """The progress of the float32 files, as a share of the whole."""
+    share = FLOAT32_SHARE if orders.reduced else 1.0
+    return lambda label, done: on_progress(label, share * done)
+
+
+def completed(
+    orders: Orders, float32: Iterable[Artifact | Failure], options: DeriveOptions, on_progress: Progress
+) -> Conversion:
+    """The float32 files that were asked for, as they are, and what is made from them all."""
+    results = tuple(float32)
+    bases = {a.format: a for a in results if isinstance(a, Artifact) and a.format is not Format.SAVEDMODEL}
+    if Format.ONNX in bases:
+        bases[Format.ORT] = bases[Format.ONNX]
+    failed = {failure.target: failure for failure in results if isinstance(failure, Failure)}
+    lost = [replace(failed[base_of(o.target)], target=o.target) for o in orders.reduced if base_of(o.target) in failed]
+    left = [order for order in orders.reduced if base_of(order.target) not in failed]
+    rest = 1 - FLOAT32_SHARE
+    made = derive(left, bases, options, lambda label, done: on_progress(label, FLOAT32_SHARE + rest * done))
+    asked = {order.target for order in orders.plain}
+    plain = [r for r in results if (r.target if isinstance(r, Failure) else Target.of(r)) in asked]
+    everything = [*plain, *lost, *made]
+    return Conversion(
+        tuple(result for result in everything if isinstance(result, Artifact)),
+        tuple(result for result in everything if isinstance(result, Failure)),
+        bases,
+    )
 
 
 def derive(
-    derived: Derived,
-    targets: Sequence[Target],
-    where: tuple[str, Path],
+    orders: Sequence[Order],
+    bases: Mapping[Format, Artifact],
     options: DeriveOptions,
     on_progress: Progress = lambda label, share: None,
-) -> None:
-    """Makes `targets` from the float32 artifacts and files them in the conversion, in one worker.
+) -> Iterator[Artifact | Failure]:
+    """Makes reduced precisions from float32 artifacts in one light worker; yields what became of each.
 
     If the worker dies, the target in hand becomes a failure and a fresh worker goes on with the rest.
-
-    Args:
-        where: the model's name and the folder for the files.
     """
-    name, folder = where
-    by_name = {str(target): target for target in targets}
-    paths = {key: folder / artifact_name(name, t.precision, t.format) for key, t in by_name.items()}
+    by_name = {str(order.target): order for order in orders}
     done = 0
     with Standing(limits=options.limits, log=options.log) as worker:
 
         def begin(left: Sequence[str]) -> None:
-            request = _request(derived.bases, {by_name[key]: paths[key] for key in left}, options, worker.folder)
-            worker.begin("converters.derivation:derive_in_worker", request, step="convert")
+            request = _request(bases, [by_name[item] for item in left], options, worker.folder)
+            worker.begin("converters.derivation:derive_in_worker", request, step=STEP)
 
-        def tell(key: str, _event: Message) -> None:
-            on_progress(f"converting to {key}", done / len(by_name))
+        def tell(item: str, _event: Message) -> None:
+            on_progress(f"converting to {item}", done / len(by_name))
 
-        for key, outcome in each(Batch(worker, tuple(by_name), begin), on_event=tell):
+        for item, outcome in each(Batch(worker, tuple(by_name), begin), on_event=tell):
+            order = by_name[item]
+            yield filed(order, outcome, _notes(order.target, options))
             done += 1
-            if isinstance(outcome, EdgeportError):
-                derived.conversion.failures.append(Failure.of(by_name[key], outcome))
-            else:
-                derived.conversion.artifacts.append(_artifact(by_name[key], paths[key], outcome, options))
 
 
 def _request(
-    bases: Mapping[Format, Artifact], paths: Mapping[Target, Path], options: DeriveOptions, scratch: Path
+    bases: Mapping[Format, Artifact], orders: Sequence[Order], options: DeriveOptions, scratch: Path
 ) -> Message:
     return {
         "bases": {f.value: {"path": str(a.path), "signature": a.signature.to_json()} for f, a in bases.items()},
-        "targets": [
-            {
-                "item": str(t),
-                "format": t.format.value,
-                "precision": t.precision.value,
-                "keep": list(options.keep.get(t, ())),
-                "path": str(path),
-            }
-            for t, path in paths.items()
-        ],
+        "targets": [order.to_json() | {"keep": list(options.keep.get(order.target, ()))} for order in orders],
         "calibration": str(options.calibration) if options.calibration else None,
         "io": options.io,
         "device": options.device,
@@ -184,12 +193,11 @@ def _request(
     }
 
 
-def _artifact(target: Target, path: Path, made: Message, options: DeriveOptions) -> Artifact:
+def _notes(target: Target, options: DeriveOptions) -> tuple[str, ...]:
     notes = options.notes if target.precision in CALIBRATED else ()
     if options.io != "float" and target.precision is Precision.INT8 and target.format is not Format.TFLITE:
-        notes = (*notes, f"--io {options.io} is for TFLite: this file keeps float inputs and outputs.")
-    signature = Signature.from_json(made["signature"])
-    return Artifact.on_disk(path, target.format, target.precision, signature, road=made["road"], notes=notes)
+        return (*notes, f"--io {options.io} is for TFLite: this file keeps float inputs and outputs.")
+    return notes
 
 
 def need_calibration(targets: Sequence[Target]) -> list[Target]:

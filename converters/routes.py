@@ -1,23 +1,15 @@
-"""The support matrix as one table, and `convert`, which takes its roads."""
+"""The support matrix as one table."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from converters.artifact import Artifact
-from converters.checkpoints.checkpoint import Checkpoint, SourceKind
-from converters.checkpoints.ranges import Range
-from converters.conversion_progress import ConversionProgress
-from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError, UsageError
-from converters.formats import Format, Precision, artifact_name
-from converters.isolation import Batch, Limits, Message, Outcome, Standing, each
-from converters.signature import Signature
-
-Progress = Callable[[str, float], None]
+from converters.checkpoints.checkpoint import SourceKind
+from converters.errors import UsageError
+from converters.formats import Format, Precision
 
 
 @dataclass(frozen=True)
@@ -79,72 +71,8 @@ SOURCES: Mapping[SourceKind, tuple[frozenset[Format], str]] = {
 }  # fmt: skip
 """Which formats each kind of source gives; in which precisions, `ROUTES` says."""
 
-_COSTS = {str(route.target): route.cost for route in ROUTES}
-_STATUS = {CrashError: "crashed", StepTimeoutError: "timeout", ResourceError: "oom", UnsupportedError: "unsupported"}
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """What to make and within which limits.
-
-    Attributes:
-        batch: the fixed batch size; None keeps the batch dynamic.
-        opset: ONNX opset; None takes the default.
-        allow_flex: TFLite may use TensorFlow's Flex operations.
-        jobs: workers at a time; with 2 and more, ONNX is made beside SavedModel and TFLite.
-        log: file for what the frameworks say.
-        on_loaded: given the conversion as soon as it tells the signature, ranges and facts of the source; what it
-            raises ends the conversion before anything is made.
-        on_made: told of the conversion after each artifact that is whole on disk, its newest the last.
-    """
-
-    targets: tuple[Target, ...]
-    batch: int | None = None
-    opset: int | None = None
-    allow_flex: bool = False
-    jobs: int = 1
-    limits: Limits = field(default_factory=Limits)
-    log: Path | None = None
-    on_loaded: Callable[[Conversion], None] | None = None
-    on_made: Callable[[Conversion], None] | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A target that was not made, and the error that says why; the manifest's row."""
-
-    target: Target
-    error: EdgeportError
-
-    def to_json(self) -> dict[str, Any]:
-        error = self.error
-        return {
-            "format": self.target.format.value,
-            "precision": self.target.precision.value,
-            "step": error.step,
-            "status": next((word for kind, word in _STATUS.items() if isinstance(error, kind)), "failed"),
-            "reason": error.message,
-            "next": error.next_step,
-            "exit_code": error.exit_code,
-        }
-
-    @classmethod
-    def of(cls, target: Target, error: EdgeportError) -> Failure:
-        error.step = error.step or "convert"
-        return cls(target, error)
-
-
-@dataclass
-class Conversion:
-    """What came out: artifacts on disk, a row for each target that is not, `facts` of `checkpoints.interface`."""
-
-    artifacts: list[Artifact] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    signature: Signature | None = None
-    parameters: int = 0
-    notes: tuple[str, ...] = ()
-    ranges: dict[str, Range] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+COSTS = {str(route.target): route.cost for route in ROUTES}
+"""By a target's words, its share of a conversion's time."""
 
 
 def makeable(kind: SourceKind) -> tuple[Target, ...]:
@@ -179,91 +107,3 @@ def _word(kind: type[Format] | type[Precision], given: str, what: str) -> Any:
     near = get_close_matches(given, words, n=1)
     hint = f"Did you mean `{near[0]}`? " if near else ""
     raise UsageError(f"There is no {what} `{given}`.", next_step=f"{hint}Choose from: {', '.join(words)}.")
-
-
-def convert(
-    checkpoint: Checkpoint, folder: Path, options: ConvertOptions, on_progress: Progress | None = None
-) -> Conversion:
-    """Makes the targets in `folder`, in one worker that loads and traces once.
-
-    If the worker dies, the target in hand becomes a failure and a fresh worker goes on with the rest.
-
-    Raises:
-        EdgeportError: the source could not be loaded or traced: nothing can be made of it.
-    """
-    job = _Job(checkpoint, folder, options, ConversionProgress(options.targets, _COSTS, on_progress))
-    groups = _side_by_side(options.targets) if options.jobs > 1 else [options.targets]
-    with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(Standing(limits=options.limits, log=options.log)) for _ in groups]
-        batches = [job.batch(worker, group) for worker, group in zip(workers, groups, strict=True)]
-        for key, outcome in each(*batches, on_event=job.begun):
-            job.settle(key, outcome)
-    order = [route.target for route in ROUTES]
-    job.conversion.artifacts.sort(key=lambda a: order.index(Target.of(a)))
-    return job.conversion
-
-
-def _side_by_side(targets: Sequence[Target]) -> Sequence[Sequence[Target]]:
-    """TFLite may be made from the SavedModel; ONNX needs neither."""
-    groups = [[t for t in targets if t.format is not Format.ONNX], [t for t in targets if t.format is Format.ONNX]]
-    return [group for group in groups if group]
-
-
-class _Job:
-    """One conversion under way, and what has come of it."""
-
-    def __init__(
-        self, checkpoint: Checkpoint, folder: Path, options: ConvertOptions, progress: ConversionProgress
-    ) -> None:
-        self.conversion = Conversion()
-        self._checkpoint, self._folder, self._options, self._progress = checkpoint, folder, options, progress
-        self._by_name = {str(target): target for target in options.targets}
-
-    def batch(self, worker: Standing, targets: Sequence[Target]) -> Batch:
-        """The targets of one worker, which loads the source first: that fails for all of them."""
-
-        def begin(left: Sequence[str]) -> None:
-            request = _request(self._checkpoint, self._folder, self._options, [self._by_name[key] for key in left])
-            worker.begin("converters.conversion:convert_in_worker", request, step="convert")
-            self._load(worker.receive()["event"]["loaded"])
-
-        return Batch(worker, tuple(map(str, targets)), begin)
-
-    def _load(self, loaded: Message) -> None:
-        self.conversion.signature = Signature.from_json(loaded["signature"])
-        self.conversion.parameters = int(loaded["parameters"])
-        self.conversion.notes = tuple(loaded["notes"])
-        self.conversion.facts = dict(loaded["facts"])
-        self.conversion.ranges = {name: Range.from_json(limits) for name, limits in loaded["ranges"].items()}
-        if self._options.on_loaded:
-            self._options.on_loaded(self.conversion)
-        self._progress.loaded()
-
-    def begun(self, key: str, _event: Message) -> None:
-        self._progress.begun(key)
-
-    def settle(self, key: str, outcome: Outcome) -> None:
-        """Files what became of a target."""
-        target = self._by_name[key]
-        self._progress.done(key)
-        if isinstance(outcome, EdgeportError):
-            self.conversion.failures.append(Failure.of(target, outcome))
-            return
-        path = self._folder / artifact_name(self._checkpoint.name, target.precision, target.format)
-        signature = Signature.from_json(outcome["signature"])
-        road, notes = outcome["road"], tuple(outcome["notes"])
-        artifact = Artifact.on_disk(path, target.format, target.precision, signature, road=road, notes=notes)
-        self.conversion.artifacts.append(artifact)
-        if self._options.on_made:
-            self._options.on_made(self.conversion)
-
-
-def _request(checkpoint: Checkpoint, folder: Path, options: ConvertOptions, left: Sequence[Target]) -> Message:
-    return {
-        "checkpoint": checkpoint.to_json(),
-        "folder": str(folder),
-        "targets": [{"item": str(t), "format": t.format.value, "precision": t.precision.value} for t in left],
-        "batch": options.batch,
-        "opset": options.opset,
-        "allow_flex": options.allow_flex,
-    }

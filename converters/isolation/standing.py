@@ -68,6 +68,10 @@ class Standing:
             EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when it died.
         """
         self.begin(target, request, step=step, writable=writable)
+        return self.result(on_event)
+
+    def result(self, on_event: EventHandler | None = None) -> Message:
+        """Waits for the end of the step under way. Raises as `step` does."""
         while "result" not in (message := self.receive()):
             if on_event:
                 on_event(message["event"])
