@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.common import Common
 from converters.conversion_progress import ConversionProgress
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError
 from converters.facts import Facts
 from converters.formats import Format, artifact_name
-from converters.isolation import Batch, Limits, Message, Outcome, Standing, each
+from converters.isolation import Batch, Message, Outcome, Standing, each
+from converters.options import ConvertOptions
 from converters.routes import COSTS, Target
 from converters.signature import Signature
 
@@ -26,26 +28,6 @@ Progress = Callable[[str, float], None]
 STEP = "convert"
 _WORKER = "converters.conversion"
 _STATUS = {CrashError: "crashed", StepTimeoutError: "timeout", ResourceError: "oom", UnsupportedError: "unsupported"}
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """How float32 files are made, and within which limits.
-
-    Attributes:
-        batch: the fixed batch size; None keeps the batch dynamic.
-        opset: ONNX opset; None takes the default.
-        allow_flex: TFLite may use TensorFlow's Flex operations.
-        jobs: workers at a time; with 2 and more, ONNX is made beside SavedModel and TFLite.
-        log: file for what the frameworks say.
-    """
-
-    batch: int | None = None
-    opset: int | None = None
-    allow_flex: bool = False
-    jobs: int = 1
-    limits: Limits = field(default_factory=Limits)
-    log: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +93,7 @@ class Converter:
         checkpoint: Checkpoint,
         orders: Sequence[Order],
         options: ConvertOptions,
+        common: Common,
         on_progress: Progress | None = None,
     ) -> None:
         self._checkpoint, self._options = checkpoint, options
@@ -119,7 +102,7 @@ class Converter:
         self._workers = contextlib.ExitStack()
         groups = _side_by_side(orders) if options.jobs > 1 else [orders]
         self._groups = {
-            self._workers.enter_context(Standing(limits=options.limits, log=options.log)): group for group in groups
+            self._workers.enter_context(Standing(limits=common.limits, log=common.log)): group for group in groups
         }
         self._opening: list[Standing] = []
 

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converters.artifact import Artifact
+from converters.checked import Options, part
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.common import Common
 from converters.contract import Contract
-from converters.convert import STEP, Converter, ConvertOptions, Failure, Order, Progress, filed
+from converters.convert import STEP, Converter, Failure, Order, Progress, filed
 from converters.errors import UsageError
 from converters.formats import Format, Precision
-from converters.isolation import Batch, Limits, Message, Standing, each
+from converters.isolation import Batch, Message, Standing, each
+from converters.options import ConvertOptions, Io, QuantizeOptions
 from converters.routes import Target
 
 CALIBRATED = frozenset({Precision.INT8, Precision.INT16X8})
@@ -29,28 +32,22 @@ FLOAT32_SHARE = 0.6
 
 
 @dataclass(frozen=True)
-class DeriveOptions:
-    """How reduced precisions are made.
+class DeriveJob(Options):
+    """The making of reduced precisions.
 
     Attributes:
         calibration: an `.npz` of checked arrays by input name; None where no precision needs any.
-        io: `float`, `int8` or `uint8`: what a fully quantized TFLite file takes and gives.
-        device: `cpu` or `tensorrt`: what quantized ONNX files are sized for.
-        method: of ONNX calibration: `minmax`, `entropy` or `percentile`.
         keep: by target, operations that stay float (the rescue's finding).
         notes: what is to be said of each calibrated artifact.
         contract: for `.ort` files, which nothing can be written into later.
     """
 
+    options: QuantizeOptions = part(QuantizeOptions)
+    common: Common = part(Common)
     calibration: Path | None = None
-    io: str = "float"
-    device: str = "cpu"
-    method: str = "minmax"
     keep: Mapping[Target, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     contract: Contract | None = None
-    limits: Limits = field(default_factory=Limits)
-    log: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +89,13 @@ class Conversion:
         artifacts: what was asked for and made, in the order of the table.
         failures: what was asked for and not made.
         bases: by format, the float32 files that others were made from, which may lie in a hidden folder.
+        reused: the file names of those that were there before.
     """
 
     artifacts: tuple[Artifact, ...] = ()
     failures: tuple[Failure, ...] = ()
     bases: Mapping[Format, Artifact] = field(default_factory=dict)
+    reused: frozenset[str] = frozenset()
 
 
 def base_of(target: Target) -> Target:
@@ -108,7 +107,7 @@ def convert(
     checkpoint: Checkpoint,
     orders: Orders,
     options: ConvertOptions,
-    reduced: DeriveOptions,
+    job: DeriveJob,
     on_progress: Progress = lambda label, share: None,
 ) -> Conversion:
     """Everything of `orders`.
@@ -116,10 +115,11 @@ def convert(
     Raises:
         EdgeportError: the source could not be loaded or traced: nothing can be made of it.
     """
-    with Converter(checkpoint, orders.float32, options, float32_share(orders, on_progress)) as source:
+    share = float32_share(orders, on_progress)
+    with Converter(checkpoint, orders.float32, options, job.common, share) as source:
         source.open()
         made = tuple(source.float32())
-    return completed(orders, made, reduced, on_progress)
+    return completed(orders, made, job, on_progress)
 
 
 def float32_share(orders: Orders, on_progress: Progress) -> Progress:
@@ -129,18 +129,19 @@ def float32_share(orders: Orders, on_progress: Progress) -> Progress:
 
 
 def completed(
-    orders: Orders, float32: Iterable[Artifact | Failure], options: DeriveOptions, on_progress: Progress
+    orders: Orders, float32: Iterable[Artifact | Failure], job: DeriveJob, on_progress: Progress
 ) -> Conversion:
     """The float32 files that were asked for, as they are, and what is made from them all."""
     results = tuple(float32)
-    bases = {a.format: a for a in results if isinstance(a, Artifact) and a.format is not Format.SAVEDMODEL}
+    bases: dict[Format, Artifact] = {a.format: a for a in results if isinstance(a, Artifact)}
+    bases.pop(Format.SAVEDMODEL, None)
     if Format.ONNX in bases:
         bases[Format.ORT] = bases[Format.ONNX]
     failed = {failure.target: failure for failure in results if isinstance(failure, Failure)}
     lost = [replace(failed[base_of(o.target)], target=o.target) for o in orders.reduced if base_of(o.target) in failed]
     left = [order for order in orders.reduced if base_of(order.target) not in failed]
     rest = 1 - FLOAT32_SHARE
-    made = derive(left, bases, options, lambda label, done: on_progress(label, FLOAT32_SHARE + rest * done))
+    made = derive(left, bases, job, lambda label, done: on_progress(label, FLOAT32_SHARE + rest * done))
     asked = {order.target for order in orders.plain}
     plain = [r for r in results if (r.target if isinstance(r, Failure) else Target.of(r)) in asked]
     everything = [*plain, *lost, *made]
@@ -154,7 +155,7 @@ def completed(
 def derive(
     orders: Sequence[Order],
     bases: Mapping[Format, Artifact],
-    options: DeriveOptions,
+    job: DeriveJob,
     on_progress: Progress = lambda label, share: None,
 ) -> Iterator[Artifact | Failure]:
     """Makes reduced precisions from float32 artifacts in one light worker; yields what became of each.
@@ -163,10 +164,10 @@ def derive(
     """
     by_name = {str(order.target): order for order in orders}
     done = 0
-    with Standing(limits=options.limits, log=options.log) as worker:
+    with Standing(limits=job.common.limits, log=job.common.log) as worker:
 
         def begin(left: Sequence[str]) -> None:
-            request = _request(bases, [by_name[item] for item in left], options, worker.folder)
+            request = _request(bases, [by_name[item] for item in left], job, worker.folder)
             worker.begin("converters.derivation:derive_in_worker", request, step=STEP)
 
         def tell(item: str, _event: Message) -> None:
@@ -174,29 +175,27 @@ def derive(
 
         for item, outcome in each(Batch(worker, tuple(by_name), begin), on_event=tell):
             order = by_name[item]
-            yield filed(order, outcome, _notes(order.target, options))
+            yield filed(order, outcome, _notes(order.target, job))
             done += 1
 
 
-def _request(
-    bases: Mapping[Format, Artifact], orders: Sequence[Order], options: DeriveOptions, scratch: Path
-) -> Message:
+def _request(bases: Mapping[Format, Artifact], orders: Sequence[Order], job: DeriveJob, scratch: Path) -> Message:
     return {
         "bases": {f.value: {"path": str(a.path), "signature": a.signature.to_json()} for f, a in bases.items()},
-        "targets": [order.to_json() | {"keep": list(options.keep.get(order.target, ()))} for order in orders],
-        "calibration": str(options.calibration) if options.calibration else None,
-        "io": options.io,
-        "device": options.device,
-        "method": options.method,
+        "targets": [order.to_json() | {"keep": list(job.keep.get(order.target, ()))} for order in orders],
+        "calibration": str(job.calibration) if job.calibration else None,
+        "io": job.options.io or Io.FLOAT,
+        "device": job.options.target_device,
+        "method": job.options.calibration_method,
         "scratch": str(scratch),
-        "contract": options.contract.to_json() if options.contract else None,
+        "contract": job.contract.to_json() if job.contract else None,
     }
 
 
-def _notes(target: Target, options: DeriveOptions) -> tuple[str, ...]:
-    notes = options.notes if target.precision in CALIBRATED else ()
-    if options.io != "float" and target.precision is Precision.INT8 and target.format is not Format.TFLITE:
-        return (*notes, f"--io {options.io} is for TFLite: this file keeps float inputs and outputs.")
+def _notes(target: Target, job: DeriveJob) -> tuple[str, ...]:
+    notes, io = job.notes if target.precision in CALIBRATED else (), job.options.io
+    if io not in (None, Io.FLOAT) and target.precision is Precision.INT8 and target.format is not Format.TFLITE:
+        return (*notes, f"--io {io} is for TFLite: this file keeps float inputs and outputs.")
     return notes
 
 

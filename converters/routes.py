@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import SourceKind
@@ -81,14 +80,14 @@ def makeable(kind: SourceKind) -> tuple[Target, ...]:
     return tuple(route.target for route in ROUTES if route.target.format in formats)
 
 
-def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Target, ...]:
-    """The targets that the words ask for, in the table's order.
+def resolve_targets(formats: Sequence[Format], precisions: Sequence[Precision]) -> tuple[Target, ...]:
+    """The targets that are asked for, in the table's order.
 
     Raises:
-        UsageError: an unknown word, or a pair that cannot be made, with the pairs that can.
+        UsageError: a pair that cannot be made, with the pairs that can.
     """
     known = {route.target for route in ROUTES}
-    wanted = {Target(_word(Format, f, "format"), _word(Precision, p, "precision")) for f in formats for p in precisions}
+    wanted = {Target(fmt, precision) for fmt in formats for precision in precisions}
     impossible = sorted(str(t) for t in wanted - known)
     if impossible:
         raise UsageError(
@@ -96,14 +95,3 @@ def resolve_targets(formats: Sequence[str], precisions: Sequence[str]) -> tuple[
             next_step=f"Choose from: {', '.join(sorted(str(t) for t in known))}.",
         )
     return tuple(route.target for route in ROUTES if route.target in wanted)
-
-
-def _word(kind: type[Format] | type[Precision], given: str, what: str) -> Any:
-    from difflib import get_close_matches
-
-    words = [member.value for member in kind]
-    if given in words:
-        return kind(given)
-    near = get_close_matches(given, words, n=1)
-    hint = f"Did you mean `{near[0]}`? " if near else ""
-    raise UsageError(f"There is no {what} `{given}`.", next_step=f"{hint}Choose from: {', '.join(words)}.")

@@ -52,7 +52,7 @@ def run(
         return run_pipeline(str(source), Path(output), options, progress)
     with tempfile.TemporaryDirectory(prefix="edgeport-model-") as folder:
         path = saved(source, Path(folder))
-        return run_pipeline(str(path), Path(output), replace(options, source_name=path.name), progress)
+        return run_pipeline(str(path), Path(output), _named(options, path.name), progress)
 
 
 def export(
@@ -62,7 +62,11 @@ def export(
     progress: Progress = lambda _label, _share: None,
 ) -> Outcome:
     """Like `run`, but converts only: nothing is judged or timed. Raises what `run` raises."""
-    return run(source, output, replace(options, judge=False, time=False), progress)
+    return run(source, output, replace(options, judge=None, bench=None), progress)
+
+
+def _named(options: RunOptions, name: str) -> RunOptions:
+    return replace(options, workspace=replace(options.workspace, source_name=name))
 
 
 def saved(model: Savable, folder: Path) -> Path:

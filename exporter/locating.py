@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.common import Common
 from converters.errors import EdgeportError
 from converters.formats import Format, format_of
 from exporter.details import Details
@@ -17,7 +18,7 @@ from exporter.options import RunOptions
 from exporter.place import Place
 from validate.agreement import Agreement
 from validate.agreement.results import DISAGREE, Verdict
-from validate.localize import Localization, LocalizeOptions, localize
+from validate.localize import Localization, Localized, LocalizeJob, localize
 from validate.runtimes import runtime_name
 
 BLAMED = "The first layer to part"
@@ -43,8 +44,8 @@ class Located:
 
 
 def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOptions, place: Place) -> Located:
-    """The layers of what disagrees, or see `LOCALIZED`. What cannot be localized is a note, and never ends a run."""
-    wanted = _wanted(agreement, options.localize)
+    """The layers of what disagrees, or see `Localized`. What cannot be localized is a note, and never ends a run."""
+    wanted = _wanted(agreement, options.localize.which)
     if not wanted or runtime_name(checkpoint.path) != "keras" or checkpoint.path.suffix.lower() == ".pb":
         return Located()
     progress = place.share("validate")
@@ -54,8 +55,8 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
         for number, verdict in enumerate(wanted[:_AT_MOST]):
             own = Path(folder) / str(number)
             own.mkdir()
-            how = _how(options, place)
-            twins = Twins(own, how.limits, options.opening)
+            how = LocalizeJob(options.localize, _limited(options.common))
+            twins = Twins(own, how.common)
             try:
                 found = localize(
                     checkpoint.path,
@@ -73,25 +74,18 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
     return Located(tuple(rows), tuple(notes))
 
 
-def _wanted(agreement: Agreement | None, mode: str) -> Sequence[Verdict]:
+def _wanted(agreement: Agreement | None, which: Localized) -> Sequence[Verdict]:
     """An `.ort` file's tensors have lost their names; it is made from the ONNX file, which is localized."""
-    if agreement is None or mode == "off":
+    if agreement is None or which is Localized.OFF:
         return ()
     judged = [v for v in agreement.verdicts if v.status != "error" and format_of(v.artifact) is not Format.ORT]
-    return judged if mode == "all" else [v for v in judged if v.status == DISAGREE]
+    return judged if which is Localized.ALL else [v for v in judged if v.status == DISAGREE]
 
 
-def _how(options: RunOptions, place: Place) -> LocalizeOptions:
-    limit = min(options.limits.timeout_s or _TIMEOUT_S, _TIMEOUT_S)
-    return LocalizeOptions(
-        inputs=options.inputs,
-        samples=options.samples,
-        seed=options.seed,
-        input_range=options.input_range,
-        limits=replace(options.limits, timeout_s=limit),
-        log=place.log,
-        opening=options.opening,
-    )
+def _limited(common: Common) -> Common:
+    """What all steps share, with less time for a worker: a run is not to wait for a note."""
+    seconds = min(common.limits.timeout_s or _TIMEOUT_S, _TIMEOUT_S)
+    return replace(common, limits=replace(common.limits, timeout_s=seconds))
 
 
 def _row(found: Localization, staging: Path) -> dict[str, Any]:

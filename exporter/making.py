@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.identify import identify
-from converters.checkpoints.opening import Opening
-from converters.derive import DeriveOptions, Makers, convert_all
+from converters.common import Common
+from converters.derive import DeriveJob, Orders, convert
 from converters.errors import StepError, UnsupportedError
 from converters.formats import SUFFIXES, Format, Precision
-from converters.isolation import Limits
-from converters.routes import ConvertOptions, Target
+from converters.options import ConvertOptions
+from converters.routes import Target
 
 WRITE = "exporter.making:write"
 
@@ -23,8 +23,7 @@ class Twins:
     """Makes healthy artifacts of a checkpoint, in a folder that is the caller's to remove."""
 
     folder: Path
-    limits: Limits = field(default_factory=Limits)
-    opening: Opening = field(default_factory=Opening)
+    common: Common = field(default_factory=Common)
 
     def make(self, reference: Path, fmt: Format, precision: Precision, inputs: Path) -> Path:
         """The artifact's path.
@@ -35,9 +34,9 @@ class Twins:
         Raises:
             EdgeportError: what the conversion raised, or failed with.
         """
-        options = ConvertOptions(targets=(Target(fmt, precision),), limits=self.limits)
-        makers = Makers(lambda _made: DeriveOptions(calibration=inputs, limits=self.limits))
-        conversion = convert_all(identify(reference, self.opening), self.folder, options, makers).conversion
+        checkpoint = identify(reference, self.common.opening)
+        orders = Orders.of((Target(fmt, precision),), checkpoint.name, self.folder)
+        conversion = convert(checkpoint, orders, ConvertOptions(), DeriveJob(common=self.common, calibration=inputs))
         for failure in conversion.failures:
             raise failure.error
         return conversion.artifacts[0].path

@@ -49,7 +49,7 @@ class Place:
 
 def shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]:
     """Progress callbacks for the steps, each with its share of the whole bar."""
-    taken = {"build": True, "convert": True, "validate": options.judge, "bench": options.time}
+    taken = {"build": True, "convert": True, "validate": options.judge is not None, "bench": options.bench is not None}
     steps = [step for step in _COSTS if taken[step]]
     whole = sum(_COSTS[step] for step in steps)
 
@@ -69,10 +69,10 @@ def awaiting_judgement(checkpoint: Checkpoint, options: RunOptions, place: Place
     On one core there is no while. What TensorFlow does not open needs none.
     """
     finished = checkpoint.kind in {SourceKind.TFLITE, SourceKind.ONNX}
-    if not options.judge or finished or len(os.sched_getaffinity(0)) < 2:
+    if options.judge is None or finished or len(os.sched_getaffinity(0)) < 2:
         yield place
         return
-    inputs = (options.inputs,) if options.inputs else ()
-    with tensorflow_worker(options.limits, place.log, (checkpoint.path, place.staging, *inputs)) as worker:
+    inputs = (options.common.inputs,) if options.common.inputs else ()
+    with tensorflow_worker(options.common.limits, place.log, (checkpoint.path, place.staging, *inputs)) as worker:
         worker.start("validate")
         yield replace(place, tensorflow=worker)

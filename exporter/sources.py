@@ -8,7 +8,8 @@ from pathlib import Path
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
 from converters.checkpoints.identify import checkpoint_prefix, identify
-from converters.checkpoints.opening import Opening
+from converters.checks import did_you_mean
+from converters.common import Common
 from converters.errors import RefusedError, UsageError
 from exporter.models.build import BuildOptions, build_in_worker
 from exporter.models.table import ARCHITECTURES
@@ -33,7 +34,7 @@ class Source:
     build: BuildOptions | None
 
 
-def find_source(given: str, choices: BuildChoices, seed: int = 0, opening: Opening = Opening()) -> Source:
+def find_source(given: str, choices: BuildChoices, common: Common = Common()) -> Source:
     """Tells what SOURCE is, without a framework.
 
     Raises:
@@ -44,13 +45,13 @@ def find_source(given: str, choices: BuildChoices, seed: int = 0, opening: Openi
     if given in ARCHITECTURES and not path.exists():
         if choices.architecture:
             raise UsageError(f"`{given}` is an architecture already.", next_step="Leave --architecture out.")
-        return Source(given, "architecture", None, _build(given, choices, choices.weights, seed))
+        return Source(given, "architecture", None, _build(given, choices, choices.weights, common.seed))
     there = path.exists() or path.is_symlink() or checkpoint_prefix(path) is not None
     if not there and path.name == given and not path.suffix:
         raise _no_such(given)
-    checkpoint = identify(path, opening)
+    checkpoint = identify(path, common.opening)
     _check_choices(given, checkpoint, choices)
-    if checkpoint.kind not in WEIGHTS or opening.model_code:
+    if checkpoint.kind not in WEIGHTS or common.opening.model_code:
         return Source(given, checkpoint.kind.value, checkpoint, None)
     if not choices.architecture:
         raise RefusedError(
@@ -60,7 +61,7 @@ def find_source(given: str, choices: BuildChoices, seed: int = 0, opening: Openi
             file=given,
             step="load",
         )
-    build = _build(choices.architecture, choices, str(checkpoint.path), seed)
+    build = _build(choices.architecture, choices, str(checkpoint.path), common.seed)
     return Source(given, checkpoint.kind.value, checkpoint, build)
 
 
@@ -112,12 +113,9 @@ def _build(name: str, choices: BuildChoices, weights: str | None, seed: int) -> 
 
 
 def _no_such(given: str) -> UsageError:
-    from difflib import get_close_matches
-
-    near = get_close_matches(given, list(ARCHITECTURES), n=1)
-    hint = f"Did you mean `{near[0]}`? " if near else ""
     return UsageError(
         f"There is no file and no architecture `{given}`.",
-        next_step=f"{hint}`edgeport models` lists the names; a checkpoint is given by its path.",
+        next_step=f"{did_you_mean(given, ARCHITECTURES)}`edgeport models` lists the names; a checkpoint is given by "
+        "its path.",
         file=given,
     )

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from validate.latency import Comparison, MeasureOptions, Status, Variant, measure
+from validate.latency import BenchJob, Comparison, Status, Variant, measure
 from validate.latency.worker import time_calls
 
 CLAIMS = {Comparison.FASTER, Comparison.SLOWER}
@@ -66,7 +66,7 @@ def aa(artifact: Path, runs: int, seconds: float, threads: int, first: int) -> d
     """The same artifact twice, `runs` times: how often a difference is claimed."""
     verdicts, ratios, floors = Counter[str](), [], []
     for seed in range(first, first + runs):
-        options = MeasureOptions(threads=(threads,), max_seconds=seconds, seed=seed)
+        options = BenchJob.of(threads=(threads,), max_seconds=seconds, seed=seed)
         latency = measure([artifact, artifact], options)
         compared = latency.comparisons[0]
         verdicts[compared.verdict.value] += 1
@@ -94,7 +94,7 @@ def planted(runs: int, seconds: float, threads: int) -> dict[str, Any]:
             said, ratios = Counter[str](), []
             files = [Path(folder) / f"chain{n}.onnx" for n in (100, length)]
             for seed in range(runs):
-                options = MeasureOptions(threads=(threads,), max_seconds=seconds, seed=seed)
+                options = BenchJob.of(threads=(threads,), max_seconds=seconds, seed=seed)
                 compared = measure(files, options).comparisons[0]
                 said[compared.verdict.value] += 1
                 ratios.append(round(compared.ratio.value, 4))
@@ -146,7 +146,7 @@ def overhead(calls: int = 200_000) -> dict[str, Any]:
 
 
 def _p50(path: Path, threads: int, variant: Variant) -> float:
-    (timing,) = measure([path], MeasureOptions(threads=(threads,), max_seconds=8, variants=(variant,))).timings
+    (timing,) = measure([path], BenchJob.of(threads=(threads,), max_seconds=8, variants=(variant,))).timings
     if timing.status is not Status.OK or timing.p50_ms is None:
         raise SystemExit(f"{path}: {timing.reason}")
     return timing.p50_ms.value

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.formats import Format
-from validate.latency import MeasureOptions
+from validate.latency import BenchJob
 from validate.latency.gpu_rows import ROWS, GpuRow, evidence
 from validate.latency.host import host_facts
 
@@ -52,7 +52,7 @@ def collect(bundle: Path, rows: Sequence[GpuRow], seconds: float, docs: Path) ->
     stored = docs / EVIDENCE
     document = json.loads(stored.read_text(encoding="utf-8")) if stored.is_file() else {"rows": {}}
     golden = bundle / "golden.npz"
-    options = MeasureOptions(max_seconds=seconds, golden=golden if golden.is_file() else None)
+    options = BenchJob.of(max_seconds=seconds, golden=golden if golden.is_file() else None)
     for row in rows:
         suffix = ".onnx" if row.format is Format.ONNX else ".savedmodel"
         found = sorted(bundle.glob(f"*.float32{suffix}"))

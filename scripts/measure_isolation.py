@@ -72,7 +72,7 @@ def once(checkpoint: Path, seconds: float) -> float:
     """The seconds that a whole run takes."""
     with tempfile.TemporaryDirectory(prefix="edgeport-") as folder, sandbox.using("auto"):
         started = time.perf_counter()
-        run(str(checkpoint), Path(folder) / "out", RunOptions(max_seconds=seconds, no_cache=True))
+        run(str(checkpoint), Path(folder) / "out", RunOptions.of(max_seconds=seconds, no_cache=True))
         return time.perf_counter() - started
 
 

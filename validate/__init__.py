@@ -10,27 +10,38 @@ Names are imported when they are first used (PEP 562), so that `import validate`
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from converters.faces import face
 
 if TYPE_CHECKING:
-    from validate.agreement import Agreement, CompareOptions, Verdict, compare
-    from validate.latency import Latency, MeasureOptions, Timing, measure
+    from validate.agreement import Agreement, JudgeJob, JudgeOptions, Verdict
+    from validate.agreement.compare import compare
+    from validate.latency import BenchJob, BenchOptions, Latency, Timing, measure
+    from validate.localize import LocalizeJob, LocalizeOptions, localize
 
-__all__ = ["Agreement", "CompareOptions", "Latency", "MeasureOptions", "Timing", "Verdict", "compare", "measure"]
+__all__ = [
+    "Agreement",
+    "BenchJob",
+    "BenchOptions",
+    "JudgeJob",
+    "JudgeOptions",
+    "Latency",
+    "LocalizeJob",
+    "LocalizeOptions",
+    "Timing",
+    "Verdict",
+    "compare",
+    "localize",
+    "measure",
+]
 
-_HOMES = {
-    **dict.fromkeys(("Agreement", "CompareOptions", "Verdict", "compare"), "validate.agreement"),
-    **dict.fromkeys(("Latency", "MeasureOptions", "Timing", "measure"), "validate.latency"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        **dict.fromkeys(("Agreement", "JudgeJob", "JudgeOptions", "Verdict"), "validate.agreement"),
+        **dict.fromkeys(("compare",), "validate.agreement.compare"),
+        **dict.fromkeys(("BenchJob", "BenchOptions", "Latency", "Timing", "measure"), "validate.latency"),
+        **dict.fromkeys(("LocalizeJob", "LocalizeOptions", "localize"), "validate.localize"),
+    },
+)

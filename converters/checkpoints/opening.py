@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from converters.checked import Options, checked
+from converters.checks import Flag, Instance, Number, Several, Text
 from converters.errors import UsageError
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_SCALING = Number("--replace")
 _RESCALING = re.compile(r"rescaling:(?P<scale>[^,]+)(,(?P<offset>[^,]+))?", re.IGNORECASE)
 
 
@@ -31,19 +34,19 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Rescaled:
+class Rescaled(Options):
     """A layer that is to be taken as `x * scale + offset`, whatever the file says of it."""
 
     layer: str
-    scale: float
-    offset: float = 0.0
+    scale: float = checked(_SCALING)
+    offset: float = checked(_SCALING, 0.0)
 
     def __str__(self) -> str:
         return f"{self.layer}=rescaling:{self.scale!r},{self.offset!r}"
 
 
 @dataclass(frozen=True)
-class Opening:
+class Opening(Options):
     """What a source needs besides itself; nothing for most.
 
     Attributes:
@@ -56,14 +59,14 @@ class Opening:
         folder: where modules are looked for first, absolute: the user's own folder.
     """
 
-    signature: str | None = None
-    custom_objects: tuple[Code, ...] = ()
-    model_code: Code | None = None
-    replaced: tuple[Rescaled, ...] = ()
-    allow_unsafe: bool = False
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    folder: str = ""
+    signature: str | None = checked(Text("--signature"), None)
+    custom_objects: tuple[Code, ...] = checked(Several("--custom-objects", Instance("--custom-objects", Code)), ())
+    model_code: Code | None = checked(Instance("--model-code", Code), None)
+    replaced: tuple[Rescaled, ...] = checked(Several("--replace", Instance("--replace", Rescaled)), ())
+    allow_unsafe: bool = checked(Flag("--allow-unsafe"), False)
+    inputs: tuple[str, ...] = checked(Several("--graph-input", Text("--graph-input")), ())
+    outputs: tuple[str, ...] = checked(Several("--graph-output", Text("--graph-output")), ())
+    folder: str = checked(Text("folder"), "")
 
     @property
     def runs_code(self) -> bool:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from converters import sandbox
+from converters.checked import Options, checked
+from converters.checks import Number
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, error_from_json
 from converters.isolation import guard
 from converters.isolation.channel import Channel, Message
@@ -30,11 +32,11 @@ _SIGNALLED = 128
 
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(Options):
     """What a worker may use. None is no limit."""
 
-    timeout_s: float | None = None
-    memory_bytes: int | None = None
+    timeout_s: float | None = checked(Number("--timeout", 0, above=True), None)
+    memory_bytes: int | None = checked(Number("--memory-limit", 0, above=True, whole=True), None)
 
 
 def worker_environment(*, gpu: bool = False, threads: int | None = None) -> dict[str, str]:

@@ -16,7 +16,7 @@ from exporter.cli.latency_options import NumbersType, session_options
 from exporter.cli.options import limit_options, output_options
 
 if TYPE_CHECKING:
-    from validate.latency import Latency, MeasureOptions, Timing
+    from validate.latency import BenchJob, Latency, Timing
     from validate.latency.earlier import Change
 
 GATE_FAILED, PARTIAL = 1, 10
@@ -59,7 +59,7 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     checked against its golden answers. Several take turns in random order, so that what disturbs the machine hits all.
     """
     from exporter.cli import bench_output
-    from exporter.cli.bench_inputs import expand, measure_options
+    from exporter.cli.bench_inputs import bench_job, expand
     from validate.latency.earlier import read_result, refuse_unlike
     from validate.latency.host import host_facts
 
@@ -69,9 +69,9 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     if old and not (chosen["ssh"] or chosen["adb"]):
         refuse_unlike(old, host_facts(), chosen["earlier"])
     paths, golden_of = expand(artifacts)
-    options = measure_options(chosen, golden_of)
+    job = bench_job(chosen, golden_of)
     with console.progress() as progress:
-        latency = _measure(paths, options, chosen, progress)
+        latency = _measure(paths, job, chosen, progress)
     changes = _changes(old, latency, chosen)
     if chosen["save_samples"] is not None:
         latency.save_samples(chosen["save_samples"])
@@ -85,12 +85,11 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     return GATE_FAILED if any(change.fails for change in changes) else 0
 
 
-def _measure(paths: list[Path], options: MeasureOptions, chosen: dict[str, Any], progress: Any) -> Latency:
+def _measure(paths: list[Path], job: BenchJob, chosen: dict[str, Any], progress: Any) -> Latency:
+    from exporter.timing import time_artifacts
     from validate.latency import measure
     from validate.latency.adb import measure_on_phone
     from validate.latency.board import Board
-    from validate.latency.insight import with_profiles
-    from validate.latency.tuning import tune
 
     elsewhere = [name for name in ("ssh", "adb") if chosen[name]]
     if len(elsewhere) > 1 or (elsewhere and (chosen["tuning"] or chosen["profiling"])):
@@ -99,12 +98,11 @@ def _measure(paths: list[Path], options: MeasureOptions, chosen: dict[str, Any],
             next_step="Ask for one of them at a time.",
         )
     if chosen["adb"]:
-        return measure_on_phone(paths, options, chosen["adb"])
+        return measure_on_phone(paths, job, chosen["adb"])
     if chosen["ssh"]:
         board = Board(chosen["ssh"], chosen["ssh_python"], tuple(shlex.split(chosen["ssh_options"])))
-        return measure(paths, replace(options, board=board), progress)
-    latency = tune(paths, options, progress) if chosen["tuning"] else measure(paths, options, progress)
-    return with_profiles(latency, options, progress) if chosen["profiling"] else latency
+        return measure(paths, replace(job, board=board), progress)
+    return time_artifacts(paths, job, progress)
 
 
 def _changes(old: dict[str, Any] | None, latency: Latency, chosen: dict[str, Any]) -> list[Change]:

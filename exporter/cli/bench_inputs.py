@@ -8,33 +8,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converters.common import Common
 from converters.errors import RefusedError
 from exporter.cli.latency_options import taken_variants
 from exporter.cli.running import limits
 
 if TYPE_CHECKING:
-    from validate.latency import Latency, MeasureOptions
+    from validate.latency import BenchJob, Latency
 
 
-def measure_options(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -> MeasureOptions:
-    """The command line's words as MeasureOptions. Raises UsageError."""
-    from validate.latency import MeasureOptions
-    from validate.latency.host import physical_cores
+def bench_job(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -> BenchJob:
+    """The command line's words as a BenchJob. Raises UsageError."""
+    from validate.latency import BenchJob, BenchOptions, Device
 
     threads, batches = (tuple(itertools.chain(*chosen[name])) for name in ("threads", "batches"))
-    variants = taken_variants(dict(chosen))
-    return MeasureOptions(
-        devices=tuple(dict.fromkeys([*(chosen["devices"] or ["cpu"]), *chosen["require"]])),
-        batches=batches or (1,),
-        max_seconds=chosen["max_seconds"],
-        seed=chosen["seed"],
-        golden=chosen["golden"],
-        golden_of={} if chosen["golden"] else golden_of,
-        variants=variants,
-        cold_starts=chosen["cold_starts"],
-        limits=limits(chosen["timeout"], chosen["memory_limit"]),
-        threads=threads or (physical_cores(),),
+    options = BenchOptions(
+        devices=chosen["devices"] or (Device.CPU,),
+        threads=threads or None,
+        batches=batches or None,
+        variants=taken_variants(dict(chosen)),
+        **{name: chosen[name] for name in ("cold_starts", "max_seconds", "require")},
+        tune=chosen["tuning"],
+        profile=chosen["profiling"],
     )
+    common = Common(chosen["seed"], limits=limits(chosen["timeout"], chosen["memory_limit"]))
+    golden = chosen["golden"]
+    return BenchJob(options, common, golden=golden, golden_of={} if golden else golden_of)
 
 
 def expand(artifacts: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:

@@ -37,23 +37,22 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     """
     from converters.checkpoints.identify import identify
     from converters.checkpoints.scan_file import check
-    from exporter.cli.opening import opening_of, reference_of
-    from exporter.cli.running import limits
+    from exporter.cli.opening import reference_of
+    from exporter.cli.running import common_of
     from exporter.making import Twins
-    from validate.localize import LocalizeOptions, localize
+    from validate.localize import LocalizeJob, LocalizeOptions, localize
 
-    opening = opening_of(chosen)
-    limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
-    reference = identify(reference, opening).path
+    common = common_of(chosen)
+    reference = identify(reference, common.opening).path
     check(candidate)
     with (
-        reference_of(reference, opening, limited, chosen) as taken,
+        reference_of(reference, common, chosen) as taken,
         tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder,
         console.progress() as progress,
     ):
-        options = LocalizeOptions(limits=limited, opening=opening, **chosen)
-        twins = Twins(Path(folder), options.limits, opening)
-        found = replace(localize(taken, candidate, twins.make, options, progress), reference=reference)
+        job = LocalizeJob(LocalizeOptions(bisect=chosen["bisect"]), common)
+        twins = Twins(Path(folder), common)
+        found = replace(localize(taken, candidate, twins.make, job, progress), reference=reference)
     console.document(found.to_json())
     _show(found, console)
     return int(found.first_divergent_layer is not None)

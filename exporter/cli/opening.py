@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.opening import Opening, parse_code, parse_replacement
+from converters.common import Common
 from converters.errors import UsageError
-from converters.isolation import Limits
 
 
 def opening_of(chosen: dict[str, Any]) -> Opening:
@@ -30,7 +31,7 @@ def opening_of(chosen: dict[str, Any]) -> Opening:
 
 
 @contextmanager
-def reference_of(path: Path, opening: Opening, limits: Limits, chosen: dict[str, Any]) -> Iterator[Path]:
+def reference_of(path: Path, common: Common, chosen: dict[str, Any]) -> Iterator[Path]:
     """The checkpoint to judge by: with `--bake-preprocess` one that takes uint8, while the context lasts.
 
     Takes the options of `baking_options` out of `chosen`.
@@ -49,9 +50,8 @@ def reference_of(path: Path, opening: Opening, limits: Limits, chosen: dict[str,
         yield path
         return
     from converters.checkpoints.identify import identify
-    from exporter.options import RunOptions
     from exporter.shipping.baking import baked
 
-    options = RunOptions(bake_preprocess=True, preprocess=preprocess, limits=limits, opening=opening)
     with tempfile.TemporaryDirectory(prefix="edgeport-baked-") as folder:
-        yield baked(identify(path, opening), options, Path(folder), Path(folder) / "bake.log").path
+        logging = replace(common, log=Path(folder) / "bake.log")
+        yield baked(identify(path, common.opening), preprocess, logging, Path(folder)).path

@@ -143,7 +143,7 @@ _SOURCE_OPTIONS = (
                  help="How many of them to use."),
     click.option("--calibration-method", type=click.Choice(["minmax", "entropy", "percentile"]), default="minmax",
                  show_default=True, help="For ONNX: how ranges are told from the samples."),
-    click.option("--io", type=click.Choice(["float", "int8", "uint8"]), default="float", show_default=True,
+    click.option("--io", type=click.Choice(["float", "int8", "uint8"]), show_default="float",
                  help="What int8 TFLite files take and give."),
     click.option("--target-device", type=click.Choice(["cpu", "tensorrt"]), default="cpu", show_default=True,
                  help="What int8 ONNX files are sized for."),

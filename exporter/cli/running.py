@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from converters.common import Common
 from converters.errors import UsageError
 from converters.isolation import Limits
 from exporter.cli.bench_output import tuned_lines
@@ -17,12 +18,21 @@ from exporter.cli.opening import opening_of
 from exporter.locating import BLAMED
 from exporter.manifest import Manifest
 from exporter.models.settings import split_assignments
-from exporter.options import DEFAULT_FORMATS, DEFAULT_PRECISIONS, BuildChoices, Choice, RunOptions, TimingChoices
+from exporter.options import RunOptions
 from exporter.pipeline import Outcome, run
 from exporter.report.headline import disturbance
 from exporter.report.terminal import terminal_tables
+from validate.latency.options import Device
 
-_BUILD_KEYS = ("architecture", "input_shape", "classes", "assignments", "weights")
+_FIELDS = {
+    "max_latency": "max_latency_ms",
+    "max_size": "max_size_mb",
+    "tuning": "tune",
+    "profiling": "profile",
+}
+"""Fields of the options that have another name on the command line."""
+_OPEN = ("formats", "precisions", "threads")
+"""What is left open where it is not given."""
 
 
 def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Console) -> int:
@@ -37,42 +47,31 @@ def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Con
 def run_options(chosen: dict[str, Any]) -> RunOptions:
     """The command line's words as RunOptions. Raises UsageError."""
     rest = dict(chosen)
-    opening = opening_of(rest)
     shape, assignments = rest.pop("input_shape"), rest.pop("assignments")
-    build = BuildChoices(
-        architecture=rest.pop("architecture"),
+    renamed = {_FIELDS[name]: rest.pop(name) for name in _FIELDS if name in rest}
+    if "litert" in rest:  # `export` has no session settings
+        rest["variants"] = taken_variants(rest)
+        rest["threads"] = tuple(chain(*rest["threads"]))
+    for name in _OPEN:
+        rest[name] = rest.get(name) or None
+    return RunOptions.of(
+        opening=opening_of(rest),
         input_shape=parse_shape(shape) if shape else None,
-        classes=rest.pop("classes"),
         settings=split_assignments(assignments),
-        weights=rest.pop("weights"),
-    )
-    choice = Choice(
-        rest.pop("objective", "latency"),
-        rest.pop("max_latency", None),
-        rest.pop("max_size", None),
-        rest.pop("min_agreement", None),
-    )
-    return RunOptions(
-        choice=choice,
-        timing=timing_choices(rest),
-        formats=rest.pop("formats") or (() if rest["profiles"] else DEFAULT_FORMATS),
-        precisions=rest.pop("precisions") or (() if rest["profiles"] else DEFAULT_PRECISIONS),
         limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
         tolerances=tolerances(rest.pop("tolerances", ())),
-        devices=rest.pop("devices", ()) or ("cpu",),
-        threads=tuple(chain(*rest.pop("threads", ()))),
-        build=build,
-        opening=opening,
+        devices=rest.pop("devices", ()) or (Device.CPU,),
         command=("edgeport", *sys.argv[1:]),
+        **renamed,
         **rest,
     )
 
 
-def timing_choices(rest: dict[str, Any]) -> TimingChoices:
-    """Takes the session settings out of `rest`; `export` has none."""
-    if "tuning" not in rest:
-        return TimingChoices()
-    return TimingChoices(taken_variants(rest), rest.pop("cold_starts"), rest.pop("tuning"), rest.pop("profiling"))
+def common_of(chosen: dict[str, Any]) -> Common:
+    """Takes what all steps share out of the words of `validate` and `localize`. Raises UsageError."""
+    limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
+    shared = {name: chosen.pop(name) for name in ("seed", "inputs", "samples", "input_range")}
+    return Common(limits=limited, opening=opening_of(chosen), **shared)
 
 
 def limits(timeout_s: float | None, memory_gb: float | None) -> Limits:

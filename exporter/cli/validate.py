@@ -14,7 +14,7 @@ from exporter.cli.options import PairType, baking_options, limit_options, openin
 
 if TYPE_CHECKING:
     from converters.checkpoints.opening import Opening
-    from validate.agreement import Agreement, CompareOptions, Verdict
+    from validate.agreement import Agreement, JudgeJob, Verdict
 
 
 @click.command("validate")
@@ -42,29 +42,28 @@ def command(
     CANDIDATE is a .tflite or .onnx file, a SavedModel folder, or a bundle, of which all artifacts are judged. Exit code
     1 when one disagrees or the inputs cannot tell.
     """
-    from exporter.cli.opening import opening_of, reference_of
-    from exporter.cli.running import limits, tolerances
-    from validate.agreement import CompareOptions, compare
+    from exporter.cli.opening import reference_of
+    from exporter.cli.running import common_of, tolerances
+    from validate.agreement import JudgeJob, JudgeOptions
+    from validate.agreement.compare import compare
 
-    opening = opening_of(chosen)
-    limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
+    common = common_of(chosen)
+    asked = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive)
     broken, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
     if not candidates and not broken:
         raise UsageError(
             "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
         )
-    reference = _checked_reference(reference, opening)
-    with reference_of(reference, opening, limited, chosen) as taken:
-        options = CompareOptions(
-            limits=limited, tolerances=tolerances(chosen.pop("tolerances")), opening=opening, **chosen
-        )
+    reference = _checked_reference(reference, common.opening)
+    with reference_of(reference, common, chosen) as taken:
+        job = JudgeJob(asked, common, cache=chosen["cache"])
         if broken:
-            return _self_test(taken, candidates, formats, options, console)
+            return _self_test(taken, candidates, formats, job, console)
         paths = [path for given in candidates for path in _members(given)]
         if matrix:
-            return _matrix([taken, *paths], options, allow_inconclusive, console)
+            return _matrix([taken, *paths], job, allow_inconclusive, console)
         with console.progress() as progress:
-            agreement = replace(compare(taken, paths, options, progress), reference=reference)
+            agreement = replace(compare(taken, paths, job, progress), reference=reference)
     _raise_if_nothing_ran(agreement)
     console.document(agreement.to_json())
     _show(agreement, console)
@@ -80,7 +79,7 @@ def _raise_if_nothing_ran(agreement: Agreement) -> None:
 
 
 def _self_test(
-    reference: Path, candidates: tuple[Path, ...], formats: tuple[str, ...], options: CompareOptions, console: Console
+    reference: Path, candidates: tuple[Path, ...], formats: tuple[str, ...], job: JudgeJob, console: Console
 ) -> int:
     """The known faults, each caught or not; exit code 1 when one survives."""
     from exporter.making import WRITE
@@ -91,7 +90,7 @@ def _self_test(
             "--self-test breaks the checkpoint and takes no artifacts.", next_step="Leave the artifacts out."
         )
     with console.progress() as progress:
-        outcome = self_test(reference, WRITE, _known(formats) or ("tflite", "onnx"), options, progress)
+        outcome = self_test(reference, WRITE, _known(formats) or ("tflite", "onnx"), job, progress)
     console.document(outcome.to_json())
     rows = []
     for row in outcome.rows:
@@ -113,19 +112,19 @@ def _self_test(
     return int(not outcome.passed)
 
 
-def _matrix(paths: list[Path], options: CompareOptions, allow_inconclusive: bool, console: Console) -> int:
+def _matrix(paths: list[Path], job: JudgeJob, allow_inconclusive: bool, console: Console) -> int:
     """Every path against every other; the first one's inputs are used throughout."""
-    from validate.agreement import compare
+    from validate.agreement.compare import compare
 
     agreements = []
     with console.progress() as progress:
         for k, reference in enumerate(paths):
             others = [path for path in paths if path != reference]
             progress(reference.name, k / len(paths))
-            agreements.append(compare(reference, others, options))
+            agreements.append(compare(reference, others, job))
             ranges = list(agreements[0].ranges.values())
-            if options.inputs is None and options.input_range is None and len(ranges) == 1:
-                options = replace(options, input_range=(ranges[0].low, ranges[0].high))
+            if job.common.inputs is None and job.common.input_range is None and len(ranges) == 1:
+                job = replace(job, common=replace(job.common, input_range=(ranges[0].low, ranges[0].high)))
     console.document({"matrix": [agreement.to_json() for agreement in agreements]})
     rows = []
     for agreement in agreements:

@@ -7,34 +7,31 @@ inputs are what a camera gives. Casting eight bits to float is exact, so nothing
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.identify import identify
-from converters.errors import RefusedError, UsageError
+from converters.common import Common
+from converters.errors import RefusedError
 from converters.isolation import Channel, run_step
-from exporter.options import RunOptions
 from exporter.shipping.preprocess import Preprocess, parse_preprocess, preprocess_of
 
 _LAYER = "edgeport_scaling"
 
 
-def baked(checkpoint: Checkpoint, options: RunOptions, folder: Path, log: Path) -> Checkpoint:
+def baked(checkpoint: Checkpoint, preprocess: Sequence[str], common: Common, folder: Path) -> Checkpoint:
     """The checkpoint that takes uint8, in `folder`; its digest is that of the given one and of what was baked in.
 
+    Args:
+        preprocess: `KEY=VALUE`, how its values are scaled.
+
     Raises:
-        UsageError: together with `--io`, whose integers are others.
         RefusedError: a source that is no Keras checkpoint, no image-like float input, or one of which nobody says how
             its values are scaled; what `preprocess_of` raises.
     """
-    if options.io != "float":
-        raise UsageError(
-            f"--bake-preprocess gives inputs of uint8, and --io {options.io} would change them again.",
-            next_step="Use one of the two.",
-        )
     if checkpoint.kind not in (SourceKind.KERAS, SourceKind.H5):
         raise RefusedError(
             f"{checkpoint.path} is no Keras checkpoint but {checkpoint.kind.value}, whose graph takes what it takes.",
@@ -50,9 +47,10 @@ def baked(checkpoint: Checkpoint, options: RunOptions, folder: Path, log: Path) 
         "name": checkpoint.name,
         "sha256": checkpoint.sha256,
         "target": str(path),
-        "preprocess": list(options.preprocess),
+        "preprocess": list(preprocess),
     }
-    found = run_step("exporter.shipping.baking:bake_in_worker", request, step="bake", limits=options.limits, log=log)
+    worker = "exporter.shipping.baking:bake_in_worker"
+    found = run_step(worker, request, step="bake", limits=common.limits, log=common.log)
     digest = hashlib.sha256(f"{checkpoint.sha256} {found['scaling']}".encode()).hexdigest()
     written = identify(path)
     return replace(written, name=checkpoint.name, sha256=digest, scanned=written.sha256)

@@ -13,12 +13,12 @@ import sys
 from typing import Any
 
 STEPS = {
-    "source": "exporter.pipeline:open_source",
-    "convert": "exporter.pipeline:convert_batches",
-    "validate": "exporter.pipeline:compare",
-    "golden": "exporter.pipeline:write_golden",
-    "rescue": "exporter.pipeline:rescue_missed",
-    "bench": "exporter.pipeline:_time",
+    "source": "exporter.task:open_source",
+    "convert": "exporter.pipeline:convert",
+    "validate": "exporter.judging:compare",
+    "golden": "exporter.judging:write_golden",
+    "rescue": "exporter.judging:rescue_missed",
+    "bench": "exporter.pipeline:time",
     "describe": "exporter.pipeline:describe",
     "reports": "exporter.bundle.sealing:_with_reports",
     "finish": "exporter.pipeline:finish",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from converters.conversion import _WRITERS
 from converters.errors import UsageError
 from converters.formats import Format, Precision
+from converters.options import ConvertOptions
 from converters.routes import ROUTES, Target, resolve_targets
 
 
@@ -19,23 +22,26 @@ def test_every_route_has_a_writer_and_every_writer_a_route() -> None:
 
 
 def test_targets_come_in_the_order_of_the_table() -> None:
-    assert resolve_targets(["onnx", "savedmodel"], ["float32"]) == (
+    assert resolve_targets([Format.ONNX, Format.SAVEDMODEL], [Precision.FLOAT32]) == (
         Target(Format.SAVEDMODEL, Precision.FLOAT32),
         Target(Format.ONNX, Precision.FLOAT32),
     )
 
 
+def targets(fmt: Any, precision: Any) -> Any:
+    asked: Any = ConvertOptions(formats=(fmt,), precisions=(precision,))
+    return resolve_targets(asked.formats, asked.precisions)
+
+
 @pytest.mark.parametrize(
-    ("formats", "precisions", "message", "hint"),
+    ("fmt", "precision", "message", "hint"),
     [
-        (["onxx"], ["float32"], "no format `onxx`", "`onnx`"),
-        (["onnx"], ["flaot32"], "no precision", "`float32`"),
-        (["onnx"], ["int16x8"], "onnx int16x8", "onnx float32"),
+        ("onxx", "float32", "no format `onxx`", "`onnx`"),
+        ("onnx", "flaot32", "no precision", "`float32`"),
+        ("onnx", "int16x8", "onnx int16x8", "onnx float32"),
     ],
 )
-def test_a_wrong_word_is_named_with_the_nearest(
-    formats: list[str], precisions: list[str], message: str, hint: str
-) -> None:
+def test_a_wrong_word_is_named_with_the_nearest(fmt: str, precision: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        resolve_targets(formats, precisions)
+        targets(fmt, precision)
     assert hint in caught.value.next_step

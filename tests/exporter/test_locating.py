@@ -16,6 +16,7 @@ from exporter.options import RunOptions
 from exporter.pipeline import run
 from exporter.place import Place
 from validate.agreement.results import Agreement, Verdict
+from validate.localize import Localized
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGITS = EXAMPLES / "digits_se_inception.keras"
@@ -28,7 +29,7 @@ def test_a_run_names_the_first_layer_of_what_disagrees(tmp_path: Path) -> None:
     places = (generator.integers(0, 8, 128), generator.integers(0, 8, 128))
     dots[np.arange(128), *places, 0] = generator.uniform(1, 16, 128)
     np.savez(tmp_path / "dots.npz", image=dots)
-    options = RunOptions(
+    options = RunOptions.of(
         formats=("onnx",),
         precisions=("int8",),
         inputs=EXAMPLES / "digits.npz",
@@ -73,7 +74,7 @@ def test_what_cannot_be_localized_is_a_note(
 
 def test_there_is_no_other_mode() -> None:
     with pytest.raises(UsageError, match="`none`"):
-        RunOptions(localize="none")
+        RunOptions.of(localize="none")
 
 
 def test_of_many_only_some_are_localized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +100,7 @@ def test_what_is_localized(mode: str, names: list[str]) -> None:
         Verdict(Path("c.ort"), "disagree", ""),
         Verdict(Path("d.tflite"), "error", ""),
     )
-    assert [v.artifact.name for v in locating._wanted(agreement, mode)] == names
+    assert [v.artifact.name for v in locating._wanted(agreement, Localized(mode))] == names
 
 
 def test_notes_join_those_that_are_there() -> None:

@@ -22,7 +22,8 @@ from exporter.manifest import Manifest
 from exporter.options import RunOptions
 from exporter.pipeline import Outcome, run
 from exporter.precisions import targets_of
-from validate.agreement import CompareOptions, compare
+from validate.agreement import JudgeJob
+from validate.agreement.compare import compare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHECKPOINT, SCANS = EXAMPLES / "digits_se_inception.keras", EXAMPLES / "digits.npz"
@@ -43,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcome(folder: Path) -> Outcome:
-    options = RunOptions(
+    options = RunOptions.of(
         precisions=PRECISIONS, inputs=SCANS, calibration=str(CALIBRATION), max_seconds=5.0, fully_integer=True
     )
     return run(str(CHECKPOINT), folder, options)
@@ -153,7 +154,7 @@ def test_integer_inputs_and_outputs(folder: Path, manifest: Manifest, tmp_path: 
             step="convert",
         )
         paths.append(path)
-    found = compare(CHECKPOINT, paths, CompareOptions(inputs=SCANS))
+    found = compare(CHECKPOINT, paths, JudgeJob.of(inputs=SCANS))
     for io, verdict in zip(("int8", "uint8"), found.verdicts, strict=True):
         assert verdict.status == "agree", verdict.reason
         assert any(note.startswith(f"image is {io} (scale") for note in verdict.notes)
@@ -185,13 +186,13 @@ def test_float16_holds_where_every_operation_is_computed_in_half(folder: Path, m
 
 def test_int8_without_data_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="onnx int8 cannot be made without calibration data") as caught:
-        run(str(CHECKPOINT), tmp_path / "out", RunOptions(formats=("onnx",), precisions=("int8",)))
+        run(str(CHECKPOINT), tmp_path / "out", RunOptions.of(formats=("onnx",), precisions=("int8",)))
     assert "--calibration random" in caught.value.next_step
     assert not (tmp_path / "out").exists()
 
 
 def targets(**given: Any) -> set[tuple[str, str]]:
-    return {(t.format.value, t.precision.value) for t in targets_of(RunOptions(**given))}
+    return {(t.format.value, t.precision.value) for t in targets_of(RunOptions.of(**given))}
 
 
 def test_open_formats_take_what_can_be() -> None:
@@ -214,7 +215,9 @@ def test_auto_takes_what_the_calibration_allows() -> None:
         ("onnx", "dynamic_int8"),
     }
     assert ("onnx", "int8") in targets(formats=("onnx",), precisions=("auto",), calibration="random")
-    assert Target(Format.TFLITE, Precision.INT8) in targets_of(RunOptions(precisions=("auto",), calibration="random"))
+    assert Target(Format.TFLITE, Precision.INT8) in targets_of(
+        RunOptions.of(precisions=("auto",), calibration="random")
+    )
 
 
 _DENSE = """
@@ -234,7 +237,7 @@ def test_blocks_of_four_bit_weights_run_where_a_layer_divides(tmp_path: Path) ->
         [sys.executable, "-c", _DENSE, str(source)], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    options = RunOptions(formats=("tflite",), precisions=("dynamic_int4_b32",), time=False)
+    options = RunOptions.of(formats=("tflite",), precisions=("dynamic_int4_b32",), time=False)
     outcome = run(str(source), tmp_path / "out", options)
     assert outcome.exit_code == 0
     assert [a.path for a in outcome.manifest.artifacts] == ["dense.dynamic_int4_b32.tflite"], "float32 stays behind"

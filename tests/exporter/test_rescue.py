@@ -48,7 +48,7 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_hard(source: Path, folder: Path, **given: Any) -> Outcome:
-    options = RunOptions(
+    options = RunOptions.of(
         formats=("tflite", "onnx"),
         precisions=("int8",),
         inputs=SCANS,
@@ -107,7 +107,7 @@ def test_export_does_not_judge_unless_it_rescues(tmp_path: Path, capsys: pytest.
 @pytest.mark.slow
 def test_a_constant_output_does_not_pass(tmp_path: Path) -> None:
     """Randomly initialised and not warmed up, the network answers every input alike: int8 must not pass for that."""
-    options = RunOptions(
+    options = RunOptions.of(
         formats=("tflite",),
         precisions=("int8",),
         calibration="random",

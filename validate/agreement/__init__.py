@@ -1,7 +1,31 @@
-"""Agreement: do artifacts compute what their checkpoint computes? `compare` judges files read back from disk."""
+"""Agreement: do artifacts compute what their checkpoint computes? `compare.compare` judges files on disk."""
 
-from validate.agreement.compare import compare
-from validate.agreement.processes import tensorflow_worker
-from validate.agreement.results import Agreement, CompareOptions, Golden, OutputRow, Verdict
+from __future__ import annotations
 
-__all__ = ["Agreement", "CompareOptions", "Golden", "OutputRow", "Verdict", "compare", "tensorflow_worker"]
+from typing import TYPE_CHECKING
+
+from converters.faces import face
+
+if TYPE_CHECKING:
+    from validate.agreement.options import JudgeOptions
+    from validate.agreement.processes import tensorflow_worker
+    from validate.agreement.results import Agreement, Golden, JudgeJob, OutputRow, Verdict
+
+__all__ = [
+    "Agreement",
+    "Golden",
+    "JudgeJob",
+    "JudgeOptions",
+    "OutputRow",
+    "Verdict",
+    "tensorflow_worker",
+]
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        **dict.fromkeys(("JudgeOptions",), "validate.agreement.options"),
+        **dict.fromkeys(("tensorflow_worker",), "validate.agreement.processes"),
+        **dict.fromkeys(("Agreement", "Golden", "JudgeJob", "OutputRow", "Verdict"), "validate.agreement.results"),
+    },
+)

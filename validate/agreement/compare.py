@@ -28,8 +28,8 @@ from validate.agreement.results import (
     ERROR,
     INCONCLUSIVE,
     Agreement,
-    CompareOptions,
     Golden,
+    JudgeJob,
     OutputRow,
     Verdict,
 )
@@ -47,7 +47,7 @@ _REFERENCE = 2
 def compare(
     reference: Path,
     candidates: Sequence[Path],
-    options: CompareOptions = CompareOptions(),
+    job: JudgeJob = JudgeJob(),
     on_progress: OnProgress | None = None,
 ) -> Agreement:
     """Judges each candidate against the reference: one worker for that, then one for each runtime.
@@ -65,25 +65,25 @@ def compare(
     for path in candidates:
         if not path.exists():
             raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
-    gates = [gate_for(_precision(path, options), options.tolerances) for path in candidates]
-    with processes(reference, candidates, options) as running:
-        comparison = Comparison(running, options, on_progress or (lambda stage, fraction: None))
-        document = comparison.run_reference(reference, [_precision(path, options) for path in candidates])
+    gates = [gate_for(_precision(path, job), job.options.tolerances) for path in candidates]
+    with processes(reference, candidates, job) as running:
+        comparison = Comparison(running, job, on_progress or (lambda stage, fraction: None))
+        document = comparison.run_reference(reference, [_precision(path, job) for path in candidates])
         verdicts = comparison.run_candidates(candidates, gates)
         return comparison.agreement(reference, document, verdicts)
 
 
-def _precision(path: Path, options: CompareOptions) -> Precision:
-    return options.precision or precision_in_name(path) or Precision.FLOAT32
+def _precision(path: Path, job: JudgeJob) -> Precision:
+    return job.precision or precision_in_name(path) or Precision.FLOAT32
 
 
 class Comparison:
     """One comparison under way, in its processes and their folder."""
 
-    def __init__(self, running: Processes, options: CompareOptions, on_progress: OnProgress) -> None:
-        self._running, self._options, self._on_progress = running, options, on_progress
+    def __init__(self, running: Processes, job: JudgeJob, on_progress: OnProgress) -> None:
+        self._running, self._job, self._on_progress = running, job, on_progress
         self._work = running.folder
-        self.threads = options.threads or len(os.sched_getaffinity(0))
+        self.threads = len(os.sched_getaffinity(0))
         self._yardsticks: dict[tuple[str, int], Yardstick] = {}
         self._share_of_reference = 0.0
 
@@ -92,25 +92,25 @@ class Comparison:
 
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
-        options = self._options
+        job, common = self._job, self._job.common
         runtime = runtime_name(path)
         scanned: Checkpoint | None = None
         if runtime in TENSORFLOW:  # what the user adds to a source decides what of it may pass
-            scanned = options.checkpoint or identify(path, options.opening)
+            scanned = job.checkpoint or identify(path, common.opening)
         else:
             check(path)
-        if options.cache:
-            options.cache.mkdir(parents=True, exist_ok=True)
-        reduced = {p.value: None for p in precisions if gate_for(p, options.tolerances).rounding_ratio is not None}
+        if job.cache:
+            job.cache.mkdir(parents=True, exist_ok=True)
+        reduced = {p.value: None for p in precisions if gate_for(p, job.options.tolerances).rounding_ratio is not None}
         request = {
             "path": str(path.resolve()),
-            "samples": options.samples,
-            "seed": options.seed,
-            "inputs": str(options.inputs.resolve()) if options.inputs else None,
-            "input_range": list(options.input_range) if options.input_range else None,
-            "cache": str(options.cache.resolve()) if options.cache else None,
+            "samples": common.samples,
+            "seed": common.seed,
+            "inputs": str(common.inputs.resolve()) if common.inputs else None,
+            "input_range": list(common.input_range) if common.input_range else None,
+            "cache": str(job.cache.resolve()) if job.cache else None,
             "precisions": list(reduced),
-            "opening": options.opening.to_json(),
+            "opening": common.opening.to_json(),
             "checkpoint": scanned.to_json() if scanned else None,
             **self._places(),
         }
@@ -131,7 +131,7 @@ class Comparison:
             self.signature.output_names,
             dict(document["kinds"]),
             labels,
-            drawn=options.inputs is None,
+            drawn=common.inputs is None,
             averaged=int(document["averaged"]),
         )
         return document
@@ -170,7 +170,7 @@ class Comparison:
             return {
                 "signature": self.signature.to_json(),
                 "plan": self.reference.plan.to_json(),
-                "fixed_batch": self._options.fixed_batch,
+                "fixed_batch": self._job.fixed_batch,
                 "first_look": self._first_look,
                 "candidates": [{"key": key, "path": str(paths[int(key)].resolve())} for key in left],
                 **self._places(),
@@ -192,7 +192,7 @@ class Comparison:
         if result["problems"]:
             return Verdict(path, DISAGREE, "; ".join(result["problems"]), (), notes)
         folder = self._work / key
-        candidate = Candidate(folder, dict(result["kinds"]), _precision(path, self._options))
+        candidate = Candidate(folder, dict(result["kinds"]), _precision(path, self._job))
         rows = tuple(
             judge_output(self.reference, self._yardsticks, candidate, i, gate)
             for i in range(len(self.reference.output_names))
@@ -201,8 +201,8 @@ class Comparison:
         for file in folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
             file.unlink()
         status, reason = _overall(rows)
-        if self._options.tolerances:
-            given = ", ".join(f"{key}={value:g}" for key, value in self._options.tolerances.items())
+        if self._job.options.tolerances:
+            given = ", ".join(f"{key}={value:g}" for key, value in self._job.options.tolerances.items())
             notes = (*notes, f"the gates were overridden: {given}")
         special = {kind: [self._special.get(kind, ""), found] for kind, found in result.get("special", {}).items()}
         accepted = {name: list(shape) for name, shape in result.get("accepted", {}).items()}
@@ -230,14 +230,14 @@ class Comparison:
             reference=path,
             reference_scores={name: value for name, value in found.items() if value},
             signature=self.signature,
-            seed=self._options.seed,
+            seed=self._job.common.seed,
             samples=plan.samples,
             ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
             verdicts=verdicts,
             golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),
             suites={
-                "given" if self._options.inputs else "drawn": plan.samples,
+                "given" if self._job.common.inputs else "drawn": plan.samples,
                 **(suites(plan.saturating) if plan.beside else {}),
             },
             oracle_samples=plan.oracle,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from converters.errors import EdgeportError
 from converters.isolation import Batch, Limits, Message, Standing
-from validate.agreement.results import CompareOptions
+from validate.agreement.results import JudgeJob
 from validate.runtimes import runtime_name
 
 TENSORFLOW = frozenset({"keras", "saved_model"})
@@ -58,7 +58,7 @@ def tensorflow_worker(limits: Limits, log: Path | None, places: Sequence[Path]) 
 
 
 @contextlib.contextmanager
-def processes(reference: Path, candidates: Sequence[Path], options: CompareOptions) -> Iterator[Processes]:
+def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Iterator[Processes]:
     """The processes of one comparison. TensorFlow's may be the caller's, which is left at rest.
 
     Where the reference is TensorFlow's, which takes seconds, those of the candidates start beside it (not on one core).
@@ -66,17 +66,19 @@ def processes(reference: Path, candidates: Sequence[Path], options: CompareOptio
     runtimes = {path: _runtime_of(path) for path in (reference, *candidates)}
     ahead = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
     with contextlib.ExitStack() as stack:
-        tensorflow = options.tensorflow
+        tensorflow = job.tensorflow
         if tensorflow is None:
             places = [path for path, name in runtimes.items() if name in TENSORFLOW]
-            tensorflow = stack.enter_context(tensorflow_worker(options.limits, options.log, places))
+            tensorflow = stack.enter_context(tensorflow_worker(job.common.limits, job.common.log, places))
         stack.callback(tensorflow.rest)
         folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
         work = Path(stack.enter_context(folder))
         found = dict.fromkeys(TENSORFLOW, tensorflow)
         for runtime in _OTHERS:
             places = [path for path, name in runtimes.items() if name == runtime]
-            one = Standing(f"{_PREPARING}:{runtime}", limits=options.limits, log=options.log, places=(work, *places))
+            one = Standing(
+                f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, places=(work, *places)
+            )
             found[runtime] = stack.enter_context(one)
             if ahead and places:
                 one.start("validate")

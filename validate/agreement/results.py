@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.checked import Options, checked, part
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.checkpoints.opening import Opening
+from converters.checks import Word
+from converters.common import Common
 from converters.formats import Precision
-from converters.isolation import Limits, Standing
+from converters.isolation import Standing
 from converters.signature import Signature
+from validate.agreement.options import JudgeOptions
 from validate.inputs import Range
 from validate.runtimes.base import Array
 
@@ -20,39 +23,23 @@ AGREE, DISAGREE, INCONCLUSIVE, ERROR = "agree", "disagree", "inconclusive", "err
 
 
 @dataclass(frozen=True)
-class CompareOptions:
-    """How to compare.
+class JudgeJob(Options):
+    """One comparison: what passes, what all steps share, and what is known of the files.
 
     Attributes:
-        inputs: an `.npz`, `.npy` or folder of images; None draws seeded inputs.
-        samples: how many to draw; given inputs are all used.
-        seed: of the drawn inputs.
-        input_range: draws every float input from here.
-        limits: time and memory of each worker.
-        log: what the frameworks say is appended to this file.
-        tolerances: overrides of the gates, see `gates.TOLERANCES`.
         precision: judges every candidate as this one; None takes it from the artifact's name, else float32.
         fixed_batch: a batch size that candidates may insist on, besides 1.
-        threads: of each runtime; None takes all cores that the process may use.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
-        opening: how the reference is opened, where its file does not say all.
         checkpoint: the reference, where it has been scanned already; None has it scanned.
         tensorflow: the process for what TensorFlow runs, see `processes.tensorflow_worker`; it rests afterwards. None
             takes one for the comparison alone.
     """
 
-    inputs: Path | None = None
-    samples: int = 16
-    seed: int = 0
-    input_range: tuple[float, float] | None = None
-    limits: Limits = field(default_factory=Limits)
-    log: Path | None = None
-    tolerances: Mapping[str, float] = field(default_factory=dict)
-    precision: Precision | None = None
+    options: JudgeOptions = part(JudgeOptions)
+    common: Common = part(Common)
+    precision: Precision | None = checked(Word("precision", (Precision,)), None)
     fixed_batch: int | None = None
-    threads: int | None = None
     cache: Path | None = None
-    opening: Opening = field(default_factory=Opening)
     checkpoint: Checkpoint | None = None
     tensorflow: Standing | None = None
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from validate.latency.comparing import Comparison
-from validate.latency.experiment import Progress, measure
-from validate.latency.options import DEVICES, MeasureOptions
-from validate.latency.results import Compared, Control, Latency, Phases, Row, Status, Timing
-from validate.latency.statistics import Interval
-from validate.latency.variant import Variant
+from typing import TYPE_CHECKING
+
+from converters.faces import face
+
+if TYPE_CHECKING:
+    from validate.latency.comparing import Comparison
+    from validate.latency.experiment import Progress, measure
+    from validate.latency.job import BenchJob
+    from validate.latency.options import BenchOptions, Device
+    from validate.latency.results import Compared, Control, Latency, Phases, Row, Status, Timing
+    from validate.latency.statistics import Interval
+    from validate.latency.variant import Variant
 
 __all__ = [
-    "DEVICES",
+    "BenchJob",
+    "BenchOptions",
     "Compared",
     "Comparison",
     "Control",
+    "Device",
     "Interval",
     "Latency",
-    "MeasureOptions",
     "Phases",
     "Progress",
     "Row",
@@ -25,3 +32,18 @@ __all__ = [
     "Variant",
     "measure",
 ]
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        **dict.fromkeys(("Comparison",), "validate.latency.comparing"),
+        **dict.fromkeys(("Progress", "measure"), "validate.latency.experiment"),
+        **dict.fromkeys(("BenchJob",), "validate.latency.job"),
+        **dict.fromkeys(("BenchOptions", "Device"), "validate.latency.options"),
+        **dict.fromkeys(
+            ("Compared", "Control", "Latency", "Phases", "Row", "Status", "Timing"), "validate.latency.results"
+        ),
+        **dict.fromkeys(("Interval",), "validate.latency.statistics"),
+        **dict.fromkeys(("Variant",), "validate.latency.variant"),
+    },
+)

@@ -16,7 +16,7 @@ from typing import Any
 from converters.artifact import size_of
 from converters.errors import StepError
 from converters.formats import Format
-from validate.latency.options import MeasureOptions, rows_of
+from validate.latency.job import BenchJob, rows_of
 from validate.latency.results import Latency, Row, Status, Timing
 from validate.latency.statistics import Interval
 
@@ -28,13 +28,13 @@ _MEDIAN = re.compile(r"median=(?P<median>\d+)")
 _P95 = re.compile(r"p95=(?P<p95>\d+)")
 
 
-def measure_on_phone(artifacts: Sequence[Path], options: MeasureOptions, serial: str) -> Latency:
+def measure_on_phone(artifacts: Sequence[Path], job: BenchJob, serial: str) -> Latency:
     """Times `.tflite` files on the phone `serial`; other formats are `unavailable` there.
 
     Raises:
         StepError: adb is not installed, the phone does not answer, or the binary is not on it.
     """
-    rows = rows_of(artifacts, options)
+    rows = rows_of(artifacts, job)
     if shutil.which("adb") is None:
         raise StepError(
             "adb is not installed here.", next_step="Install the Android platform tools, or use --ssh.", step="bench"
@@ -43,7 +43,7 @@ def measure_on_phone(artifacts: Sequence[Path], options: MeasureOptions, serial:
     model = _adb(serial, "shell", "getprop ro.product.model").strip()
     _adb(serial, "shell", f"mkdir -p {_FOLDER}")
     try:
-        seconds = options.max_seconds / len(rows)
+        seconds = job.options.max_seconds / len(rows)
         timings = tuple(_time(row, serial, seconds) for row in rows)
     finally:
         _adb(serial, "shell", f"rm -rf {_FOLDER}")

@@ -13,10 +13,10 @@ from statistics import median_low
 
 from validate.latency.comparing import Paired, paired_ratio, verdicts
 from validate.latency.host import host_facts
+from validate.latency.job import BenchJob, rows_of
 from validate.latency.machine import Launch
 from validate.latency.noise import MachineState, NoiseLog, SlotNoise
 from validate.latency.nvml import gpu_state
-from validate.latency.options import MeasureOptions, rows_of
 from validate.latency.results import Compared, Control, Latency, Row, Status
 from validate.latency.subject import Subject, launch_here
 
@@ -32,9 +32,7 @@ _WARMUP_SHARE = 0.25
 _WARMUP_CAP_S = 15.0
 
 
-def measure(
-    artifacts: Sequence[Path], options: MeasureOptions = MeasureOptions(), on_progress: Progress | None = None
-) -> Latency:
+def measure(artifacts: Sequence[Path], job: BenchJob = BenchJob(), on_progress: Progress | None = None) -> Latency:
     """Times artifacts against each other, each in a fresh pinned process, interleaved in rounds of random order.
 
     Phases are told apart (import, load, first run, warm-up, steady). The rounds end when every row's p50 is known to
@@ -44,16 +42,16 @@ def measure(
 
     Raises:
         UsageError: there is nothing to time, or an artifact is not there.
-        StepError: the board (`options.board`) cannot be reached.
+        StepError: the board (`job.board`) cannot be reached.
     """
-    rows = rows_of(artifacts, options)
+    rows = rows_of(artifacts, job)
     with contextlib.ExitStack() as stack:
-        launch, host = launch_here(options), host_facts
-        if options.board is not None:
-            goldens = {*options.golden_of.values(), *([options.golden] if options.golden else [])}
-            board = stack.enter_context(options.board.connected([*{row.artifact: None for row in rows}, *goldens]))
+        launch, host = launch_here(job), host_facts
+        if job.board is not None:
+            goldens = {*job.golden_of.values(), *([job.golden] if job.golden else [])}
+            board = stack.enter_context(job.board.connected([*{row.artifact: None for row in rows}, *goldens]))
             launch, host = board.launch, board.host
-        experiment = Experiment(rows, options, on_progress or (lambda _label, _fraction: None), launch)
+        experiment = Experiment(rows, job, on_progress or (lambda _label, _fraction: None), launch)
         stack.enter_context(contextlib.closing(experiment))
         facts = host()
         before = MachineState.now()
@@ -70,17 +68,17 @@ def measure(
 class Experiment:
     """The rows under way. `close` ends every worker that is left."""
 
-    def __init__(self, rows: list[Row], options: MeasureOptions, progress: Progress, launch: Launch) -> None:
-        self.subjects = [Subject(row, options, launch) for row in rows]
+    def __init__(self, rows: list[Row], job: BenchJob, progress: Progress, launch: Launch) -> None:
+        self.subjects = [Subject(row, job, launch) for row in rows]
         self.controls: list[Subject] = []
         self.noise = NoiseLog()
         self.notes: list[str] = []
-        self._options = options
+        self._job = job
         self._progress = progress
         self._launch = launch
         self._began = time.monotonic()
         groups = len({(row.device, row.threads) for row in rows})
-        self._warmup_s = min(_WARMUP_CAP_S, options.max_seconds * _WARMUP_SHARE / (len(rows) + groups))
+        self._warmup_s = min(_WARMUP_CAP_S, job.options.max_seconds * _WARMUP_SHARE / (len(rows) + groups))
 
     @property
     def running(self) -> list[Subject]:
@@ -96,7 +94,7 @@ class Experiment:
             with subject.failing():
                 subject.start(self._warmup_s)
         for row in self._control_rows():
-            control = Subject(row, replace(self._options, cold_starts=1), self._launch)
+            control = Subject(row, replace(self._job, options=replace(self._job.options, cold_starts=1)), self._launch)
             self._tell(f"warming up {row}")
             with control.failing():
                 control.start(self._warmup_s)
@@ -109,10 +107,10 @@ class Experiment:
 
     def take_rounds(self) -> None:
         """Rounds until the figures are precise enough or the time is up; tainted ones are made up for by more."""
-        order = random.Random(self._options.seed)
+        order = random.Random(self._job.common.seed)
         began, rounds, check_at = time.monotonic(), 0, ROUNDS_BEFORE_STOPPING
         longest = 0.0
-        while self.running and (rounds < MIN_ROUNDS or self._spent() + longest < self._options.max_seconds):
+        while self.running and (rounds < MIN_ROUNDS or self._spent() + longest < self._job.options.max_seconds):
             rows = len(self.running) - len(self.controls)
             self._tell(f"timing {rows} rows in turn" if rows > 1 else "timing")
             turns = [s for s in self.running if rounds < MIN_ROUNDS or rounds % s.every == 0]
@@ -200,7 +198,7 @@ class Experiment:
         families: dict[object, list[Subject]] = {}
         for subject in self.subjects:
             if subject.failed is None:
-                key = subject.row.given if self._options.compare_settings else subject.row.settings
+                key = subject.row.given if self._job.compare_settings else subject.row.settings
                 families.setdefault(key, []).append(subject)
         compared = []
         for baseline, *candidates in families.values():
@@ -212,14 +210,14 @@ class Experiment:
         return compared
 
     def _paired(self, baseline: Subject, candidate: Subject) -> Paired:
-        tainted, seed = self._tainted, self._options.seed
+        tainted, seed = self._tainted, self._job.common.seed
         return paired_ratio(baseline.clean(tainted), candidate.clean(tainted), seed=seed)
 
     def _spent(self) -> float:
         return time.monotonic() - self._began
 
     def _tell(self, label: str) -> None:
-        self._progress(label, min(1.0, self._spent() / self._options.max_seconds))
+        self._progress(label, min(1.0, self._spent() / self._job.options.max_seconds))
 
 
 def every_how_many(slots: Sequence[float]) -> list[int]:

@@ -16,7 +16,8 @@ from converters.errors import EdgeportError
 from converters.formats import Format, format_of
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
 from validate.latency.experiment import measure
-from validate.latency.options import MeasureOptions
+from validate.latency.job import BenchJob
+from validate.latency.options import Device
 from validate.latency.variant import DEFAULT, DEVICE_RESIDENT, Variant
 
 TARGET = "validate.latency.gpu_rows:prove"
@@ -55,12 +56,12 @@ ROWS = (
 )
 
 
-def evidence(row: GpuRow, artifact: Path, options: MeasureOptions, *, stand_in: bool = False) -> dict[str, Any]:
+def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = False) -> dict[str, Any]:
     """The row's entry: status, the proof and the figures; never raises for a device that is not there.
 
     Args:
         artifact: of the row's format.
-        options: seconds, golden vectors and limits; devices and variants are the row's.
+        job: seconds, golden vectors and limits; devices and variants are the row's.
         stand_in: run the session on the CPU provider, marked as such.
     """
     device = "cpu" if stand_in else row.device
@@ -75,24 +76,24 @@ def evidence(row: GpuRow, artifact: Path, options: MeasureOptions, *, stand_in: 
         "artifact": str(artifact.absolute()),
         "device": device,
         "wanted": row.device,
-        "threads": options.threads[0],
-        "batch": options.batches[0],
-        "seed": options.seed,
+        "threads": job.threads[0],
+        "batch": job.batches[0],
+        "seed": job.common.seed,
         "variant": row.variant.to_json(),
-        "golden": options.golden and str(options.golden.absolute()),
+        "golden": job.golden and str(job.golden.absolute()),
     }
-    env = worker_environment(gpu=not stand_in, threads=options.threads[0])
+    env = worker_environment(gpu=not stand_in, threads=job.threads[0])
     if not row.variant.tf32:
         env["NVIDIA_TF32_OVERRIDE"] = "0"
     try:
-        limits = Limits(options.limits.timeout_s or _TIMEOUT_S, options.limits.memory_bytes)
-        proof = run_step(TARGET, request, step="gpu check", limits=limits, log=options.log, env=env)
+        limits = Limits(job.common.limits.timeout_s or _TIMEOUT_S, job.common.limits.memory_bytes)
+        proof = run_step(TARGET, request, step="gpu check", limits=limits, log=job.common.log, env=env)
     except EdgeportError as error:
         return {**about, "status": "error", "reason": error.message, "next": error.next_step}
     if "unavailable" in proof:
         return {**about, "status": "unavailable", **proof["unavailable"]}
-    chosen = replace(options, devices=(device,), variants=(row.variant,), threads=options.threads[:1])
-    latency = measure([artifact], chosen)
+    chosen = replace(job.options, devices=(Device(device),), variants=(row.variant,), threads=job.threads[:1])
+    latency = measure([artifact], replace(job, options=chosen))
     (timing,) = latency.timings
     document = timing.to_json()
     status = document["status"] if stand_in or proof["proven"] else "not proven"

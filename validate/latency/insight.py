@@ -9,14 +9,14 @@ from converters.errors import EdgeportError
 from converters.isolation import Limits, Message, run_step, worker_environment
 from validate.latency import peak, profile
 from validate.latency.experiment import Progress
-from validate.latency.options import MeasureOptions
+from validate.latency.job import BenchJob
 from validate.latency.profile_nodes import grouped
 from validate.latency.results import Latency, Row, Status, Timing
 
 _TIMEOUT_S = 180.0
 
 
-def with_profiles(latency: Latency, options: MeasureOptions, progress: Progress) -> Latency:
+def with_profiles(latency: Latency, job: BenchJob, progress: Progress) -> Latency:
     """The same measurement with a profile of every timed row and the machine's peak for its numbers of threads.
 
     A row that cannot be profiled has its reason in `error`; nothing here raises for it.
@@ -26,23 +26,23 @@ def with_profiles(latency: Latency, options: MeasureOptions, progress: Progress)
     peaks = {}
     for count in threads:
         progress(f"measuring the machine's peak on {count} threads", 1.0)
-        peaks[count] = _run(peak.TARGET, {"threads": count}, options, worker_environment(threads=count))
+        peaks[count] = _run(peak.TARGET, {"threads": count}, job, worker_environment(threads=count))
     profiles = []
     for timing in timed:
         progress(f"profiling {timing.row}", 1.0)
-        profiles.append(_profiled(timing, options, peaks[timing.row.threads]))
+        profiles.append(_profiled(timing, job, peaks[timing.row.threads]))
     return replace(latency, profiles=tuple(profiles), peaks=tuple(peaks.values()))
 
 
-def _profiled(timing: Timing, options: MeasureOptions, roof: Message) -> dict[str, Any]:
+def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
     row = timing.row
-    golden = options.golden_of.get(row.given, options.golden)
+    golden = job.golden_for(row.given)
     request = {
         "artifact": str(row.artifact),
         "device": row.device,
         "threads": row.threads,
         "batch": row.batch,
-        "seed": options.seed,
+        "seed": job.common.seed,
         "golden": golden and str(golden.absolute()),
         "variant": row.variant.to_json(),
     }
@@ -55,7 +55,7 @@ def _profiled(timing: Timing, options: MeasureOptions, roof: Message) -> dict[st
     }
     try:
         env = worker_environment(gpu=row.device != "cpu", threads=row.threads)
-        found = _run(profile.TARGET, request, options, env)
+        found = _run(profile.TARGET, request, job, env)
     except EdgeportError as error:
         return {**about, "error": error.message}
     nodes = found["nodes"]
@@ -87,6 +87,6 @@ def roofline(timing: Timing, nodes: list[dict[str, Any]], row: Row, roof: Messag
     return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": allowed, "share_of_peak": rate / roof["macs_per_s"]}
 
 
-def _run(target: str, request: Message, options: MeasureOptions, env: dict[str, str]) -> Message:
-    limits = Limits(options.limits.timeout_s or _TIMEOUT_S, options.limits.memory_bytes)
-    return run_step(target, request, step="profile", limits=limits, log=options.log, env=env)
+def _run(target: str, request: Message, job: BenchJob, env: dict[str, str]) -> Message:
+    limits = Limits(job.common.limits.timeout_s or _TIMEOUT_S, job.common.limits.memory_bytes)
+    return run_step(target, request, step="profile", limits=limits, log=job.common.log, env=env)

@@ -15,9 +15,9 @@ from converters.checkpoints.scan_file import check
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError
 from converters.isolation import Limits, Message, Worker, worker_environment
 from validate.latency import worker as worker_side
+from validate.latency.job import BenchJob
 from validate.latency.machine import Launch, Speaker
 from validate.latency.noise import SlotNoise
-from validate.latency.options import MeasureOptions
 from validate.latency.results import Phases, Row, Status, Timing
 from validate.latency.statistics import Interval, Samples, percentile
 
@@ -37,7 +37,7 @@ class Subject:
     """
 
     row: Row
-    options: MeasureOptions
+    job: BenchJob
     launch: Launch
     worker: Speaker | None = None
     ready: Message = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Subject:
     def start(self, warmup_s: float) -> None:
         """Starts the worker and waits until it is warm. The cold starts before it end after their first answer."""
         check(self.row.artifact)
-        for _ in range(self.options.cold_starts - 1):
+        for _ in range(self.job.options.cold_starts - 1):
             self.worker = self.launch(self.row, self._request(warmup_s) | {"cold_only": True})
             result = self._receive("result", "its cold start")
             self.end()
@@ -133,7 +133,7 @@ class Subject:
                 self.end()
 
     def is_precise(self, tainted: set[int]) -> bool:
-        samples, seed = self.clean(tainted), self.options.seed
+        samples, seed = self.clean(tainted), self.job.common.seed
         if percentile(samples, 0.50, seed=seed, resamples=400).half_width > P50_KNOWN_TO:
             return False
         return percentile(samples, 0.90, seed=seed, resamples=400).half_width <= P90_KNOWN_TO
@@ -143,7 +143,7 @@ class Subject:
         if self.failed is not None:
             return self.failed
         samples, ready = self.clean(tainted), self.ready
-        quantiles = {n: percentile(samples, p, seed=self.options.seed).scaled(1e-6) for n, p in QUANTILES}
+        quantiles = {n: percentile(samples, p, seed=self.job.common.seed).scaled(1e-6) for n, p in QUANTILES}
         phases = Phases(
             cold_ms=median(self.cold_ms),
             cold_starts=len(self.cold_ms),
@@ -175,15 +175,15 @@ class Subject:
         )
 
     def _request(self, warmup_s: float) -> Message:
-        row, options = self.row, self.options
-        golden = options.golden_of.get(row.given, options.golden)
+        row, job = self.row, self.job
+        golden = job.golden_for(row.given)
         return {
             "artifact": str(row.artifact),
             "device": row.device,
             "threads": row.threads,
             "batch": row.batch,
             "precision": row.precision and row.precision.value,
-            "seed": options.seed,
+            "seed": job.common.seed,
             "warmup_s": warmup_s,
             "golden": golden and str(golden.absolute()),
             "variant": row.variant.to_json(),
@@ -208,7 +208,7 @@ class Subject:
     def _receive(self, key: str, phase: str) -> Message:
         """The next message under `key`; events only tell how far it has come. Empty where the device is not there."""
         assert self.worker is not None
-        limit = self.options.limits.timeout_s or _STEP_TIMEOUT_S[self.row.device]
+        limit = self.job.common.limits.timeout_s or _STEP_TIMEOUT_S[self.row.device]
         while True:
             try:
                 message = self.worker.receive(limit)
@@ -225,15 +225,15 @@ class Subject:
                 return content
 
 
-def launch_here(options: MeasureOptions) -> Launch:
+def launch_here(job: BenchJob) -> Launch:
     """Workers on this machine: a fresh interpreter each."""
 
     def launch(row: Row, request: Message) -> Speaker:
         env = worker_environment(gpu=row.device != "cpu", threads=row.threads)
         if not row.variant.tf32:
             env["NVIDIA_TF32_OVERRIDE"] = "0"  # TensorRT and TensorFlow have no option of their own (CUDA's has)
-        limits = Limits(memory_bytes=options.limits.memory_bytes)
-        return Worker(worker_side.TARGET, request, step="bench", limits=limits, log=options.log, env=env)
+        limits = Limits(memory_bytes=job.common.limits.memory_bytes)
+        return Worker(worker_side.TARGET, request, step="bench", limits=limits, log=job.common.log, env=env)
 
     return launch
 

@@ -11,7 +11,7 @@ from converters.formats import Format, format_of
 from validate.latency.comparing import Comparison
 from validate.latency.experiment import Progress, measure
 from validate.latency.host import physical_cores
-from validate.latency.options import MeasureOptions
+from validate.latency.job import BenchJob
 from validate.latency.results import Latency, Row, Status, Timing
 from validate.latency.variant import DEFAULT, Variant
 
@@ -49,24 +49,20 @@ class Tuned:
         }
 
 
-def tune(artifacts: Sequence[Path], options: MeasureOptions, progress: Progress) -> Latency:
+def tune(artifacts: Sequence[Path], job: BenchJob, progress: Progress) -> Latency:
     """Times every artifact under every setting that its runtime has, interleaved, one artifact after the other.
 
     `tuned` of the result says which was best, a `Tuned` as JSON for each artifact that could be timed.
     """
     latencies, found = [], []
     cores = physical_cores()
-    threads = tuple(dict.fromkeys([cores, *(t for t in (1, cores // 2) if t >= 1), *options.threads]))
+    threads = tuple(dict.fromkeys([cores, *(t for t in (1, cores // 2) if t >= 1), *job.threads]))
     for path in artifacts:
         variants = _variants(path)
         chosen = replace(
-            options,
-            threads=threads,
-            variants=variants,
-            compare_settings=True,
-            max_seconds=options.max_seconds / len(artifacts),
+            job.options, threads=threads, variants=variants, max_seconds=job.options.max_seconds / len(artifacts)
         )
-        latency = measure([path], chosen, progress)
+        latency = measure([path], replace(job, options=chosen, compare_settings=True), progress)
         latencies.append(latency)
         if (tuned := best_of(path, latency)) is not None:
             found.append(tuned)

@@ -1,6 +1,31 @@
 """Localisation: the first layer, by its Keras name, at which a candidate parts from its checkpoint."""
 
-from validate.localize.locate import localize, localize_each
-from validate.localize.results import LayerRow, Localization, LocalizeOptions
+from __future__ import annotations
 
-__all__ = ["LayerRow", "Localization", "LocalizeOptions", "localize", "localize_each"]
+from typing import TYPE_CHECKING
+
+from converters.faces import face
+
+if TYPE_CHECKING:
+    from validate.localize.locate import localize, localize_each
+    from validate.localize.options import Localized, LocalizeOptions
+    from validate.localize.results import LayerRow, Localization, LocalizeJob
+
+__all__ = [
+    "LayerRow",
+    "Localization",
+    "LocalizeJob",
+    "LocalizeOptions",
+    "Localized",
+    "localize",
+    "localize_each",
+]
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        **dict.fromkeys(("localize", "localize_each"), "validate.localize.locate"),
+        **dict.fromkeys(("LocalizeOptions", "Localized"), "validate.localize.options"),
+        **dict.fromkeys(("LayerRow", "Localization", "LocalizeJob"), "validate.localize.results"),
+    },
+)

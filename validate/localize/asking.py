@@ -12,15 +12,18 @@ from converters.errors import CrashError, ResourceError, StepError
 from converters.isolation import Message, Standing, run_step
 from validate.agreement.arrays import path_of, read
 from validate.localize.align import File
-from validate.localize.results import LocalizeOptions
+from validate.localize.results import LocalizeJob
 from validate.runtimes.base import Array
 
 _HERE = "validate.localize"
+_THREADS = 2
 
 
-def standing(options: LocalizeOptions, places: Sequence[Path]) -> Standing:
+def standing(job: LocalizeJob, places: Sequence[Path]) -> Standing:
     """The checkpoint's worker."""
-    return Standing("converters.checkpoints.quick:import_keras", limits=options.limits, log=options.log, places=places)
+    return Standing(
+        "converters.checkpoints.quick:import_keras", limits=job.common.limits, log=job.common.log, places=places
+    )
 
 
 @dataclass
@@ -34,22 +37,22 @@ class Asking:
 
     work: Path
     reference: Path
-    options: LocalizeOptions
+    job: LocalizeJob
     worker: Standing
     input_names: tuple[str, ...] = ()
     _count: int = 0
 
     def checkpoint(self, beyond: str) -> Message:
         """Runs the checkpoint and its oracle; see `reference.run_reference`."""
-        options = self.options
+        common = self.job.common
         document = self._of_checkpoint(
             "run_reference",
             {
-                "samples": options.samples,
-                "seed": options.seed,
+                "samples": common.samples,
+                "seed": common.seed,
                 "beyond": beyond,
-                "inputs": str(options.inputs.resolve()) if options.inputs else None,
-                "input_range": list(options.input_range) if options.input_range else None,
+                "inputs": str(common.inputs.resolve()) if common.inputs else None,
+                "input_range": list(common.input_range) if common.input_range else None,
             },
         )
         self.input_names = tuple(spec["name"] for spec in document["signature"]["inputs"])
@@ -68,18 +71,18 @@ class Asking:
         return errors
 
     def _of_checkpoint(self, function: str, request: Message) -> Message:
-        about = {"path": str(self.reference.resolve()), "opening": self.options.opening.to_json()}
+        about = {"path": str(self.reference.resolve()), "opening": self.job.common.opening.to_json()}
         return self.worker.step(
-            f"{_HERE}.reference:{function}", {**self._common(), **about, **request}, step="localize"
+            f"{_HERE}.reference:{function}", {**self._everywhere(), **about, **request}, step="localize"
         )
 
-    def _common(self) -> Message:
-        return {"work": str(self.work), "threads": self.options.threads}
+    def _everywhere(self) -> Message:
+        return {"work": str(self.work), "threads": _THREADS}
 
     def _of_file(self, function: str, path: Path, request: Message) -> Message:
-        request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._common(), **request}
-        options = self.options
-        return run_step(f"{_HERE}.{function}", request, step="localize", limits=options.limits, log=options.log)
+        request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._everywhere(), **request}
+        common = self.job.common
+        return run_step(f"{_HERE}.{function}", request, step="localize", limits=common.limits, log=common.log)
 
     def other_checkpoint(self, path: Path) -> dict[str, Array]:
         """A candidate's layers by name."""
@@ -95,7 +98,7 @@ class Asking:
 
     def readable(self, path: Path) -> tuple[File, tuple[str, ...]]:
         """A candidate's tensors; its operations alone, and a note, where it dies of having them read."""
-        if self.options.bisect:
+        if self.job.options.bisect:
             return self.tensors(path, run=False), ()
         try:
             return self.tensors(path), ()

@@ -17,7 +17,7 @@ from validate.localize.asking import Asking
 from validate.localize.bisect import Bisection
 from validate.localize.blame import Member, broken_member
 from validate.localize.reading import LIMIT, Layers, Reading, Twin
-from validate.localize.results import LayerRow, Localization, LocalizeOptions
+from validate.localize.results import LayerRow, Localization, LocalizeJob
 from validate.localize.widening import Reach
 from validate.runtimes import runtime_name
 from validate.runtimes.base import Array
@@ -25,9 +25,9 @@ from validate.runtimes.base import Array
 OnProgress = Callable[[str, float], None]
 
 
-def precision_of(candidate: Path, options: LocalizeOptions) -> Precision:
+def precision_of(candidate: Path, job: LocalizeJob) -> Precision:
     """As told, or as the file's name says."""
-    return options.precision or precision_in_name(candidate) or Precision.FLOAT32
+    return job.precision or precision_in_name(candidate) or Precision.FLOAT32
 
 
 class Held:
@@ -36,7 +36,7 @@ class Held:
     def __init__(
         self, asking: Asking, beyond: str, make: Callable[[Format, Precision, Path], Path], on_progress: OnProgress
     ) -> None:
-        self.asking, self.options = asking, asking.options
+        self.asking, self.job = asking, asking.job
         self.beyond, self.make, self.on_progress = beyond, make, on_progress
         self._twins: dict[tuple[Format, Precision], Twin] = {}
         on_progress("running the checkpoint", 0.0)
@@ -134,7 +134,7 @@ class Held:
         return tuple(replace(row, local_ratio=ratios.get(row.name)) for row in rows)
 
     def _twin(self, candidate: Path) -> Twin:
-        precision = precision_of(candidate, self.options)
+        precision = precision_of(candidate, self.job)
         form = format_of(candidate)
         assert form is not None
         if (form, precision) not in self._twins:

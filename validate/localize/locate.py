@@ -12,7 +12,7 @@ from converters.formats import Format, Precision
 from converters.isolation import Standing
 from validate.localize.asking import Asking, standing
 from validate.localize.holding import Held, OnProgress, precision_of
-from validate.localize.results import Localization, LocalizeOptions
+from validate.localize.results import Localization, LocalizeJob
 from validate.runtimes import runtime_name
 
 Make = Callable[[Path, Format, Precision, Path], Path]
@@ -24,7 +24,7 @@ def localize(
     reference: Path,
     candidate: Path,
     make: Make,
-    options: LocalizeOptions = LocalizeOptions(),
+    job: LocalizeJob = LocalizeJob(),
     on_progress: OnProgress = lambda _label, _share: None,
 ) -> Localization:
     """The first layer at which the candidate's values leave the checkpoint's.
@@ -39,14 +39,14 @@ def localize(
         RefusedError: the reference is no Keras checkpoint, or a file is damaged.
         EdgeportError: a worker failed.
     """
-    return localize_each(reference, [candidate], make, options, on_progress)[0]
+    return localize_each(reference, [candidate], make, job, on_progress)[0]
 
 
 def localize_each(
     reference: Path,
     candidates: Sequence[Path],
     make: Make,
-    options: LocalizeOptions = LocalizeOptions(),
+    job: LocalizeJob = LocalizeJob(),
     on_progress: OnProgress = lambda _label, _share: None,
 ) -> tuple[Localization, ...]:
     """`localize` for several candidates of one checkpoint, which runs once, and is made into one twin of a kind."""
@@ -61,13 +61,13 @@ def localize_each(
         )
     with (
         tempfile.TemporaryDirectory(prefix="edgeport-localize-") as folder,
-        standing(options, [Path(folder), reference]) as worker,
+        standing(job, [Path(folder), reference]) as worker,
     ):
-        passes = _Passes(Path(folder), reference, worker, options, make, on_progress)
+        passes = _Passes(Path(folder), reference, worker, job, make, on_progress)
         found = passes.run(candidates, "")
-        if options.inputs is not None:
+        if job.common.inputs is not None:
             return found
-        for beyond, some in _by_reach(found, options):
+        for beyond, some in _by_reach(found, job):
             louder = {result.candidate: result for result in passes.run(some, beyond)}
             found = tuple(_louder(result, louder.get(result.candidate)) for result in found)
         return found
@@ -80,11 +80,11 @@ def _louder(within: Localization, beyond: Localization | None) -> Localization:
     return replace(within, notes=beyond.notes)
 
 
-def _by_reach(found: Sequence[Localization], options: LocalizeOptions) -> list[tuple[str, list[Path]]]:
+def _by_reach(found: Sequence[Localization], job: LocalizeJob) -> list[tuple[str, list[Path]]]:
     """Where nothing parts within the range: how far beyond it to go, and with which candidates. What holds reduced
     precisions overflows, or is calibrated to nothing, where a cap's worth of float32 still runs."""
     silent = [result.candidate for result in found if result.first_divergent_layer is None]
-    wide = [p for p in silent if runtime_name(p) == "keras" or precision_of(p, options) is Precision.FLOAT32]
+    wide = [p for p in silent if runtime_name(p) == "keras" or precision_of(p, job) is Precision.FLOAT32]
     groups = [("caps", wide), ("range", [path for path in silent if path not in wide])]
     return [(beyond, some) for beyond, some in groups if some]
 
@@ -96,7 +96,7 @@ class _Passes:
     folder: Path
     reference: Path
     worker: Standing
-    options: LocalizeOptions
+    job: LocalizeJob
     make: Make
     on_progress: OnProgress
     twins: dict[tuple[Format, Precision], Path] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class _Passes:
     def run(self, candidates: Sequence[Path], beyond: str) -> tuple[Localization, ...]:
         """All candidates on inputs of one kind: see `reference.run_reference`."""
         with tempfile.TemporaryDirectory(dir=self.folder) as work:
-            asking = Asking(Path(work), self.reference, self.options, self.worker)
+            asking = Asking(Path(work), self.reference, self.job, self.worker)
             held = Held(asking, beyond, self._kept, self.on_progress)
             return tuple(held.locate(candidate) for candidate in candidates)
 

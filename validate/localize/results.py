@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints.opening import Opening
+from converters.checked import Options, checked, part
+from converters.checks import Word
+from converters.common import Common
 from converters.formats import Precision
-from converters.isolation import Limits
+from validate.localize.options import LocalizeOptions
 
 
 @dataclass(frozen=True)
-class LocalizeOptions:
-    """As in `CompareOptions`; `samples` is an upper bound, less are taken of a model with big layers.
+class LocalizeJob(Options):
+    """One localisation. `common.samples` is an upper bound: less are taken of a model with big layers.
 
     Attributes:
-        bisect: do not read the tensors inside the candidate; cut it and run the pieces as they really run. `localize`
-            does so by itself where only the file as it really runs parts.
-        opening: how the reference is opened, where its file does not say all.
+        precision: takes every candidate as this one; None takes it from the artifact's name, else float32.
     """
 
-    inputs: Path | None = None
-    samples: int = 16
-    seed: int = 0
-    input_range: tuple[float, float] | None = None
-    limits: Limits = field(default_factory=Limits)
-    log: Path | None = None
-    precision: Precision | None = None
-    threads: int = 2
-    bisect: bool = False
-    opening: Opening = field(default_factory=Opening)
+    options: LocalizeOptions = part(LocalizeOptions)
+    common: Common = part(Common)
+    precision: Precision | None = checked(Word("precision", (Precision,)), None)
 
 
 @dataclass(frozen=True)

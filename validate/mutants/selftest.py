@@ -14,7 +14,7 @@ from converters.isolation import Batch, Message, Standing, each, run_step
 from validate.agreement.compare import Comparison
 from validate.agreement.gates import Gate, gate_for
 from validate.agreement.processes import Processes, processes
-from validate.agreement.results import DISAGREE, ERROR, CompareOptions, Verdict
+from validate.agreement.results import DISAGREE, ERROR, JudgeJob, Verdict
 from validate.agreement.yardstick import Yardstick
 from validate.inputs import Range
 from validate.mutants.catalogue import HEALTHY
@@ -99,7 +99,7 @@ def self_test(
     reference: Path,
     make: str,
     formats: tuple[str, ...] = ("tflite", "onnx"),
-    options: CompareOptions = CompareOptions(),
+    job: JudgeJob = JudgeJob(),
     on_progress: OnProgress | None = None,
 ) -> SelfTest:
     """Breaks the checkpoint in each known way, in memory and in files of these formats, and judges what comes out.
@@ -121,12 +121,14 @@ def self_test(
             file=reference,
         )
     progress = on_progress or (lambda stage, share: None)
-    first = _round(reference, options, progress, make, formats, None)
+    first = _round(reference, job, progress, make, formats, None)
     idle = {row.mutant for row in first.rows if row.status == NOT_EXERCISED}
-    if not idle or options.inputs is not None or len(first.ranges) != 1 or not first.ranges[0].source:
+    if not idle or job.common.inputs is not None or len(first.ranges) != 1 or not first.ranges[0].source:
         return first
     wide = _widened(first.ranges[0])
-    second = _round(reference, replace(options, input_range=wide), progress, make, formats, idle)
+    second = _round(
+        reference, replace(job, common=replace(job.common, input_range=wide)), progress, make, formats, idle
+    )
     better = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
     rows = tuple(_beyond(better.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
     return replace(first, rows=rows)
@@ -148,21 +150,21 @@ def _beyond(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> Mut
 
 def _round(
     reference: Path,
-    options: CompareOptions,
+    job: JudgeJob,
     on_progress: OnProgress,
     make: str,
     formats: tuple[str, ...],
     only: set[str] | None,
 ) -> SelfTest:
-    with processes(reference, (), options) as running:
-        return _Run(reference, running, options, on_progress, only).through(make, formats)
+    with processes(reference, (), job) as running:
+        return _Run(reference, running, job, on_progress, only).through(make, formats)
 
 
 @dataclass
 class _Run:
     reference: Path
     running: Processes
-    options: CompareOptions
+    job: JudgeJob
     on_progress: OnProgress
     only: set[str] | None
     rows: list[MutantRow] = field(default_factory=list)
@@ -170,8 +172,8 @@ class _Run:
     first_look: bool = True
 
     def through(self, make: str, formats: tuple[str, ...]) -> SelfTest:
-        self.comparison = Comparison(self.running, self.options, self._reference_progress)
-        self.gate: Gate = gate_for(Precision.FLOAT32, self.options.tolerances)
+        self.comparison = Comparison(self.running, self.job, self._reference_progress)
+        self.gate: Gate = gate_for(Precision.FLOAT32, self.job.options.tolerances)
         document = self.comparison.run_reference(self.reference)
         self.running.rest("keras")
         self._break(make, formats, self.only)
@@ -179,7 +181,7 @@ class _Run:
         self._tell_apart()
         return SelfTest(
             self.reference,
-            self.options.seed,
+            self.job.common.seed,
             self.comparison.reference.plan.samples,
             tuple(self.rows),
             tuple(document["notes"]),
@@ -191,7 +193,7 @@ class _Run:
         names = [m.name for m in MUTATIONS if only is None or m.name in only]
         if only is None and formats:
             names.insert(0, HEALTHY)
-        with Standing(limits=self.options.limits, log=self.options.log) as worker:
+        with Standing(limits=self.job.common.limits, log=self.job.common.log) as worker:
 
             def begin(left: Sequence[str]) -> None:
                 more = {"make": make, "formats": list(formats), "mutants": list(left), "first_look": self.first_look}
@@ -234,7 +236,7 @@ class _Run:
             "work": str(self.running.folder),
             "threads": self.comparison.threads,
             "plan": self.comparison.reference.plan.to_json(),
-            "opening": self.options.opening.to_json(),
+            "opening": self.job.common.opening.to_json(),
             **more,
         }
 
@@ -277,7 +279,7 @@ class _Run:
         if not missed or not self.comparison.reference.plan.oracle:
             return
         request = self._request({"mutants": sorted(missed)})
-        limits, log = self.options.limits, self.options.log
+        limits, log = self.job.common.limits, self.job.common.log
         found = run_step(f"{_WORKER}:measure_effects", request, step=_STEP, limits=limits, log=log)
         effects = found["effects"]
         for k, row in enumerate(self.rows):

@@ -42,7 +42,7 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nasty")
     checkpoint = folder / "nasty.keras"
     subprocess.run([sys.executable, "-c", _MAKE, str(checkpoint), *NAMES], check=True, capture_output=True)
-    options = RunOptions(formats=("tflite", "onnx"), time=False, limits=Limits(timeout_s=600))
+    options = RunOptions.of(formats=("tflite", "onnx"), time=False, limits=Limits(timeout_s=600))
     run(str(checkpoint), folder / "out", options)
     return folder / "out"
 

@@ -99,7 +99,7 @@ def test_the_command_line_can_leave_it_out(
 
     monkeypatch.setattr("exporter.cli.running.run", stop)
     CliRunner().invoke(run_command, ["residual_module", "-o", str(tmp_path / "out"), *flags], standalone_mode=False)
-    assert [options.selfcheck for options in seen] == [wanted]
+    assert [options.ship.selfcheck for options in seen] == [wanted]
 
 
 def test_without_golden_vectors_nothing_is_written(tmp_path: Path, document: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from exporter.shipping.profiles import batch_of, settled
 
 
 def options(*profiles: str, **said: Any) -> RunOptions:
-    return RunOptions(**{"formats": (), "precisions": (), "profiles": profiles} | said)
+    return RunOptions.of(**{"profiles": profiles} | said)
 
 
 def words(given: RunOptions) -> list[str]:
@@ -42,24 +42,24 @@ def test_one_command_for_phones_boards_and_servers() -> None:
 def test_a_board_alone_takes_and_gives_integers() -> None:
     given = options("microcontroller", calibration="random")
     assert words(given) == ["tflite int8"]
-    assert settled(given).io == "int8"
-    assert settled(options("mobile", "microcontroller", calibration="random")).io == "float"
+    assert settled(given).quantize.io == "int8"
+    assert settled(options("mobile", "microcontroller", calibration="random")).quantize.io == "float"
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (options("microcontroller", precisions=("float32",)), "microcontroller cannot serve float32"),
-        (options("server", precisions=("int16x8",)), "server cannot serve int16x8"),
-        (options("mobile", "server", precisions=("float32", "int17")), "no precision `int17`"),
-        (options("mobile", formats=("onnx",)), "mobile makes no onnx"),
-        (options("mobile", batch=4), "batch 1, not of batch 4"),
-        (options("microcontroller"), "without calibration data"),
+        ({"profiles": ["microcontroller"], "precisions": ["float32"]}, "microcontroller cannot serve float32"),
+        ({"profiles": ["server"], "precisions": ["int16x8"]}, "server cannot serve int16x8"),
+        ({"profiles": ["mobile", "server"], "precisions": ["float32", "int17"]}, "no precision `int17`"),
+        ({"profiles": ["mobile"], "formats": ["onnx"]}, "mobile makes no onnx"),
+        ({"profiles": ["mobile"], "batch": 4}, "batch 1, not of batch 4"),
+        ({"profiles": ["microcontroller"]}, "without calibration data"),
     ],
 )
-def test_what_a_profile_cannot_serve_is_a_usage_error(given: RunOptions, message: str) -> None:
+def test_what_a_profile_cannot_serve_is_a_usage_error(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message) as raised:
-        targets_of(given)
+        targets_of(RunOptions.of(**given))
     assert raised.value.exit_code == 2
     assert raised.value.next_step
 

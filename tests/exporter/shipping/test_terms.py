@@ -10,8 +10,10 @@ import pytest
 from converters.checkpoints.ranges import Range
 from converters.contract import Contract
 from converters.errors import EdgeportError, RefusedError, UsageError
+from converters.facts import Facts
 from converters.signature import Signature, TensorSpec
-from exporter.shipping.terms import Terms, Told, contract_of
+from exporter.options import ShipOptions
+from exporter.shipping.terms import Terms, contract_of
 
 IMAGE = TensorSpec("image", ("batch", 8, 8, 3), "float32")
 CLASSES = TensorSpec("classes", ("batch", 3), "float32")
@@ -27,7 +29,8 @@ def labels(tmp_path: Path) -> Path:
 
 
 def made(*, told: dict[str, Any] | None = None, signature: Signature = SIGNATURE, **said: Any) -> Contract:
-    return contract_of(signature, Told({"image": Range(0, 255, "test")}, told or {}), Terms(**said))
+    facts = Facts(signature, 0, ranges={"image": Range(0, 255, "test")}, interface=told or {})
+    return contract_of(facts, Terms(ShipOptions(**said)))
 
 
 def test_labels_belong_to_the_output_that_they_fit(labels: Path) -> None:
@@ -73,7 +76,7 @@ def test_bad_labels_are_refused(tmp_path: Path, content: bytes, message: str) ->
 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not there"):
-        Terms(labels=(str(tmp_path / "none.txt"),)).check()
+        Terms(ShipOptions(labels=(str(tmp_path / "none.txt"),))).check()
 
 
 def test_the_model_scales_itself_so_a_device_feeds_raw_values() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from converters.errors import RefusedError, UsageError
-from validate.agreement import Agreement, CompareOptions, Verdict, compare
+from validate.agreement import Agreement, JudgeJob, Verdict
+from validate.agreement.compare import compare
 
 HONEST = ("small.onnx", "small.tflite", "small.savedmodel", "small.keras")
 MUTANTS = ("epsilon", "relu6", "sigmoid", "bias", "channel", "constant", "kernel")
@@ -155,7 +156,7 @@ def test_a_dead_model_is_inconclusive_and_says_what_to_give(zoo: Path) -> None:
 
 
 def test_a_single_sample_cannot_tell(zoo: Path) -> None:
-    agreement = compare(zoo / "small.keras", [zoo / "small.onnx"], CompareOptions(samples=1))
+    agreement = compare(zoo / "small.keras", [zoo / "small.onnx"], JudgeJob.of(samples=1))
     assert agreement.verdicts[0].status == "inconclusive"
 
 
@@ -167,7 +168,7 @@ def test_a_fixed_batch_of_one_is_allowed_with_a_note(zoo: Path) -> None:
 
 def test_an_artifact_may_be_the_reference(zoo: Path) -> None:
     agreement = compare(
-        zoo / "small.onnx", [zoo / "small.tflite", zoo / "mutant-epsilon.onnx"], CompareOptions(input_range=(0, 255))
+        zoo / "small.onnx", [zoo / "small.tflite", zoo / "mutant-epsilon.onnx"], JudgeJob.of(input_range=(0, 255))
     )
     verdicts = judged(agreement)
     assert verdicts["small.tflite"].status == "agree", verdicts["small.tflite"].reason
@@ -185,7 +186,7 @@ def test_given_inputs_labels_and_golden(zoo: Path, tmp_path: Path) -> None:
     agreement = compare(
         zoo / "small.keras",
         [zoo / "small.onnx"],
-        CompareOptions(inputs=tmp_path / "given.npz"),
+        JudgeJob.of(inputs=tmp_path / "given.npz"),
         lambda stage, share: seen.append((stage, share)),
     )
     assert agreement.samples == 40
@@ -207,7 +208,7 @@ def test_inputs_that_do_not_fit_are_the_callers_error(zoo: Path, tmp_path: Path)
     np.savez(tmp_path / "nan.npz", image=np.full((2, 16, 16, 3), np.nan, np.float32))
     for name, error in (("wrong.npz", UsageError), ("nan.npz", RefusedError)):
         with pytest.raises(error, match=name):
-            compare(zoo / "small.keras", [], CompareOptions(inputs=tmp_path / name))
+            compare(zoo / "small.keras", [], JudgeJob.of(inputs=tmp_path / name))
 
 
 def test_unknown_sizes_get_one_that_the_model_accepts(zoo: Path) -> None:
@@ -218,7 +219,7 @@ def test_unknown_sizes_get_one_that_the_model_accepts(zoo: Path) -> None:
 
 def test_overridden_tolerances_stand_in_the_verdict(zoo: Path) -> None:
     verdict = compare(
-        zoo / "small.keras", [zoo / "mutant-bias.onnx"], CompareOptions(tolerances={"noise_ratio": 1e9})
+        zoo / "small.keras", [zoo / "mutant-bias.onnx"], JudgeJob.of(tolerances={"noise_ratio": 1e9})
     ).verdicts[0]
     assert verdict.status == "inconclusive"  # so wide a gate lets a constant through
     assert any("noise_ratio=1e+09" in note for note in verdict.notes)
@@ -263,7 +264,7 @@ def test_no_framework_in_the_parent() -> None:
 
 
 def test_the_oracle_is_kept_by_checkpoint_and_inputs(zoo: Path, tmp_path: Path) -> None:
-    options = CompareOptions(samples=4, cache=tmp_path)
+    options = JudgeJob.of(samples=4, cache=tmp_path)
     first = compare(zoo / "small.keras", [zoo / "small.onnx"], options)
     (entry,) = tmp_path.iterdir()
     kept = np.load(entry / "logits.0.npy")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from converters.isolation import Limits
-from validate.agreement import CompareOptions, compare
+from validate.agreement import JudgeJob
+from validate.agreement.compare import compare
 
 HOARD = """
 import sys
@@ -37,7 +38,7 @@ def test_a_saved_model_that_ends_the_process_is_its_own_error(zoo: Path, tmp_pat
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr[-2000:]
     candidates = [zoo / "small.savedmodel", hoard, zoo / "mutant-epsilon.savedmodel", zoo / "small.onnx"]
-    agreement = compare(zoo / "small.keras", candidates, CompareOptions(limits=Limits(memory_bytes=2 << 30)))
+    agreement = compare(zoo / "small.keras", candidates, JudgeJob.of(limits=Limits(memory_bytes=2 << 30)))
     assert [verdict.status for verdict in agreement.verdicts] == ["agree", "error", "disagree", "agree"]
     error = agreement.verdicts[1].error
     assert error is not None

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from converters.errors import StepError
-from validate.latency import MeasureOptions, Status
+from validate.latency import BenchJob, Status
 from validate.latency.adb import measure_on_phone, parse
-from validate.latency.options import rows_of
+from validate.latency.job import rows_of
 
 # TensorFlow's tflite/tools/benchmark prints such lines; durations are microseconds.
 PRINTED = """STARTING!
@@ -32,7 +32,7 @@ def artifact(tmp_path: Path) -> Path:
 
 
 def test_the_steady_statistics_become_the_row(artifact: Path) -> None:
-    (row,) = rows_of([artifact], MeasureOptions(threads=(2,)))
+    (row,) = rows_of([artifact], BenchJob.of(threads=(2,)))
     timing = parse(row, PRINTED)
     assert timing.status is Status.OK
     assert timing.p50_ms is not None
@@ -45,7 +45,7 @@ def test_the_steady_statistics_become_the_row(artifact: Path) -> None:
 
 
 def test_a_binary_without_percentiles_has_its_mean_flagged(artifact: Path) -> None:
-    (row,) = rows_of([artifact], MeasureOptions())
+    (row,) = rows_of([artifact], BenchJob())
     timing = parse(row, "count=50 first=10 curr=12 min=9 max=20 avg=11.5 std=1")
     assert timing.p50_ms is not None
     assert timing.p50_ms.value == 0.0115
@@ -53,7 +53,7 @@ def test_a_binary_without_percentiles_has_its_mean_flagged(artifact: Path) -> No
 
 
 def test_no_statistics_is_an_error(artifact: Path) -> None:
-    (row,) = rows_of([artifact], MeasureOptions())
+    (row,) = rows_of([artifact], BenchJob())
     with pytest.raises(StepError, match="no statistics"):
         parse(row, "Segmentation fault")
 
@@ -61,7 +61,7 @@ def test_no_statistics_is_an_error(artifact: Path) -> None:
 @pytest.mark.skipif(shutil.which("adb") is not None, reason="adb is here")
 def test_without_adb_the_mend_is_told(artifact: Path) -> None:
     with pytest.raises(StepError, match="adb is not installed"):
-        measure_on_phone([artifact], MeasureOptions(), "emulator-5554")
+        measure_on_phone([artifact], BenchJob(), "emulator-5554")
 
 
 # No phone is here: the script below stands in for adb. It shows that the commands are really executed in their order
@@ -97,7 +97,7 @@ def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_protocol_with_a_stand_in_for_adb(adb: Path, artifact: Path, tmp_path: Path) -> None:
     other = tmp_path / "m.float32.onnx"
     other.write_bytes(b"onnx")
-    latency = measure_on_phone([artifact, other], MeasureOptions(threads=(2,), max_seconds=10), "phone1")
+    latency = measure_on_phone([artifact, other], BenchJob.of(threads=(2,), max_seconds=10), "phone1")
     timed, untimed = latency.timings
     assert timed.p50_ms is not None
     assert timed.p50_ms.value == 37.895
@@ -111,7 +111,7 @@ def test_protocol_with_a_stand_in_for_adb(adb: Path, artifact: Path, tmp_path: P
 
 def test_protocol_what_adb_refuses_is_told(adb: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StepError, match="device 'phone2' not found"):
-        measure_on_phone([artifact], MeasureOptions(), "phone2")
+        measure_on_phone([artifact], BenchJob(), "phone2")
     monkeypatch.setenv("ADB_NO_BINARY", "1")
     with pytest.raises(StepError, match="benchmark_model is not there"):
-        measure_on_phone([artifact], MeasureOptions(), "phone1")
+        measure_on_phone([artifact], BenchJob(), "phone1")

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from converters.errors import StepError
-from validate.latency import MeasureOptions, Status, measure
+from validate.latency import BenchJob, Status, measure
 from validate.latency.board import Board, _archive
 
 SSHD = os.environ.get("EDGEPORT_SSHD") or shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -105,7 +105,7 @@ def test_our_own_worker_measures_there(board: Board, onnx_folder: Path, tensorfl
         tensorflow_folder / "dense.float32.tflite",
         onnx_folder / "wrong.float32.onnx",
     ]
-    options = MeasureOptions(threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz", board=board)
+    options = BenchJob.of(threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz", board=board)
     latency = measure(files, options)
     onnx, tflite, wrong = latency.timings
     for timing in (onnx, tflite):
@@ -130,7 +130,7 @@ def test_nothing_is_left_on_the_board(board: Board, onnx_folder: Path, tmp_path:
     python.write_text(f'#!/bin/sh\npwd > {tmp_path / "folder"}\nexport BOARD_MARK={mark}\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     marking = Board(board.host, str(python), board.ssh_options)
-    measure([onnx_folder / "dense.float32.onnx"], MeasureOptions(threads=(1,), max_seconds=2, board=marking))
+    measure([onnx_folder / "dense.float32.onnx"], BenchJob.of(threads=(1,), max_seconds=2, board=marking))
     folder = Path((tmp_path / "folder").read_text().strip())
     assert folder.name.startswith("edgeport-bench.")
     assert not folder.exists()
@@ -155,11 +155,11 @@ def _marked(mark: str) -> list[list[str]]:
 def test_a_board_without_the_python_is_a_row_or_an_error_that_names_it(board: Board, onnx_folder: Path) -> None:
     broken = Board(board.host, "/no/such/python", board.ssh_options)
     with pytest.raises(Exception, match="/no/such/python"):
-        measure([onnx_folder / "dense.float32.onnx"], MeasureOptions(threads=(1,), max_seconds=2, board=broken))
+        measure([onnx_folder / "dense.float32.onnx"], BenchJob.of(threads=(1,), max_seconds=2, board=broken))
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh here")
 def test_a_board_that_cannot_be_reached_is_a_step_error(onnx_folder: Path) -> None:
     board = Board("127.0.0.1", ssh_options=("-p", "1", "-F", "none"))
     with pytest.raises(StepError, match=r"board 127\.0\.0\.1 cannot be used"):
-        measure([onnx_folder / "dense.float32.onnx"], MeasureOptions(threads=(1,), max_seconds=2, board=board))
+        measure([onnx_folder / "dense.float32.onnx"], BenchJob.of(threads=(1,), max_seconds=2, board=board))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from converters.formats import Format
-from validate.latency import MeasureOptions
+from validate.latency import BenchJob
 from validate.latency.gpu_rows import ROWS, GpuRow, evidence, judged
 from validate.latency.nvml import gpu_state
 
@@ -38,8 +38,8 @@ def script() -> ModuleType:
     return module
 
 
-def options(folder: Path) -> MeasureOptions:
-    return MeasureOptions(threads=(1,), max_seconds=2, golden=folder / "golden.npz")
+def options(folder: Path) -> BenchJob:
+    return BenchJob.of(threads=(1,), max_seconds=2, golden=folder / "golden.npz")
 
 
 _QUICK = {"cuda, device resident"}

@@ -17,7 +17,7 @@ import pytest
 
 from converters.errors import UsageError
 from converters.isolation import Limits
-from validate.latency import Comparison, Latency, MeasureOptions, Status, host, measure
+from validate.latency import BenchJob, Comparison, Latency, Status, host, measure
 from validate.latency.experiment import MIN_ROUNDS, every_how_many
 
 ROW_FIELDS = {
@@ -48,7 +48,7 @@ def mixed(
         tensorflow_folder / "dense.float32.tflite",
         onnx_folder / "wrong.float32.onnx",
     ]
-    options = MeasureOptions(devices=("cpu", "cuda"), threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz")
+    options = BenchJob.of(devices=("cpu", "cuda"), threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz")
     return measure(files, options, lambda label, fraction: told.append((label, fraction)))
 
 
@@ -89,7 +89,7 @@ def test_a_fast_wrong_answer_is_no_timing(mixed: Latency) -> None:
 
 def test_a_wrong_answer_takes_no_control_with_it(onnx_folder: Path) -> None:
     """The row that loads quickest is timed twice; that its answers are wrong is found after the rounds."""
-    options = MeasureOptions(threads=(1,), max_seconds=2, golden=onnx_folder / "golden.npz")
+    options = BenchJob.of(threads=(1,), max_seconds=2, golden=onnx_folder / "golden.npz")
     latency = measure([onnx_folder / "wrong.float32.onnx"], options)
     assert latency.timings[0].status is Status.ERROR
     (control,) = latency.controls
@@ -190,14 +190,14 @@ def test_crashing_hanging_and_damaged_files_are_rows_and_the_others_go_on(onnx_f
 
 
 def test_running_out_of_memory_is_a_row(onnx_folder: Path) -> None:
-    options = MeasureOptions(threads=(1,), max_seconds=3, limits=Limits(memory_bytes=30 << 20))
+    options = BenchJob.of(threads=(1,), max_seconds=3, limits=Limits(memory_bytes=30 << 20))
     (timing,) = measure([onnx_folder / "dense.float32.onnx"], options).timings
     assert (timing.status, timing.exit_code) == (Status.ERROR, 7)
     assert "memory" in timing.reason
 
 
 def test_a_savedmodel_is_timed_in_tensorflow(tensorflow_folder: Path, onnx_folder: Path) -> None:
-    options = MeasureOptions(threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz")
+    options = BenchJob.of(threads=(1,), max_seconds=8, golden=onnx_folder / "golden.npz")
     (timing,) = measure([tensorflow_folder / "dense.float32.savedmodel"], options).timings
     assert timing.status is Status.OK, timing.reason
     assert timing.row.format.value == "savedmodel"
@@ -208,7 +208,7 @@ def test_a_savedmodel_is_timed_in_tensorflow(tensorflow_folder: Path, onnx_folde
 
 def test_a_fixed_batch_and_too_many_threads(onnx_folder: Path) -> None:
     cores = host.physical_cores()
-    options = MeasureOptions(threads=(cores, cores + 1), batches=(2, 4), max_seconds=5)
+    options = BenchJob.of(threads=(cores, cores + 1), batches=(2, 4), max_seconds=5)
     timings = measure([onnx_folder / "fixed.float32.onnx"], options).timings
     assert [(t.row.threads, t.row.batch) for t in timings] == [
         (threads, batch) for threads in (cores, cores + 1) for batch in (2, 4)
@@ -226,7 +226,7 @@ def test_the_same_file_twice_is_not_told_apart(onnx_folder: Path) -> None:
     """Five A/A experiments with 95 % intervals: a claim may happen, on a loaded machine two; three hardly ever."""
     file, verdicts = onnx_folder / "dense.float32.onnx", []
     for seed in range(5):
-        options = MeasureOptions(threads=(1,), max_seconds=2, seed=seed, golden=onnx_folder / "golden.npz")
+        options = BenchJob.of(threads=(1,), max_seconds=2, seed=seed, golden=onnx_folder / "golden.npz")
         latency = measure([file, file], options)
         verdicts.append(latency.comparisons[0].verdict)
     assert sum(v in {Comparison.SAME, Comparison.AMBIGUOUS} for v in verdicts) >= 3
@@ -253,7 +253,7 @@ def test_what_cannot_be_timed_is_a_usage_error(tmp_path: Path) -> None:
 )
 def test_options_that_cannot_be_are_usage_errors(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        MeasureOptions(**wrong)  # type: ignore[arg-type]
+        BenchJob.of(**wrong)
 
 
 def _with_the_last_killed(files: list[Path], seconds: float) -> Latency:
@@ -266,7 +266,7 @@ def _with_the_last_killed(files: list[Path], seconds: float) -> Latency:
             os.kill(worker.pid, signal.SIGSEGV)
             killed.append(worker.pid)
 
-    options = MeasureOptions(threads=(1,), batches=(2,), max_seconds=6, limits=Limits(timeout_s=seconds))
+    options = BenchJob.of(threads=(1,), batches=(2,), max_seconds=6, limits=Limits(timeout_s=seconds))
     return measure(files, options, kill_one)
 
 

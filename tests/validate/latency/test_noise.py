@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from validate.latency import MeasureOptions, noise
+from validate.latency import BenchJob, noise
+from validate.latency.job import rows_of
 from validate.latency.noise import MachineState, NoiseLog, SlotNoise
-from validate.latency.options import rows_of
 from validate.latency.subject import Subject
 
 QUIET = MachineState(at=10.0, steal_s=0.0, busy_s=5.0, all_s=20.0, throttled=0, clock_mhz=None)
@@ -60,7 +60,7 @@ def test_a_throttled_gpu_taints() -> None:
 @pytest.mark.parametrize(("tainted", "kept"), [(6, {6, 7}), (7, set(range(8)))])
 def test_tainted_rounds_are_left_out_until_they_are_most(tainted: int, kept: set[int], tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"")
-    options = MeasureOptions()
+    options = BenchJob()
     (row,) = rows_of([tmp_path / "m.onnx"], options)
     subject = Subject(row, options, launch=lambda *_: pytest.fail("not started"))
     subject.rounds, subject.round_numbers = [[100, 101]] * 8, list(range(8))

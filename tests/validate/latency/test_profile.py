@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from validate.latency import Latency, MeasureOptions, measure
+from validate.latency import BenchJob, Latency, measure
 from validate.latency.insight import with_profiles
 from validate.latency.profile_litert import aligned, multiply_adds
 from validate.latency.profile_nodes import grouped, kind_of, layer_of
@@ -86,7 +86,7 @@ def profiled(onnx_folder: Path, tensorflow_folder: Path) -> Latency:
         tensorflow_folder / "dense.float32.tflite",
         tensorflow_folder / "dense.float32.savedmodel",
     ]
-    options = MeasureOptions(threads=(1,), batches=(BATCH,), max_seconds=8, golden=onnx_folder / "golden.npz")
+    options = BenchJob.of(threads=(1,), batches=(BATCH,), max_seconds=8, golden=onnx_folder / "golden.npz")
     return with_profiles(measure(files, options), options, lambda _label, _share: None)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from validate.latency import Comparison, Latency, MeasureOptions, Status, Variant
-from validate.latency.options import rows_of
+from validate.latency import BenchJob, Comparison, Latency, Status, Variant
+from validate.latency.job import rows_of
 from validate.latency.results import Compared, Timing
 from validate.latency.statistics import Interval
 from validate.latency.tuning import best_of
@@ -28,7 +28,7 @@ def test_the_fastest_is_claimed_and_has_the_lower_p50(
     path = tmp_path / "m.onnx"
     path.touch()
     variants = (Variant(), Variant(graph="basic"), Variant(graph="off"))
-    rows = rows_of([path], MeasureOptions(threads=(1,), variants=variants))
+    rows = rows_of([path], BenchJob.of(threads=(1,), variants=variants))
     timings = tuple(Timing(row, Status.OK, p50_ms=Interval(ms)) for row, ms in zip(rows, p50_ms, strict=True))
     pairs = zip(rows[1:], verdicts, strict=True)
     comparisons = tuple(Compared(rows[0], row, Interval(1.0), Comparison[verdict]) for row, verdict in pairs)

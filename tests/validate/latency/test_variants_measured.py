@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from validate.latency import Latency, MeasureOptions, Status, Variant, measure
+from validate.latency import BenchJob, Latency, Status, Variant, measure
 from validate.latency.experiment import Experiment
-from validate.latency.options import rows_of
+from validate.latency.job import rows_of
 
 
 @pytest.fixture(scope="module")
 def swept(tensorflow_folder: Path, onnx_folder: Path) -> Latency:
     variants = (Variant(), Variant(xnnpack=False), Variant(interface="compiled"), Variant(graph="off", spinning=False))
     files = [tensorflow_folder / "dense.float32.tflite", onnx_folder / "dense.float32.onnx"]
-    options = MeasureOptions(
+    options = BenchJob.of(
         threads=(1,),
         batches=(3,),
         max_seconds=10,
@@ -79,7 +79,7 @@ def test_a_sweep_of_batches_ends_when_throughput_stops_growing(
     p50_ns: list[int], left_out: bool, onnx_folder: Path
 ) -> None:
     batches = tuple(2**k for k in range(len(p50_ns) + 1))
-    options = MeasureOptions(threads=(1,), batches=batches)
+    options = BenchJob.of(threads=(1,), batches=batches)
     rows = rows_of([onnx_folder / "dense.float32.onnx"], options)
     experiment = Experiment(rows, options, lambda _label, _share: None, launch=lambda *_: pytest.fail("not started"))
     for subject, p50 in zip(experiment.subjects, p50_ns, strict=False):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exporter.making import Twins
-from validate.localize import LocalizeOptions, localize, localize_each
+from validate.localize import LocalizeJob, localize, localize_each
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def test_bisection_names_the_layer_that_reading_names(edgeport: Any, tmp_path: P
     model.get_layer("middle").set_weights([kernel * 1.01])
     model.save(bad)
     files = written(edgeport, bad, tmp_path / "out", "onnx", "tflite", "savedmodel")
-    for options in (LocalizeOptions(), LocalizeOptions(bisect=True)):
+    for options in (LocalizeJob(), LocalizeJob.of(bisect=True)):
         twins = tmp_path / f"twins-{options.bisect}"
         twins.mkdir()
         results = localize_each(good, files, Twins(twins).make, options)

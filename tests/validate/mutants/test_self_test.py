@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from converters.errors import RefusedError
-from validate.agreement import CompareOptions
+from validate.agreement import JudgeJob
 from validate.mutants import CAUGHT, NO_PLACE, NOT_WRITTEN, MutantRow, SelfTest, self_test
 from validate.mutants.selftest import _round
 
@@ -38,7 +38,7 @@ def test_every_fault_is_caught_in_the_model_and_in_the_file(digits: SelfTest) ->
 @pytest.mark.slow
 def test_the_weaker_the_inputs_the_less_is_caught(examples: Path) -> None:
     """Blank images: what is not brought out is told apart from what is missed, and nothing is called caught."""
-    options = CompareOptions(input_range=(0.0, 1e-6), samples=4)
+    options = JudgeJob.of(input_range=(0.0, 1e-6), samples=4)
     weak = self_test(examples / "digits_se_inception.keras", "exporter.making:write", (), options)
     assert any(row.status != CAUGHT and row.status != NO_PLACE for row in weak.rows)
     document = weak.to_json()
@@ -50,7 +50,7 @@ def test_what_is_not_written_is_not_called_caught(examples: Path) -> None:
     """A format that cannot be had: nothing was judged, so nothing was caught in it."""
     outcome = _round(
         examples / "digits_se_inception.keras",
-        CompareOptions(samples=2),
+        JudgeJob.of(samples=2),
         lambda _stage, _share: None,
         "exporter.making:write",
         ("ort",),
@@ -72,7 +72,7 @@ def crashing_maker() -> Iterator[str]:
 def test_a_fault_that_ends_its_worker_is_an_error_and_the_rest_goes_on(examples: Path, crashing_maker: str) -> None:
     outcome = _round(
         examples / "digits_se_inception.keras",
-        CompareOptions(samples=2),
+        JudgeJob.of(samples=2),
         lambda _stage, _share: None,
         crashing_maker,
         ("onnx",),
@@ -87,7 +87,7 @@ def test_a_fault_that_ends_its_worker_is_an_error_and_the_rest_goes_on(examples:
 @pytest.mark.slow
 def test_what_the_samples_do_not_show_is_run_on_all_inputs(examples: Path) -> None:
     """Samples too dark to reach a cap at 6, which the ones beyond their range do: caught at the second look."""
-    options = CompareOptions(samples=4, input_range=(0.0, 4.5))
+    options = JudgeJob.of(samples=4, input_range=(0.0, 4.5))
     (row,) = _round(
         examples / "digits_se_inception.keras",
         options,

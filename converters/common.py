@@ -1,0 +1,37 @@
+"""What all steps of a run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.checked import Options, checked, part
+from converters.checkpoints.opening import Opening
+from converters.checks import FilePath, Number, Span
+from converters.isolation import Limits
+
+SEED = Number("--seed", 0, 2**32 - 1, whole=True)
+"""What every generator of random numbers that is used takes; TensorFlow's is the narrowest."""
+
+
+@dataclass(frozen=True)
+class Common(Options):
+    """What several steps go by.
+
+    Attributes:
+        seed: of everything that is drawn.
+        inputs: real inputs to judge on, an `.npz`, `.npy` or folder of images; None draws `samples` seeded ones.
+        samples: how many to draw; given inputs are all used.
+        input_range: draws every float input from here.
+        limits: time and memory of each worker.
+        opening: what the source needs besides itself: a signature, the user's code, layers to replace.
+        log: file that the frameworks' words are appended to; a run has its own, in the bundle.
+    """
+
+    seed: int = checked(SEED, 0)
+    inputs: Path | None = checked(FilePath("--inputs"), None)
+    samples: int = checked(Number("--samples", 1, whole=True), 16)
+    input_range: tuple[float, float] | None = checked(Span("--input-range"), None)
+    limits: Limits = part(Limits)
+    opening: Opening = part(Opening)
+    log: Path | None = checked(FilePath("log"), None)

@@ -1,0 +1,97 @@
+"""One measurement: what to time, where, and against which answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from converters.checked import Options, part
+from converters.common import Common
+from converters.errors import UsageError
+from converters.formats import format_of, precision_in_name
+from validate.latency.host import physical_cores
+from validate.latency.machine import Machine
+from validate.latency.options import BenchOptions, Device
+from validate.latency.results import Row
+
+
+@dataclass(frozen=True)
+class BenchJob(Options):
+    """One measurement: how to time, what all steps share, and what is known of the artifacts.
+
+    `common.limits` are of each worker; `timeout_s` is for one step of it (load, first run, slot), not for the whole.
+    None is 180 s on the CPU, 300 s on CUDA and 900 s on TensorRT, which builds its engine while loading. `common.seed`
+    is of the order within rounds, of inputs that are made up, and of the bootstrap.
+
+    Attributes:
+        batch: the fixed batch size of the artifacts; None for a dynamic one.
+        golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
+            inputs are made up and answers stay unchecked.
+        golden_of: golden vectors of single artifacts, where they differ from `golden`.
+        board: where to measure, when not here (see `validate.latency.board`).
+        compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
+    """
+
+    options: BenchOptions = part(BenchOptions)
+    common: Common = part(Common)
+    batch: int | None = None
+    golden: Path | None = None
+    golden_of: Mapping[Path, Path] = field(default_factory=dict)
+    board: Machine | None = None
+    compare_settings: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where golden vectors are not there."""
+        super().__post_init__()
+        for golden in (self.golden, *self.golden_of.values()):
+            if golden is not None and not golden.is_file():
+                raise UsageError(f"{golden} is not there.", next_step="Give an .npz of golden vectors.", file=golden)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """Where to run: required devices too, each once."""
+        return tuple(dict.fromkeys([*self.options.devices, *self.options.require]))
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """How many threads, each number once."""
+        return tuple(dict.fromkeys(self.options.threads or (physical_cores(),)))
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Samples in one run, each number once."""
+        return tuple(dict.fromkeys(self.options.batches or (self.batch or 1,)))
+
+    def golden_for(self, artifact: Path) -> Path | None:
+        """The golden vectors of an artifact."""
+        return self.golden_of.get(artifact, self.golden)
+
+
+def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:
+    """The rows to time, the first artifact's first.
+
+    Raises:
+        UsageError: there is no artifact, one is not there, or it is a checkpoint or another kind of file.
+    """
+    if not artifacts:
+        raise UsageError("There is nothing to time.", next_step="Give at least one artifact.")
+    rows = []
+    for path in artifacts:
+        if not path.exists():
+            raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
+        fmt = format_of(path)
+        if fmt is None:
+            raise UsageError(
+                f"{path} is no artifact: neither a SavedModel folder nor a .tflite, .onnx or .ort file.",
+                next_step="Export a checkpoint first (edgeport export), then time what it made.",
+                file=path,
+            )
+        rows += [
+            Row(path, fmt, precision_in_name(path), device, threads, batch, variant)
+            for device in job.devices
+            for threads in job.threads
+            for batch in job.batches
+            for variant in dict.fromkeys(v.for_row(fmt, device) for v in job.options.variants)
+        ]
+    return rows

@@ -1,0 +1,31 @@
+"""What a user may choose of a localisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from converters.checked import Options, checked
+from converters.checks import Flag, Word
+
+
+class Localized(StrEnum):
+    """What a run localizes: artifacts that disagree, all that were judged, none."""
+
+    AUTO = "auto"
+    ALL = "all"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class LocalizeOptions(Options):
+    """What to localize, and how.
+
+    Attributes:
+        which: of a run's artifacts.
+        bisect: do not read the tensors inside the candidate; cut it and run the pieces as they really run. `localize`
+            does so by itself where only the file as it really runs parts.
+    """
+
+    which: Localized = checked(Word("--localize", (Localized,)), Localized.AUTO)
+    bisect: bool = checked(Flag("--bisect"), False)
