@@ -119,9 +119,7 @@ def write_float32(request: Message, channel: Channel) -> Message:
     """
     source = _opened(request)
     channel.event(opened=True)
-    folder = Path(request["folders"][0])
-    folder.mkdir(exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))  # two workers may share the folder
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=request["folder"]))  # two workers may share the folder
     try:
         job = _Job(source, request, scratch)
         for target in request["targets"]:
@@ -150,7 +148,6 @@ def _make(job: _Job, fmt: Format, precision: Precision, path: Path) -> Message:
     part = job.scratch / f"{fmt.value}-{precision.value}"
     part.mkdir()
     made = _WRITERS[fmt, precision](job, part / path.name)
-    path.parent.mkdir(exist_ok=True)
     for written in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
         os.replace(written, path.parent / written.name)  # noqa: PTH105 - works for files and folders alike
     job.committed(fmt, path)

@@ -99,12 +99,17 @@ class Converter:
         self._checkpoint, self._options = checkpoint, options
         self._orders = {str(order.target): order for order in orders}
         self._progress = ConversionProgress(self._orders, COSTS, on_progress)
+        self._folders = sorted({order.path.parent for order in orders})
+        for folder in self._folders:
+            folder.mkdir(exist_ok=True)
         self._workers = contextlib.ExitStack()
         groups = _side_by_side(orders) if options.jobs > 1 else [orders]
-        self._groups = {
-            self._workers.enter_context(Standing(limits=common.limits, log=common.log)): group for group in groups
-        }
+        self._groups = {self._workers.enter_context(self._worker(common)): group for group in groups}
         self._opening: list[Standing] = []
+
+    def _worker(self, common: Common) -> Standing:
+        reads, writes = self._checkpoint.parts, self._folders
+        return Standing(limits=common.limits, log=common.log, reads=reads, writes=writes)
 
     def open(self) -> Facts:
         """Loads and traces the source in every worker; the first one's answer is returned.
@@ -148,7 +153,7 @@ class Converter:
             "batch": options.batch,
             "opset": options.opset,
             "allow_flex": options.allow_flex,
-            "folders": sorted({str(order.path.parent) for order in self._orders.values()}),
+            "folder": str(self._folders[0]),
         }
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from converters.artifact import Artifact
 from converters.checked import Options, part
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.parts import parts_of
 from converters.common import Common
 from converters.contract import Contract
 from converters.convert import STEP, Converter, Failure, Order, Progress, filed
@@ -164,7 +165,8 @@ def derive(
     """
     by_name = {str(order.target): order for order in orders}
     done = 0
-    with Standing(limits=job.common.limits, log=job.common.log) as worker:
+    limits, log, folders = job.common.limits, job.common.log, [order.path.parent for order in orders]
+    with Standing(limits=limits, log=log, reads=_read(bases, job), writes=folders) as worker:
 
         def begin(left: Sequence[str]) -> None:
             request = _request(bases, [by_name[item] for item in left], job, worker.folder)
@@ -177,6 +179,12 @@ def derive(
             order = by_name[item]
             yield filed(order, outcome, _notes(order.target, job))
             done += 1
+
+
+def _read(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
+    """What the worker reads: the float32 files and the calibration data."""
+    files = [part for artifact in bases.values() for part in parts_of(artifact.path)]
+    return [*files, job.calibration] if job.calibration else files
 
 
 def _request(bases: Mapping[Format, Artifact], orders: Sequence[Order], job: DeriveJob, scratch: Path) -> Message:

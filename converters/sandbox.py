@@ -1,4 +1,4 @@
-"""A sandbox around workers where bubblewrap can make one: no network, no home, inputs to read, our folders to write.
+"""A sandbox around workers where bubblewrap can make one: no network, and of the files only what the step was granted.
 
 Without it a worker is only *crash isolation*: its death harms nobody, its code may do what the user may. The policy is
 of the whole process (`using`), so that no step can forget it; a worker is inside already and starts none of its own.
@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import re
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from converters.errors import StepError, UsageError
 
 MODES = ("auto", "require", "off")
 BUBBLEWRAP, CRASH_ISOLATION = "bubblewrap", "crash isolation"
 
-_OURS = re.compile(r"edgeport-.*|\..*\.staging-[0-9a-f]{8}")
 _NAMESPACES = (
     "--unshare-user-try",
     "--unshare-net",
@@ -35,11 +32,12 @@ _NAMESPACES = (
     "--die-with-parent",
     "--cap-drop",
     "ALL",
-    "--proc",
-    "/proc",
 )
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/sys", "/nix", "/gnu")
+"""The system's own folders: programs, shared libraries, drivers, and what describes the machine."""
 
 _active = False
+_PLACES = "import json, sys; print(json.dumps([*sys.path, sys.prefix, sys.base_prefix]))"
 
 
 @contextlib.contextmanager
@@ -78,96 +76,113 @@ def current() -> str:
 
 @functools.cache
 def unavailable() -> str:
-    """Why there can be no sandbox here; empty where there can."""
+    """Why there can be no sandbox here; empty where a worker's interpreter starts in one."""
     found = shutil.which("bwrap")
     if sys.platform != "linux" or found is None:
         return "the command bwrap (bubblewrap) is not installed"
-    probe = [found, "--ro-bind", "/", "/", *_NAMESPACES, "--dev", "/dev", "true"]
     try:
+        probe = wrapped([sys.executable, "-I", "-c", ""], {"CUDA_VISIBLE_DEVICES": "-1"}, Grants())
         ran = subprocess.run(probe, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as cause:
+    except (OSError, subprocess.SubprocessError) as cause:
         return f"bwrap does not run ({cause})"
     said = " ".join(ran.stderr.split())[:200] or f"exit status {ran.returncode}"
     return "" if ran.returncode == 0 else f"bwrap cannot make namespaces here ({said})"
 
 
-def wrapped(
-    command: Sequence[str], environment: Mapping[str, str], request: Mapping[str, Any], writable: Sequence[Path]
-) -> list[str]:
+@dataclass(frozen=True)
+class Grants:
+    """What a worker is shown beside the system, its interpreter and its libraries.
+
+    Attributes:
+        reads: files, and folders with everything in them; what is not there is left out.
+        writes: the same, to read and to write.
+    """
+
+    reads: tuple[Path, ...] = ()
+    writes: tuple[Path, ...] = ()
+
+    def and_also(self, reads: Iterable[Path], writes: Iterable[Path]) -> Grants:
+        """These and more."""
+        return Grants((*self.reads, *reads), (*self.writes, *writes))
+
+
+def wrapped(command: Sequence[str], environment: Mapping[str, str], grants: Grants) -> list[str]:
     """The command line inside bubblewrap.
 
-    The root is there to read; the home, the temporary folder and `/run` are empty but for what the request names (a
-    file with its folder: external data lies beside a model). To write there is `writable`, and such folders of the
-    request as edgeport itself makes: temporary ones and the staging folder. GPUs are there where the environment lets
-    them be seen.
+    There are the system's folders, the worker's interpreter and the libraries of `LD_LIBRARY_PATH` to read, an empty
+    home, temporary folder and `/run`, and what is granted: at the place where it lies, and at the place that a link to
+    it gives. Nothing else. GPUs are there where the environment lets them be seen.
     """
     gpu = environment.get("CUDA_VISIBLE_DEVICES") != "-1"
-    inputs, ours = _folders(request)
-    hidden = _hidden()
-    packages = str(Path(__file__).parents[1])  # an editable install is on no path that Python tells
-    places = [Path(p) for p in (*sys.path, sys.prefix, sys.base_prefix, packages) if p]
-    arguments = [shutil.which("bwrap") or "bwrap", "--ro-bind", "/", "/", *_NAMESPACES]
-    arguments += ["--dev-bind", "/dev", "/dev"] if gpu else ["--dev", "/dev"]
-    for folder in sorted(hidden):
-        if folder.is_dir() and folder != Path("/"):
-            arguments += ["--tmpfs", str(folder)]
-    for folder in sorted({p.resolve() for p in places if p.is_dir()} | inputs):
-        if any(folder.is_relative_to(place) for place in hidden):
-            arguments += ["--ro-bind", str(folder), str(folder)]
-    for folder in sorted({p.resolve() for p in writable if p.is_dir()} | ours):
-        arguments += ["--bind", str(folder), str(folder)]
-    return [*arguments, "--", *command]
+    layout = {Path("/proc"): ["--proc"], Path("/dev"): ["--dev-bind", "/dev"] if gpu else ["--dev"]}
+    layout |= {folder: _system(folder) for folder in map(Path, _SYSTEM) if folder.exists()}
+    layout |= {folder: ["--tmpfs"] for folder in _emptied() if folder.is_dir() and folder != Path("/")}
+    libraries = [Path(p) for p in environment.get("LD_LIBRARY_PATH", "").split(":") if p.startswith("/")]
+    for option, paths in (("--ro-bind", (*_interpreter(), *libraries, *grants.reads)), ("--bind", grants.writes)):
+        for place in (place for path in paths if path.exists() for place in (path.absolute(), path.resolve())):
+            layout[place] = [option, str(place)]
+    arguments = [shutil.which("bwrap") or "bwrap", *_NAMESPACES]
+    for place in sorted(layout):  # a folder before what lies in it
+        if not _shown_already(place, layout):
+            arguments += [*layout[place], str(place)]
+    return [*arguments, "--remount-ro", "/", "--", *command]
 
 
 @dataclass(frozen=True)
 class View:
-    """What a worker that is started now, with a certain request, will see and may write to for as long as it lives."""
+    """What a worker that was started with certain grants sees and may write to for as long as it lives.
+
+    Attributes:
+        readable, writable: paths with the numbers of their files: what replaced a file since is not shown.
+    """
 
     sandboxed: bool
-    readable: frozenset[Path]
-    writable: frozenset[Path]
+    readable: frozenset[tuple[Path, int]]
+    writable: frozenset[tuple[Path, int]]
 
     @classmethod
-    def of(cls, request: Mapping[str, Any]) -> View:
-        inputs, ours = _folders(request)
-        return cls(_active, frozenset(inputs), frozenset(ours))
+    def of(cls, grants: Grants) -> View:
+        """The view of a worker that is started now."""
+        return cls(_active, _numbered(grants.reads), _numbered(grants.writes))
 
-    def holds(self, request: Mapping[str, Any]) -> bool:
-        """Whether this is as much as a worker of its own would get for `request`, in a sandbox where that would be."""
-        if not self.sandboxed:
-            return not _active
-        wanted = View.of(request)
-        seen = self.readable | self.writable
-        unseen = (f for f in wanted.readable if any(f.is_relative_to(place) for place in _hidden()))
-        return wanted.writable <= self.writable and all(any(f.is_relative_to(p) for p in seen) for f in unseen)
+    def holds(self, wanted: View) -> bool:
+        """Whether a worker with this view can do what one with the view `wanted` could."""
+        if not self.sandboxed or not wanted.sandboxed:
+            return self.sandboxed == wanted.sandboxed
+        return _within(wanted.writable, self.writable) and _within(wanted.readable, self.readable | self.writable)
 
 
-def _hidden() -> set[Path]:
+def _numbered(paths: Iterable[Path]) -> frozenset[tuple[Path, int]]:
+    return frozenset((path.resolve(), path.stat().st_ino) for path in paths if path.exists())
+
+
+def _within(wanted: frozenset[tuple[Path, int]], shown: frozenset[tuple[Path, int]]) -> bool:
+    places = {path for path, _ in shown}
+    return all(one in shown or any(folder in places for folder in one[0].parents) for one in wanted)
+
+
+def _emptied() -> set[Path]:
     return {Path.home().resolve(), Path(tempfile.gettempdir()).resolve(), Path("/run")}
 
 
-def _folders(request: Mapping[str, Any]) -> tuple[set[Path], set[Path]]:
-    """What a request makes readable, and which folders of ours it makes writable; all there, all resolved."""
-    named = list(_paths(request))
-    ours = {folder.resolve() for path in named if (folder := _own_folder(path)) is not None}
-    return {found for p in named if (found := (p if p.is_dir() else p.parent).resolve()).is_dir()}, ours
+def _system(folder: Path) -> list[str]:
+    """A folder of the system as it is: often a link into another one (`/bin` to `usr/bin`)."""
+    if folder.is_symlink() and any(folder.resolve().is_relative_to(other) for other in _SYSTEM):
+        return ["--symlink", str(folder.readlink())]
+    return ["--ro-bind", str(folder)]
 
 
-def _paths(document: Any) -> Iterator[Path]:
-    """Every text of a request that is an absolute path to something."""
-    if isinstance(document, Mapping):
-        document = list(document.values())
-    if isinstance(document, list | tuple):
-        for item in document:
-            yield from _paths(item)
-    elif isinstance(document, str) and document.startswith("/") and "\0" not in document:
-        path = Path(document)
-        with contextlib.suppress(OSError):
-            if path.exists() or path.parent.is_dir():
-                yield path
+@functools.cache
+def _interpreter() -> tuple[Path, ...]:
+    """Where a worker's Python and its packages lie. Not our own path, which may start with the user's folder."""
+    told = subprocess.run([sys.executable, "-I", "-c", _PLACES], capture_output=True, check=True, timeout=20).stdout
+    packages = Path(__file__).parents[1]  # an editable install is on no path that Python tells
+    return (*(Path(place) for place in json.loads(told) if place), packages)
 
 
-def _own_folder(path: Path) -> Path | None:
-    """The outermost folder of ours that a path lies in; None for what is the user's."""
-    chain = [path, *path.parents]
-    return next((p for p in reversed(chain) if _OURS.fullmatch(p.name) and p.is_dir() and os.access(p, os.W_OK)), None)
+def _shown_already(place: Path, layout: Mapping[Path, Sequence[str]]) -> bool:
+    """Whether the nearest folder around it shows it in the same way, or shows the link that leads to it."""
+    around = next((layout[folder] for folder in place.parents if folder in layout), None)
+    if around is None or around[0] == "--tmpfs":
+        return False
+    return around[0] == layout[place][0] or place.resolve() != place

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
 from converters.isolation import Channel, Limits, run_step
@@ -119,7 +120,10 @@ def _run(folder: Path, artifact: ArtifactRow, limits: Limits) -> dict[str, Array
             "golden": str((folder / GOLDEN).resolve()),
             "outputs": str(outputs),
         }
-        run_step("exporter.execute:run_golden", request, step="verify", limits=limits)
+        reads = [*parts_of(folder / artifact.path), folder / GOLDEN]
+        run_step(
+            "exporter.execute:run_golden", request, step="verify", limits=limits, reads=reads, writes=[Path(scratch)]
+        )
         return read_golden(outputs)[1]
 
 

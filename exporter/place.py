@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
+from converters.checkpoints.parts import parts_of
 from converters.isolation import Standing
 from exporter.options import RunOptions
 from validate.agreement import tensorflow_worker
@@ -73,6 +74,7 @@ def awaiting_judgement(checkpoint: Checkpoint, options: RunOptions, place: Place
         yield place
         return
     inputs = (options.common.inputs,) if options.common.inputs else ()
-    with tensorflow_worker(options.common.limits, place.log, (checkpoint.path, place.staging, *inputs)) as worker:
+    reads = (*parts_of(checkpoint.path, options.common.opening), place.staging, *inputs)
+    with tensorflow_worker(options.common.limits, place.log, reads) as worker:
         worker.start("validate")
         yield replace(place, tensorflow=worker)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
+from converters.checkpoints.parts import parts_of
 from converters.derive import Conversion, DeriveJob
 from converters.errors import EdgeportError
 from converters.formats import Format, Precision
@@ -242,8 +243,15 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
         "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
         "layers": sorted(layers),
     }
-    common, search = how.common, "exporter.rescue_search:rescue_in_worker"
-    found = run_step(search, request, step="rescue", limits=common.limits, log=common.log)
+    found = run_step(
+        "exporter.rescue_search:rescue_in_worker",
+        request,
+        step="rescue",
+        limits=how.common.limits,
+        log=how.common.log,
+        reads=[*parts_of(base.path), job.golden, *([how.calibration] if how.calibration else [])],
+        writes=[artifact.path],
+    )
     kept = tuple(Kept(**entry) for entry in found["kept"])
     return Rescue(
         artifact.path,

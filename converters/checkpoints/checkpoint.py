@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.opening import Opening
+from converters.checkpoints.parts import parts_of
 
 
 class SourceKind(StrEnum):
@@ -50,6 +51,11 @@ class Checkpoint:
     sha256: str
     opening: Opening = field(default_factory=Opening)
     scanned: str = ""
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """What a worker that opens it reads; see `parts_of`."""
+        return parts_of(self.path, self.opening)
 
     def to_json(self) -> dict[str, Any]:
         return {

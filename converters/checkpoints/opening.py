@@ -73,6 +73,13 @@ class Opening(Options):
         """True where opening runs Python that is not Keras' own: the bytes then depend on more than the source."""
         return bool(self.custom_objects or self.model_code or self.allow_unsafe)
 
+    @property
+    def code_folders(self) -> tuple[Path, ...]:
+        """Where the user's code lies, with its neighbours; none where no code was named."""
+        named = [code for code in (*self.custom_objects, self.model_code) if code is not None]
+        first = [Path(self.folder)] if named and self.folder else []
+        return (*first, *(Path(code.module).parent for code in named if code.is_file))
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

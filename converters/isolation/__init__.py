@@ -9,11 +9,13 @@ from converters.isolation.batch import Batch, Outcome, each
 from converters.isolation.channel import Channel, Message
 from converters.isolation.standing import Standing
 from converters.isolation.worker import EventHandler, Limits, Worker, run_step, worker_environment
+from converters.sandbox import Grants
 
 __all__ = [
     "Batch",
     "Channel",
     "EventHandler",
+    "Grants",
     "Limits",
     "Message",
     "Outcome",

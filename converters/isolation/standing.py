@@ -27,7 +27,7 @@ class Standing:
     Args:
         preparing: `module:function` without arguments, called when the process starts: the framework's import. None
             leaves imports to the steps.
-        places: what steps will name, for a process in a sandbox; one that names more gets a fresh process.
+        reads, writes: what every step is granted, as for `Worker`; a step that needs more gets a fresh process.
 
     Attributes:
         folder: to write what passes between the steps; it is removed at the end.
@@ -39,19 +39,19 @@ class Standing:
         *,
         limits: Limits = Limits(),
         log: Path | None = None,
-        places: Sequence[Path] = (),
+        reads: Sequence[Path] = (),
+        writes: Sequence[Path] = (),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="edgeport-"))
         self._preparing, self._limits, self._log = preparing, limits, log
-        self._places = [str(path.resolve()) for path in (self.folder, *places)]
-        self._view = sandbox.View.of({})
-        self._writable: frozenset[Path] = frozenset()
+        self._grants = sandbox.Grants(tuple(reads), (*writes, self.folder))
+        self._view = sandbox.View.of(self._grants)
         self._worker: Worker | None = None
         self._busy = False
 
     def start(self, step: str = "start") -> None:
         """Starts the process ahead of its first step: it prepares while the caller does other work."""
-        self._fresh({}, step, frozenset())
+        self._fresh(self._grants, step)
 
     def step(
         self,
@@ -60,14 +60,15 @@ class Standing:
         *,
         step: str,
         on_event: EventHandler | None = None,
-        writable: Sequence[Path] = (),
+        reads: Sequence[Path] = (),
+        writes: Sequence[Path] = (),
     ) -> Message:
         """Runs `module:function` in the process, which is started where there is none. Arguments as for `run_step`.
 
         Raises:
             EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when it died.
         """
-        self.begin(target, request, step=step, writable=writable)
+        self.begin(target, request, step=step, reads=reads, writes=writes)
         return self.result(on_event)
 
     def result(self, on_event: EventHandler | None = None) -> Message:
@@ -78,13 +79,20 @@ class Standing:
         result: Message = message["result"]
         return result
 
-    def begin(self, target: str, request: Mapping[str, Any], *, step: str, writable: Sequence[Path] = ()) -> None:
+    def begin(
+        self,
+        target: str,
+        request: Mapping[str, Any],
+        *,
+        step: str,
+        reads: Sequence[Path] = (),
+        writes: Sequence[Path] = (),
+    ) -> None:
         """Asks for a step without waiting; `receive` tells what comes of it. A step still under way is ended."""
-        may_write = frozenset(writable)
-        worker = self._worker
-        fits = may_write <= self._writable and self._view.holds(request)
+        worker, grants = self._worker, self._grants.and_also(reads, writes)
+        fits = self._view.holds(sandbox.View.of(grants))
         if worker is None or worker.ended or self._busy or not fits:
-            worker = self._fresh(request, step, may_write)
+            worker = self._fresh(grants, step)
         self._busy = True
         worker.begin(step, {"target": target, "request": dict(request)})
 
@@ -108,13 +116,19 @@ class Standing:
         assert self._worker is not None
         return self._worker
 
-    def _fresh(self, request: Mapping[str, Any], step: str, writable: frozenset[Path]) -> Worker:
+    def _fresh(self, grants: sandbox.Grants, step: str) -> Worker:
         self.rest()
-        shown = {"preparing": self._preparing, "places": self._places, "first": dict(request)}
-        self._view, self._writable = sandbox.View.of(shown), writable
-        worker = Worker(_SERVE, shown, step=step, limits=self._limits, log=self._log, writable=sorted(writable))
-        self._worker = worker
-        return worker
+        self._view = sandbox.View.of(grants)
+        self._worker = Worker(
+            _SERVE,
+            {"preparing": self._preparing},
+            step=step,
+            limits=self._limits,
+            log=self._log,
+            reads=grants.reads,
+            writes=grants.writes,
+        )
+        return self._worker
 
     def rest(self) -> None:
         """Ends the process; the next step starts another."""

@@ -63,7 +63,8 @@ class Worker:
         request: the JSON document that the function is given.
         step: the name of the step, for messages.
         log: file that stdout and stderr are appended to; None discards them.
-        writable: folders beside edgeport's own that the worker may write to, where it runs in a sandbox.
+        reads, writes: the files and folders that the worker is shown where it runs in a sandbox, beside its own
+            temporary folder; the request names none by itself.
     """
 
     def __init__(
@@ -75,7 +76,8 @@ class Worker:
         limits: Limits = Limits(),
         log: Path | None = None,
         env: Mapping[str, str] | None = None,
-        writable: Sequence[Path] = (),
+        reads: Sequence[Path] = (),
+        writes: Sequence[Path] = (),
     ) -> None:
         self.step = step
         self.peak_rss_bytes = 0
@@ -91,7 +93,8 @@ class Worker:
             environment = dict(env or worker_environment())
             if self._sandboxed:
                 environment["TMPDIR"] = self._scratch
-                command = sandbox.wrapped(command, environment, request, (Path(self._scratch), *writable))
+                grants = sandbox.Grants(tuple(reads), (*writes, Path(self._scratch)))
+                command = sandbox.wrapped(command, environment, grants)
             self._process = self._spawn(command, (child_read, child_write), log, environment)
         except BaseException:
             for fd in (parent_read, parent_write):
@@ -271,16 +274,17 @@ def run_step(
     log: Path | None = None,
     env: Mapping[str, str] | None = None,
     on_event: EventHandler | None = None,
-    writable: Sequence[Path] = (),
+    reads: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
 ) -> Message:
-    """Runs `module:function` in a worker and returns its result document.
+    """Runs `module:function` in a worker and returns its result document. Arguments as for `Worker`.
 
     Events that the function sends with `channel.event(...)` go to `on_event` as they come.
 
     Raises:
         EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when the worker died.
     """
-    with Worker(target, request, step=step, limits=limits, log=log, env=env, writable=writable) as worker:
+    with Worker(target, request, step=step, limits=limits, log=log, env=env, reads=reads, writes=writes) as worker:
         while True:
             message = worker.receive()
             if "event" in message:

@@ -60,6 +60,7 @@ def read_h5_part(path: Path, start: int, size: int, *, values: bool = False) -> 
             step="scan",
             limits=Limits() if values else _LIMITS,
             env=worker_environment(threads=1),
+            reads=[path],
         )
     except (CrashError, StepTimeoutError, ResourceError) as cause:
         raise MalformedError(f"the HDF5 library does not survive reading it ({cause.message})") from cause

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
+from converters.checkpoints.parts import parts_of
 from converters.errors import EdgeportError
 from converters.formats import Format, Precision
 from converters.isolation import Channel, Limits, run_step
@@ -33,7 +34,15 @@ def count_all(artifacts: Sequence[Artifact], limits: Limits = Limits(), log: Pat
         request = {"pairs": [[str(a), str(b)] for a, b in pairs.items()]}
         try:
             if pairs:
-                run_step("exporter.inspection.executed:write_executed", request, step="inspect", limits=limits, log=log)
+                run_step(
+                    "exporter.inspection.executed:write_executed",
+                    request,
+                    step="inspect",
+                    limits=limits,
+                    log=log,
+                    reads=[part for path in pairs for part in parts_of(path)],
+                    writes=[Path(folder)],
+                )
         except EdgeportError:
             pairs = {}  # the verdict tells of a file that does not open; here the file's own types must do
         for artifact in quantized:

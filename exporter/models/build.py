@@ -144,6 +144,8 @@ def build_in_worker(
                     step="build",
                     log=log,
                     on_event=lambda event: progress(event["label"], event["fraction"]),
+                    reads=[Path(options.weights)] if options.weights else [],
+                    writes=[Path(folder)],
                 )
             staged.replace(path)
     except OSError as cause:

@@ -49,8 +49,15 @@ def baked(checkpoint: Checkpoint, preprocess: Sequence[str], common: Common, fol
         "target": str(path),
         "preprocess": list(preprocess),
     }
-    worker = "exporter.shipping.baking:bake_in_worker"
-    found = run_step(worker, request, step="bake", limits=common.limits, log=common.log)
+    found = run_step(
+        "exporter.shipping.baking:bake_in_worker",
+        request,
+        step="bake",
+        limits=common.limits,
+        log=common.log,
+        reads=checkpoint.parts,
+        writes=[path.parent],
+    )
     digest = hashlib.sha256(f"{checkpoint.sha256} {found['scaling']}".encode()).hexdigest()
     written = identify(path)
     return replace(written, name=checkpoint.name, sha256=digest, scanned=written.sha256)

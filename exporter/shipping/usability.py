@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
+from converters.checkpoints.parts import parts_of
 from converters.errors import EdgeportError
 from converters.formats import Format, Precision
 from converters.isolation import Channel, Limits, run_step
@@ -42,7 +43,10 @@ def usability(
                 continue
             request["path"] = str(base.path)
         try:
-            found = run_step("exporter.shipping.usability:examine", request, step="usability", limits=limits, log=log)
+            reads = parts_of(Path(request["path"]))
+            found = run_step(
+                "exporter.shipping.usability:examine", request, step="usability", limits=limits, log=log, reads=reads
+            )
         except EdgeportError as error:
             rows.append(
                 {"artifact": artifact.path.name, "delegate": "all", "verdict": "unknown", "reason": error.message}

@@ -42,7 +42,11 @@ def reach(request, channel):
         "change the input": attempt(lambda: Path(request["source"]).write_text("x")),
         "beside the input": attempt(lambda: Path(request["source"]).with_name("new").write_text("x")),
         "staging": attempt(lambda: (Path(request["folder"]) / "made").write_text("x") and None),
-        "canary": attempt(lambda: Path(*request["canary"]).read_text()),
+        "canary": attempt(lambda: Path(request["canary"]).read_text()),
+        "alone": attempt(lambda: Path(request["alone"]).read_text()),
+        "beside alone": sorted(os.listdir(Path(request["alone"]).parent)),
+        "var": Path("/var").exists(),
+        "root": attempt(lambda: Path("/planted").write_text("x")),
         "home": sorted(os.listdir(os.environ.get("HOME", "/"))),
         "usr": attempt(lambda: Path("/usr/planted").write_text("x")),
         "temporary": attempt(lambda: Path(os.environ["TMPDIR"], "t").write_text("x") and None),
@@ -73,24 +77,30 @@ def targets() -> Iterator[str]:
 @needs_bubblewrap
 def test_a_worker_in_it_reaches_its_input_and_our_folders_and_nothing_else(targets: str, tmp_path: Path) -> None:
     source, canary = tmp_path / "given" / "model.keras", tmp_path / "elsewhere" / "secret"
-    staging = tmp_path / "out" / ".bundle.staging-0123abcd"
-    for folder in (source.parent, canary.parent, staging):
+    staging, alone = tmp_path / "out" / "staging", tmp_path / "inputs" / "a.npz"
+    for folder in (source.parent, canary.parent, staging, alone.parent):
         folder.mkdir(parents=True)
     source.write_text("model")
     canary.write_text("secret")
+    alone.write_text("arrays")
+    alone.with_name("b.npz").write_text("others")
     with socket.create_server(("127.0.0.1", 0)) as listener, sandbox.using("require") as ran_in:
         request: dict[str, Any] = {
             "port": listener.getsockname()[1],
             "source": str(source),
             "folder": str(staging),
-            "canary": list(canary.parts),  # in pieces: it is not named as an input
+            "canary": str(canary),  # named, and not granted
+            "alone": str(alone),
         }
-        found = run_step(f"{targets}:reach", request, step="test")
+        found = run_step(f"{targets}:reach", request, step="test", reads=[source.parent, alone], writes=[staging])
     assert ran_in == sandbox.BUBBLEWRAP
     assert found["network"] in {"ConnectionRefusedError", "OSError"}
     assert (found["input"], found["staging"], found["temporary"]) == ("model", "done", "done")
     assert found["change the input"] == found["beside the input"] == found["usr"] == "OSError"  # a read-only place
+    assert found["root"] == "OSError"
+    assert not found["var"], "it is shown folders that are neither the system's nor granted"
     assert found["canary"] == "FileNotFoundError"
+    assert (found["alone"], found["beside alone"]) == ("arrays", ["a.npz"])
     python = (*sys.path, sys.prefix, sys.base_prefix)  # which may live in the home
     assert set(found["home"]) <= {name for place in python for name in Path(place).parts}
     assert found["processes"] <= 3
@@ -147,6 +157,63 @@ def _end(processes: list[psutil.Process]) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def laid_out(*, reads: tuple[Path, ...] = (), writes: tuple[Path, ...] = (), **environment: str) -> list[list[str]]:
+    """The places of a sandbox as bubblewrap is told of them: option, source where there is one, place."""
+    arguments = sandbox.wrapped(["python"], environment, sandbox.Grants(reads, writes))
+    end = arguments.index("--remount-ro")
+    assert arguments[end:] == ["--remount-ro", "/", "--", "python"]
+    starts = [k for k, word in enumerate(arguments[:end]) if word.startswith("--")]
+    places = [arguments[a:b] for a, b in zip(starts, [*starts[1:], end], strict=True)]
+    return [place for place in places if len(place) > 1 and place[1].startswith("/")]
+
+
+def test_the_arguments_show_what_was_granted_and_nothing_of_the_users_besides(tmp_path: Path) -> None:
+    folder, file, work = tmp_path / "saved", tmp_path / "models" / "m.onnx", tmp_path / "work"
+    for made in (folder, file.parent, work):
+        made.mkdir()
+    file.write_text("model")
+    (tmp_path / "link.onnx").symlink_to(file)
+    nothing = laid_out(CUDA_VISIBLE_DEVICES="-1")
+    granted = laid_out(
+        reads=(folder, folder / "inside", tmp_path / "link.onnx", tmp_path / "none"),
+        writes=(work,),
+        CUDA_VISIBLE_DEVICES="-1",
+    )
+    new = [place for place in granted if place not in nothing]
+    assert new == [
+        ["--ro-bind", str(tmp_path / "link.onnx"), str(tmp_path / "link.onnx")],
+        ["--ro-bind", str(file), str(file)],
+        ["--ro-bind", str(folder), str(folder)],
+        ["--bind", str(work), str(work)],
+    ]
+    shown = {place[-1] for place in nothing if place[0] != "--tmpfs"}
+    users = [place for place in shown if Path(place).is_relative_to(tmp_path) or place in {"/", str(Path.home())}]
+    assert not users
+
+
+def test_a_file_inside_a_folder_to_write_stays_read_only_where_it_is_granted_so(tmp_path: Path) -> None:
+    file = tmp_path / "work" / "in.npz"
+    file.parent.mkdir()
+    file.write_text("x")
+    places = laid_out(reads=(file,), writes=(file.parent,))
+    assert places.index(["--bind", str(file.parent), str(file.parent)]) < places.index(["--ro-bind", *[str(file)] * 2])
+
+
+def test_libraries_on_the_loaders_path_are_shown_and_gpus_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    places = laid_out(LD_LIBRARY_PATH=f"{tmp_path / 'lib'}:relative")
+    assert ["--ro-bind", str(tmp_path / "lib"), str(tmp_path / "lib")] in places
+    assert ["--dev-bind", "/dev", "/dev"] in places
+    assert ["--dev", "/dev"] in laid_out(CUDA_VISIBLE_DEVICES="-1")
+
+
+def test_the_folder_that_the_command_was_called_in_is_not_on_a_workers_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert all(Path(place[-1]) != tmp_path for place in laid_out())
 
 
 def test_without_bubblewrap_require_is_exit_4_with_the_mend_and_auto_goes_on(

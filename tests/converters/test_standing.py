@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from converters import sandbox
-from converters.errors import CrashError, RefusedError, ResourceError, StepTimeoutError
+from converters.errors import CrashError, EdgeportError, RefusedError, ResourceError, StepTimeoutError
 from converters.isolation import Limits, Standing
 
 TARGETS = """
@@ -142,18 +142,36 @@ def test_in_a_sandbox_a_step_sees_what_a_worker_of_its_own_would(
     (tmp_path / "told" / "a").write_text("a")
     (tmp_path / "late" / "b").write_text("b")
     with sandbox.using("require"):
-        worker = standing(places=(tmp_path / "told",))
+        worker = standing(reads=(tmp_path / "told",))
         worker.start()
         worker.step(f"{module}:write", {"path": str(worker.folder / "x")}, step="write")
         assert (worker.folder / "x").read_text() == "written"
         assert worker.step(f"{module}:read", {"path": str(tmp_path / "told" / "a")}, step="read")["text"] == "a"
-        late = worker.step(f"{module}:read", {"path": str(tmp_path / "late" / "b")}, step="read")
-        assert late["text"] == "b", "a place named later was not shown"
-        with pytest.raises(Exception, match=r"[Rr]ead-only"):
-            worker.step(f"{module}:write", {"path": str(tmp_path / "late" / "c")}, step="write")
-        mine = (tmp_path / "late",)
-        worker.step(f"{module}:write", {"path": str(tmp_path / "late" / "c")}, step="write", writable=mine)
-        assert (tmp_path / "late" / "c").read_text() == "written"
+        b, c, late = tmp_path / "late" / "b", tmp_path / "late" / "c", (tmp_path / "late",)
+        with pytest.raises(EdgeportError, match="No such file"):
+            worker.step(f"{module}:read", {"path": str(b)}, step="read")
+        found = worker.step(f"{module}:read", {"path": str(b)}, step="read", reads=[b])
+        assert found["text"] == "b", "a file granted later was not shown"
+        with pytest.raises(EdgeportError, match=r"[Rr]ead-only"):
+            worker.step(f"{module}:write", {"path": str(c)}, step="write", reads=late)
+        worker.step(f"{module}:write", {"path": str(c)}, step="write", writes=late)
+        assert c.read_text() == "written"
+
+
+@pytest.mark.skipif(bool(sandbox.unavailable()), reason=f"no sandbox here: {sandbox.unavailable()}")
+def test_in_a_sandbox_a_file_that_was_replaced_since_is_read_anew(
+    standing: Callable[..., Standing], module: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "model"
+    file.write_text("first")
+    with sandbox.using("require"):
+        worker = standing()
+        first = worker.step(f"{module}:read", {"path": str(file)}, step="read", reads=[file])
+        again = worker.step(f"{module}:read", {"path": str(file)}, step="read", reads=[file])
+        assert (first["text"], again) == ("first", first), "the same grants need no other process"
+        (tmp_path / "new").write_text("second")
+        (tmp_path / "new").replace(file)
+        assert worker.step(f"{module}:read", {"path": str(file)}, step="read", reads=[file])["text"] == "second"
 
 
 @pytest.mark.skipif(bool(sandbox.unavailable()), reason=f"no sandbox here: {sandbox.unavailable()}")

@@ -11,17 +11,18 @@ import numpy as np
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import identify
+from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
 from converters.formats import Precision, precision_in_name
-from converters.isolation import Message, each
+from converters.isolation import Grants, Message, each
 from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.decisions import accuracy, scores
 from validate.agreement.gates import Gate, gate_for
 from validate.agreement.judge import judge_output
 from validate.agreement.plan import Plan
-from validate.agreement.processes import TENSORFLOW, Processes, processes
+from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
 from validate.agreement.results import (
     AGREE,
     DISAGREE,
@@ -121,6 +122,7 @@ class Comparison:
             "workers:run_reference",
             request,
             lambda e: self._on_progress("reference", share * float(e["fraction"])),
+            Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ()),
         )
         self.signature = Signature.from_json(document["signature"])
         self._special: dict[str, str] = dict(document["special"])
@@ -176,7 +178,8 @@ class Comparison:
                 **self._places(),
             }
 
-        batch = self._running.batch(runtime, "candidates:run_candidates", [str(k) for k in paths], request)
+        reads = [part for path in paths.values() for part in parts_of(path)]
+        batch = self._running.batch(runtime, "candidates:run_candidates", [str(k) for k in paths], request, reads)
         for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
             k = int(key)
             if isinstance(outcome, EdgeportError):

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.checkpoints.parts import parts_of
+from converters.common import Common
 from converters.errors import EdgeportError
-from converters.isolation import Batch, Limits, Message, Standing
+from converters.isolation import Batch, Grants, Limits, Message, Standing
 from validate.agreement.results import JudgeJob
 from validate.runtimes import runtime_name
 
@@ -29,32 +31,45 @@ class Processes:
     folder: Path
     by_runtime: Mapping[str, Standing]
 
-    def step(self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None]) -> Message:
+    def step(
+        self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None], grants: Grants
+    ) -> Message:
         """Runs `validate.agreement.<function>` in a runtime's process. Raises what `run_step` does."""
-        writable = [Path(request["cache"])] if request.get("cache") else []
         return self.by_runtime[runtime].step(
-            f"{_HERE}.{function}", request, step=_STEP, on_event=on_event, writable=writable
+            f"{_HERE}.{function}",
+            request,
+            step=_STEP,
+            on_event=on_event,
+            reads=grants.reads,
+            writes=grants.writes,
         )
 
-    def batch(self, runtime: str, function: str, items: Sequence[str], request: Callable[..., Message]) -> Batch:
+    def batch(
+        self,
+        runtime: str,
+        function: str,
+        items: Sequence[str],
+        request: Callable[[Sequence[str]], Message],
+        reads: Sequence[Path],
+    ) -> Batch:
         """Items for `validate.agreement.<function>` in a runtime's process; `request` asks for those that are left."""
-        worker = self.by_runtime[runtime]
-        return Batch(worker, tuple(items), lambda left: worker.begin(f"{_HERE}.{function}", request(left), step=_STEP))
+        worker, target = self.by_runtime[runtime], f"{_HERE}.{function}"
+        return Batch(worker, tuple(items), lambda left: worker.begin(target, request(left), step=_STEP, reads=reads))
 
     def rest(self, runtime: str) -> None:
         """Ends a runtime's process: its memory is the others'."""
         self.by_runtime[runtime].rest()
 
 
-def tensorflow_worker(limits: Limits, log: Path | None, places: Sequence[Path]) -> Standing:
+def tensorflow_worker(limits: Limits, log: Path | None, reads: Sequence[Path]) -> Standing:
     """The one process of TensorFlow that a comparison needs: for a checkpoint as reference, and for SavedModels.
 
     A caller who starts it while artifacts are still being made has its import for nothing.
 
     Args:
-        places: the reference, the folder of the artifacts, the inputs: what the comparison will name.
+        reads: what the comparison will open: the reference's files, the folder of the artifacts, the inputs.
     """
-    return Standing(f"{_PREPARING}:tensorflow", limits=limits, log=log, places=places)
+    return Standing(f"{_PREPARING}:tensorflow", limits=limits, log=log, reads=reads)
 
 
 @contextlib.contextmanager
@@ -68,21 +83,31 @@ def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Ite
     with contextlib.ExitStack() as stack:
         tensorflow = job.tensorflow
         if tensorflow is None:
-            places = [path for path, name in runtimes.items() if name in TENSORFLOW]
-            tensorflow = stack.enter_context(tensorflow_worker(job.common.limits, job.common.log, places))
+            opened = [part for path, name in runtimes.items() if name in TENSORFLOW for part in parts_of(path)]
+            tensorflow = stack.enter_context(
+                tensorflow_worker(
+                    job.common.limits, job.common.log, [*opened, *reads_of_reference(reference, job.common)]
+                )
+            )
         stack.callback(tensorflow.rest)
         folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
         work = Path(stack.enter_context(folder))
         found = dict.fromkeys(TENSORFLOW, tensorflow)
         for runtime in _OTHERS:
-            places = [path for path, name in runtimes.items() if name == runtime]
+            opened = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
             one = Standing(
-                f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, places=(work, *places)
+                f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, reads=opened, writes=[work]
             )
             found[runtime] = stack.enter_context(one)
-            if ahead and places:
+            if ahead and opened:
                 one.start("validate")
         yield Processes(work, found)
+
+
+def reads_of_reference(path: Path, common: Common) -> tuple[Path, ...]:
+    """What the reference's step reads: the reference and the inputs to run it on."""
+    inputs = (common.inputs,) if common.inputs else ()
+    return (*parts_of(path, common.opening), *inputs)
 
 
 def _runtime_of(path: Path) -> str | None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import EdgeportError
 from converters.formats import Format, format_of
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
@@ -87,7 +88,8 @@ def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = Fal
         env["NVIDIA_TF32_OVERRIDE"] = "0"
     try:
         limits = Limits(job.common.limits.timeout_s or _TIMEOUT_S, job.common.limits.memory_bytes)
-        proof = run_step(TARGET, request, step="gpu check", limits=limits, log=job.common.log, env=env)
+        reads = [*parts_of(artifact), *([job.golden] if job.golden else [])]
+        proof = run_step(TARGET, request, step="gpu check", limits=limits, log=job.common.log, env=env, reads=reads)
     except EdgeportError as error:
         return {**about, "status": "error", "reason": error.message, "next": error.next_step}
     if "unavailable" in proof:

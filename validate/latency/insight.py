@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from converters.errors import EdgeportError
@@ -26,7 +27,7 @@ def with_profiles(latency: Latency, job: BenchJob, progress: Progress) -> Latenc
     peaks = {}
     for count in threads:
         progress(f"measuring the machine's peak on {count} threads", 1.0)
-        peaks[count] = _run(peak.TARGET, {"threads": count}, job, worker_environment(threads=count))
+        peaks[count] = _run(peak.TARGET, {"threads": count}, job, worker_environment(threads=count), ())
     profiles = []
     for timing in timed:
         progress(f"profiling {timing.row}", 1.0)
@@ -36,7 +37,7 @@ def with_profiles(latency: Latency, job: BenchJob, progress: Progress) -> Latenc
 
 def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
     row = timing.row
-    golden = job.golden_for(row.given)
+    golden = job.golden_for(row)
     request = {
         "artifact": str(row.artifact),
         "device": row.device,
@@ -55,7 +56,7 @@ def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
     }
     try:
         env = worker_environment(gpu=row.device != "cpu", threads=row.threads)
-        found = _run(profile.TARGET, request, job, env)
+        found = _run(profile.TARGET, request, job, env, job.reads_of(row))
     except EdgeportError as error:
         return {**about, "error": error.message}
     nodes = found["nodes"]
@@ -87,6 +88,6 @@ def roofline(timing: Timing, nodes: list[dict[str, Any]], row: Row, roof: Messag
     return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": allowed, "share_of_peak": rate / roof["macs_per_s"]}
 
 
-def _run(target: str, request: Message, job: BenchJob, env: dict[str, str]) -> Message:
+def _run(target: str, request: Message, job: BenchJob, env: dict[str, str], reads: tuple[Path, ...]) -> Message:
     limits = Limits(job.common.limits.timeout_s or _TIMEOUT_S, job.common.limits.memory_bytes)
-    return run_step(target, request, step="profile", limits=limits, log=job.common.log, env=env)
+    return run_step(target, request, step="profile", limits=limits, log=job.common.log, env=env, reads=reads)

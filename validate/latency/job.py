@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.checked import Options, part
+from converters.checkpoints.parts import parts_of
 from converters.common import Common
 from converters.errors import UsageError
 from converters.formats import format_of, precision_in_name
@@ -63,9 +64,14 @@ class BenchJob(Options):
         """Samples in one run, each number once."""
         return tuple(dict.fromkeys(self.options.batches or (self.batch or 1,)))
 
-    def golden_for(self, artifact: Path) -> Path | None:
-        """The golden vectors of an artifact."""
-        return self.golden_of.get(artifact, self.golden)
+    def golden_for(self, row: Row) -> Path | None:
+        """The golden vectors that a row's answers are checked against."""
+        return self.golden_of.get(row.given, self.golden)
+
+    def reads_of(self, row: Row) -> tuple[Path, ...]:
+        """What a row's worker reads: the artifact and its golden vectors."""
+        golden = self.golden_for(row)
+        return (*parts_of(row.artifact), *((golden,) if golden else ()))
 
 
 def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:

@@ -176,7 +176,7 @@ class Subject:
 
     def _request(self, warmup_s: float) -> Message:
         row, job = self.row, self.job
-        golden = job.golden_for(row.given)
+        golden = job.golden_for(row)
         return {
             "artifact": str(row.artifact),
             "device": row.device,
@@ -233,7 +233,15 @@ def launch_here(job: BenchJob) -> Launch:
         if not row.variant.tf32:
             env["NVIDIA_TF32_OVERRIDE"] = "0"  # TensorRT and TensorFlow have no option of their own (CUDA's has)
         limits = Limits(memory_bytes=job.common.limits.memory_bytes)
-        return Worker(worker_side.TARGET, request, step="bench", limits=limits, log=job.common.log, env=env)
+        return Worker(
+            worker_side.TARGET,
+            request,
+            step="bench",
+            limits=limits,
+            log=job.common.log,
+            env=env,
+            reads=job.reads_of(row),
+        )
 
     return launch
 

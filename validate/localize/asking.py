@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import CrashError, ResourceError, StepError
 from converters.isolation import Message, Standing, run_step
 from validate.agreement.arrays import path_of, read
@@ -19,10 +20,16 @@ _HERE = "validate.localize"
 _THREADS = 2
 
 
-def standing(job: LocalizeJob, places: Sequence[Path]) -> Standing:
-    """The checkpoint's worker."""
+def standing(job: LocalizeJob, reference: Path, folder: Path) -> Standing:
+    """The checkpoint's worker, which writes its answers into `folder`."""
+    common = job.common
+    inputs = (common.inputs,) if common.inputs else ()
     return Standing(
-        "converters.checkpoints.quick:import_keras", limits=job.common.limits, log=job.common.log, places=places
+        "converters.checkpoints.quick:import_keras",
+        limits=common.limits,
+        log=common.log,
+        reads=(*parts_of(reference, common.opening), *inputs),
+        writes=(folder,),
     )
 
 
@@ -82,7 +89,15 @@ class Asking:
     def _of_file(self, function: str, path: Path, request: Message) -> Message:
         request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._everywhere(), **request}
         common = self.job.common
-        return run_step(f"{_HERE}.{function}", request, step="localize", limits=common.limits, log=common.log)
+        return run_step(
+            f"{_HERE}.{function}",
+            request,
+            step="localize",
+            limits=common.limits,
+            log=common.log,
+            reads=parts_of(path),
+            writes=[self.work],
+        )
 
     def other_checkpoint(self, path: Path) -> dict[str, Array]:
         """A candidate's layers by name."""

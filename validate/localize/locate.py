@@ -61,7 +61,7 @@ def localize_each(
         )
     with (
         tempfile.TemporaryDirectory(prefix="edgeport-localize-") as folder,
-        standing(job, [Path(folder), reference]) as worker,
+        standing(job, reference, Path(folder)) as worker,
     ):
         passes = _Passes(Path(folder), reference, worker, job, make, on_progress)
         found = passes.run(candidates, "")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.parts import parts_of
 from converters.errors import EdgeportError, RefusedError, error_from_json
 from converters.formats import Precision
-from converters.isolation import Batch, Message, Standing, each, run_step
+from converters.isolation import Batch, Message, Standing, each
 from validate.agreement.compare import Comparison
 from validate.agreement.gates import Gate, gate_for
 from validate.agreement.processes import Processes, processes
@@ -193,7 +194,7 @@ class _Run:
         names = [m.name for m in MUTATIONS if only is None or m.name in only]
         if only is None and formats:
             names.insert(0, HEALTHY)
-        with Standing(limits=self.job.common.limits, log=self.job.common.log) as worker:
+        with self._worker() as worker:
 
             def begin(left: Sequence[str]) -> None:
                 more = {"make": make, "formats": list(formats), "mutants": list(left), "first_look": self.first_look}
@@ -229,6 +230,11 @@ class _Run:
         """Of the comparison that goes on inside, only the reference's run counts: the faults are counted here."""
         if stage == "reference":
             self.on_progress(stage, share / 5)
+
+    def _worker(self) -> Standing:
+        common = self.job.common
+        reads, writes = parts_of(self.reference, common.opening), [self.running.folder]
+        return Standing(limits=common.limits, log=common.log, reads=reads, writes=writes)
 
     def _request(self, more: Message) -> Message:
         return {
@@ -279,8 +285,8 @@ class _Run:
         if not missed or not self.comparison.reference.plan.oracle:
             return
         request = self._request({"mutants": sorted(missed)})
-        limits, log = self.job.common.limits, self.job.common.log
-        found = run_step(f"{_WORKER}:measure_effects", request, step=_STEP, limits=limits, log=log)
+        with self._worker() as worker:
+            found = worker.step(f"{_WORKER}:measure_effects", request, step=_STEP)
         effects = found["effects"]
         for k, row in enumerate(self.rows):
             if row.status == SURVIVED and self._below_noise(effects[row.mutant]):

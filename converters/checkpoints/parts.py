@@ -1,0 +1,30 @@
+"""Which files a model is opened from: what a worker that opens it is granted to read, and nothing beside them."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from converters.checkpoints.opening import Opening
+from converters.errors import EdgeportError
+from converters.readers.onnx_file import read_onnx
+
+
+def parts_of(path: Path, opening: Opening = Opening()) -> tuple[Path, ...]:
+    """The model's own file or folder, the files beside it that belong to it, and the folders of the user's code.
+
+    An ONNX model brings its external data, and a TensorFlow checkpoint's index its shards. A model that cannot be read
+    is its own file alone: whoever opens it will say what is wrong with it.
+    """
+    return (path, *_beside(path), *opening.code_folders)
+
+
+def _beside(path: Path) -> list[Path]:
+    if path.suffix == ".index":
+        return sorted(path.parent.glob(f"{glob.escape(path.stem)}.data-*"))
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        try:
+            return [path.parent / name for name in read_onnx(path).external_files]
+        except EdgeportError:
+            return []
+    return []
