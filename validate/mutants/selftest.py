@@ -22,13 +22,8 @@ from validate.mutants.catalogue import HEALTHY
 from validate.mutants.faults import MUTATIONS
 from validate.runtimes import runtime_name
 
-CAUGHT, SURVIVED, NOT_EXERCISED, NO_PLACE, NOT_WRITTEN = (
-    "caught",
-    "survived",
-    "not exercised",
-    "no place",
-    "not written",
-)
+CAUGHT, SURVIVED = "caught", "survived"
+NOT_EXERCISED, NO_PLACE, NOT_WRITTEN = "not exercised", "no place", "not written"
 
 OnProgress = Callable[[str, float], None]
 
