@@ -18,6 +18,7 @@ from converters.routes import Target
 from exporter.details import Details, verdict_notes
 from exporter.locating import Located
 from exporter.manifest import SCHEMA, Manifest
+from exporter.passing import passing
 from exporter.recommend import recommend
 from exporter.rescue import Rescued
 from exporter.reuse import key_of, reuse_row
@@ -61,7 +62,7 @@ def describe(task: Task, found: Findings, details: Details) -> Manifest:
         _artifact_row(artifact, task, found) | details.get(artifact.path.name, {})
         for artifact in found.rescued.conversion.artifacts
     ]
-    return Manifest.from_document(
+    described = Manifest.from_document(
         {
             "schema": SCHEMA,
             "tool": {"name": "edgeport", "version": version("edgeport"), "command": list(options.workspace.command)},
@@ -81,9 +82,6 @@ def describe(task: Task, found: Findings, details: Details) -> Manifest:
             "verdicts": verdicts,
             "timings": timed["timings"],
             "comparisons": timed["comparisons"],
-            "recommended": recommend(artifacts, verdicts, timed["timings"], options.choice)
-            | ({"dropped": dict(found.rescued.dropped)} if found.rescued.dropped else {})
-            | (kept_settings(latency) if latency else {}),
             "environment": {
                 "host": latency.host if latency else host_facts(),
                 "isolation": sandbox.current(),
@@ -97,6 +95,12 @@ def describe(task: Task, found: Findings, details: Details) -> Manifest:
             "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         }
     )
+    allow = options.judge is not None and options.judge.allow_inconclusive
+    recommended = recommend(described, options.choice, allow_inconclusive=allow)
+    recommended |= {"dropped": dict(found.rescued.dropped)} if found.rescued.dropped else {}
+    recommended |= kept_settings(latency) if latency else {}
+    described = described.model_copy(update={"recommended": recommended})
+    return described.model_copy(update={"passing": passing(described, allow_inconclusive=allow)})
 
 
 def _artifact_row(artifact: Artifact, task: Task, found: Findings) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     job = RescueJob(derive, _job(task, task.options.judge), staging / GOLDEN)
     mended, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
     auto = Auto.AUTO in (task.options.convert.precisions or ())
-    kept = keep_passing(mended, verdicts) if auto else Kept(mended, verdicts)
+    lenient = task.options.judge.allow_inconclusive
+    kept = keep_passing(mended, verdicts, allow_inconclusive=lenient) if auto else Kept(mended, verdicts)
     write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in kept.agreement.verdicts})
     return Rescued(kept.conversion, kept.agreement, rescues, kept.dropped)
 

@@ -21,7 +21,7 @@ from exporter.judging import judge, rescue
 from exporter.locating import locate
 from exporter.manifest import GOLDEN, Manifest
 from exporter.options import RunOptions
-from exporter.outcome import exit_code
+from exporter.passing import exit_code
 from exporter.place import Progress
 from exporter.precisions import calibrated
 from exporter.selfcheck import refuse_names, write_selfcheck
@@ -64,8 +64,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         timings = time(task, rescued.conversion)
         manifest = write(task, Findings(facts, contract, calibration, rescued, located, shipping, timings))
     _required_devices(timings, plan.options, output)
-    lenient = plan.options.judge is not None and plan.options.judge.allow_inconclusive
-    return Outcome(manifest, exit_code(manifest, allow_inconclusive=lenient))
+    return Outcome(manifest, exit_code(manifest))
 
 
 def agree(task: Task, facts: Facts) -> Contract:

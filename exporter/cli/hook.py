@@ -11,7 +11,7 @@ from converters.errors import EdgeportError, IntegrityError
 from exporter.bundle import verify
 from exporter.manifest import MANIFEST, Manifest
 from exporter.manifest_file import load
-from exporter.outcome import gates_pass
+from exporter.passing import passing
 
 _CHECKPOINTS = {".keras", ".h5", ".hdf5"}
 
@@ -55,7 +55,7 @@ def _beginning(path: Path) -> str:
 def _unfit(folder: Path) -> list[str]:
     if problems := verify(folder):
         return [f"{folder} does not verify: {p.path} {p.problem}." for p in problems[:5]]
-    if not gates_pass(load(folder / MANIFEST)):
+    if not passing(load(folder / MANIFEST)).ok:
         return [f"{folder} does not pass its gates: read {folder / 'report.md'}."]
     return []
 

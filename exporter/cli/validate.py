@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from exporter.cli.options import PairType, baking_options, limit_options, openin
 
 if TYPE_CHECKING:
     from converters.checkpoints.opening import Opening
+    from exporter.manifest import Passing
     from validate.agreement import Agreement, JudgeJob, Verdict
 
 
@@ -65,10 +67,19 @@ def command(
         with console.progress() as progress:
             agreement = replace(compare(taken, paths, job, progress), reference=reference)
     _raise_if_nothing_ran(agreement)
-    console.document(agreement.to_json())
+    passing = _passing([agreement], allow_inconclusive)
+    console.document(agreement.to_json() | {"passing": passing.to_document()})
     _show(agreement, console)
-    passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
-    return int(any(verdict.status not in passing for verdict in agreement.verdicts))
+    return int(not passing.ok)
+
+
+def _passing(agreements: Sequence[Agreement], allow_inconclusive: bool) -> Passing:
+    from exporter.manifest import Passing
+    from exporter.passing import verdict_misses
+
+    verdicts = (verdict for agreement in agreements for verdict in agreement.verdicts)
+    misses = verdict_misses(verdicts, allow_inconclusive=allow_inconclusive)
+    return Passing.of(misses, allow_inconclusive=allow_inconclusive)
 
 
 def _raise_if_nothing_ran(agreement: Agreement) -> None:
@@ -125,15 +136,15 @@ def _matrix(paths: list[Path], job: JudgeJob, allow_inconclusive: bool, console:
             ranges = list(agreements[0].ranges.values())
             if job.common.inputs is None and job.common.input_range is None and len(ranges) == 1:
                 job = replace(job, common=replace(job.common, input_range=(ranges[0].low, ranges[0].high)))
-    console.document({"matrix": [agreement.to_json() for agreement in agreements]})
+    passing = _passing(agreements, allow_inconclusive)
+    console.document({"matrix": [agreement.to_json() for agreement in agreements], "passing": passing.to_document()})
     rows = []
     for agreement in agreements:
         by_path = {verdict.artifact: verdict for verdict in agreement.verdicts}
         cells = [_cell(by_path[path]) if path in by_path else "" for path in paths]
         rows.append([agreement.reference.name, *cells])
     console.table("Row: reference. Column: candidate", ["", *(path.name for path in paths)], rows)
-    passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
-    return int(any(verdict.status not in passing for agreement in agreements for verdict in agreement.verdicts))
+    return int(not passing.ok)
 
 
 def _cell(verdict: Verdict) -> str:

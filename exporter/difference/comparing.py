@@ -54,7 +54,7 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
         _recommended(old, new),
         tuple(notes),
     )
-    return replace(found, regressions=tuple(regressions(found, allowed)))
+    return replace(found, misses=tuple(regressions(found, allowed)))
 
 
 def _opened(folder: Path) -> Manifest:

@@ -21,7 +21,7 @@ from converters import sandbox
 from converters.errors import CrashError, ResourceError, StepTimeoutError, UsageError
 from converters.isolation import Limits, Worker, run_step
 
-needs_bubblewrap = pytest.mark.skipif(bool(sandbox.unavailable()), reason=f"no sandbox: {sandbox.unavailable()}")
+from ..tools import needs_sandbox
 
 TARGETS = """
 import os, signal, socket, time
@@ -74,7 +74,7 @@ def targets() -> Iterator[str]:
     path.unlink()
 
 
-@needs_bubblewrap
+@needs_sandbox
 def test_a_worker_in_it_reaches_its_input_and_our_folders_and_nothing_else(targets: str, tmp_path: Path) -> None:
     source, canary = tmp_path / "given" / "model.keras", tmp_path / "elsewhere" / "secret"
     staging, alone = tmp_path / "out" / "staging", tmp_path / "inputs" / "a.npz"
@@ -109,7 +109,7 @@ def test_a_worker_in_it_reaches_its_input_and_our_folders_and_nothing_else(targe
     assert [p.name for p in source.parent.iterdir()] == ["model.keras"]
 
 
-@needs_bubblewrap
+@needs_sandbox
 def test_deaths_are_told_as_outside_of_it(targets: str) -> None:
     with sandbox.using("require"):
         with pytest.raises(CrashError, match="SIGSEGV"):
@@ -120,7 +120,7 @@ def test_deaths_are_told_as_outside_of_it(targets: str) -> None:
             run_step(f"{targets}:hoard", {}, step="test", limits=Limits(timeout_s=60, memory_bytes=200 << 20))
 
 
-@needs_bubblewrap
+@needs_sandbox
 def test_closing_it_ends_everything_in_it(targets: str) -> None:
     with sandbox.using("require"), Worker(f"{targets}:hang", {}, step="test") as worker:
         worker.receive()
@@ -129,7 +129,7 @@ def test_closing_it_ends_everything_in_it(targets: str) -> None:
     assert _end(inside)
 
 
-@needs_bubblewrap
+@needs_sandbox
 def test_it_dies_with_its_parent(targets: str) -> None:
     script = (
         "import sys; from converters import sandbox; from converters.isolation import Worker\n"

@@ -15,6 +15,8 @@ from converters import sandbox
 from converters.errors import CrashError, EdgeportError, RefusedError, ResourceError, StepTimeoutError
 from converters.isolation import Limits, Standing
 
+from ..tools import needs_sandbox
+
 TARGETS = """
 import os, signal, time
 from pathlib import Path
@@ -133,7 +135,7 @@ def _alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.skipif(bool(sandbox.unavailable()), reason=f"no sandbox here: {sandbox.unavailable()}")
+@needs_sandbox
 def test_in_a_sandbox_a_step_sees_what_a_worker_of_its_own_would(
     standing: Callable[..., Standing], module: str, tmp_path: Path
 ) -> None:
@@ -158,7 +160,7 @@ def test_in_a_sandbox_a_step_sees_what_a_worker_of_its_own_would(
         assert c.read_text() == "written"
 
 
-@pytest.mark.skipif(bool(sandbox.unavailable()), reason=f"no sandbox here: {sandbox.unavailable()}")
+@needs_sandbox
 def test_in_a_sandbox_a_file_that_was_replaced_since_is_read_anew(
     standing: Callable[..., Standing], module: str, tmp_path: Path
 ) -> None:
@@ -174,7 +176,7 @@ def test_in_a_sandbox_a_file_that_was_replaced_since_is_read_anew(
         assert worker.step(f"{module}:read", {"path": str(file)}, step="read", reads=[file])["text"] == "second"
 
 
-@pytest.mark.skipif(bool(sandbox.unavailable()), reason=f"no sandbox here: {sandbox.unavailable()}")
+@needs_sandbox
 def test_a_process_from_outside_the_sandbox_serves_nothing_inside(
     standing: Callable[..., Standing], module: str
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -15,6 +14,8 @@ import pytest
 from converters.errors import RefusedError
 from converters.stamping import tflite as stamping
 from exporter.inspection import inspect
+
+from ..tools import needs
 
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nüne"]
 MODEL = "digits_se_inception"
@@ -168,7 +169,7 @@ def test_tensorflow_servings_configuration_fits_its_schema(shipped: Any) -> None
     assert (config.name, config.base_path, config.model_platform) == (MODEL, f"/models/{MODEL}", "tensorflow")
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+@needs("g++")
 def test_the_c_array_is_the_model(shipped: Any, tmp_path: Path) -> None:
     folder, manifest = shipped
     (row,) = manifest["shipping"]["microcontroller"]
@@ -192,7 +193,7 @@ int main() {{
     assert row["arena"]["planned_bytes"] >= row["arena"]["at_least_bytes"] > 0
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+@needs("g++")
 def test_the_resolver_is_c_plus_plus(shipped: Any, tmp_path: Path) -> None:
     """Against a header with the names of TFLM alone: the real one comes with its source tree, not with a package."""
     folder, manifest = shipped

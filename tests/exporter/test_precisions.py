@@ -99,9 +99,9 @@ def test_integers_are_counted_by_what_runs(manifest: Manifest) -> None:
 
 
 def test_a_float_island_fails_a_fully_integer_run(outcome: Outcome, manifest: Manifest) -> None:
-    gates = {a.path: a.more()["gates"][0] for a in manifest.artifacts if "gates" in a.more()}
-    assert {path for path, gate in gates.items() if not gate["passed"]} == {"digits_se_inception.int8.onnx"}
-    assert "features (ReduceMean)" in gates["digits_se_inception.int8.onnx"]["reason"]
+    gates = {a.path: a.gates[0] for a in manifest.artifacts if a.gates}
+    assert {path for path, gate in gates.items() if not gate.passed} == {"digits_se_inception.int8.onnx"}
+    assert "features (ReduceMean)" in gates["digits_se_inception.int8.onnx"].reason
     assert outcome.exit_code == 1
 
 

@@ -34,7 +34,7 @@ def test_without_mlflow_the_extra_is_named(bundle: Path, monkeypatch: pytest.Mon
 
 def test_a_real_store_holds_what_was_logged(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database needs more than the skinny package
-    mlflow = pytest.importorskip("mlflow")
+    mlflow = pytest.importorskip("mlflow", reason="needs mlflow: pip install mlflow-skinny")
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
     with mlflow.start_run() as started:
         logged = tracking.log_bundle(bundle)

@@ -116,9 +116,8 @@ def test_what_cannot_be_opened_is_a_usage_error(make, tmp_path: Path) -> None:  
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file_is_a_usage_error(tmp_path: Path) -> None:
-    path = tmp_path / "secret.keras"
+def test_an_unreadable_file_is_a_usage_error(as_a_user: Path) -> None:
+    path = as_a_user / "secret.keras"
     path.write_bytes(b"PK\x03\x04")
     path.chmod(0)
     with pytest.raises(UsageError, match="cannot be read"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
@@ -253,11 +252,10 @@ def test_destinations(tmp_path):
         check_destination(foreign, force=True)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(tmp_path):
-    tmp_path.chmod(0o500)
+def test_a_folder_that_cannot_be_written(as_a_user):
+    as_a_user.chmod(0o500)
     with pytest.raises(UsageError, match="cannot be written"):
-        check_destination(tmp_path / "new.keras")
+        check_destination(as_a_user / "new.keras")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -7,7 +7,6 @@ import copy
 import json
 import os
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ import pytest
 
 from exporter.report.evidence import Evidence
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from ...tools import program
+
 _QUIET = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
@@ -30,10 +30,9 @@ _QUIET = (
 class Browser:
     """One page of one browser process; `events` are the protocol's events so far, oldest first."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, chromium: str, profile: Path) -> None:
         ours, theirs = os.pipe(), os.pipe()  # commands to it, and its answers: file descriptors 3 and 4 there
-        assert CHROMIUM
-        line = [CHROMIUM, *_QUIET, f"--user-data-dir={profile}", "about:blank"]
+        line = [chromium, *_QUIET, f"--user-data-dir={profile}", "about:blank"]
         shell = f'exec "$@" 3<&{ours[0]} 4>&{theirs[1]}'
         self._process = subprocess.Popen(
             ["bash", "-c", shell, "-", *line],
@@ -136,9 +135,8 @@ class Browser:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium here")
-    opened = Browser(tmp_path_factory.mktemp("chromium"))
+    chromium = program("chromium", "chromium-browser", "google-chrome")
+    opened = Browser(chromium, tmp_path_factory.mktemp("chromium"))
     yield opened
     opened.close()
 

@@ -1,11 +1,10 @@
-"""One bundle with names that try to break out of every literal, and the packages that other languages need."""
+"""One bundle with names that try to break out of every literal, and a copy of it to break."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,33 +50,3 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(nasty: Path, tmp_path: Path) -> Path:
     """A copy to break."""
     return Path(shutil.copytree(nasty, tmp_path / "out"))
-
-
-@pytest.fixture(scope="session")
-def needs() -> Callable[[str], str]:
-    """The path of a program, or the test is skipped."""
-
-    def find(program: str) -> str:
-        path = shutil.which(program)
-        if path is None:
-            pytest.skip(f"{program} is not installed")
-        return path
-
-    return find
-
-
-@pytest.fixture(scope="session")
-def npm(needs: Callable[[str], str], pytestconfig: pytest.Config) -> Callable[[str], Path]:
-    """A folder with `node_modules` that holds one package; kept in pytest's cache from run to run."""
-
-    def install(package: str) -> Path:
-        needs("node")
-        folder = Path(pytestconfig.cache.mkdir(f"npm-{package}"))  # type: ignore[union-attr]
-        if not (folder / "node_modules" / package / "package.json").is_file():
-            command = [needs("npm"), "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", package]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                pytest.skip(f"npm could not install {package}: {done.stderr.strip()[-200:]}")
-        return folder
-
-    return install

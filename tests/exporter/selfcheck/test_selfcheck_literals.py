@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from exporter.selfcheck import literals
 
+from ...tools import program
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 NASTY = [
     "", '"', "\\", '\\"', "??/", "${x}", "$x", "\\(x)", "%s%n", "a\nb\r\tc\x1b[31m", "</script>", "<!--", "]]>",
@@ -85,24 +87,25 @@ def test_swift(text: str) -> None:
     assert decoded == text
 
 
-def test_a_real_compiler_reads_c_strings_so(needs: Callable[[str], str], tmp_path: Path) -> None:
+def test_a_real_compiler_reads_c_strings_so(tmp_path: Path) -> None:
     lines = "".join(f"  show({literals.c_string(text)});\n" for text in NASTY)
     (tmp_path / "names.cc").write_text(
         '#include <cstdio>\nstatic void show(const char* s) { for (; *s; ++s) std::printf("%02x", '
         f'static_cast<unsigned char>(*s)); std::printf("\\n"); }}\nint main() {{\n{lines}}}\n'
     )
-    command = [needs("g++"), "-std=c++17", "-trigraphs", "-Wall", "-Wextra", "-Werror", "-o", "names", "names.cc"]
+    command = [program("g++"), "-std=c++17", "-trigraphs", "-Wall", "-Wextra", "-Werror", "-o", "names", "names.cc"]
     subprocess.run(command, check=True, cwd=tmp_path)
     shown = subprocess.run([tmp_path / "names"], capture_output=True, text=True, check=True).stdout
     assert [bytes.fromhex(line).decode() for line in shown.split("\n")[:-1]] == NASTY
 
 
-def test_node_reads_javascript_literals_so(needs: Callable[[str], str], tmp_path: Path) -> None:
+def test_node_reads_javascript_literals_so(tmp_path: Path) -> None:
     (tmp_path / "names.mjs").write_text(
         f"const names = {literals.json_literal(NASTY)};\n"
         "console.log(JSON.stringify(names.map((name) => Array.from(Buffer.from(name)))));\n"
     )
-    shown = subprocess.run([needs("node"), tmp_path / "names.mjs"], capture_output=True, text=True, check=True).stdout
+    command = [program("node"), tmp_path / "names.mjs"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert [bytes(row).decode() for row in json.loads(shown)] == NASTY
 
 

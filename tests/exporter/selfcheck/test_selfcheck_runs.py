@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +22,10 @@ import pytest
 from exporter.bundle import verify
 from exporter.manifest_file import load
 
+from ...tools import npm_package, program
+
 HERE = Path(__file__).parent
 ONNX, TFLITE = "nasty.float32.onnx", "nasty.float32.tflite"
-
-Needs = Callable[[str], str]
-Npm = Callable[[str], Path]
 
 _BREAK_ONNX = """
 import sys, numpy as np, onnx
@@ -145,24 +144,23 @@ def litert_headers(bundle: Path, folder: Path) -> Path:
     return folder
 
 
-def test_litert_in_cxx(copied: Path, needs: Needs, tmp_path: Path) -> None:
+def test_litert_in_cxx(copied: Path, tmp_path: Path) -> None:
     lib = library("ai_edge_litert", "libLiteRt.so", tmp_path / "lib", "libLiteRt.so")
     include = litert_headers(copied, tmp_path / "include")
     flags = ("-isystem", include, f"-L{lib}", "-lLiteRt", f"-Wl,-rpath,{lib}")
-    program = cxx(needs("g++"), copied, "check_litert", *flags)
-    code, lines = said(program, copied / "selfcheck")
+    built = cxx(program("g++"), copied, "check_litert", *flags)
+    code, lines = said(built, copied / "selfcheck")
     assert (code, lines[-1], len(lines)) == (0, "agree", 4), lines
     nudge(copied, TFLITE)
-    assert said(program, copied / "selfcheck", TFLITE)[0] == 1
+    assert said(built, copied / "selfcheck", TFLITE)[0] == 1
     (copied / TFLITE).write_bytes(b"nothing")
-    assert said(program, copied / "selfcheck")[0] == 1
-    assert said(program, copied / "selfcheck", "other.tflite")[0] == 2
+    assert said(built, copied / "selfcheck")[0] == 1
+    assert said(built, copied / "selfcheck", "other.tflite")[0] == 2
 
 
-@pytest.mark.slow
-def test_cmake_builds_the_same(copied: Path, needs: Needs, tmp_path: Path) -> None:
-    cmake, build = needs("cmake"), tmp_path / "build"
-    needs("g++")
+def test_cmake_builds_the_same(copied: Path, tmp_path: Path) -> None:
+    cmake, build = program("cmake"), tmp_path / "build"
+    program("g++")
     lib = library("ai_edge_litert", "libLiteRt.so", tmp_path / "lib", "libLiteRt.so")
     include = litert_headers(copied, tmp_path / "include")
     chosen = (f"-DLITERT_INCLUDE={include}", f"-DLITERT_LIB={lib}")
@@ -182,44 +180,50 @@ def onnxruntime_headers(folder: Path) -> Path:
     return folder
 
 
-def test_onnxruntime_in_cxx(copied: Path, needs: Needs, tmp_path: Path) -> None:
+def test_onnxruntime_in_cxx(copied: Path, tmp_path: Path) -> None:
     include = onnxruntime_headers(tmp_path / "include")
     lib = library("onnxruntime", "capi/libonnxruntime.so.1.*", tmp_path / "lib", "libonnxruntime.so")
     flags = ("-isystem", include, f"-L{lib}", "-lonnxruntime", f"-Wl,-rpath,{lib}")
-    program = cxx(needs("g++"), copied, "check_onnxruntime", *flags)
-    code, lines = said(program, copied / "selfcheck")
+    built = cxx(program("g++"), copied, "check_onnxruntime", *flags)
+    code, lines = said(built, copied / "selfcheck")
     assert (code, lines[-1], len(lines)) == (0, "agree", 4), lines
     nudge(copied, ONNX)
-    assert said(program, copied / "selfcheck", ONNX)[0] == 1
+    assert said(built, copied / "selfcheck", ONNX)[0] == 1
     (copied / ONNX).write_bytes(b"nothing")
-    assert said(program, copied / "selfcheck")[0] == 1
+    assert said(built, copied / "selfcheck")[0] == 1
 
 
-@pytest.mark.slow
+def with_package(bundle: Path, package: str) -> None:
+    """Puts an npm package where programs in the bundle find it, and no other."""
+    modules = bundle.parent / "node_modules"
+    modules.mkdir()
+    (modules / package).symlink_to(npm_package(package))
+
+
 @pytest.mark.parametrize("package", ["onnxruntime-node", "onnxruntime-web"])
-def test_node(copied: Path, npm: Npm, needs: Needs, package: str) -> None:
-    (copied.parent / "node_modules").symlink_to(npm(package) / "node_modules")
+def test_node(copied: Path, package: str) -> None:
+    with_package(copied, package)
     script = copied / "selfcheck" / "check.mjs"
-    code, lines = said(needs("node"), script)
+    code, lines = said(program("node"), script)
     assert (code, lines[0], lines[-1], len(lines)) == (0, f"runtime: {package}", "agree", 5), lines
     nudge(copied, ONNX)
-    assert said(needs("node"), script, ONNX)[0] == 1
+    assert said(program("node"), script, ONNX)[0] == 1
     (copied / ONNX).write_bytes(b"nothing")
-    assert said(needs("node"), script)[0] == 1
-    assert said(needs("node"), script, "other.onnx")[0] == 2
+    assert said(program("node"), script)[0] == 1
+    assert said(program("node"), script, "other.onnx")[0] == 2
 
 
-def test_node_without_a_runtime_says_what_to_install(nasty: Path, needs: Needs) -> None:
-    command = [needs("node"), str(nasty / "selfcheck" / "check.mjs")]
+def test_node_without_a_runtime_says_what_to_install(nasty: Path) -> None:
+    command = [program("node"), str(nasty / "selfcheck" / "check.mjs")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "npm install --ignore-scripts onnxruntime-node" in done.stderr
 
 
 @pytest.mark.slow
-def test_kotlin_compiles_and_judges(nasty: Path, npm: Npm, needs: Needs, tmp_path: Path) -> None:
+def test_kotlin_compiles_and_judges(nasty: Path, tmp_path: Path) -> None:
     """With declared runtimes that give the reference's answers: no registry that the tests use has the real ones."""
-    java, compiler = needs("java"), npm("kotlin-compiler") / "node_modules" / "kotlin-compiler" / "bin" / "kotlinc"
+    java, compiler = program("java"), npm_package("kotlin-compiler") / "bin" / "kotlinc"
     sources = [*sorted((nasty / "selfcheck").glob("*.kt")), *sorted((HERE / "kotlin").glob("*.kt"))]
     jar = tmp_path / "check.jar"
     command = ["bash", compiler, "-include-runtime", "-nowarn", *sources, "-d", jar]
@@ -256,10 +260,9 @@ def page(chromium: str, url: str, profile: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.slow
-def test_the_web_page(copied: Path, npm: Npm, needs: Needs) -> None:
-    chromium = shutil.which("chromium") or needs("chromium-browser")
-    (copied.parent / "node_modules").symlink_to(npm("onnxruntime-web") / "node_modules")
+def test_the_web_page(copied: Path) -> None:
+    chromium = program("chromium", "chromium-browser")
+    with_package(copied, "onnxruntime-web")
     with served(copied.parent) as url:
         address = f"{url}/{copied.name}/selfcheck/check.html"
         shown = page(chromium, address, copied.parent / "one")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("tflite_micro", reason="needs the package tflite-micro")
+pytest.importorskip("tflite_micro", reason="needs tflite_micro: pip install tflite-micro")
 
 _START = """
 import sys

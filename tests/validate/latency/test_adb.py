@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -58,8 +57,8 @@ def test_no_statistics_is_an_error(artifact: Path) -> None:
         parse(row, "Segmentation fault")
 
 
-@pytest.mark.skipif(shutil.which("adb") is not None, reason="adb is here")
-def test_without_adb_the_mend_is_told(artifact: Path) -> None:
+def test_without_adb_the_mend_is_told(artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StepError, match="adb is not installed"):
         measure_on_phone([artifact], BenchJob(), "emulator-5554")
 

@@ -23,8 +23,9 @@ from converters.errors import StepError
 from validate.latency import BenchJob, Status, measure
 from validate.latency.board import Board, _archive
 
-SSHD = os.environ.get("EDGEPORT_SSHD") or shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-needs_sshd = pytest.mark.skipif(SSHD is None or shutil.which("ssh-keygen") is None, reason="no sshd here")
+from ...tools import needs, program
+
+needs_sshd = needs("ssh", "ssh-keygen", "sshd")
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    assert SSHD is not None
     log = (folder / "log").open("wb")
-    process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=log)
+    process = subprocess.Popen([program("sshd"), "-D", "-e", "-f", str(config)], stderr=log)
     options = (
         "-p",
         str(port),
@@ -66,7 +66,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         if subprocess.run(found.command("true"), capture_output=True, check=False).returncode == 0:
             break
         if process.poll() is not None:
-            pytest.skip(f"this sshd does not start: {(folder / 'log').read_text()[-300:]}")
+            pytest.fail(f"this sshd does not start: {(folder / 'log').read_text()[-300:]}")
         time.sleep(0.1)
     else:
         process.kill()
@@ -158,7 +158,7 @@ def test_a_board_without_the_python_is_a_row_or_an_error_that_names_it(board: Bo
         measure([onnx_folder / "dense.float32.onnx"], BenchJob.of(threads=(1,), max_seconds=2, board=broken))
 
 
-@pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh here")
+@needs("ssh")
 def test_a_board_that_cannot_be_reached_is_a_step_error(onnx_folder: Path) -> None:
     board = Board("127.0.0.1", ssh_options=("-p", "1", "-F", "none"))
     with pytest.raises(StepError, match=r"board 127\.0\.0\.1 cannot be used"):

@@ -64,7 +64,7 @@ def test_the_whole_path_with_the_cpu_standing_in(row: GpuRow, onnx_folder: Path,
         assert all("CPU" in device for device in entry["proof"]["output_devices"])
 
 
-@pytest.mark.skipif("missing" not in gpu_state(), reason="there is a GPU")
+@pytest.mark.skipif("missing" not in gpu_state(), reason="needs a machine without a GPU")
 @pytest.mark.parametrize("name", ["cuda", "tensorrt", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def test_without_a_gpu_a_row_is_unavailable_with_the_mend(
     name: str, onnx_folder: Path, tensorflow_folder: Path

@@ -25,7 +25,7 @@ def test_facts_say_what_decides_and_not_who() -> None:
     assert not {getpass.getuser(), platform.node()} & {str(value) for value in facts.values()}
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
 def test_cores_are_those_given_to_us() -> None:
     given = os.sched_getaffinity(0)
     try:

@@ -98,7 +98,7 @@ def test_what_a_delegate_rounds_is_found_by_bisection_alone(edgeport: Any, tmp_p
     in_eight_bits(exported(edgeport, checkpoint, tmp_path / "out"), tmp_path / "coded.tflite")
     (tmp_path / "twins").mkdir()
     if delegate_rounding(tmp_path / "coded.tflite") < 1e-4:
-        pytest.skip("needs an XNNPACK that takes float by 8-bit products: with and without it the file is alike here")
+        pytest.skip("needs a processor on which XNNPACK rounds float to 8 bits: with and without it the file is alike")
     found = localize(checkpoint, tmp_path / "coded.tflite", Twins(tmp_path / "twins").make)
     assert found.bisected
     assert found.first_divergent_layer == "middle"
