@@ -81,6 +81,7 @@ def working(plan: Plan, progress: Progress) -> Iterator[Task]:
         contextlib.ExitStack() as workers,
     ):
         place = Place(output, staging, Path(scratch), shares(plan.options, progress))
+        place.log.touch()  # it is in every bundle, also where the frameworks say nothing
         options = replace(plan.options, common=replace(plan.options.common, log=place.log))
         origin = open_source(plan.source, place.scratch, place.log, place.share("build"))
         baking = options.ship.bake_preprocess

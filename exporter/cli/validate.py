@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.errors import RefusedError, UsageError, error_from_json
+from converters.errors import UsageError, error_from_json
 from exporter.cli.console import Console
 from exporter.cli.options import PairType, baking_options, limit_options, opening_options, output_options
 
@@ -44,6 +44,7 @@ def command(
     CANDIDATE is a .tflite or .onnx file, a SavedModel folder, or a bundle, of which all artifacts are judged. Exit code
     1 when one disagrees or the inputs cannot tell.
     """
+    from exporter.cli.bundles import artifacts_of
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of, tolerances
     from validate.agreement import JudgeJob, JudgeOptions
@@ -61,7 +62,7 @@ def command(
         job = JudgeJob(asked, common, cache=chosen["cache"])
         if broken:
             return _self_test(taken, candidates, formats, job, console)
-        paths = [path for given in candidates for path in _members(given)]
+        paths = [path for given in candidates for path in artifacts_of(given, console)]
         if matrix:
             return _matrix([taken, *paths], job, allow_inconclusive, console)
         with console.progress() as progress:
@@ -174,19 +175,6 @@ def _checked_reference(path: Path, opening: Opening) -> Path:
         return identify(path, opening).path
     check(path)
     return path
-
-
-def _members(given: Path) -> list[Path]:
-    """The artifacts of a bundle, or the path itself."""
-    manifest = given / "manifest.json"
-    if not manifest.is_file():
-        return [given]
-    from exporter.manifest_file import load
-
-    rows = load(manifest).artifacts
-    if not rows:
-        raise RefusedError(f"{manifest} lists no artifact.", next_step="Make the bundle again.", file=manifest)
-    return [given / row.path for row in rows]
 
 
 def _show(agreement: Agreement, console: Console) -> None:
