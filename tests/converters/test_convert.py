@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -49,8 +50,7 @@ def kill_workers(number: signal.Signals) -> None:
     for worker in workers:
         worker.send_signal(number)
     for worker in workers:
-        while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
-            pass
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet taken notice of
 
 
 def test_a_worker_that_died_while_it_waited_opens_the_source_again(converter: Callable[..., Converter]) -> None:

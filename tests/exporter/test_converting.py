@@ -82,4 +82,4 @@ def test_a_tflite_file_answers_its_own_facts(calls: Calls, tmp_path: Path) -> No
     halved = run(str(source), tmp_path / "b", RunOptions.of(precisions=("float16",), judge=False, time=False)).manifest
     assert calls.made == ["contract_of"]
     assert halved.signature == whole.signature
-    assert [row.path for row in halved.artifacts] == ["digits_se_inception.float32.float16.tflite"]
+    assert [row.path for row in halved.artifacts] == ["digits_se_inception.float16.tflite"]
