@@ -17,6 +17,7 @@ from converters.routes import Conversion, Target
 from exporter.details import Details
 from exporter.manifest import SCHEMA, Manifest
 from exporter.options import RunOptions
+from exporter.passing import passing
 from exporter.recommend import recommend
 from exporter.reuse import Shelf, key_of, reuse_row
 from exporter.shipping.profiles import batch_of
@@ -65,7 +66,7 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
         for artifact in conversion.artifacts
     ]
     assert conversion.signature is not None
-    return Manifest.from_document(
+    described = Manifest.from_document(
         {
             "schema": SCHEMA,
             "tool": {"name": "edgeport", "version": version("edgeport"), "command": list(options.workspace.command)},
@@ -85,9 +86,6 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
             "verdicts": verdicts,
             "timings": timed["timings"],
             "comparisons": timed["comparisons"],
-            "recommended": recommend(artifacts, verdicts, timed["timings"], options.choice)
-            | ({"dropped": findings.dropped} if findings.dropped else {})
-            | (kept_settings(latency) if latency else {}),
             "environment": {
                 "host": latency.host if latency else host_facts(),
                 "isolation": sandbox.current(),
@@ -101,6 +99,12 @@ def describe(findings: Findings, staging: Path, options: RunOptions) -> Manifest
             "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         }
     )
+    allow = options.judge is not None and options.judge.allow_inconclusive
+    recommended = recommend(described, options.choice, allow_inconclusive=allow)
+    recommended |= {"dropped": findings.dropped} if findings.dropped else {}
+    recommended |= kept_settings(latency) if latency else {}
+    described = described.model_copy(update={"recommended": recommended})
+    return described.model_copy(update={"passing": passing(described, allow_inconclusive=allow)})
 
 
 def _artifact_row(artifact: Artifact, findings: Findings, staging: Path, options: RunOptions) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from converters.errors import IntegrityError
 from converters.formats import Format, Precision
+from validate.agreement.results import GateRow
 
 SCHEMA: Literal["edgeport.manifest/1"] = "edgeport.manifest/1"
 MANIFEST = "manifest.json"
@@ -42,6 +44,10 @@ class _Row(_Closed):
     def more(self) -> dict[str, Any]:
         """The fields that this version of the schema does not name."""
         return dict(self.model_extra or {})
+
+    def to_document(self) -> dict[str, Any]:
+        document: dict[str, Any] = self.model_dump(mode="json")
+        return document
 
 
 class Tool(_Closed):
@@ -79,6 +85,14 @@ class SignatureRow(_Closed):
     outputs: tuple[Tensor, ...]
 
 
+class Gate(_Row):
+    """A gate of an artifact's own, beside its verdict: `fully-integer`, `finite-weights` or `microcontroller`."""
+
+    gate: str
+    passed: bool
+    reason: str
+
+
 class ArtifactRow(_Row):
     """A file, or SavedModel folder, that exists in the bundle. `sha256` is `converters.artifact.digest`."""
 
@@ -91,6 +105,7 @@ class ArtifactRow(_Row):
     road: str = ""
     reused: bool = False
     notes: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = Field(default=(), exclude_if=operator.not_)
 
 
 class FailureRow(_Row):
@@ -102,14 +117,6 @@ class FailureRow(_Row):
     status: Literal["unsupported", "failed", "crashed", "timeout", "oom"]
     reason: str
     exit_code: int
-
-
-class GateRow(_Row):
-    """The limit that an output was held to: `measure` names the field of the output's row."""
-
-    measure: str = ""
-    value: float | None = None
-    limit: float | None = None
 
 
 class OutputRow(_Row):
@@ -185,6 +192,35 @@ class ComparisonRow(_Row):
     verdict: Literal["FASTER", "SLOWER", "SAME", "AMBIGUOUS"]
 
 
+class Miss(_Row):
+    """A gate that was not passed.
+
+    `subject` is an artifact's path, or the source's where no artifact is meant. `gate` is the measure of the agreement
+    (`noise_ratio`, `rounding_ratio`, `sqnr_db`, `nonfinite`, else `agreement`), `inconclusive`, `error`, the name of a
+    gate of the artifact's own, `timing`, or a limit's name. `value` is what was found where that is a number; null is
+    one that is not finite too.
+    """
+
+    subject: str
+    gate: str
+    limit: float | None = None
+    value: float | None = None
+    sentence: str
+
+
+class Passing(_Row):
+    """Whether every gate was passed, and which were missed; see `exporter.passing`. What was not made is no gate."""
+
+    ok: bool
+    misses: tuple[Miss, ...] = ()
+    allow_inconclusive: bool = False
+
+    @classmethod
+    def of(cls, misses: Iterable[Miss], *, allow_inconclusive: bool = False) -> Passing:
+        listed = tuple(misses)
+        return cls(ok=not listed, misses=listed, allow_inconclusive=allow_inconclusive)
+
+
 class FileRow(_Closed):
     path: str
     size_bytes: int = Field(ge=0)
@@ -209,9 +245,17 @@ class Manifest(_Closed):
     timings: tuple[TimingRow, ...] = ()
     comparisons: tuple[ComparisonRow, ...] = ()
     recommended: dict[str, JsonValue] = {}
+    passing: Passing | None = Field(default=None, exclude_if=lambda value: value is None)
     environment: dict[str, JsonValue] = {}
     created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
     files: tuple[FileRow, ...] = ()
+
+    @property
+    def allows_inconclusive(self) -> bool:
+        """Whether an inconclusive verdict was allowed to pass. An older manifest tells by its command line alone."""
+        if self.passing is not None:
+            return self.passing.allow_inconclusive
+        return "--allow-inconclusive" in self.tool.command
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Manifest:

@@ -24,7 +24,7 @@ from exporter.finished import maker_for, targets_from
 from exporter.locating import locate
 from exporter.manifest import ANSWERS, GOLDEN, Manifest
 from exporter.options import RunOptions
-from exporter.outcome import exit_code
+from exporter.passing import exit_code
 from exporter.place import Place, Progress, awaiting_judgement, shares
 from exporter.precisions import Calibrating, keep_passing, targets_of
 from exporter.rescue import Case, Rescue, rescue_missed
@@ -86,6 +86,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         ExitStack() as workers,
     ):
         place = Place(output, staging, Path(scratch), shares(options, progress))
+        place.log.touch()  # it is in every bundle, also where the frameworks say nothing
         options = replace(options, common=replace(options.common, log=place.log))
         origin = open_source(source, place.scratch, place.log, place.share("build"))
         baking = options.ship.bake_preprocess
@@ -119,8 +120,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
         manifest = _seal(describe(findings, staging, options), options, staging)
 
     _required_devices(latency, options, output)
-    lenient = options.judge is not None and options.judge.allow_inconclusive
-    return Outcome(manifest, exit_code(manifest, allow_inconclusive=lenient))
+    return Outcome(manifest, exit_code(manifest))
 
 
 def _shelf(place: Place, options: RunOptions) -> Shelf:
@@ -186,7 +186,8 @@ def _judge(
     agreement, rescues = rescue_missed(derived, agreement, case)
     dropped: dict[str, str] = {}
     if Auto.AUTO in (options.convert.precisions or ()):
-        agreement, dropped = keep_passing(derived.conversion, agreement)
+        allow = options.judge.allow_inconclusive
+        agreement, dropped = keep_passing(derived.conversion, agreement, allow_inconclusive=allow)
     write_answers(place.staging / ANSWERS, {v.artifact.name: v.answers for v in agreement.verdicts})
     return Judged(agreement, rescues, dropped)
 

@@ -17,9 +17,9 @@ from converters.options import Auto
 from converters.routes import ROUTES, Conversion, Target, resolve_targets
 from converters.targets.ort import config_path
 from exporter.options import RunOptions
+from exporter.passing import verdict_misses
 from exporter.shipping.profiles import profile_targets
 from validate.agreement import Agreement
-from validate.agreement.results import AGREE
 
 OPEN_FORMATS = (Format.SAVEDMODEL, Format.TFLITE, Format.ONNX)
 """What is made where the formats are left open."""
@@ -124,16 +124,19 @@ class Calibrating:
         )
 
 
-def keep_passing(conversion: Conversion, agreement: Agreement) -> tuple[Agreement, dict[str, str]]:
+def keep_passing(
+    conversion: Conversion, agreement: Agreement, *, allow_inconclusive: bool
+) -> tuple[Agreement, dict[str, str]]:
     """Removes the reduced artifacts that did not pass, from disk too; returns the rest's verdicts, and why others went.
 
     The float32 files stay, whatever their verdict: a source whose plain conversion fails is no choice of precision.
     """
     verdicts = {verdict.artifact: verdict for verdict in agreement.verdicts}
+    missed = {miss.subject for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
     dropped: dict[str, str] = {}
     for artifact in list(conversion.artifacts):
         verdict = verdicts[artifact.path]
-        if artifact.precision is not Precision.FLOAT32 and verdict.status != AGREE:
+        if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in missed:
             artifact.path.unlink()
             if artifact.format is Format.ORT:
                 config_path(artifact.path).unlink(missing_ok=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from exporter.manifest import Manifest, Miss, OutputRow, TimingRow
 from exporter.options import Choice
+from exporter.passing import gate_misses, verdict_misses
 
 _MB = 10**6
 _OBJECTIVES = {"latency": "p50_ms", "size": "size_bytes", "accuracy": "error"}
@@ -36,18 +38,24 @@ class Contender:
         return math.inf if value is None else float(value)
 
 
-def recommend(
-    artifacts: Sequence[Mapping[str, Any]],
-    verdicts: Sequence[Mapping[str, Any]],
-    timings: Sequence[Mapping[str, Any]],
-    choice: Choice,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Shortfall:
+    """A limit that is not kept to. `words` say by how much; `value` is None where nothing was measured."""
+
+    gate: str
+    limit: float
+    value: float | None
+    words: str
+
+
+def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = False) -> dict[str, Any]:
     """The manifest's `recommended`: `smallest`, `most_accurate` (with labels), `fastest` and `choice` by device, and
     `pareto`: artifacts that no other one beats in size, latency and error at once.
 
-    Where limits were given and no artifact keeps to them, `unmet` says which and by how much.
+    Where limits were given and no artifact keeps to them, `unmet` says which and by how much, and `misses` the same as
+    rows.
     """
-    contenders = _contenders(artifacts, verdicts, timings)
+    contenders = _contenders(manifest, allow_inconclusive)
     if not contenders:
         return {"unmet": "No artifact passed."} if _limits(choice) else {}
     chosen: dict[str, Any] = {"smallest": min(contenders, key=lambda c: (c.size_bytes, c.artifact)).artifact}
@@ -71,46 +79,51 @@ def recommend(
         chosen["limits"] = limits
         if not fitting:
             nearest = min(contenders, key=lambda c: (len(_misses(c, choice)), c.measure(measure)))
-            why = "; ".join(_misses(nearest, choice))
-            chosen["unmet"] = f"No artifact keeps to the limits; {nearest.artifact}: {why}."
+            missed = _misses(nearest, choice)
+            chosen["unmet"] = _unmet(nearest, missed)
+            chosen["misses"] = [_row(nearest, miss).to_document() for miss in missed]
     return chosen
 
 
-def _contenders(
-    artifacts: Sequence[Mapping[str, Any]], verdicts: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, Any]]
-) -> list[Contender]:
-    passed = {row["artifact"]: row for row in verdicts if row["status"] == "agree"}
+def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]:
+    """What was judged, passed, and gave right answers where it was timed."""
+    missed = [*verdict_misses(manifest.verdicts, allow_inconclusive=allow_inconclusive)]
+    out = {miss.subject for miss in (*missed, *gate_misses(manifest.artifacts))}
+    verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts if verdict.artifact not in out}
     found = []
-    for artifact in artifacts:
-        path = artifact["path"]
-        if path not in passed or not all(gate["passed"] for gate in artifact.get("gates", ())):
+    for artifact in manifest.artifacts:
+        if artifact.path not in verdicts or artifact.path in out:
             continue
-        outputs = passed[path]["outputs"]
-        agreements = [row["top1_agreement"] for row in outputs if row.get("top1_agreement") is not None]
-        accuracies = [row["accuracy"] for row in outputs if row.get("accuracy") is not None]
+        outputs = verdicts[artifact.path].outputs
+        agreements = [row.top1_agreement for row in outputs if row.top1_agreement is not None]
+        accuracies = [row.accuracy for row in outputs if row.accuracy is not None]
         accuracy = min(accuracies, default=None)
         error = 1 - accuracy if accuracy is not None else _lost(outputs)
-        rows = [row for row in timings if row["artifact"] == path and row["status"] == "ok"]
-        for device, p50 in _fastest_rows(rows).items() or {"": None}.items():
+        for device, p50 in _devices([row for row in manifest.timings if row.artifact == artifact.path]).items():
             found.append(
-                Contender(path, device, artifact["size_bytes"], p50, error, min(agreements, default=None), accuracy)
+                Contender(
+                    artifact.path, device, artifact.size_bytes, p50, error, min(agreements, default=None), accuracy
+                )
             )
     return found
 
 
-def _fastest_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """By device, the least p50 over threads and batches of one size."""
+def _devices(rows: Sequence[TimingRow]) -> dict[str, float | None]:
+    """By device, the least p50 over threads and batches of one size; `""` where it was timed nowhere.
+
+    Nothing where it only ever failed: what gives no right answer is not to be shipped.
+    """
     best: dict[str, float | None] = {}
     for row in rows:
-        value = float(row["p50_ms"]["value"])
-        known = best.get(row["device"])
-        best[row["device"]] = value if known is None else min(known, value)
-    return best
+        if row.status == "ok" and row.p50_ms is not None:
+            known = best.get(row.device)
+            best[row.device] = row.p50_ms.value if known is None else min(known, row.p50_ms.value)
+    return best or ({} if any(row.status == "error" for row in rows) else {"": None})
 
 
-def _lost(outputs: Sequence[Mapping[str, Any]]) -> float | None:
+def _lost(outputs: Iterable[OutputRow]) -> float | None:
     """Error over signal of the worst output, as an amplitude."""
-    decibels = [row["sqnr_db"] for row in outputs if row.get("sqnr_db") is not None]
+    decibels = [row.sqnr_db for row in outputs if row.sqnr_db is not None]
     return 10 ** (-min(decibels) / 20) if decibels else 0.0
 
 
@@ -121,18 +134,30 @@ def _best(contenders: Sequence[Contender], device: str, measure: str) -> Contend
     return min(there, key=lambda c: (c.measure(measure), c.measure("p50_ms"), c.size_bytes, c.artifact), default=None)
 
 
-def _misses(contender: Contender, choice: Choice) -> list[str]:
-    """The limits that it does not keep to, in words."""
+def _misses(contender: Contender, choice: Choice) -> list[Shortfall]:
     found = []
     if choice.max_size_mb is not None and contender.size_bytes > choice.max_size_mb * _MB:
-        found.append(f"it has {contender.size_bytes / _MB:.3g} MB, and {choice.max_size_mb:g} MB are allowed")
+        size = contender.size_bytes / _MB
+        words = f"it has {size:.3g} MB, and {choice.max_size_mb:g} MB are allowed"
+        found.append(Shortfall("max_size_mb", choice.max_size_mb, size, words))
     if choice.max_latency_ms is not None and not contender.measure("p50_ms") <= choice.max_latency_ms:
         took = "it was not timed" if contender.p50_ms is None else f"its p50 is {contender.p50_ms:.3g} ms"
-        found.append(f"{took}, and {choice.max_latency_ms:g} ms are allowed")
+        words = f"{took}, and {choice.max_latency_ms:g} ms are allowed"
+        found.append(Shortfall("max_latency_ms", choice.max_latency_ms, contender.p50_ms, words))
     agreement, wanted = contender.agreement, choice.min_agreement
     if wanted is not None and agreement is not None and agreement < wanted:
-        found.append(f"{agreement:.1%} of samples keep their class of {wanted:.1%} wanted")
+        words = f"{agreement:.1%} of samples keep their class of {wanted:.1%} wanted"
+        found.append(Shortfall("min_agreement", wanted, agreement, words))
     return found
+
+
+def _unmet(nearest: Contender, misses: Sequence[Shortfall]) -> str:
+    return f"No artifact keeps to the limits; {nearest.artifact}: {'; '.join(miss.words for miss in misses)}."
+
+
+def _row(nearest: Contender, miss: Shortfall) -> Miss:
+    sentence = _unmet(nearest, [miss])
+    return Miss(subject=nearest.artifact, gate=miss.gate, limit=miss.limit, value=miss.value, sentence=sentence)
 
 
 def _limits(choice: Choice) -> dict[str, float]:

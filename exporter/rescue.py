@@ -161,9 +161,9 @@ def _level_needed(agreement: Agreement, path: Path) -> float:
     """The decibels at which the file would cost no more than its rounding may; nothing where that is not its fault."""
     (verdict,) = (v for v in agreement.verdicts if v.artifact == path)
     missed = [
-        row.sqnr_db + 20 * math.log10(row.rounding_ratio / row.gate["limit"])
+        row.sqnr_db + 20 * math.log10(row.rounding_ratio / row.gate.limit)
         for row in verdict.outputs
-        if row.rounding_ratio and row.rounding_ratio > row.gate["limit"] and row.sqnr_db is not None
+        if row.rounding_ratio and row.gate.limit and not row.gate.kept and row.sqnr_db is not None
     ]
     return max(missed, default=-math.inf)
 

@@ -68,7 +68,7 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     old = read_result(chosen["earlier"]) if chosen["earlier"] else None  # refused before minutes are spent
     if old and not (chosen["ssh"] or chosen["adb"]):
         refuse_unlike(old, host_facts(), chosen["earlier"])
-    paths, golden_of = expand(artifacts)
+    paths, golden_of = expand(artifacts, console)
     job = bench_job(chosen, golden_of)
     with console.progress() as progress:
         latency = _measure(paths, job, chosen, progress)
@@ -116,10 +116,11 @@ def _changes(old: dict[str, Any] | None, latency: Latency, chosen: dict[str, Any
 
 def _keep(artifacts: Sequence[Path], latency: Latency) -> None:
     """Writes tuned settings and profiles into the manifest and the report of each bundle that was given."""
+    from exporter.bundle import is_bundle
     from exporter.cli.bench_inputs import keep
 
     for given in artifacts:
-        if not (given / "manifest.json").is_file():
+        if not is_bundle(given):
             continue
         inside = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == given}
         tuned = tuple(found for found in latency.tuned if found["artifact"] in inside)

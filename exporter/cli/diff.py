@@ -52,7 +52,7 @@ def command(*, before: Path, after: Path, console: Console, **limits: float | No
     console.document(found.to_json())
     if not console.json:
         _show(found, console)
-    return int(bool(found.regressions))
+    return int(not found.passing.ok)
 
 
 def _show(found: Difference, console: Console) -> None:

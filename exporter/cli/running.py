@@ -19,6 +19,7 @@ from exporter.locating import BLAMED
 from exporter.manifest import Manifest
 from exporter.models.settings import split_assignments
 from exporter.options import RunOptions
+from exporter.passing import passing
 from exporter.pipeline import Outcome, run
 from exporter.report.headline import disturbance
 from exporter.report.terminal import terminal_tables
@@ -99,21 +100,15 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
     console.document(manifest.to_document())
     for title, columns, rows in terminal_tables(manifest):
         console.table(title, columns, rows)
+    for miss in passing(manifest, allow_inconclusive=False).misses:  # what was allowed to pass is told all the same
+        console.say(miss.sentence)
     for verdict in manifest.verdicts:
-        if verdict.status != "agree":
-            console.say(f"{verdict.artifact}: {verdict.status}: {verdict.reason}")
         for note in verdict.notes:
             if note.startswith(BLAMED):
                 console.say(f"{verdict.artifact}: {note}")
-    for artifact in manifest.artifacts:
-        for gate in artifact.more().get("gates", ()):
-            if not gate["passed"]:
-                console.say(f"{artifact.path}: {gate['gate']}: {gate['reason']}")
     settings: Any = manifest.recommended.get("settings") or {}
     for line in (*_shipped(manifest), *tuned_lines(settings.values())):
         console.say(line)
-    if unmet := manifest.recommended.get("unmet"):
-        console.say(str(unmet))
     notes = [note for verdict in manifest.verdicts for note in verdict.notes]
     notes += [note for artifact in manifest.artifacts for note in artifact.notes]  # a plain export has no verdicts
     for note in dict.fromkeys(note for note in notes if note.startswith("Calib")):

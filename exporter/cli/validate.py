@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.errors import RefusedError, UsageError, error_from_json
+from converters.errors import UsageError, error_from_json
 from exporter.cli.console import Console
 from exporter.cli.options import PairType, baking_options, limit_options, opening_options, output_options
 
 if TYPE_CHECKING:
     from converters.checkpoints.opening import Opening
+    from exporter.manifest import Passing
     from validate.agreement import Agreement, JudgeJob, Verdict
 
 
@@ -42,6 +44,7 @@ def command(
     CANDIDATE is a .tflite or .onnx file, a SavedModel folder, or a bundle, of which all artifacts are judged. Exit code
     1 when one disagrees or the inputs cannot tell.
     """
+    from exporter.cli.bundles import artifacts_of
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of, tolerances
     from validate.agreement import JudgeJob, JudgeOptions
@@ -59,16 +62,25 @@ def command(
         job = JudgeJob(asked, common, cache=chosen["cache"])
         if broken:
             return _self_test(taken, candidates, formats, job, console)
-        paths = [path for given in candidates for path in _members(given)]
+        paths = [path for given in candidates for path in artifacts_of(given, console)]
         if matrix:
             return _matrix([taken, *paths], job, allow_inconclusive, console)
         with console.progress() as progress:
             agreement = replace(compare(taken, paths, job, progress), reference=reference)
     _raise_if_nothing_ran(agreement)
-    console.document(agreement.to_json())
+    passing = _passing([agreement], allow_inconclusive)
+    console.document(agreement.to_json() | {"passing": passing.to_document()})
     _show(agreement, console)
-    passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
-    return int(any(verdict.status not in passing for verdict in agreement.verdicts))
+    return int(not passing.ok)
+
+
+def _passing(agreements: Sequence[Agreement], allow_inconclusive: bool) -> Passing:
+    from exporter.manifest import Passing
+    from exporter.passing import verdict_misses
+
+    verdicts = (verdict for agreement in agreements for verdict in agreement.verdicts)
+    misses = verdict_misses(verdicts, allow_inconclusive=allow_inconclusive)
+    return Passing.of(misses, allow_inconclusive=allow_inconclusive)
 
 
 def _raise_if_nothing_ran(agreement: Agreement) -> None:
@@ -122,15 +134,15 @@ def _matrix(paths: list[Path], job: JudgeJob, allow_inconclusive: bool, console:
             ranges = list(agreements[0].ranges.values())
             if job.common.inputs is None and job.common.input_range is None and len(ranges) == 1:
                 job = replace(job, common=replace(job.common, input_range=(ranges[0].low, ranges[0].high)))
-    console.document({"matrix": [agreement.to_json() for agreement in agreements]})
+    passing = _passing(agreements, allow_inconclusive)
+    console.document({"matrix": [agreement.to_json() for agreement in agreements], "passing": passing.to_document()})
     rows = []
     for agreement in agreements:
         by_path = {verdict.artifact: verdict for verdict in agreement.verdicts}
         cells = [_cell(by_path[path]) if path in by_path else "" for path in paths]
         rows.append([agreement.reference.name, *cells])
     console.table("Row: reference. Column: candidate", ["", *(path.name for path in paths)], rows)
-    passing = {"agree", "inconclusive"} if allow_inconclusive else {"agree"}
-    return int(any(verdict.status not in passing for agreement in agreements for verdict in agreement.verdicts))
+    return int(not passing.ok)
 
 
 def _cell(verdict: Verdict) -> str:
@@ -160,19 +172,6 @@ def _checked_reference(path: Path, opening: Opening) -> Path:
         return identify(path, opening).path
     check(path)
     return path
-
-
-def _members(given: Path) -> list[Path]:
-    """The artifacts of a bundle, or the path itself."""
-    manifest = given / "manifest.json"
-    if not manifest.is_file():
-        return [given]
-    from exporter.manifest_file import load
-
-    rows = load(manifest).artifacts
-    if not rows:
-        raise RefusedError(f"{manifest} lists no artifact.", next_step="Make the bundle again.", file=manifest)
-    return [given / row.path for row in rows]
 
 
 def _show(agreement: Agreement, console: Console) -> None:

@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.errors import IntegrityError, RefusedError, UsageError
-from exporter.bundle import verify
+from converters.errors import RefusedError, UsageError
+from exporter.bundle import open_bundle
 from exporter.difference.regressions import regressions
 from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
-from exporter.manifest import MANIFEST, ArtifactRow, Manifest, OutputRow, SignatureRow, VerdictRow
-from exporter.manifest_file import load
+from exporter.manifest import ArtifactRow, Manifest, OutputRow, SignatureRow, VerdictRow
 from validate.latency.earlier import Change, compare_results
 
 _JUDGED_ON = ("samples", "seed", "input_range")
@@ -31,9 +30,11 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
         IntegrityError: a bundle does not verify.
     """
     before, after = Path(before), Path(after)
-    old, new = _opened(before), _opened(after)
+    bundles = (open_bundle(before), open_bundle(after))
+    old, new = (bundle.manifest for bundle in bundles)
     artifacts = tuple(_artifacts(before, old, after, new))
     latency, notes = _latency(old, new, allowed, before)
+    notes = [*(note for bundle in bundles for note in bundle.notes), *notes]
     if not _judged_alike(old, new):
         if allowed.error_growth is not None or allowed.accuracy_drop is not None:
             raise UsageError(
@@ -54,19 +55,7 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
         _recommended(old, new),
         tuple(notes),
     )
-    return replace(found, regressions=tuple(regressions(found, allowed)))
-
-
-def _opened(folder: Path) -> Manifest:
-    if problems := verify(folder):
-        first, more = problems[0], f"; {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise IntegrityError(
-            f"{folder} does not verify: {first.path} {first.problem.rstrip('.')}{more}.",
-            next_step="Make the bundle again, or get an undamaged copy of it.",
-            file=folder / first.path,
-            step="diff",
-        )
-    return load(folder / MANIFEST)
+    return replace(found, misses=tuple(regressions(found, allowed)))
 
 
 def _named(manifest: Manifest) -> dict[str, ArtifactRow]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exporter.manifest import Miss, Passing
 from validate.latency.earlier import Change
 
 
@@ -105,7 +106,7 @@ class Difference:
         latency: rows by format, precision and setting; empty where the hosts are not alike, which `notes` say.
         environment: packages whose version differs, (before, after).
         recommended: by device, the recommended artifact's name, (before, after), where it differs.
-        regressions: what is worse than allowed, in sentences; any of them is exit code 1.
+        misses: what is worse than allowed; any of them is exit code 1.
     """
 
     before: Path
@@ -117,7 +118,16 @@ class Difference:
     environment: Mapping[str, tuple[str, str]]
     recommended: Mapping[str, tuple[str, str]]
     notes: tuple[str, ...]
-    regressions: tuple[str, ...] = ()
+    misses: tuple[Miss, ...] = ()
+
+    @property
+    def passing(self) -> Passing:
+        return Passing.of(self.misses)
+
+    @property
+    def regressions(self) -> tuple[str, ...]:
+        """What is worse than allowed, in sentences without their full stop."""
+        return tuple(miss.sentence.removesuffix(".") for miss in self.misses)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -131,4 +141,5 @@ class Difference:
             "recommended": {name: list(pair) for name, pair in self.recommended.items()},
             "notes": list(self.notes),
             "regressions": list(self.regressions),
+            "passing": self.passing.to_document(),
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 from exporter.manifest import Manifest, VerdictRow
+from exporter.passing import passing
 from exporter.report import facts, view
 from exporter.report import wording as say
 from exporter.report.choice import choices
@@ -132,7 +133,7 @@ def _latency(manifest: Manifest) -> list[str]:
 def _limits(manifest: Manifest) -> list[str]:
     """What the run itself found that a user must know."""
     found = [f"{row.format.value} {row.precision.value} could not be made: {row.reason}" for row in manifest.failures]
-    found += [f"{v.artifact}: {v.status}: {v.reason}" for v in manifest.verdicts if v.status != "agree"]
+    found += [miss.sentence for miss in passing(manifest, allow_inconclusive=False).misses]
     found += [note for row in manifest.artifacts for note in row.notes]
     found += [note for verdict in manifest.verdicts for note in verdict.notes]
     flags = {flag for row in manifest.timings for flag in row.flags}

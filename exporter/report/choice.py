@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from exporter.manifest import Manifest
+from exporter.passing import passing
 from exporter.report import view
 from exporter.report import wording as say
 from exporter.report.headline import timed_rows
@@ -36,8 +37,9 @@ def picks(manifest: Manifest) -> list[Pick]:
     """The choice of each device, then the smallest and the most accurate where they are others."""
     objective = _OBJECTIVES.get(str(manifest.recommended.get("objective")), "")
     chosen = choices(manifest)
-    passing = sum(verdict.status == "agree" for verdict in manifest.verdicts)
-    among = f" among {say.count(passing, 'artifact')} that agree{'' if passing != 1 else 's'}"
+    missed = {miss.subject for miss in passing(manifest).misses}
+    passed = sum(verdict.artifact not in missed for verdict in manifest.verdicts)
+    among = f" among {say.count(passed, 'artifact')} that pass{'' if passed != 1 else 'es'}"
     why = f"{objective}{among}".capitalize()
     found = [
         _pick(manifest, f"Ship on {device}" if device != "any" else "Ship", path, why, device)

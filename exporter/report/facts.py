@@ -37,7 +37,7 @@ def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
             },
         ),
         ("Opened with", source.opening),
-        ("Recommended", manifest.recommended),
+        ("Recommended", {key: value for key, value in manifest.recommended.items() if key != "misses"}),
         ("Preprocessing", manifest.preprocessing),
         ("Host", host),
         ("Packages", packages),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from exporter.manifest import Manifest, TimingRow
+from exporter.manifest import Manifest, Miss, TimingRow
+from exporter.passing import gate_misses, limit_misses, passing, timing_misses
 from exporter.report import wording as say
+from validate.agreement.results import INCONCLUSIVE
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ def headline(manifest: Manifest) -> Headline:
     for verdict in manifest.verdicts:
         by_status.setdefault(verdict.status, []).append(say.clean(verdict.artifact))
     source = say.clean(manifest.source.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])
-    parts = [_agreement_part(by_status, made, source)]
+    parts = [_agreement_part(by_status, made, source), *_missed_parts(manifest)]
     if failed:
         names = [f"{row.format.value} {row.precision.value} ({row.status})" for row in manifest.failures]
         parts.append(f"{say.count(failed, 'target')} could not be made: {say.listed(names)}")
@@ -38,10 +40,10 @@ def headline(manifest: Manifest) -> Headline:
     if busy := disturbance(manifest):
         parts.append(busy)
     sentence = "; ".join(parts) + "."
-    if made == 0 or by_status.keys() & {"disagree", "error"}:
+    if made == 0 or any(miss.gate != INCONCLUSIVE for miss in passing(manifest).misses):
         return Headline("bad", "failed", sentence)
-    if failed or "inconclusive" in by_status or len(manifest.verdicts) < made:
-        word = "partial" if failed else "inconclusive" if "inconclusive" in by_status else "not judged"
+    if failed or INCONCLUSIVE in by_status or len(manifest.verdicts) < made:
+        word = "partial" if failed else INCONCLUSIVE if INCONCLUSIVE in by_status else "not judged"
         return Headline("warn", word, sentence)
     return Headline("good", "agree", sentence)
 
@@ -62,6 +64,26 @@ def _agreement_part(by_status: Mapping[str, list[str]], made: int, source: str) 
         if (names := by_status.get(status))
     ]
     return ", ".join([f"{agree} of {say.count(made, 'artifact')} agree with {source}", *others])
+
+
+def _missed_parts(manifest: Manifest) -> list[str]:
+    """A clause for each kind of gate that was missed beside the agreement."""
+    parts = []
+    for gate, names in _subjects(gate_misses(manifest.artifacts)).items():
+        parts.append(f"{say.listed(names)} {'misses' if len(names) == 1 else 'miss'} the gate {say.clean(gate)}")
+    for names in _subjects(timing_misses(manifest.timings)).values():
+        parts.append(f"{say.listed(names)} failed while {'it was' if len(names) == 1 else 'they were'} timed")
+    if limit_misses(manifest):
+        parts.append("no artifact keeps to the limits")
+    return parts
+
+
+def _subjects(misses: Iterable[Miss]) -> dict[str, list[str]]:
+    """By gate, the artifacts that missed it."""
+    found: dict[str, dict[str, None]] = {}
+    for miss in misses:
+        found.setdefault(miss.gate, {})[say.clean(miss.subject)] = None
+    return {gate: list(names) for gate, names in found.items()}
 
 
 def fastest_timing(manifest: Manifest) -> TimingRow | None:

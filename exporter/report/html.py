@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from exporter.manifest import Manifest
+from exporter.passing import passing
 from exporter.report import choice, facts, view
 from exporter.report.commands import commands
 from exporter.report.distributions import distributions
@@ -23,12 +24,18 @@ from exporter.report.wording import clean
 _TONES = {
     "agree": "good", "disagree": "bad", "inconclusive": "warn", "error": "bad", "not judged": "warn",
     "unsupported": "warn", "failed": "bad", "crashed": "bad", "timeout": "bad", "oom": "bad", "unavailable": "warn",
-    "FASTER": "good", "SLOWER": "bad", "SAME": "plain", "AMBIGUOUS": "warn",
+    "passed": "good", "missed": "bad", "FASTER": "good", "SLOWER": "bad", "SAME": "plain", "AMBIGUOUS": "warn",
 }  # fmt: skip
 _APART = {"Artifacts", "Not made", "Source and environment"}
 """Tables that have a section of their own; the others are folded away under Details."""
 
-_AGAIN = {"Agreement": "agreement", "Latency": "latency", "Start and memory": "latency", "Comparisons": "latency"}
+_AGAIN = {
+    "Gates": "agreement",
+    "Agreement": "agreement",
+    "Latency": "latency",
+    "Start and memory": "latency",
+    "Comparisons": "latency",
+}
 
 
 def render_html(manifest: Manifest, evidence: Evidence) -> str:
@@ -36,6 +43,7 @@ def render_html(manifest: Manifest, evidence: Evidence) -> str:
     return _template().render(
         title=clean(manifest.source.path.rstrip("/").rsplit("/", 1)[-1]),
         head=headline(manifest),
+        misses=[clean(miss.sentence) for miss in passing(manifest).misses],
         key_facts=facts.key_facts(manifest),
         picks=choice.picks(manifest),
         unmet=choice.unmet(manifest),

@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 
 from exporter.manifest import Manifest
+from exporter.passing import passing
 from exporter.report import facts, view
 from exporter.report.headline import headline
 from exporter.report.tables import Column, Table
+from exporter.report.wording import clean
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 _MARKS = {"good": "\N{WHITE HEAVY CHECK MARK}", "warn": "\N{WARNING SIGN}", "bad": "\N{CROSS MARK}"}
-_FOLDED = {"Signature", "Source and environment", "How they were made", "Agreement", "Comparisons", "Start and memory"}
+_FOLDED = {
+    "Gates", "Signature", "Source and environment", "How they were made", "Agreement", "Comparisons",
+    "Start and memory",
+}  # fmt: skip
 
 
 def render_markdown(manifest: Manifest) -> str:
     """The verdict in one sentence, then the tables; long ones are folded."""
     head = headline(manifest)
     parts = [f"{_MARKS[head.tone]} **{head.word}**: {text(head.sentence)}"]
+    parts += ["\n".join(f"- {text(clean(miss.sentence))}" for miss in passing(manifest).misses)]
     for table in view.tables(manifest):
         body = f"{grid(table)}\n\n{text(table.note)}".strip()
         if table.title in _FOLDED:
@@ -26,7 +32,7 @@ def render_markdown(manifest: Manifest) -> str:
             parts.append(f"### {table.title}\n\n{body}")
     if command := facts.command(manifest):
         parts.append(f"### Make it again\n\n{fenced(command)}")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def text(raw: str) -> str:

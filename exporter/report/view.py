@@ -8,6 +8,7 @@ from typing import Any
 from exporter.manifest import ArtifactRow, Interval, Manifest, OutputRow, TimingRow, VerdictRow
 from exporter.report import facts, precisions
 from exporter.report import wording as say
+from exporter.report.gates import gates, limit_of
 from exporter.report.headline import timed_rows
 from exporter.report.tables import Column, Table, table
 
@@ -88,21 +89,12 @@ def agreement(manifest: Manifest) -> Table:
             say.percent(row.top1_agreement),
             say.percent(row.accuracy),
             say.NONE if row.nonfinite is None else str(row.nonfinite),
-            _gate(row),
+            limit_of(row),
         ]
         for verdict in manifest.verdicts
         for row in verdict.outputs
     ]
     return table("Agreement", columns, rows, _how_judged(manifest))
-
-
-def _gate(row: OutputRow) -> str:
-    """The limit that the output was held to: `noise ratio <= 4`."""
-    signs = {"noise_ratio": ("noise ratio <=", ""), "sqnr_db": ("SQNR >=", " dB")}
-    if row.gate is None or row.gate.limit is None or row.gate.measure not in signs:
-        return say.NONE
-    words, unit = signs[row.gate.measure]
-    return f"{words} {row.gate.limit:g}{unit}"
 
 
 def _how_judged(manifest: Manifest) -> str:
@@ -269,6 +261,7 @@ def tables(manifest: Manifest) -> list[Table]:
     """All tables that have rows, the summary first."""
     makers = (
         summary,
+        gates,
         failures,
         quantized,
         latency,

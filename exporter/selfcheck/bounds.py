@@ -97,13 +97,12 @@ def bound_of(judged: Judgement, samples: int) -> Bound | None:
         samples: how many the device will run.
     """
     gate = judged.row.gate
-    further = {} if gate is None else gate.more()
-    if gate is None or gate.limit is None or further.get("allowed") is None:
+    if gate is None or gate.limit is None or gate.allowed is None:
         return None
-    reach = float(further["allowed"])
+    reach = gate.allowed
     own = gate_for(judged.precision, judged.tolerances or {})
     if own.noise_ratio is None:
-        words, tie = _in_words(gate.measure, gate.limit), float(further.get("tie") or 0.0)
+        words, tie = _in_words(gate.measure, gate.limit), gate.tie or 0.0
         return _of_reduced(judged, words, reach, lambda decision: _may_flip(judged, samples, decision, own.top1, tie))
     said = f"float32: the gate is {gate.measure} {gate.limit:g}"
     if gate.measure == "noise_ratio":

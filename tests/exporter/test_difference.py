@@ -182,6 +182,10 @@ def test_the_command_prints_one_document_and_exits_with_1(make: Make, capsys: py
     assert run(["diff", str(before), str(after), "--max-slowdown", "5%", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert len(document["regressions"]) == 1
+    (miss,) = document["passing"]["misses"]
+    assert (document["passing"]["ok"], miss["gate"], miss["limit"]) == (False, "slowdown", 0.05)
+    assert miss["value"] == pytest.approx(0.5)
+    assert miss["sentence"] == f"{document['regressions'][0]}."
     assert document["artifacts"][2]["status"] == "changed"
     assert document["artifacts"][2]["operations"] is None, "these files are no models"
     assert run(["diff", str(before), str(after), "--max-growth", "much"]) == 2

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+from exporter.manifest import Manifest
 from exporter.options import Choice
 from exporter.recommend import recommend
 
-Rows = list[dict[str, Any]]
+SIGNATURE = {"inputs": [], "outputs": []}
 
 
-def rows(**given: tuple[int, float, float, str]) -> tuple[Rows, Rows, Rows]:
-    """Artifacts by name: size in bytes, p50 in ms, accuracy, status."""
-    artifacts = [{"path": name, "size_bytes": size} for name, (size, _, _, _) in given.items()]
-    verdicts = [
-        {"artifact": name, "status": status, "outputs": [{"top1_agreement": share, "accuracy": share, "sqnr_db": 30.0}]}
-        for name, (_, _, share, status) in given.items()
-    ]
-    timings = [
-        {"artifact": name, "status": "ok", "device": "cpu", "p50_ms": {"value": p50}}
-        for name, (_, p50, _, _) in given.items()
-    ]
-    return artifacts, verdicts, timings
+def bundle(**given: tuple[int, float, float, str]) -> dict[str, Any]:
+    """The document of artifacts by name: size in bytes, p50 in ms, accuracy, status."""
+    row = {"format": "onnx", "precision": "float32", "signature": SIGNATURE, "sha256": "0" * 64}
+    figures = {"name": "y", "basis": "outputs", "sqnr_db": 30.0}
+    timing = {"format": "onnx", "device": "cpu", "status": "ok"}
+    return {
+        "tool": {"name": "edgeport", "version": "0"},
+        "source": {"path": "m.keras", "kind": "keras", "sha256": "0" * 64},
+        "signature": SIGNATURE,
+        "artifacts": [row | {"path": name, "size_bytes": size} for name, (size, _, _, _) in given.items()],
+        "verdicts": [
+            {"artifact": name, "status": status, "outputs": [figures | {"top1_agreement": share, "accuracy": share}]}
+            for name, (_, _, share, status) in given.items()
+        ],
+        "timings": [timing | {"artifact": name, "p50_ms": {"value": p50}} for name, (_, p50, _, _) in given.items()],
+        "created": "2026-01-01T00:00:00Z",
+    }
 
 
-ROWS = rows(
+def chosen_of(
+    document: dict[str, Any], choice: Choice = Choice(), *, allow_inconclusive: bool = False
+) -> dict[str, Any]:
+    return recommend(Manifest.from_document(document), choice, allow_inconclusive=allow_inconclusive)
+
+
+ROWS = bundle(
     float32=(400, 4.0, 0.99, "agree"),
     float16=(200, 4.1, 0.99, "agree"),
     int8=(100, 1.0, 0.97, "agree"),
@@ -34,47 +46,63 @@ ROWS = rows(
 
 
 def test_each_objective_has_its_best_among_those_that_pass() -> None:
-    chosen = recommend(*ROWS, Choice())
+    chosen = chosen_of(ROWS, Choice())
     assert chosen["smallest"] == "int4"
     assert chosen["fastest"] == {"cpu": "int8"}
     assert chosen["most_accurate"] == "float16", "of two as accurate, the smaller"
     assert chosen["choice"] == {"cpu": "int8"}
-    assert recommend(*ROWS, Choice("size"))["choice"] == {"cpu": "int4"}
-    assert recommend(*ROWS, Choice("accuracy"))["choice"] == {"cpu": "float32"}, "of two as accurate, the faster"
+    assert chosen_of(ROWS, Choice("size"))["choice"] == {"cpu": "int4"}
+    assert chosen_of(ROWS, Choice("accuracy"))["choice"] == {"cpu": "float32"}, "of two as accurate, the faster"
 
 
 def test_the_pareto_front_holds_what_nothing_beats() -> None:
-    assert recommend(*ROWS, Choice())["pareto"] == ["float32", "float16", "int8", "int4"]
-    slower = rows(a=(100, 1.0, 0.99, "agree"), b=(100, 2.0, 0.99, "agree"), c=(90, 2.0, 0.99, "agree"))
-    assert recommend(*slower, Choice())["pareto"] == ["a", "c"]
+    assert chosen_of(ROWS, Choice())["pareto"] == ["float32", "float16", "int8", "int4"]
+    slower = bundle(a=(100, 1.0, 0.99, "agree"), b=(100, 2.0, 0.99, "agree"), c=(90, 2.0, 0.99, "agree"))
+    assert chosen_of(slower, Choice())["pareto"] == ["a", "c"]
 
 
 def test_limits_narrow_the_choice() -> None:
-    chosen = recommend(*ROWS, Choice("latency", max_latency_ms=3.0, max_size_mb=80e-6, min_agreement=0.9))
+    chosen = chosen_of(ROWS, Choice("latency", max_latency_ms=3.0, max_size_mb=80e-6, min_agreement=0.9))
     assert chosen["choice"] == {"cpu": "int4"}
     assert "unmet" not in chosen
     assert chosen["limits"] == {"max_latency_ms": 3.0, "max_size_mb": 80e-6, "min_agreement": 0.9}
 
 
 def test_limits_that_nothing_keeps_to_are_told_by_the_nearest() -> None:
-    chosen = recommend(*ROWS, Choice("size", max_latency_ms=0.5))
+    chosen = chosen_of(ROWS, Choice("size", max_latency_ms=0.5))
     assert chosen["choice"] == {}
-    assert chosen["unmet"] == "No artifact keeps to the limits; int4: its p50 is 2 ms, and 0.5 ms are allowed."
-    few = recommend(*ROWS, Choice("size", min_agreement=0.995))
+    unmet = "No artifact keeps to the limits; int4: its p50 is 2 ms, and 0.5 ms are allowed."
+    assert chosen["unmet"] == unmet
+    miss = {"subject": "int4", "gate": "max_latency_ms", "limit": 0.5, "value": 2.0, "sentence": unmet}
+    assert chosen["misses"] == [miss]
+    few = chosen_of(ROWS, Choice("size", min_agreement=0.995))
     assert "95.0% of samples keep their class of 99.5% wanted" in few["unmet"]
 
 
 def test_an_artifact_that_misses_a_gate_of_its_own_is_no_choice() -> None:
-    artifacts, verdicts, timings = rows(a=(1, 1.0, 1.0, "agree"), b=(2, 2.0, 1.0, "agree"))
-    artifacts[0]["gates"] = [{"gate": "fully-integer", "passed": False, "reason": "one island"}]
-    assert recommend(artifacts, verdicts, timings, Choice())["choice"] == {"cpu": "b"}
+    document = bundle(a=(1, 1.0, 1.0, "agree"), b=(2, 2.0, 1.0, "agree"))
+    document["artifacts"][0]["gates"] = [{"gate": "fully-integer", "passed": False, "reason": "one island"}]
+    assert chosen_of(document)["choice"] == {"cpu": "b"}
+
+
+def test_an_artifact_that_answers_wrongly_wherever_it_was_timed_is_no_choice() -> None:
+    document = bundle(a=(1, 1.0, 1.0, "agree"), b=(2, 2.0, 1.0, "agree"))
+    document["timings"][0] |= {"status": "error", "reason": "It answers wrongly.", "p50_ms": None}
+    chosen = chosen_of(document)
+    assert (chosen["choice"], chosen["smallest"], chosen["pareto"]) == ({"cpu": "b"}, "b", ["b"])
+
+
+def test_an_inconclusive_artifact_is_a_choice_where_that_is_allowed() -> None:
+    document = bundle(a=(1, 1.0, 1.0, "inconclusive"))
+    assert chosen_of(document, Choice(max_size_mb=1.0)) == {"unmet": "No artifact passed."}
+    assert chosen_of(document, Choice(max_size_mb=1.0), allow_inconclusive=True)["choice"] == {"cpu": "a"}
 
 
 def test_without_timings_and_labels_there_is_still_a_smallest() -> None:
-    artifacts, verdicts, _ = rows(a=(1, 1.0, 1.0, "agree"), b=(2, 2.0, 1.0, "agree"))
-    for verdict in verdicts:
-        verdict["outputs"] = [{"sqnr_db": 30.0}]
-    chosen = recommend(artifacts, verdicts, [], Choice("size"))
+    document = bundle(a=(1, 1.0, 1.0, "agree"), b=(2, 2.0, 1.0, "agree")) | {"timings": []}
+    for verdict in document["verdicts"]:
+        verdict["outputs"][0] |= {"top1_agreement": None, "accuracy": None}
+    chosen = chosen_of(document, Choice("size"))
     assert (chosen["smallest"], chosen["choice"], chosen["fastest"]) == ("a", {"any": "a"}, {})
     assert "most_accurate" not in chosen
-    assert recommend([], [], [], Choice()) == {}
+    assert chosen_of(document | {"artifacts": [], "verdicts": []}) == {}

@@ -13,7 +13,7 @@ from validate.agreement.final_map import lost_outputs, map_faults
 from validate.agreement.gates import Gate
 from validate.agreement.judged import INPUTS, Judged, by_noise, by_rounding, by_sqnr, noise_ratios
 from validate.agreement.metrics import Difference, TopOne, difference, sqnr_db, top_one
-from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, OutputRow
+from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, GateRow, OutputRow
 from validate.agreement.yardstick import Candidate, Reference, Rounding, Values, Yardstick
 from validate.runtimes.base import Array
 
@@ -92,7 +92,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         labels_agreement=kept.agreement if kept else None,
         agreement_low=_sure(top, kept, len(values.values)),
         scores=scores(values.outputs, labels, kind),
-        gate=judged.to_json(),
+        gate=judged.row,
         status=status,
         reason="; ".join(faults) if faults else _dead(stick) if judged.dead_passes else judged.reason,
         noise_ratios=ratios,
@@ -193,7 +193,7 @@ def _misshapen(name: str, basis: str, values: Values) -> OutputRow:
         samples=len(values.values),
         probability_max_abs=None,
         ties=None,
-        gate={},
+        gate=GateRow(),
         status=DISAGREE,
         reason=reason,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from validate.agreement.gates import BESIDE, MORE_SAMPLES, Gate
 from validate.agreement.metrics import difference, sqnr_db
+from validate.agreement.results import GateRow
 from validate.agreement.yardstick import Rounding, Values, Yardstick
 
 INPUTS = "inputs"
@@ -41,9 +41,9 @@ class Judged:
     allowed: float
     reason: str
 
-    def to_json(self) -> dict[str, Any]:
-        fields = ("measure", "value", "limit", "dead_passes", "allowed", "tie")
-        return {field: getattr(self, field) for field in fields}
+    @property
+    def row(self) -> GateRow:
+        return GateRow(self.measure, self.value, self.limit, self.dead_passes, self.allowed, self.tie)
 
 
 def noise_ratios(values: Values) -> dict[str, float]:

@@ -45,6 +45,36 @@ class JudgeJob(Options):
 
 
 @dataclass(frozen=True)
+class GateRow:
+    """The gate that an output was held to.
+
+    Attributes:
+        measure: the field of the output's row that was gated: `noise_ratio`, `rounding_ratio` or `sqnr_db`; empty where
+            nothing could be measured.
+        value: what was measured, `limit`: what it had to keep to. None in JSON is a number that is not finite.
+        dead_passes: a dead model would pass the same gate.
+        allowed: how far from the reference the gate lets the values lie.
+        tie: classes closer than twice this, or labels closer than this to their threshold, are ties.
+    """
+
+    measure: str = ""
+    value: float | None = None
+    limit: float | None = None
+    dead_passes: bool = False
+    allowed: float | None = None
+    tie: float | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the value keeps to the limit: decibels from below, where none is no error; ratios from above."""
+        if self.limit is None:
+            return not self.measure
+        if self.measure == "sqnr_db":
+            return self.value is None or self.value >= self.limit
+        return self.value is not None and self.value <= self.limit
+
+
+@dataclass(frozen=True)
 class OutputRow:
     """One output of one candidate.
 
@@ -65,7 +95,7 @@ class OutputRow:
         labels_agreement: share of on-or-off decisions like the reference's, for a sigmoid head of several labels.
         agreement_low: of `top1_agreement` or `labels_agreement`, what the number of samples proves (95 %, one-sided).
         scores: `top1`, `top5` or `f1` against the labels, each `{value, low, high}` with a 95 % interval.
-        gate: which number was gated (`measure`), its `value` and `limit`, and whether a dead model would pass.
+        gate: which number was gated, and the limit that it was held to.
         status: `agree`, `disagree` or `inconclusive`, with `reason`.
     """
 
@@ -81,7 +111,7 @@ class OutputRow:
     samples: int
     probability_max_abs: float | None
     ties: int | None
-    gate: dict[str, Any]
+    gate: GateRow
     status: str
     reason: str
     labels_agreement: float | None = None
@@ -91,7 +121,7 @@ class OutputRow:
     rounding_ratio: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {key: _finite(value) for key, value in vars(self).items()}
+        return {key: _finite(value) for key, value in (vars(self) | {"gate": vars(self.gate)}).items()}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from converters.formats import Precision
 from exporter.manifest import OutputRow
 from exporter.selfcheck.bounds import CLASS, LABEL, NONE, Bound, Judgement, bound_of, is_softmax
 from validate.agreement.metrics import sigmoid, softmax
+from validate.agreement.results import GateRow
 
 LOGITS = np.random.default_rng(0).normal(0, 8, (16, 5))
 
@@ -23,7 +24,7 @@ def judgement(allowed: float | None, measure: str = "noise_ratio", **more: Any) 
     gate = {"measure": measure, "value": 1.0, "limit": limit, "allowed": allowed, "tie": more.pop("tie", 0.0)}
     precision = more.pop("precision", Precision.FLOAT32)
     golden = more.pop("golden", softmax(LOGITS).astype(np.float32))
-    return Judgement(OutputRow.model_validate(row | {"gate": gate}), precision, golden, **more)
+    return Judgement(OutputRow.model_validate(row | {"gate": GateRow(**gate)}), precision, golden, **more)
 
 
 def kept(bound: Bound, got: Any, want: Any) -> bool:

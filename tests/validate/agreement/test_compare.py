@@ -101,9 +101,9 @@ def test_precision_in_the_name_chooses_the_gate(small: Agreement) -> None:
     """The same bytes: honest when called float16, a silent loss when called nothing."""
     verdicts = judged(small)
     assert verdicts["small.float16.tflite"].status == "agree"
-    assert verdicts["small.float16.tflite"].outputs[0].gate["measure"] == "rounding_ratio"
+    assert verdicts["small.float16.tflite"].outputs[0].gate.measure == "rounding_ratio"
     assert 0.3 < (verdicts["small.float16.tflite"].outputs[0].rounding_ratio or 0) < 2
-    assert verdicts["silent16.tflite"].outputs[0].gate["measure"] == "noise_ratio"
+    assert verdicts["silent16.tflite"].outputs[0].gate.measure == "noise_ratio"
 
 
 def test_a_renamed_output_disagrees_by_name(small: Agreement) -> None:
@@ -151,7 +151,7 @@ def test_outputs_exchanged_reordered_or_missing_disagree(pair: Agreement, name: 
 def test_a_dead_model_is_inconclusive_and_says_what_to_give(zoo: Path) -> None:
     verdict = judged(compare(zoo / "dead.keras", [zoo / "dead.onnx"]))["dead.onnx"]
     assert verdict.status == "inconclusive"
-    assert verdict.outputs[0].gate["dead_passes"] is True
+    assert verdict.outputs[0].gate.dead_passes is True
     assert "--inputs" in verdict.reason
 
 
@@ -172,7 +172,7 @@ def test_an_artifact_may_be_the_reference(zoo: Path) -> None:
     )
     verdicts = judged(agreement)
     assert verdicts["small.tflite"].status == "agree", verdicts["small.tflite"].reason
-    assert verdicts["small.tflite"].outputs[0].gate["measure"] == "sqnr_db"
+    assert verdicts["small.tflite"].outputs[0].gate.measure == "sqnr_db"
     assert verdicts["mutant-epsilon.onnx"].status == "disagree"
     assert agreement.oracle_samples == 0
     assert any("no float64 oracle" in note for note in agreement.notes)
@@ -288,6 +288,8 @@ def test_the_matrix_makes_every_file_the_reference(zoo: Path, edgeport: Any) -> 
     assert len(found) == 6
     assert found["small.onnx", "small.keras"] == found["small.keras", "small.onnx"] == "agree"
     assert found["small.onnx", "mutant-epsilon.onnx"] == found["mutant-epsilon.onnx", "small.onnx"] == "disagree"
+    misses = {Path(miss["subject"]).name for miss in ran.document["passing"]["misses"]}
+    assert (ran.document["passing"]["ok"], misses) == (False, {p.name for p in files})
 
 
 @pytest.mark.slow

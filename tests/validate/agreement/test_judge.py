@@ -89,7 +89,7 @@ def test_inconclusive_exactly_when_the_dead_model_would_pass(
     dead = bench.judge(np.broadcast_to(bench.mine.mean(axis=0), exact.shape))
     assert dead.status in {"disagree", "inconclusive"}
     assert honest.status in {"agree", "inconclusive"}
-    assert (honest.status == "inconclusive") == honest.gate["dead_passes"]
+    assert (honest.status == "inconclusive") == honest.gate.dead_passes
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -237,7 +237,7 @@ def test_a_reduced_precision_may_cost_what_its_rounding_costs_and_no_multiple(
     bench = Bench(tmp_path, living())
     error = emulate(bench, precision, 1e-2)
     honest = bench.judge(bench.mine + error, precision=precision)
-    assert (honest.status, honest.gate["measure"]) == ("agree", "rounding_ratio")
+    assert (honest.status, honest.gate.measure) == ("agree", "rounding_ratio")
     assert honest.rounding_ratio == pytest.approx(1.0, abs=0.3)
     assert bench.judge(bench.mine + 6 * error, precision=precision).status == "disagree"
 
@@ -247,13 +247,13 @@ def test_where_rounding_alone_drowns_the_signal_decibels_decide(tmp_path: Path) 
     bench = Bench(tmp_path, living())
     error = emulate(bench, Precision.INT8, 0.5)
     as_emulated = bench.judge(bench.mine + error, precision=Precision.INT8)
-    assert (as_emulated.status, as_emulated.gate["measure"]) == ("disagree", "sqnr_db")
+    assert (as_emulated.status, as_emulated.gate.measure) == ("disagree", "sqnr_db")
     assert "dB below the moving part of the signal (limit 13 dB)" in as_emulated.reason
     constant = np.broadcast_to(bench.mine.mean(axis=0), bench.exact.shape)
     assert bench.judge(constant, precision=Precision.INT8).status == "disagree"
     mended = bench.judge(bench.mine + error / 10, precision=Precision.INT8)
-    assert (mended.status, mended.gate["measure"]) == ("agree", "sqnr_db")
-    assert mended.gate["value"] > 13
+    assert (mended.status, mended.gate.measure) == ("agree", "sqnr_db")
+    assert mended.gate.value > 13
 
 
 def test_an_output_that_hardly_moves_stays_inconclusive_in_decibels(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_an_output_that_hardly_moves_stays_inconclusive_in_decibels(tmp_path: Pa
     write(tmp_path / "reference", "out", exact)
     emulate(bench, Precision.INT8, 1e-2)
     row = bench.judge(exact, precision=Precision.INT8)
-    assert (row.status, row.gate["measure"], row.gate["dead_passes"]) == ("inconclusive", "sqnr_db", True)
+    assert (row.status, row.gate.measure, row.gate.dead_passes) == ("inconclusive", "sqnr_db", True)
 
 
 def test_another_class_is_a_tie_on_drawn_inputs_and_no_excuse_on_given_ones(tmp_path: Path) -> None:

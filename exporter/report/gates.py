@@ -1,0 +1,96 @@
+"""Every gate that the artifacts were held to, and whether it was passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from exporter.manifest import Manifest, OutputRow
+from exporter.passing import limit_misses, timing_misses
+from exporter.report import wording as say
+from exporter.report.tables import Column, Table, table
+from validate.agreement.results import AGREE
+
+_WORDS = {
+    "noise_ratio": "noise ratio",
+    "rounding_ratio": "rounding ratio",
+    "sqnr_db": "SQNR",
+    "max_size_mb": "size, MB",
+    "max_latency_ms": "p50, ms",
+    "min_agreement": "samples of like class",
+}
+_FROM_BELOW = {"sqnr_db", "min_agreement"}
+"""Limits that a value must reach; the others it must not exceed."""
+
+_NOTE = (
+    "Noise ratio: greatest error over float32 Keras' own. Rounding ratio: rms error over what rounding to the "
+    "precision costs. SQNR: the signal's moving part over the error."
+)
+
+
+def gates(manifest: Manifest) -> Table:
+    """A row for each output of each artifact, gate of an artifact's own, limit, and timing that failed."""
+    columns = (
+        Column("Artifact", "name"),
+        Column("Output", "name"),
+        Column("Gate"),
+        Column("Value", "number"),
+        Column("Limit", "number"),
+        Column("Result", "status"),
+        Column("Why"),
+    )
+    return table("Gates", columns, [*_agreement(manifest), *_own(manifest), *_others(manifest)], _NOTE)
+
+
+def limit_of(output: OutputRow) -> str:
+    """The limit that an output was held to: `rounding ratio <= 2.5`."""
+    gate = output.gate
+    if gate is None or gate.limit is None or gate.measure not in _WORDS:
+        return say.NONE
+    return f"{_WORDS[gate.measure]} {_bound(gate.measure, gate.limit)}"
+
+
+def _bound(measure: str, limit: float) -> str:
+    unit = " dB" if measure == "sqnr_db" else ""
+    return f"{'>=' if measure in _FROM_BELOW else '<='} {limit:g}{unit}"
+
+
+def _agreement(manifest: Manifest) -> Iterator[list[str]]:
+    for verdict in manifest.verdicts:
+        for output in verdict.outputs:
+            gate, status = output.gate, str(output.more().get("status") or verdict.status)
+            held = [say.NONE] * 3
+            if gate is not None and gate.limit is not None:
+                value = (
+                    say.decibels(gate.value, output.max_abs) if gate.measure == "sqnr_db" else say.figure(gate.value)
+                )
+                held = [_WORDS.get(gate.measure, gate.measure), value, _bound(gate.measure, gate.limit)]
+            why = str(output.more().get("reason") or verdict.reason or say.NONE)
+            yield [verdict.artifact, output.name, *held, *_result(status == AGREE, status, why)]
+        if not verdict.outputs:
+            why = verdict.reason or say.NONE
+            yield [verdict.artifact, say.NONE, "agreement", *[say.NONE] * 2, *_result(False, verdict.status, why)]
+
+
+def _own(manifest: Manifest) -> Iterator[list[str]]:
+    for artifact in manifest.artifacts:
+        for gate in artifact.gates:
+            result = _result(gate.passed, "missed", gate.reason)
+            yield [artifact.path, say.NONE, gate.gate, *[say.NONE] * 2, *result]
+
+
+def _others(manifest: Manifest) -> Iterator[list[str]]:
+    """Limits that something keeps to have no artifact."""
+    unmet = limit_misses(manifest)
+    listed: Any = manifest.recommended.get("limits") or {}
+    for name, limit in listed.items():
+        if all(miss.gate != name for miss in unmet):
+            yield [say.NONE, say.NONE, _WORDS.get(name, name), say.NONE, _bound(name, limit), "passed", say.NONE]
+    for miss in (*unmet, *timing_misses(manifest.timings)):
+        limit = say.NONE if miss.limit is None else _bound(miss.gate, miss.limit)
+        words, value = _WORDS.get(miss.gate, miss.gate), say.figure(miss.value)
+        yield [miss.subject, say.NONE, words, value, limit, "missed", miss.sentence]
+
+
+def _result(passed: bool, otherwise: str, why: str) -> list[str]:
+    return ["passed", say.NONE] if passed else [otherwise, why]
