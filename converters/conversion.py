@@ -17,6 +17,7 @@ from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load
 from converters.checkpoints.ranges import input_hints
+from converters.compat.patch import noting
 from converters.errors import EdgeportError, UnsupportedError
 from converters.formats import Format, Precision, artifact_name
 from converters.isolation import Channel, Message
@@ -94,13 +95,14 @@ def convert_in_worker(request: Message, channel: Channel) -> Message:
     folder = Path(request["folder"])
     scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))  # two workers may share the folder
     try:
-        loaded = load(checkpoint)
-        job = _Job(loaded, request, scratch)
+        with noting() as left_out:
+            loaded = load(checkpoint)
+            job = _Job(loaded, request, scratch)
         channel.event(
             loaded={
                 "signature": job.traced.signature.to_json(),
                 "parameters": loaded.parameters,
-                "notes": loaded.notes,
+                "notes": [*loaded.notes, *left_out],
                 "ranges": {name: limits.to_json() for name, limits in input_hints(loaded.model).items()},
                 "facts": interface_facts(loaded.model, (loaded.signature.input_names, loaded.signature.output_names)),
             }
@@ -119,12 +121,16 @@ def _make(job: _Job, fmt: Format, precision: Precision, path: Path, channel: Cha
     part = job.scratch / f"{fmt.value}-{precision.value}"
     part.mkdir()
     try:
-        made = _WRITERS[fmt, precision](job, part / path.name)
+        with noting() as left_out:
+            made = _WRITERS[fmt, precision](job, part / path.name)
     except EdgeportError as error:
         status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
-        channel.event(failure=error.to_json() | {"status": status}, **where)
+        told = " ".join([error.message, *left_out])
+        channel.event(failure=error.to_json() | {"status": status, "message": told}, **where)
         return
     for written in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
         os.replace(written, path.parent / written.name)  # noqa: PTH105 - works for files and folders alike
     job.committed(fmt, path)
-    channel.event(made=True, road=made.road, signature=made.signature.to_json(), notes=made.notes, **where)
+    channel.event(
+        made=True, road=made.road, signature=made.signature.to_json(), notes=[*made.notes, *left_out], **where
+    )
