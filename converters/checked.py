@@ -4,7 +4,7 @@
 class Drawing(Options):
     samples: int = checked(Number("--samples", 1, whole=True), 16)
 
-Drawing(samples=0)  # UsageError: --samples cannot be 0. Give a whole number of 1 or more.
+Drawing(samples=0)  # UsageError: --samples has to be a whole number of 1 or more, not 0.
 """
 
 from __future__ import annotations
