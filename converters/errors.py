@@ -110,7 +110,8 @@ _BY_CODE: dict[int, type[EdgeportError]] = {
 
 def error_from_json(document: dict[str, Any]) -> EdgeportError:
     """Rebuilds in the parent the error that a worker reported with `to_json`."""
-    kind = _BY_CODE.get(int(document.get("code", 4)), StepError)
+    code = int(document.get("code", StepError.exit_code))
+    kind = UnsupportedError if document.get("unsupported") else _BY_CODE.get(code, StepError)
     return kind(
         str(document.get("message", "the worker failed without saying why")),
         next_step=str(document.get("next", "run again with --debug")),

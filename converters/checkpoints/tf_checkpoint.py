@@ -56,7 +56,7 @@ def _best_layout(model: Any, weights: set[str], prefix: Path) -> list[tuple[Any,
     complaints = []
     for layout in (_keras2, _keras3, _by_name):
         pairs = list(layout(model))
-        root = _root(pairs, weights)
+        root = _root([key for _, key in pairs], weights)
         if root is None:
             continue
         found = [(variable, f"{root}{key}") for variable, key in pairs]
@@ -70,9 +70,9 @@ def _best_layout(model: Any, weights: set[str], prefix: Path) -> list[tuple[Any,
     raise _unfit(prefix, min(complaints)[1] if complaints else "none of its names is one of the model's")
 
 
-def _root(pairs: list[tuple[Any, str]], weights: set[str]) -> str | None:
+def _root(keys: list[str], weights: set[str]) -> str | None:
     """What stands before the first name that is found: `model/`, or nothing."""
-    for _, key in pairs:
+    for key in keys:
         ends = [weight for weight in weights if weight == key or weight.endswith(f"/{key}")]
         if ends:
             return min(ends, key=len).removesuffix(key)

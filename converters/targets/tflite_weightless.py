@@ -46,7 +46,7 @@ def converted(
     if plan is None or not 0 < len(plan.kernels) < _MOST_KERNELS:
         return None
     marks = {name: np.float32(1 + (k + 1) * _STEP) for k, name in enumerate(plan.kernels)}
-    _write_saved_model(scratch, _marked(plan, marks), (graph, signature))
+    _write_saved_model(scratch, _marked(plan, marks), graph, signature)
     content = convert(scratch)
     places = _places(content, plan, marks)
     if places is None:
@@ -89,12 +89,11 @@ def _marked(plan: Folded, marks: Mapping[str, np.float32]) -> Any:
     return definition
 
 
-def _write_saved_model(folder: Path, definition: Any, ends: tuple[WeightlessGraph, Signature]) -> None:
+def _write_saved_model(folder: Path, definition: Any, graph: WeightlessGraph, signature: Signature) -> None:
     """A SavedModel of a graph without variables, which needs no session and no saver."""
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 
-    graph, signature = ends
     saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
     meta = saved.meta_graphs.add()
     meta.meta_info_def.tags.append(tf.saved_model.SERVING)

@@ -123,6 +123,9 @@ def _self_test(
         missed = sorted({row.mutant for row in outcome.rows if row.status == "survived"})
         if missed:
             console.say(f"The inputs are too weak for: {', '.join(missed)}. Give more or real --inputs.")
+        for row in outcome.rows:
+            if row.status == "error":
+                console.say(f"{row.mutant} in {row.subject} could not be judged: {row.reason}")
         if outcome.false_alarms:
             console.say(f"The healthy {', '.join(outcome.false_alarms)} file does not pass either; validate it first.")
     return int(not outcome.passed)

@@ -170,7 +170,7 @@ def test_integer_inputs_and_outputs(folder: Path, manifest: Manifest, tmp_path: 
             "converters.derivation:derive_in_worker",
             {
                 "bases": {"tflite": {"path": str(folder / base.path), "signature": signature}},
-                "targets": [{"format": "tflite", "precision": "int8", "path": str(path), "keep": []}],
+                "targets": [{"item": "", "format": "tflite", "precision": "int8", "path": str(path), "keep": []}],
                 "calibration": str(data),
                 "io": io,
                 "device": "cpu",
@@ -288,7 +288,7 @@ def test_onnx_files_are_sized_for_their_device(
         "converters.derivation:derive_in_worker",
         {
             "bases": {"onnx": {"path": str(folder / base.path), "signature": base.signature.model_dump(mode="json")}},
-            "targets": [{"format": "onnx", "precision": "int8", "path": str(path), "keep": []}],
+            "targets": [{"item": "", "format": "onnx", "precision": "int8", "path": str(path), "keep": []}],
             "calibration": str(data),
             "io": "float",
             "device": device,

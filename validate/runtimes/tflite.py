@@ -67,7 +67,8 @@ class TfliteRuntime:
         self.signature = Signature(_specs(inputs), _specs(outputs))
         self.quantization: dict[str, tuple[float, int]] = {
             name: (float(details["quantization"][0]), int(details["quantization"][1]))
-            for name, details in [*inputs, *outputs]
+            for named in (inputs, outputs)
+            for name, details in named.items()
             if details["quantization"][0]
         }
 
@@ -148,15 +149,15 @@ def _signature_key(path: Path, interpreter: Any) -> str:
     )
 
 
-def _by_position(named: Mapping[str, Any], positional: list[Any]) -> list[tuple[str, Any]]:
+def _by_position(named: Mapping[str, Any], positional: list[Any]) -> dict[str, Any]:
     """The signature's tensors in the subgraph's order; names that share a tensor stay together."""
     order = {int(details["index"]): k for k, details in enumerate(positional)}
-    return sorted(named.items(), key=lambda item: order.get(int(item[1]["index"]), len(order)))
+    return dict(sorted(named.items(), key=lambda item: order.get(int(item[1]["index"]), len(order))))
 
 
-def _specs(tensors: list[tuple[str, Any]]) -> tuple[TensorSpec, ...]:
+def _specs(tensors: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
     result = []
-    for name, details in tensors:
+    for name, details in tensors.items():
         declared = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
         shape = base.dimensions(name, tuple(int(size) for size in declared))
         result.append(TensorSpec(name, shape, np.dtype(details["dtype"]).name))
