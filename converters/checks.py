@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from itertools import chain
 from numbers import Integral, Real
@@ -26,6 +25,8 @@ Check = Callable[[Any], Any]
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
     """The beginning of a next step that names the nearest of the known words; empty where none is near."""
+    from difflib import get_close_matches
+
     near = get_close_matches(str(given), list(known), n=1)
     return f"Did you mean `{near[0]}`? " if near else ""
 

@@ -21,6 +21,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from converters.compat.patch import parts_in
+
 ROOT = Path(__file__).parent.parent
 RUN, DEV = ROOT / "requirements.lock", ROOT / "requirements-dev.lock"
 PYTHONS = ("3.11.0", "3.11.14", "3.12.0", "3.13.0")
@@ -123,3 +125,15 @@ def test_no_index_is_named_and_every_package_has_hashes() -> None:
         entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
         assert len(entries) == len(locked(lock))
         assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_a_library_whose_parts_are_used_has_an_upper_bound() -> None:
+    """Nobody promised to keep them: a release that does not is not taken before it was tried."""
+    libraries = {part.library for part in parts_in("converters.compat", "validate.compat")}
+    bounded = {
+        canonicalize_name(one.name).removesuffix("-gpu")
+        for one in map(Requirement, PROJECT["dependencies"])
+        if any(bound.operator == "<" for bound in one.specifier)
+    }
+    assert len(libraries) > 3
+    assert {canonicalize_name(library) for library in libraries} <= bounded

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import click
 
-from converters.checks import no_such
 from converters.errors import EdgeportError, UsageError
 from exporter.cli.console import Console
 
@@ -52,6 +51,8 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from converters.checks import no_such
+
             raise no_such("command", args[0], COMMANDS, "Run `edgeport --help` for the list.")
         return super().resolve_command(ctx, args)
 

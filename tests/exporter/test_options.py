@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -248,6 +249,12 @@ def test_a_flag_takes_nothing_but_true_and_false() -> None:
                 for wrong in (1, "true", None):
                     with pytest.raises(UsageError, match="has to be"):
                         kind(**{field.name: wrong})
+
+
+def test_the_page_on_options_says_what_is_true() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    (shown,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    exec(shown, {})
 
 
 def test_formats_are_left_open_by_none_alone() -> None:
