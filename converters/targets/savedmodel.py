@@ -11,6 +11,7 @@ from typing import Any
 
 from converters.artifact import digest_file, files_of
 from converters.compat.tensorflow import RESTORE, SERIALIZE, assigned, value_callable
+from converters.targets.unfused import unfused
 from converters.tracing import Traced
 
 SIGNATURE_KEY = "serving_default"
@@ -26,7 +27,8 @@ def write_saved_model(traced: Traced, folder: Path) -> None:
 
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with _lean_saver():
-        tf.saved_model.save(traced.module, str(folder), signatures={SIGNATURE_KEY: traced.concrete}, options=options)
+        signatures = {SIGNATURE_KEY: unfused(traced.concrete)}
+        tf.saved_model.save(traced.module, str(folder), signatures=signatures, options=options)
     _settle_fingerprint(folder)
 
 
