@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from converters.calibration import Calibration
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.derive import CALIBRATED
-from converters.routes import Conversion
 from exporter.finite import finite_gate, nonfinite_weights
 from exporter.inspection.executed import count_all, layer_names
 from exporter.manifest_rows import CalibrationRow, Gate, IntegerRow, RescueRow
 from exporter.options import RunOptions
-from exporter.rescue import Rescue
+from exporter.rescue import Rescued
 from exporter.shipping.ship import board_gates
 
 Notes = Mapping[str, tuple[str, ...]]
@@ -38,26 +36,19 @@ class Details:
         return document | ({"gates": [gate.to_document() for gate in self.gates]} if self.gates else {})
 
 
-@dataclass(frozen=True)
-class Made:
-    """What the making of a run's artifacts left to tell."""
-
-    conversion: Conversion
-    calibration: Calibration | None
-    rescues: Mapping[Path, Rescue]
-
-
-def artifact_details(made: Made, source: Checkpoint, options: RunOptions) -> dict[str, Details]:
+def artifact_details(
+    rescued: Rescued, calibration: Calibration | None, source: Checkpoint, options: RunOptions
+) -> dict[str, Details]:
     """By artifact file name, the further fields of its row."""
-    boards = board_gates(options.ship.profiles, made.conversion)
-    reports = count_all(made.conversion.artifacts, options.common.limits, options.common.log)
+    boards = board_gates(options.ship.profiles, rescued.conversion)
+    reports = count_all(rescued.conversion.artifacts, options.common.limits, options.common.log)
     layers = layer_names(source.path) if reports else ()
     strict = options.judge is not None and not options.judge.allow_nonfinite
     nonfinite = nonfinite_weights(source.path, source.kind) if strict else ()
     details = {}
-    for artifact in made.conversion.artifacts:
+    for artifact in rescued.conversion.artifacts:
         name, calibrated = artifact.path.name, artifact.precision in CALIBRATED
-        report, rescue = reports.get(name), made.rescues.get(artifact.path)
+        report, rescue = reports.get(name), rescued.rescues.get(artifact.path)
         integer = IntegerRow.model_validate(report.to_json(layers), strict=False) if report else None
         gates = (
             _fully_integer(integer) if integer and options.quantize.fully_integer and calibrated else None,
@@ -66,7 +57,7 @@ def artifact_details(made: Made, source: Checkpoint, options: RunOptions) -> dic
         )
         details[name] = Details(
             integer,
-            _calibrated_on(made.calibration) if made.calibration is not None and calibrated else None,
+            _calibrated_on(calibration) if calibration is not None and calibrated else None,
             RescueRow.model_validate(rescue.to_json(), strict=False) if rescue else None,
             tuple(gate for gate in gates if gate is not None),
         )
@@ -84,11 +75,11 @@ def _fully_integer(integer: IntegerRow) -> Gate:
     return Gate(gate="fully-integer", passed=not places, reason=some if places else "All of it is integer.")
 
 
-def verdict_notes(made: Made) -> dict[str, tuple[str, ...]]:
+def verdict_notes(rescued: Rescued, calibration: Calibration | None) -> dict[str, tuple[str, ...]]:
     """By artifact file name: doubts about the calibration data, and what a rescue came to."""
     notes = {}
-    for artifact in made.conversion.artifacts:
-        doubts = made.calibration.findings if made.calibration and artifact.precision in CALIBRATED else ()
-        rescue = made.rescues.get(artifact.path)
+    for artifact in rescued.conversion.artifacts:
+        doubts = calibration.findings if calibration and artifact.precision in CALIBRATED else ()
+        rescue = rescued.rescues.get(artifact.path)
         notes[artifact.path.name] = (*map(str, doubts), *((rescue.sentence,) if rescue else ()))
     return notes

@@ -18,7 +18,7 @@ from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
 from converters.isolation import Channel, Limits, run_step
-from exporter.bundle import Problem, read_golden
+from exporter.bundle import Bundle, Problem, read_golden
 from exporter.manifest import GOLDEN, Manifest
 from exporter.manifest_rows import ArtifactRow
 from validate.agreement.results import OutputRow
@@ -36,22 +36,23 @@ _OUTPUTS = "outputs.npz"
 
 
 def execute(
-    folder: Path, manifest: Manifest, *, limits: Limits = Limits(), progress: Callable[[str, float], None] | None = None
+    bundle: Bundle, *, limits: Limits = Limits(), progress: Callable[[str, float], None] | None = None
 ) -> list[Problem]:
-    """Runs every artifact of a bundle that `verify` has found whole; an empty list means that all still agree.
+    """Runs every artifact of a bundle that was opened whole; an empty list means that all still agree.
 
     Raises:
         UsageError: the bundle holds no golden vectors (`edgeport export` writes none).
         IntegrityError: they cannot be read.
     """
-    if not any(row.path == GOLDEN for row in manifest.files):
+    folder, manifest = bundle.folder, bundle.manifest
+    if bundle.golden is None:
         raise UsageError(
             f"{folder} holds no {GOLDEN} to run.",
             next_step="Make the bundle with `edgeport run`, which writes one.",
             file=folder / GOLDEN,
             step="verify",
         )
-    _, references = read_golden(folder / GOLDEN)
+    _, references = read_golden(bundle.golden)
     problems: list[Problem] = []
     for number, artifact in enumerate(manifest.artifacts):
         if progress:

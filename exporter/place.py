@@ -42,10 +42,8 @@ class Place:
 
     @property
     def log(self) -> Path:
-        """What the frameworks say; it exists from the start."""
-        log = self.staging / LOG
-        log.touch()
-        return log
+        """The file for what the frameworks say."""
+        return self.staging / LOG
 
 
 def shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]:

@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from converters.errors import IntegrityError, UsageError
-from exporter.bundle import verify
-from exporter.manifest import MANIFEST, Manifest
-from exporter.manifest_file import load
+from converters.errors import UsageError
+from exporter.bundle import open_bundle
+from exporter.manifest import Manifest
 from exporter.report.headline import headline
 
 _FIGURES = ("noise_ratio", "sqnr_db", "top1_agreement", "accuracy", "max_abs")
@@ -29,15 +28,8 @@ def log_bundle(bundle: str | Path, *, files: bool = True, artifact_path: str = "
         IntegrityError: the bundle does not verify.
     """
     folder = Path(bundle)
-    if problems := verify(folder):
-        raise IntegrityError(
-            f"{folder} does not verify: {problems[0].path} {problems[0].problem.rstrip('.')}.",
-            next_step="Make the bundle again, or get an undamaged copy of it.",
-            file=folder,
-            step="log",
-        )
+    manifest = open_bundle(folder).manifest
     mlflow = _mlflow()
-    manifest = load(folder / MANIFEST)
     figures = metrics(manifest)
     mlflow.log_params(_params(manifest))
     mlflow.log_metrics(figures)

@@ -43,29 +43,50 @@ def verify(folder: Path) -> list[Problem]:
     Raises:
         UsageError: there is no such folder.
     """
-    if not folder.is_dir():
-        raise UsageError(
-            f"{folder} is not a folder.", next_step="Name the folder that `edgeport run -o` wrote.", file=folder
-        )
+    return examine(folder)[1]
+
+
+def examine(folder: Path, *, whole: bool = True) -> tuple[Manifest | None, list[Problem]]:
+    """A bundle's manifest, None where it cannot be read, and what `verify` finds.
+
+    Args:
+        whole: look at the files too, and not at the manifest alone.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    require_folder(folder)
     try:
         manifest, claimed, actual = read_unchecked(folder / MANIFEST)
     except IntegrityError as error:
-        return [Problem(MANIFEST, _without_path(error, folder / MANIFEST))]
-    problems = []
+        return None, [Problem(MANIFEST, _without_path(error, folder / MANIFEST))]
+    problems = _unsafe_paths(manifest)
     if claimed != actual:
         problems.append(Problem(MANIFEST, "does not match its own digest: it was edited or damaged"))
     if manifest.content_digest != content_digest(manifest):
         problems.append(Problem(MANIFEST, "its content digest does not match what it lists"))
+    problems += [p for artifact in manifest.artifacts if (p := artifact_mismatch(artifact, manifest.files))]
+    if whole:
+        problems += _file_problems(folder, manifest)
+    return manifest, sorted({Problem(_text(p.path), p.problem) for p in problems}, key=lambda p: (p.path, p.problem))
+
+
+def require_folder(folder: Path) -> None:
+    """Raises UsageError where a bundle's folder is not there."""
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder} is not a folder.", next_step="Name the folder that `edgeport run -o` wrote.", file=folder
+        )
+
+
+def _file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
     try:
         present = dict(walk(folder))
     except OSError as cause:
-        return [*problems, Problem(".", f"cannot be read ({cause.strerror})")]
-    problems += _unsafe_paths(manifest)
-    problems += [Problem(name, why) for name, status in present.items() if (why := irregular(status))]
+        return [Problem(".", f"cannot be read ({cause.strerror})")]
+    problems = [Problem(name, why) for name, status in present.items() if (why := irregular(status))]
     problems += _extra(manifest.files, present)
-    problems += [p for row in _once(manifest.files) if (p := _changed(folder, row, present))]
-    problems += [p for artifact in manifest.artifacts if (p := artifact_mismatch(artifact, manifest.files))]
-    return sorted({Problem(_text(p.path), p.problem) for p in problems}, key=lambda p: (p.path, p.problem))
+    return problems + [p for row in _once(manifest.files) if (p := _changed(folder, row, present))]
 
 
 def foreign_files(folder: Path, manifest: Manifest) -> list[str]:

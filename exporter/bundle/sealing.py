@@ -9,12 +9,12 @@ from pathlib import Path
 
 from converters.artifact import digest_file
 from converters.errors import IntegrityError, UsageError
-from exporter.bundle.checking import EXEMPT, artifact_mismatch, is_safe
+from exporter.bundle.checking import EXEMPT, artifact_mismatch, is_safe, require_folder
 from exporter.bundle.disk import irregular, sync_tree, translated, walk, write_file
 from exporter.bundle.gathering import gather
+from exporter.bundle.reading import open_bundle
 from exporter.bundle.staging import locked
 from exporter.manifest import GOLDEN, MANIFEST, Manifest
-from exporter.manifest_file import load
 from exporter.manifest_rows import FileRow
 from exporter.report import MODEL_CARD, render
 
@@ -49,12 +49,13 @@ def rewrite_reports(folder: Path) -> Manifest:
     The manifest is replaced last. A crash before that leaves reports that `verify` names, and the same call mends it.
 
     Raises:
-        IntegrityError: the manifest does not match its own digest.
+        IntegrityError: the manifest was edited or damaged, or lists what lies outside the bundle.
         LockedError: a run is about to replace the bundle.
-        UsageError: the folder cannot be written, or its model card was changed.
+        UsageError: the folder is not there or cannot be written, or its model card was changed.
     """
+    require_folder(folder)
     with locked(folder):
-        manifest = load(folder / MANIFEST)
+        manifest = open_bundle(folder, whole=False).manifest
         rewritten = _with_reports(folder, manifest, {row.path: row for row in manifest.files})
         write_file(folder / MANIFEST, rewritten.to_bytes())
     return rewritten

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.errors import IntegrityError, StepError, UsageError
-from exporter.bundle.checking import Problem, verify
+from converters.errors import StepError, UsageError
+from exporter.bundle.checking import Problem
 from exporter.bundle.disk import write_file
+from exporter.bundle.reading import open_bundle
 from exporter.bundle.staging import locked
 
 SIGNATURE = "model.sig"
@@ -49,13 +50,7 @@ def sign(folder: Path, key: Path) -> Path:
     """
     _package()
     with locked(folder):
-        if problems := verify(folder):
-            raise IntegrityError(
-                f"{folder} does not verify and is not signed: {problems[0].path} {problems[0].problem}.",
-                next_step="Make the bundle again, or get an undamaged copy of it.",
-                file=folder,
-                step="sign",
-            )
+        open_bundle(folder)
         with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch:
             path = Path(scratch) / SIGNATURE
             try:

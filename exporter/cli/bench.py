@@ -10,35 +10,54 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from converters.common import Common
 from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
-from exporter.cli.latency_options import NumbersType, session_options
+from exporter.cli.latency_options import session_options
 from exporter.cli.options import limit_options, output_options
+from exporter.cli.types import Numbers, type_of
+from validate.latency.options import BenchOptions
 
 if TYPE_CHECKING:
     from validate.latency import BenchJob, Latency, Timing
     from validate.latency.earlier import Change
 
 GATE_FAILED, PARTIAL = 1, 10
-_DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
+_DEVICES = type_of(BenchOptions, "devices")
 _PATH = click.Path(path_type=Path)
 
 
 @click.command("bench")
 @click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to run; repeat for several. [cpu]")
-@click.option("--threads", multiple=True, type=NumbersType(), metavar="N,...", help="Threads. [physical cores]")
+@click.option(
+    "--threads", multiple=True, type=Numbers(BenchOptions, "threads"), metavar="N,...", help="Threads. [physical cores]"
+)
 @click.option(
     "--batch",
     "batches",
     multiple=True,
-    type=NumbersType(),
+    type=Numbers(BenchOptions, "batches"),
     metavar="N,...",
     help="Samples in a run; a sweep ends when throughput stops growing. [1]",
 )
 @session_options
-@click.option("--max-seconds", default=60.0, show_default=True, metavar="S", help="Time for everything together.")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Of the order and of inputs made up.")
+@click.option(
+    "--max-seconds",
+    type=type_of(BenchOptions, "max_seconds"),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Time for everything together.",
+)
+@click.option(
+    "--seed",
+    type=type_of(Common, "seed"),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the order and of inputs made up.",
+)
 @click.option("--golden", type=_PATH, help="Golden vectors (.npz); a bundle's own by default.")
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
 @click.option("--compare", "earlier", type=_PATH, metavar="OLD.json", help="Against an earlier result of such a host.")
@@ -68,7 +87,7 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     old = read_result(chosen["earlier"]) if chosen["earlier"] else None  # refused before minutes are spent
     if old and not (chosen["ssh"] or chosen["adb"]):
         refuse_unlike(old, host_facts(), chosen["earlier"])
-    paths, golden_of = expand(artifacts)
+    paths, golden_of = expand(artifacts, console)
     job = bench_job(chosen, golden_of)
     with console.progress() as progress:
         latency = _measure(paths, job, chosen, progress)
@@ -116,10 +135,11 @@ def _changes(old: dict[str, Any] | None, latency: Latency, chosen: dict[str, Any
 
 def _keep(artifacts: Sequence[Path], latency: Latency) -> None:
     """Writes tuned settings and profiles into the manifest and the report of each bundle that was given."""
+    from exporter.bundle import is_bundle
     from exporter.cli.bench_inputs import keep
 
     for given in artifacts:
-        if not (given / "manifest.json").is_file():
+        if not is_bundle(given):
             continue
         inside = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == given}
         tuned = tuple(found for found in latency.tuned if found["artifact"] in inside)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from converters.artifact import digest
 from converters.errors import EdgeportError, IntegrityError
-from exporter.bundle import verify
+from exporter.bundle import open_bundle
 from exporter.manifest import MANIFEST, Manifest
 from exporter.manifest_file import load
 from exporter.passing import passing
@@ -53,9 +53,11 @@ def _beginning(path: Path) -> str:
 
 
 def _unfit(folder: Path) -> list[str]:
-    if problems := verify(folder):
-        return [f"{folder} does not verify: {p.path} {p.problem}." for p in problems[:5]]
-    if not passing(load(folder / MANIFEST)).ok:
+    try:
+        manifest = open_bundle(folder).manifest
+    except IntegrityError as error:
+        return [error.message]
+    if not passing(manifest).ok:
         return [f"{folder} does not pass its gates: read {folder / 'report.md'}."]
     return []
 

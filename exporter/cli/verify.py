@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from converters.errors import IntegrityError, UsageError
+from converters.errors import UsageError
+from converters.isolation import Limits
 from exporter.cli.console import Console
 from exporter.cli.options import output_options, sandbox_option
+from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
     from exporter.bundle import Problem
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=type_of(Limits, "timeout_s"),
     default=600.0,
     show_default=True,
     help="For each artifact that --execute runs.",
@@ -47,25 +49,26 @@ def command(
     Without --execute nothing in the bundle is run and no framework is loaded. Digests find damage; against someone who
     can rewrite the manifest too, only a signature helps: say whose with --public-key or --identity.
     """
-    from exporter.bundle import verify
-    from exporter.manifest import MANIFEST
-    from exporter.manifest_file import load
+    from exporter.bundle import Bundle
+    from exporter.bundle.checking import examine
 
     signer = _signer(public_key, identity, identity_provider)
-    problems = verify(folder)
+    manifest, problems = examine(folder)
     if signer is not None:
         from exporter.bundle.signing import verify_signature
 
         problems = [*problems, *verify_signature(folder, signer)]
-    if run_again and not problems:
+    if manifest is not None and run_again and not problems:
         from converters.isolation import Limits
         from exporter.execute import execute
 
         with console.progress() as progress:
             limits = Limits(timeout_s=timeout)
-            problems = execute(folder, load(folder / MANIFEST), limits=limits, progress=progress)
-    if problems:
+            problems = execute(Bundle(folder, manifest), limits=limits, progress=progress)
+    if manifest is None or problems:
         return _refuse(folder, problems, console)
+    for note in Bundle(folder, manifest).notes:
+        console.note(note)
     console.document({"ok": True, "problems": []})
     console.say(
         f"{folder} verifies: every file is as its manifest says{', and runs as it did' if run_again else ''}"
@@ -89,13 +92,9 @@ def _signer(public_key: Path | None, identity: str | None, provider: str | None)
 
 def _refuse(folder: Path, problems: list[Problem], console: Console) -> int:
     """Under `--json` the one document is both the list and the error."""
-    first, more = problems[0], f"; {len(problems) - 1} more" if len(problems) > 1 else ""
-    error = IntegrityError(
-        f"{folder} does not verify: {first.path} {first.problem.rstrip('.')}{more}.",
-        next_step="Make the bundle again, or get an undamaged copy of it.",
-        file=folder / first.path,
-        step="verify",
-    )
+    from exporter.bundle.reading import unfit
+
+    error = unfit(folder, problems)
     if console.json:
         console.document({"ok": False, "problems": [p.to_json() for p in problems], "error": error.to_json()})
     else:

@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.errors import IntegrityError, RefusedError, UsageError
-from exporter.bundle import verify
+from converters.errors import RefusedError, UsageError
+from exporter.bundle import open_bundle
 from exporter.difference.regressions import regressions
 from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
-from exporter.manifest import MANIFEST, Manifest
-from exporter.manifest_file import load
+from exporter.manifest import Manifest
 from exporter.manifest_rows import ArtifactRow, SignatureRow
 from validate.agreement.results import JudgedRow, OutputRow
 from validate.latency.earlier import Change, compare_results
@@ -33,9 +32,11 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
         IntegrityError: a bundle does not verify.
     """
     before, after = Path(before), Path(after)
-    old, new = _opened(before), _opened(after)
+    bundles = (open_bundle(before), open_bundle(after))
+    old, new = (bundle.manifest for bundle in bundles)
     artifacts = tuple(_artifacts(before, old, after, new))
     latency, notes = _latency(old, new, allowed, before)
+    notes = [*(note for bundle in bundles for note in bundle.notes), *notes]
     if not _judged_alike(old, new):
         if allowed.error_growth is not None or allowed.accuracy_drop is not None:
             raise UsageError(
@@ -57,18 +58,6 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
         tuple(notes),
     )
     return replace(found, misses=tuple(regressions(found, allowed)))
-
-
-def _opened(folder: Path) -> Manifest:
-    if problems := verify(folder):
-        first, more = problems[0], f"; {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise IntegrityError(
-            f"{folder} does not verify: {first.path} {first.problem.rstrip('.')}{more}.",
-            next_step="Make the bundle again, or get an undamaged copy of it.",
-            file=folder / first.path,
-            step="diff",
-        )
-    return load(folder / MANIFEST)
 
 
 def _named(manifest: Manifest) -> dict[str, ArtifactRow]:
@@ -172,16 +161,16 @@ def _signature(old: SignatureRow, new: SignatureRow) -> list[str]:
         news = {t.name: (list(t.shape), t.dtype) for t in getattr(new, role)}
         noun = role.removesuffix("s")
         said += [f"{noun} {name} is gone" for name in olds if name not in news]
-        said += [f"{noun} {name} is new: {_spec(news[name])}" for name in news if name not in olds]
+        said += [f"{noun} {name} is new: {_spec(*news[name])}" for name in news if name not in olds]
         both = [name for name in olds if name in news]
-        said += [f"{noun} {n}: {_spec(olds[n])} became {_spec(news[n])}" for n in both if olds[n] != news[n]]
+        said += [f"{noun} {n}: {_spec(*olds[n])} became {_spec(*news[n])}" for n in both if olds[n] != news[n]]
         if list(olds) != list(news) and set(olds) == set(news):
             said.append(f"the {role} are in another order: {', '.join(news)}")
     return said
 
 
-def _spec(spec: tuple[list[Any], str]) -> str:
-    return f"[{', '.join(map(str, spec[0]))}] {spec[1]}"
+def _spec(shape: list[Any], dtype: str) -> str:
+    return f"[{', '.join(map(str, shape))}] {dtype}"
 
 
 def _environment(old: Manifest, new: Manifest) -> dict[str, tuple[str, str]]:

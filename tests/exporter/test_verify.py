@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from converters.artifact import digest, size_of
 from converters.errors import UsageError
-from exporter.bundle import Problem, finish, rewrite_reports, staged, verify, write_golden
+from exporter.bundle import Bundle, Problem, finish, open_bundle, rewrite_reports, staged, verify, write_golden
 from exporter.cli.report import command as report_command
 from exporter.cli.verify import command as verify_command
 from exporter.execute import compare, execute, tolerance
@@ -330,7 +330,7 @@ def test_execute_runs_the_golden_inputs_again(runnable: Callable[[float], Path])
 
 def test_execute_finds_an_artifact_that_computes_something_else(runnable: Callable[[float], Path]) -> None:
     bundle = runnable(2.001)
-    (problem,) = execute(bundle, load(bundle / "manifest.json"))
+    (problem,) = execute(open_bundle(bundle))
     assert problem.path == "m.float32.onnx"
     assert "differs from the golden output by 0.011" in problem.problem
 
@@ -338,7 +338,7 @@ def test_execute_finds_an_artifact_that_computes_something_else(runnable: Callab
 def test_execute_names_an_artifact_that_does_not_run(bundle: Path) -> None:
     manifest = load(bundle / "manifest.json")
     onnx = manifest.model_copy(update={"artifacts": manifest.artifacts[2:]})
-    (problem,) = execute(bundle, onnx)
+    (problem,) = execute(Bundle(bundle, onnx))
     assert problem.path == "digits.float32.onnx"
     assert "could not be run" in problem.problem
 
@@ -346,4 +346,4 @@ def test_execute_names_an_artifact_that_does_not_run(bundle: Path) -> None:
 def test_execute_needs_golden_vectors(bundle: Path, sample_manifest: Manifest) -> None:
     bare = sample_manifest.with_files((FileRow(path="edgeport.log", size_bytes=1, sha256="a" * 64),))
     with pytest.raises(UsageError, match=r"golden\.npz"):
-        execute(bundle, bare)
+        execute(Bundle(bundle, bare))

@@ -11,7 +11,7 @@ import numpy as np
 
 from converters.errors import StepError
 from validate.latency.feeds import Arrays
-from validate.latency.variant import DEVICE_RESIDENT
+from validate.latency.variant import Boundary
 
 Names = tuple[str, ...]
 
@@ -28,7 +28,7 @@ def prepare(runtime: Any, feeds: tuple[Arrays, ...], boundary: str) -> list[Call
     """The calls of one worker, one a feed. All feeds have the same shapes."""
     outputs = runtime.signature.output_names
     if getattr(runtime, "session", None) is not None:
-        if boundary == DEVICE_RESIDENT:
+        if boundary == Boundary.DEVICE_RESIDENT:
             return [_bound(runtime, feed) for feed in feeds]
         read = partial(_by_name, outputs)
         return [Call(partial(runtime.session.run, None, feed), read) for feed in feeds]

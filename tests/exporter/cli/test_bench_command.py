@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import pytest
 
+from converters.artifact import digest, size_of
+from exporter.bundle import finish, staged, write_golden
 from exporter.cli.main import run
+from exporter.manifest import Manifest
 
 QUICK = ["--max-seconds", "2", "--threads", "1", "-q"]
 _MAKE = """
@@ -29,13 +33,23 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def bundle(folder: Path, artifact: Path, total: list[float], listed: str = "tiny.float32.onnx") -> Path:
-    """A folder with the parts of a bundle that `bench` reads."""
-    folder.mkdir()
-    (folder / artifact.name).write_bytes(artifact.read_bytes())
-    (folder / "manifest.json").write_text(json.dumps({"artifacts": [{"path": listed}]}))
-    vectors = {"input/a": [1, 2], "input/b": [3, 4], "output/sum": total}
-    np.savez(folder / "golden.npz", **{name: np.asarray(v, np.float32) for name, v in vectors.items()})
+def bundle(folder: Path, artifact: Path, total: list[float]) -> Path:
+    """A bundle of the artifact, with `total` for its golden answer."""
+    tensors = [{"name": name, "shape": [2], "dtype": "float32"} for name in ("a", "b", "sum")]
+    signature = {"inputs": tensors[:2], "outputs": tensors[2:]}
+    row = {"path": artifact.name, "format": "onnx", "precision": "float32", "signature": signature}
+    document = {
+        "tool": {"name": "edgeport", "version": "0.1.0", "command": ["edgeport", "run"]},
+        "source": {"path": "tiny.keras", "kind": "keras", "sha256": "a" * 64, "parameters": 0},
+        "signature": signature,
+        "artifacts": [row | {"size_bytes": size_of(artifact), "sha256": digest(artifact)}],
+        "created": "2026-03-14T09:26:53Z",
+    }
+    vectors = {name: np.asarray(values, np.float32) for name, values in (("a", [1, 2]), ("b", [3, 4]), ("sum", total))}
+    with staged(folder) as staging:
+        shutil.copyfile(artifact, staging / artifact.name)
+        write_golden(staging / "golden.npz", {name: vectors[name] for name in "ab"}, {"sum": vectors["sum"]})
+        finish(staging, Manifest.from_document(document))
     return folder
 
 
@@ -74,20 +88,17 @@ def test_a_bundle_is_checked_against_its_golden_answers(
     assert [row["status"] for row in printed["timings"]] == ["ok", "error"]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("listed", ["../tiny.float32.onnx", "/etc/passwd"])
-def test_a_manifest_that_points_outside_is_refused(
-    listed: str, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_artifact_by_itself_is_checked_against_the_answers_of_its_bundle(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, printed = document(capsys, [str(bundle(tmp_path / "evil", artifact, [4, 6], listed))])
-    assert code == 3
-    assert "outside the bundle" in printed["error"]["message"]  # type: ignore[index]
-
-
-def test_a_damaged_manifest_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "manifest.json").write_text("{")
-    code, printed = document(capsys, [str(tmp_path)])
-    assert code == 3
-    assert "manifest.json" in printed["error"]["message"]  # type: ignore[index]
+    wrong = bundle(tmp_path / "wrong", artifact, [4, 9])
+    code, printed = document(capsys, [str(wrong / artifact.name), "--batch", "2"])
+    assert code == 4
+    assert "wrong answer" in printed["error"]["message"]  # type: ignore[index]
+    (wrong / "golden.npz").write_bytes(b"others")
+    code, printed = document(capsys, [str(wrong / artifact.name), "--batch", "2"])
+    assert code == 8
+    assert "golden.npz is changed" in printed["error"]["message"]  # type: ignore[index]
 
 
 def test_a_required_device_that_is_not_there_is_exit_4(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +129,7 @@ def test_an_unavailable_device_is_exit_0_when_not_required(artifact: Path, capsy
         (["{}", "--compare", "nowhere.json"], "nowhere.json"),
         (["{}", "--ssh", "a", "--adb", "b"], "--ssh"),
         (["{}", "--cold", "0"], "--cold"),
-        (["{}", "--batch", "2,0"], "below 1"),
+        (["{}", "--batch", "2,0"], "1 or more, not 0"),
     ],
 )
 def test_usage_errors_are_exit_2(
