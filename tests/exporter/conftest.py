@@ -154,13 +154,16 @@ def _document() -> dict[str, Any]:
                 "verdict": "FASTER",
             }
         ],
-        "recommended": {"cpu": _ONNX, "smallest": _ONNX},
+        "recommended": {"fastest": {"cpu": _ONNX}, "smallest": _ONNX},
         "environment": {
-            "python": "3.11.9",
-            "tensorflow": "2.21.0",
-            "keras": "3.15.1",
-            "onnxruntime": "1.31.0",
-            "host": {"cpu": "AMD EPYC 7B13", "cores": 2, "memory_bytes": 8_221_000_000, "load": 0.4},
+            "host": {
+                "cpu": "AMD EPYC 7B13",
+                "cores": 2,
+                "memory_bytes": 8_221_000_000,
+                "load_average": [0.4, 0.3, 0.2],
+                "python": "3.11.9",
+                "packages": {"tensorflow": "2.21.0", "keras": "3.15.1", "onnxruntime": "1.31.0"},
+            },
         },
         "created": "2026-03-14T09:26:53Z",
     }
