@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,13 @@ from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, RuntimeOptions
+from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 SIGNATURE_KEY = "serving_default"
 
 
-class TfliteRuntime:
+class TfliteRuntime(Runtime):
     """A `.tflite` file in LiteRT's interpreter, called through its signature `serving_default` (or its only one).
 
     Its order of inputs and outputs is the positional one that C, Swift and Java users meet. Integer tensors of a
@@ -63,17 +63,16 @@ class TfliteRuntime:
         inputs = _by_position(self._runner.get_input_details(), self._interpreter.get_input_details())
         outputs = _by_position(self._runner.get_output_details(), self._interpreter.get_output_details())
         self.signature = Signature(_specs(inputs), _specs(outputs))
-        self.quantization: dict[str, tuple[float, int]] = {
+        self.quantization = {
             name: (float(details["quantization"][0]), int(details["quantization"][1]))
             for name, details in [*inputs, *outputs]
             if details["quantization"][0]
         }
 
-    def prepared(self, feed: Arrays) -> tuple[Callable[[], Any], Callable[[Any], Arrays]]:
-        """One run with these inputs, and what names its results. For timing: feeds of one shape, set up once.
+    def prepared(self, feed: Arrays) -> Prepared:
+        """Sets, invokes and gets tensors by index, as an application with a fixed batch does.
 
-        Tensors are set, invoked and got by index, as an application with a fixed batch does. The signature runner
-        resizes and allocates anew on every call: that is its cost and not the model's.
+        The signature runner resizes and allocates anew on every call: that is its cost and not the model's.
         """
         wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
         inputs = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
