@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
@@ -17,14 +17,24 @@ from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load
 from converters.checkpoints.ranges import input_hints
-from converters.errors import EdgeportError, UnsupportedError
-from converters.formats import Format, Precision, artifact_name
-from converters.isolation import Channel, Message
+from converters.compat.patch import noting
+from converters.errors import EdgeportError
+from converters.facts import Facts
+from converters.formats import Format, Precision
+from converters.isolation import Channel, Message, error_document
 from converters.signature import Signature
 from converters.targets.onnx import write_onnx
 from converters.targets.savedmodel import write_saved_model
 from converters.targets.tflite import write_tflite
 from converters.tracing import Traced, trace
+
+
+class _Open(NamedTuple):
+    """A source as it is loaded, its trace in float32 with the batch size that was asked for, and what is to be said."""
+
+    loaded: Loaded
+    traced: Traced
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -37,13 +47,11 @@ class _Made:
 
 
 class _Job:
-    """One source on its way through the formats."""
+    """A traced source on its way through the formats."""
 
-    def __init__(self, loaded: Loaded, request: Message, scratch: Path) -> None:
-        self.loaded = loaded
-        self.request = request
-        self.scratch = scratch
-        self.traced = trace(loaded, request["batch"])
+    def __init__(self, source: _Open, request: Message, scratch: Path) -> None:
+        self.loaded, self.traced, _ = source
+        self.request, self.scratch = request, scratch
         self._saved: dict[bool, Path] = {}
 
     def saved_model(self, traced: Traced) -> Path:
@@ -87,44 +95,70 @@ _WRITERS: dict[tuple[Format, Precision], Callable[[_Job, Path], _Made]] = {
 }
 
 
-def convert_in_worker(request: Message, channel: Channel) -> Message:
-    """Worker target of `converters.routes.convert`; the events it sends are read there."""
-    checkpoint = Checkpoint.from_json(request["checkpoint"])
-    confirm(checkpoint)
-    folder = Path(request["folder"])
-    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))  # two workers may share the folder
+_open: _Open | None = None
+"""What this process has open: it stays from step to step."""
+
+
+def open_source(request: Message, _channel: Channel) -> Message:
+    """Loads and traces; answers with `converters.facts.Facts`."""
+    loaded, traced, notes = _opened(request)
+    names = (loaded.signature.input_names, loaded.signature.output_names)
+    facts = Facts(
+        traced.signature,
+        loaded.parameters,
+        notes,
+        input_hints(loaded.model),
+        interface_facts(loaded.model, names),
+    )
+    return facts.to_json()
+
+
+def write_float32(request: Message, channel: Channel) -> Message:
+    """Makes each of `targets`, from a source that a process in the place of one that died opens first.
+
+    Events: `{opened}`, then of each target as `converters.isolation.batch` reads them; a result is `{road, signature,
+    notes}`.
+    """
+    source = _opened(request)
+    channel.event(opened=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=request["folder"]))  # two workers may share the folder
     try:
-        loaded = load(checkpoint)
-        job = _Job(loaded, request, scratch)
-        channel.event(
-            loaded={
-                "signature": job.traced.signature.to_json(),
-                "parameters": loaded.parameters,
-                "notes": loaded.notes,
-                "ranges": {name: limits.to_json() for name, limits in input_hints(loaded.model).items()},
-                "facts": interface_facts(loaded.model, (loaded.signature.input_names, loaded.signature.output_names)),
-            }
-        )
-        for words in request["targets"]:
-            fmt, precision = Format(words[0]), Precision(words[1])
-            _make(job, fmt, precision, folder / artifact_name(checkpoint.name, precision, fmt), channel)
+        job = _Job(source, request, scratch)
+        for target in request["targets"]:
+            channel.event(item=target["item"])
+            fmt, precision = Format(target["format"]), Precision(target["precision"])
+            try:
+                with noting() as left_out:
+                    made = _make(job, fmt, precision, Path(target["path"]))
+            except EdgeportError as error:
+                document = error_document(error)
+                document["message"] = " ".join([error.message, *left_out])
+                channel.event(item=target["item"], error=document)
+            else:
+                made["notes"] = [*made["notes"], *left_out]
+                channel.event(item=target["item"], result=made)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {}
 
 
-def _make(job: _Job, fmt: Format, precision: Precision, path: Path, channel: Channel) -> None:
-    where: dict[str, Any] = {"format": fmt.value, "precision": precision.value}
-    channel.event(started=True, **where)
+def _opened(request: Message) -> _Open:
+    global _open
+    if _open is None:
+        checkpoint = Checkpoint.from_json(request["checkpoint"])
+        confirm(checkpoint)
+        with noting() as left_out:
+            loaded = load(checkpoint)
+            traced = trace(loaded, request["batch"])
+        _open = _Open(loaded, traced, (*loaded.notes, *left_out))
+    return _open
+
+
+def _make(job: _Job, fmt: Format, precision: Precision, path: Path) -> Message:
     part = job.scratch / f"{fmt.value}-{precision.value}"
     part.mkdir()
-    try:
-        made = _WRITERS[fmt, precision](job, part / path.name)
-    except EdgeportError as error:
-        status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
-        channel.event(failure=error.to_json() | {"status": status}, **where)
-        return
+    made = _WRITERS[fmt, precision](job, part / path.name)
     for written in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
         os.replace(written, path.parent / written.name)  # noqa: PTH105 - works for files and folders alike
     job.committed(fmt, path)
-    channel.event(made=True, road=made.road, signature=made.signature.to_json(), notes=made.notes, **where)
+    return {"road": made.road, "signature": made.signature.to_json(), "notes": made.notes}

@@ -1,11 +1,9 @@
-"""How far a conversion is, told from the events of its worker."""
+"""How far a conversion is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-from converters.isolation import Message
 
 _LOAD_SHARE = 0.3
 
@@ -32,12 +30,16 @@ class ConversionProgress:
         if self._on_progress:
             self._on_progress(label, share)
 
-    def show(self, event: Message) -> None:
-        if "loaded" in event:
-            self._tell("tracing", _LOAD_SHARE)
-            return
-        target = f"{event['format']} {event['precision']}"
-        if "started" not in event:
-            self._done += self._costs[target]
+    def loaded(self) -> None:
+        """The source is loaded and traced."""
+        self._tell("tracing", _LOAD_SHARE)
+
+    def begun(self, target: str) -> None:
+        """A target is in hand."""
         share = _LOAD_SHARE + (1 - _LOAD_SHARE) * self._done / self._whole
         self._tell(f"converting to {target}", min(share, 1.0))
+
+    def done(self, target: str) -> None:
+        """A target is made, or failed."""
+        self._done += self._costs[target]
+        self.begun(target)

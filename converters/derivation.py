@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from converters.contract import Contract
-from converters.errors import EdgeportError, UnsupportedError
+from converters.errors import EdgeportError
 from converters.formats import Format, Precision
-from converters.isolation import Channel, Message
+from converters.isolation import Channel, Message, error_document
 from converters.signature import Signature
 from converters.stamping import plain_copy
 from converters.stamping.onnx import properties
@@ -65,22 +65,21 @@ class _Sources:
 
 
 def derive_in_worker(request: Message, channel: Channel) -> Message:
-    """Makes each of `targets`; events `started`, then `made` or `failure`, each with the target's words."""
+    """Makes each of `targets`; events as `converters.isolation.batch` reads them, a result is `{signature,
+    road, notes}`."""
     sources = _Sources(request)
     for target in request["targets"]:
-        where = {"format": target["format"], "precision": target["precision"]}
-        channel.event(started=True, **where)
+        channel.event(item=target["item"])
         path = Path(target["path"])
         part = path.with_name(f".part-{path.name}")
         try:
             signature, road = _make(sources, request, target, part)
         except EdgeportError as error:
             part.unlink(missing_ok=True)
-            status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
-            channel.event(failure=error.to_json() | {"status": status}, **where)
+            channel.event(item=target["item"], error=error_document(error))
             continue
         part.replace(path)
-        channel.event(made=True, road=road, signature=signature, **where)
+        channel.event(item=target["item"], result={"signature": signature, "road": road, "notes": []})
     return {}
 
 

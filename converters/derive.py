@@ -1,35 +1,35 @@
 """Further precisions of a source: its float32 files first, then everything that is made from them.
 
-checkpoint -> float32 artifacts (converters.routes) -> other precisions (a light worker, `converters.derivation`)
+checkpoint -> float32 artifacts (converters.convert) -> other precisions (a light worker, `converters.derivation`)
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from converters.artifact import Artifact, files_of
+from converters.artifact import Artifact
 from converters.checked import Options, part
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.parts import parts_of
 from converters.common import Common
 from converters.contract import Contract
-from converters.errors import EdgeportError, UsageError
-from converters.formats import Format, Precision, artifact_name
-from converters.isolation import Message, Worker, worker_environment
-from converters.options import Io, QuantizeOptions
-from converters.routes import Conversion, ConvertJob, Failure, Target, convert
-from converters.signature import Signature
-
-Progress = Callable[[str, float], None]
+from converters.convert import STEP, Converter, Failure, Order, Progress, filed
+from converters.errors import UsageError
+from converters.formats import Format, Precision
+from converters.isolation import Batch, Message, Standing, each
+from converters.options import ConvertOptions, Io, QuantizeOptions
+from converters.routes import Target
 
 CALIBRATED = frozenset({Precision.INT8, Precision.INT16X8})
 """Precisions whose activations are integers of a fixed scale, which only data can tell."""
 
-_FLOAT32_SHARE = 0.6
+HIDDEN = ".float32"
+"""The folder for float32 files that nobody asked for but others are made from; the caller removes it."""
+
+FLOAT32_SHARE = 0.6
+"""Of a conversion's time, the float32 files' share where others are made from them."""
 
 
 @dataclass(frozen=True)
@@ -51,125 +51,134 @@ class DeriveJob(Options):
     contract: Contract | None = None
 
 
-@dataclass
-class Derived:
-    """A conversion and the float32 files that it was made from, which may lie in a hidden folder."""
+@dataclass(frozen=True)
+class Orders:
+    """What is to be made of a source.
 
-    conversion: Conversion
-    bases: dict[Format, Artifact]
+    Attributes:
+        plain: float32 files that were asked for.
+        hidden: float32 files that others are made from.
+        reduced: those others.
+    """
+
+    plain: tuple[Order, ...]
+    hidden: tuple[Order, ...]
+    reduced: tuple[Order, ...]
+
+    @classmethod
+    def of(cls, targets: Sequence[Target], model: str, folder: Path, hidden: str = HIDDEN) -> Orders:
+        """Under a model's name in `folder`; what nobody asked for goes to `folder/hidden`."""
+        plain = tuple(t for t in targets if t == base_of(t))
+        reduced = tuple(t for t in targets if t not in plain)
+        bases = dict.fromkeys(base_of(t) for t in reduced if base_of(t) not in plain)
+        return cls(
+            tuple(Order.named(t, model, folder) for t in plain),
+            tuple(Order.named(t, model, folder / hidden) for t in bases),
+            tuple(Order.named(t, model, folder) for t in reduced),
+        )
+
+    @property
+    def float32(self) -> tuple[Order, ...]:
+        return (*self.plain, *self.hidden)
 
 
 @dataclass(frozen=True)
-class Makers:
-    """The two steps of a conversion.
+class Conversion:
+    """What came of orders.
 
     Attributes:
-        how: asked once the float32 files are there, with the conversion that tells their signature.
-        float32: makes those files; a caller that keeps finished ones may put its own around it.
+        artifacts: what was asked for and made, in the order of the table.
+        failures: what was asked for and not made.
+        bases: by format, the float32 files that others were made from, which may lie in a hidden folder.
+        reused: the file names of those that were there before.
     """
 
-    how: Callable[[Conversion], DeriveJob]
-    float32: Callable[[Checkpoint, Path, ConvertJob, Progress], Conversion] = convert
+    artifacts: tuple[Artifact, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    bases: Mapping[Format, Artifact] = field(default_factory=dict)
+    reused: frozenset[str] = frozenset()
 
 
-def convert_all(
-    checkpoint: Checkpoint, folder: Path, job: ConvertJob, makers: Makers, on_progress: Progress | None = None
-) -> Derived:
-    """Makes every target of `job` in `folder`.
-
-    Float32 files that were not asked for and are needed for others go to `folder/.float32`, which the caller removes.
-
-    Raises:
-        EdgeportError: see `converters.routes.convert`.
-    """
-    report = on_progress or (lambda label, share: None)
-    plain = tuple(t for t in job.targets if t == _base_of(t))
-    reduced = tuple(t for t in job.targets if t not in plain)
-    needed = dict.fromkeys(_base_of(t) for t in reduced)
-    hidden = tuple(t for t in needed if t not in plain)
-    share = _FLOAT32_SHARE if reduced else 1.0
-    place = folder / ".float32" if hidden else folder
-    place.mkdir(exist_ok=True)
-    made = makers.float32(
-        checkpoint, place, replace(job, targets=(*plain, *hidden)), lambda label, done: report(label, share * done)
-    )
-    if hidden:
-        _publish(made, plain, folder)
-    bases: dict[Format, Artifact] = {a.format: a for a in made.artifacts if a.format is not Format.SAVEDMODEL}
-    if Format.ONNX in bases:
-        bases[Format.ORT] = bases[Format.ONNX]
-    failed = {failure.target: failure for failure in made.failures}
-    made.artifacts = [a for a in made.artifacts if Target(a.format, a.precision) in plain]
-    made.failures = [f for f in made.failures if f.target in plain]
-    made.failures += [replace(failed[base], target=t) for t in reduced if (base := _base_of(t)) in failed]
-    left = [t for t in reduced if _base_of(t) not in failed]
-    derived = Derived(made, bases)
-    if left:
-        where, rest = (checkpoint.name, folder), 1 - share
-        derive(derived, left, where, makers.how(made), lambda label, done: report(label, share + rest * done))
-    return derived
-
-
-def _base_of(target: Target) -> Target:
+def base_of(target: Target) -> Target:
+    """The float32 file that a target is made from, or is."""
     return Target(Format.ONNX if target.format is Format.ORT else target.format, Precision.FLOAT32)
 
 
-def _publish(made: Conversion, plain: Sequence[Target], folder: Path) -> None:
-    """Moves what was asked for out of the hidden folder."""
-    for k, artifact in enumerate(made.artifacts):
-        if Target(artifact.format, artifact.precision) in plain:
-            path = folder / artifact.path.name
-            for file in [artifact.path] if artifact.path.is_dir() else list(files_of(artifact.path)):
-                shutil.move(file, folder / file.name)
-            made.artifacts[k] = replace(artifact, path=path)
+def convert(
+    checkpoint: Checkpoint,
+    orders: Orders,
+    options: ConvertOptions,
+    job: DeriveJob,
+    on_progress: Progress = lambda label, share: None,
+) -> Conversion:
+    """Everything of `orders`.
+
+    Raises:
+        EdgeportError: the source could not be loaded or traced: nothing can be made of it.
+    """
+    share = float32_share(orders, on_progress)
+    with Converter(checkpoint, orders.float32, options, job.common, share) as source:
+        source.open()
+        made = tuple(source.float32())
+    return completed(orders, made, job, on_progress)
+
+
+def float32_share(orders: Orders, on_progress: Progress) -> Progress:
+    """The progress of the float32 files, as a share of the whole."""
+    share = FLOAT32_SHARE if orders.reduced else 1.0
+    return lambda label, done: on_progress(label, share * done)
+
+
+def completed(
+    orders: Orders, float32: Iterable[Artifact | Failure], job: DeriveJob, on_progress: Progress
+) -> Conversion:
+    """The float32 files that were asked for, as they are, and what is made from them all."""
+    results = tuple(float32)
+    bases: dict[Format, Artifact] = {a.format: a for a in results if isinstance(a, Artifact)}
+    bases.pop(Format.SAVEDMODEL, None)
+    if Format.ONNX in bases:
+        bases[Format.ORT] = bases[Format.ONNX]
+    failed = {failure.target: failure for failure in results if isinstance(failure, Failure)}
+    lost = [replace(failed[base_of(o.target)], target=o.target) for o in orders.reduced if base_of(o.target) in failed]
+    left = [order for order in orders.reduced if base_of(order.target) not in failed]
+    rest = 1 - FLOAT32_SHARE
+    made = derive(left, bases, job, lambda label, done: on_progress(label, FLOAT32_SHARE + rest * done))
+    asked = {order.target for order in orders.plain}
+    plain = [r for r in results if (r.target if isinstance(r, Failure) else Target.of(r)) in asked]
+    everything = [*plain, *lost, *made]
+    return Conversion(
+        tuple(result for result in everything if isinstance(result, Artifact)),
+        tuple(result for result in everything if isinstance(result, Failure)),
+        bases,
+    )
 
 
 def derive(
-    derived: Derived,
-    targets: Sequence[Target],
-    where: tuple[str, Path],
+    orders: Sequence[Order],
+    bases: Mapping[Format, Artifact],
     job: DeriveJob,
     on_progress: Progress = lambda label, share: None,
-) -> None:
-    """Makes `targets` from the float32 artifacts and files them in the conversion, in one worker.
+) -> Iterator[Artifact | Failure]:
+    """Makes reduced precisions from float32 artifacts in one light worker; yields what became of each.
 
     If the worker dies, the target in hand becomes a failure and a fresh worker goes on with the rest.
-
-    Args:
-        where: the model's name and the folder for the files.
     """
-    name, folder = where
-    conversion, left = derived.conversion, list(targets)
-    with tempfile.TemporaryDirectory(prefix="edgeport-derive-") as scratch:
-        while left:
-            in_hand = left[0]
-            request = _request(derived.bases, left, where, job, scratch)
-            with Worker(
-                "converters.derivation:derive_in_worker",
-                request,
-                step="convert",
-                limits=job.common.limits,
-                log=job.common.log,
-                env=worker_environment(),
-                reads=_read(derived.bases, job),
-                writes=[folder, Path(scratch)],
-            ) as worker:
-                try:
-                    while event := worker.receive().get("event"):
-                        target = Target(Format(event["format"]), Precision(event["precision"]))
-                        in_hand = target
-                        on_progress(f"converting to {target}", 1 - len(left) / len(targets))
-                        if "started" not in event:
-                            left.remove(target)
-                            path = folder / artifact_name(name, target.precision, target.format)
-                            _file(event, target, path, conversion, job)
-                    return
-                except EdgeportError as error:
-                    if not left:
-                        return
-                    lost = in_hand if in_hand in left else left[0]  # it may die between two targets
-                    conversion.failures.append(Failure.of(lost, error))
-                    left.remove(lost)
+    by_name = {str(order.target): order for order in orders}
+    done = 0
+    limits, log, folders = job.common.limits, job.common.log, [order.path.parent for order in orders]
+    with Standing(limits=limits, log=log, reads=_read(bases, job), writes=folders) as worker:
+
+        def begin(left: Sequence[str]) -> None:
+            request = _request(bases, [by_name[item] for item in left], job, worker.folder)
+            worker.begin("converters.derivation:derive_in_worker", request, step=STEP)
+
+        def tell(item: str, _event: Message) -> None:
+            on_progress(f"converting to {item}", done / len(by_name))
+
+        for item, outcome in each(Batch(worker, tuple(by_name), begin), on_event=tell):
+            order = by_name[item]
+            yield filed(order, outcome, _notes(order.target, job))
+            done += 1
 
 
 def _read(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
@@ -178,65 +187,24 @@ def _read(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
     return [*files, job.calibration] if job.calibration else files
 
 
-def _request(
-    bases: Mapping[Format, Artifact],
-    left: Sequence[Target],
-    where: tuple[str, Path],
-    job: DeriveJob,
-    scratch: str,
-) -> Message:
-    name, folder = where
+def _request(bases: Mapping[Format, Artifact], orders: Sequence[Order], job: DeriveJob, scratch: Path) -> Message:
     return {
         "bases": {f.value: {"path": str(a.path), "signature": a.signature.to_json()} for f, a in bases.items()},
-        "targets": [
-            {
-                "format": t.format.value,
-                "precision": t.precision.value,
-                "keep": list(job.keep.get(t, ())),
-                "path": str(folder / artifact_name(name, t.precision, t.format)),
-            }
-            for t in left
-        ],
+        "targets": [order.to_json() | {"keep": list(job.keep.get(order.target, ()))} for order in orders],
         "calibration": str(job.calibration) if job.calibration else None,
         "io": job.options.io or Io.FLOAT,
         "device": job.options.target_device,
         "method": job.options.calibration_method,
-        "scratch": scratch,
+        "scratch": str(scratch),
         "contract": job.contract.to_json() if job.contract else None,
     }
 
 
-def _file(event: Message, target: Target, path: Path, conversion: Conversion, job: DeriveJob) -> None:
-    if "failure" in event:
-        document = event["failure"]
-        conversion.failures.append(
-            Failure(
-                target,
-                document["step"] or "convert",
-                document["status"],
-                document["message"],
-                document["next"],
-                int(document["code"]),
-            )
-        )
-        return
-    notes = job.notes if target.precision in CALIBRATED else ()
-    if (
-        job.options.io not in (None, Io.FLOAT)
-        and target.precision is Precision.INT8
-        and target.format is not Format.TFLITE
-    ):
-        notes = (*notes, f"--io {job.options.io} is for TFLite: this file keeps float inputs and outputs.")
-    conversion.artifacts.append(
-        Artifact.on_disk(
-            path,
-            target.format,
-            target.precision,
-            Signature.from_json(event["signature"]),
-            road=event["road"],
-            notes=notes,
-        )
-    )
+def _notes(target: Target, job: DeriveJob) -> tuple[str, ...]:
+    notes, io = job.notes if target.precision in CALIBRATED else (), job.options.io
+    if io not in (None, Io.FLOAT) and target.precision is Precision.INT8 and target.format is not Format.TFLITE:
+        return (*notes, f"--io {io} is for TFLite: this file keeps float inputs and outputs.")
+    return notes
 
 
 def need_calibration(targets: Sequence[Target]) -> list[Target]:

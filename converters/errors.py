@@ -4,7 +4,8 @@
     ├── UsageError        2  the command line asks for what cannot be
     ├── RefusedError      3  the input is damaged, unsafe or unsupported
     ├── StepError         4  a step failed cleanly
-    │   └── UnsupportedError  the format cannot hold this model
+    │   ├── UnsupportedError  the format cannot hold this model
+    │   └── MisfitError       an installed library is not as edgeport knows it
     ├── CrashError        5  a worker process died
     ├── StepTimeoutError       6  a worker process ran past its time
     ├── ResourceError     7  out of memory or disk
@@ -68,6 +69,10 @@ class UnsupportedError(StepError):
     """The format or the converter cannot hold this model: trying again will not help."""
 
 
+class MisfitError(StepError):
+    """An installed library is not as edgeport knows it: the model is not to blame."""
+
+
 class CrashError(EdgeportError):
     exit_code = 5
 
@@ -105,7 +110,8 @@ _BY_CODE: dict[int, type[EdgeportError]] = {
 
 def error_from_json(document: dict[str, Any]) -> EdgeportError:
     """Rebuilds in the parent the error that a worker reported with `to_json`."""
-    kind = _BY_CODE.get(int(document.get("code", 4)), StepError)
+    code = int(document.get("code", StepError.exit_code))
+    kind = UnsupportedError if document.get("unsupported") else _BY_CODE.get(code, StepError)
     return kind(
         str(document.get("message", "the worker failed without saying why")),
         next_step=str(document.get("next", "run again with --debug")),

@@ -129,16 +129,24 @@ def wrapped(command: Sequence[str], environment: Mapping[str, str], grants: Gran
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A path that a worker was shown, and the number of the file that lay there then."""
+
+    path: Path
+    inode: int
+
+
+@dataclass(frozen=True)
 class View:
     """What a worker that was started with certain grants sees and may write to for as long as it lives.
 
     Attributes:
-        readable, writable: paths with the numbers of their files: what replaced a file since is not shown.
+        readable, writable: what replaced a file since is not shown.
     """
 
     sandboxed: bool
-    readable: frozenset[tuple[Path, int]]
-    writable: frozenset[tuple[Path, int]]
+    readable: frozenset[Shown]
+    writable: frozenset[Shown]
 
     @classmethod
     def of(cls, grants: Grants) -> View:
@@ -152,13 +160,13 @@ class View:
         return _within(wanted.writable, self.writable) and _within(wanted.readable, self.readable | self.writable)
 
 
-def _numbered(paths: Iterable[Path]) -> frozenset[tuple[Path, int]]:
-    return frozenset((path.resolve(), path.stat().st_ino) for path in paths if path.exists())
+def _numbered(paths: Iterable[Path]) -> frozenset[Shown]:
+    return frozenset(Shown(path.resolve(), path.stat().st_ino) for path in paths if path.exists())
 
 
-def _within(wanted: frozenset[tuple[Path, int]], shown: frozenset[tuple[Path, int]]) -> bool:
-    places = {path for path, _ in shown}
-    return all(one in shown or any(folder in places for folder in one[0].parents) for one in wanted)
+def _within(wanted: frozenset[Shown], shown: frozenset[Shown]) -> bool:
+    places = {one.path for one in shown}
+    return all(one in shown or any(folder in places for folder in one.path.parents) for one in wanted)
 
 
 def _emptied() -> set[Path]:

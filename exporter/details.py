@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from converters.calibration import Calibration
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.derive import CALIBRATED
-from converters.routes import Conversion
 from exporter.finite import finite_gate, nonfinite_weights
 from exporter.inspection.executed import count_all, layer_names
 from exporter.options import RunOptions
-from exporter.rescue import Rescue
+from exporter.rescue import Rescued
 from exporter.shipping.ship import board_gates
 
 Details = dict[str, dict[str, Any]]
 """By artifact file name, further fields of its row."""
 
 
-@dataclass(frozen=True)
-class Made:
-    """What the making of a run's artifacts left to tell."""
-
-    conversion: Conversion
-    calibration: Calibration | None
-    rescues: Mapping[Path, Rescue]
-
-
-def artifact_details(made: Made, source: Checkpoint, options: RunOptions) -> Details:
+def artifact_details(
+    rescued: Rescued, calibration: Calibration | None, source: Checkpoint, options: RunOptions
+) -> Details:
     """Further fields of the artifacts' rows: `calibration`, `integer`, `rescue` and `gates`."""
     details: Details = {}
-    boards = board_gates(options.ship.profiles, made.conversion)
-    reports = count_all(made.conversion.artifacts, options.common.limits, options.common.log)
+    boards = board_gates(options.ship.profiles, rescued.conversion)
+    reports = count_all(rescued.conversion.artifacts, options.common.limits, options.common.log)
     layers = layer_names(source.path) if reports else ()
     strict = options.judge is not None and not options.judge.allow_nonfinite
     nonfinite = nonfinite_weights(source.path, source.kind) if strict else ()
-    for artifact in made.conversion.artifacts:
+    for artifact in rescued.conversion.artifacts:
         name = artifact.path.name
         row: dict[str, Any] = {}
         calibrated = artifact.precision in CALIBRATED
@@ -50,10 +40,10 @@ def artifact_details(made: Made, source: Checkpoint, options: RunOptions) -> Det
             row["gates"] = [*row.get("gates", ()), finite_gate(nonfinite)]
         if name in boards:
             row.setdefault("gates", []).append(boards[name])
-        if made.calibration is not None and calibrated:
-            row["calibration"] = _calibrated_on(made.calibration)
-        if artifact.path in made.rescues:
-            row["rescue"] = made.rescues[artifact.path].to_json()
+        if calibration is not None and calibrated:
+            row["calibration"] = _calibrated_on(calibration)
+        if artifact.path in rescued.rescues:
+            row["rescue"] = rescued.rescues[artifact.path].to_json()
         if row:
             details[name] = row
     return details
@@ -74,15 +64,15 @@ def _fully_integer(integer: Mapping[str, Any]) -> dict[str, Any]:
     return {"gate": "fully-integer", "passed": not places, "reason": some if places else "All of it is integer."}
 
 
-def verdict_notes(made: Made) -> Details:
+def verdict_notes(rescued: Rescued, calibration: Calibration | None) -> Details:
     """By artifact file name, `notes` for its verdict: doubts about the calibration data, and what a rescue came to."""
     notes: Details = {}
-    for artifact in made.conversion.artifacts:
+    for artifact in rescued.conversion.artifacts:
         said: list[str] = []
-        if made.calibration is not None and artifact.precision in CALIBRATED:
-            said += [str(finding) for finding in made.calibration.findings]
-        if artifact.path in made.rescues:
-            said.append(made.rescues[artifact.path].sentence)
+        if calibration is not None and artifact.precision in CALIBRATED:
+            said += [str(finding) for finding in calibration.findings]
+        if artifact.path in rescued.rescues:
+            said.append(rescued.rescues[artifact.path].sentence)
         if said:
             notes[artifact.path.name] = {"notes": said}
     return notes

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import FINISHED, Checkpoint, SourceKind
+from converters.common import Common
+from converters.convert import Order
 from converters.errors import RefusedError, UsageError
-from converters.formats import Format, Precision, artifact_name
-from converters.routes import Conversion, ConvertJob, Progress, Target, makeable
+from converters.facts import Facts
+from converters.formats import Format, Precision
+from converters.options import ConvertOptions
+from converters.routes import Target, makeable
 from converters.signature import Signature
 from exporter.inspection import inspect
 from exporter.options import RunOptions
+from exporter.place import Progress
 from exporter.reuse import copy_artifact
 
 ROAD = "the source itself"
-
-Maker = Callable[[Checkpoint, Path, ConvertJob, Progress], Conversion]
 
 
 def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) -> tuple[Target, ...]:
@@ -40,39 +42,56 @@ def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) ->
     return wanted
 
 
-def maker_for(checkpoint: Checkpoint, convert: Maker) -> Maker:
-    """What makes the float32 files of a source: `convert`, or `adopt` for one that is such a file."""
-    return adopt if checkpoint.kind in FINISHED else convert
+class Adopted:
+    """In the place of a `Converter`: a source that is a float32 file, which is copied. Nothing is converted."""
 
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        orders: Sequence[Order],
+        options: ConvertOptions,
+        _common: Common,
+        progress: Progress,
+    ) -> None:
+        self._checkpoint, self._orders, self._options, self._progress = checkpoint, orders, options, progress
 
-def adopt(checkpoint: Checkpoint, folder: Path, job: ConvertJob, progress: Progress) -> Conversion:
-    """What `converters.routes.convert` gives, with a copy of the source for its float32 artifact. Nothing is converted.
+    def open(self) -> Facts:
+        """What the file says of itself.
 
-    Raises:
-        RefusedError: the file is not in float32, so that no other precision can be made of it.
-        UsageError: an option that only a conversion can keep.
-    """
-    fmt = Format(checkpoint.kind.value)
-    found = inspect(checkpoint.path)
-    if found["precision"] != Precision.FLOAT32:
-        raise RefusedError(
-            f"{checkpoint.path} is {found['precision']} already: other precisions are made from a float32 file.",
-            next_step="Give the float32 file or the checkpoint that it was made from.",
-            file=checkpoint.path,
-        )
-    asked = job.options
-    if asked.batch is not None or asked.opset is not None or asked.allow_flex:
-        raise UsageError(
-            "--batch, --opset and --allow-flex change a conversion, and a finished file is taken as it is.",
-            next_step="Leave them out, or give the checkpoint.",
-            file=checkpoint.path,
-        )
-    progress("reading the source", 0.0)
-    signature = Signature.from_json(found)
-    path = folder / artifact_name(checkpoint.name, Precision.FLOAT32, fmt)
-    source = Artifact.on_disk(checkpoint.path, fmt, Precision.FLOAT32, signature, road=ROAD)
-    artifacts = [copy_artifact(source, path)] if job.targets else []
-    conversion = Conversion(artifacts, [], signature, int(found["parameters"]))
-    if job.on_loaded is not None:
-        job.on_loaded(conversion)
-    return conversion
+        Raises:
+            RefusedError: it is not in float32, so that no other precision can be made of it.
+            UsageError: an option that only a conversion can keep.
+        """
+        path, options = self._checkpoint.path, self._options
+        found = inspect(path)
+        if found["precision"] != Precision.FLOAT32:
+            raise RefusedError(
+                f"{path} is {found['precision']} already: other precisions are made from a float32 file.",
+                next_step="Give the float32 file or the checkpoint that it was made from.",
+                file=path,
+            )
+        if options.batch is not None or options.opset is not None or options.allow_flex:
+            raise UsageError(
+                "--batch, --opset and --allow-flex change a conversion, and a finished file is taken as it is.",
+                next_step="Leave them out, or give the checkpoint.",
+                file=path,
+            )
+        self._progress("reading the source", 0.0)
+        self._signature = Signature.from_json(found)
+        return Facts(self._signature, int(found["parameters"]))
+
+    def float32(self) -> Iterator[Artifact]:
+        """The file itself, for each order."""
+        fmt = Format(self._checkpoint.kind.value)
+        own = Artifact.on_disk(self._checkpoint.path, fmt, Precision.FLOAT32, self._signature, road=ROAD)
+        for order in self._orders:
+            yield copy_artifact(own, order.path)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __enter__(self) -> Adopted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

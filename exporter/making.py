@@ -9,10 +9,11 @@ from typing import Any
 
 from converters.checkpoints.identify import identify
 from converters.common import Common
-from converters.derive import DeriveJob, Makers, convert_all
-from converters.errors import StepError, UnsupportedError, error_from_json
+from converters.derive import DeriveJob, Orders, convert
+from converters.errors import StepError, UnsupportedError
 from converters.formats import SUFFIXES, Format, Precision
-from converters.routes import ConvertJob, Target
+from converters.options import ConvertOptions
+from converters.routes import Target
 
 WRITE = "exporter.making:write"
 
@@ -33,13 +34,11 @@ class Twins:
         Raises:
             EdgeportError: what the conversion raised, or failed with.
         """
-        job = ConvertJob((Target(fmt, precision),), common=self.common)
-        makers = Makers(lambda _made: DeriveJob(common=self.common, calibration=inputs))
-        conversion = convert_all(identify(reference, self.common.opening), self.folder, job, makers).conversion
+        checkpoint = identify(reference, self.common.opening)
+        orders = Orders.of((Target(fmt, precision),), checkpoint.name, self.folder)
+        conversion = convert(checkpoint, orders, ConvertOptions(), DeriveJob(common=self.common, calibration=inputs))
         for failure in conversion.failures:
-            raise error_from_json(
-                {"code": failure.exit_code, "message": failure.reason, "next": failure.next_step, "step": failure.step}
-            )
+            raise failure.error
         return conversion.artifacts[0].path
 
 

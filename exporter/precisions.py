@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from converters.calibration import RANDOM, Calibration, Expected, random_calibration, read_calibration
 from converters.checkpoints.ranges import Range
-from converters.contract import Contract
-from converters.derive import CALIBRATED, DeriveJob, need_calibration, refuse_without_calibration
+from converters.derive import CALIBRATED, Conversion, need_calibration, refuse_without_calibration
+from converters.facts import Facts
 from converters.formats import Format, Precision
 from converters.given import read_given
 from converters.options import Auto
-from converters.routes import ROUTES, Conversion, Target, resolve_targets
+from converters.routes import ROUTES, Target, resolve_targets
 from converters.targets.ort import config_path
 from exporter.options import RunOptions
 from exporter.passing import verdict_misses
@@ -25,6 +24,19 @@ OPEN_FORMATS = (Format.SAVEDMODEL, Format.TFLITE, Format.ONNX)
 """What is made where the formats are left open."""
 
 _AUTO = (Precision.FLOAT32, Precision.FLOAT16, Precision.DYNAMIC_INT8, Precision.INT8, Precision.INT16X8)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What `-p auto` keeps.
+
+    Attributes:
+        dropped: by file name, why others went.
+    """
+
+    conversion: Conversion
+    agreement: Agreement
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 def targets_of(options: RunOptions) -> tuple[Target, ...]:
@@ -69,78 +81,40 @@ def _open(precisions: tuple[Precision, ...]) -> set[Target]:
     return {t for p in precisions for f in OPEN_FORMATS if (t := Target(f, p)) in known}
 
 
-class Calibrating:
-    """Reads and checks calibration data as soon as the source's signature is known; before that nothing is converted.
+def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> Calibration | None:
+    """The calibration data, read and checked against what the source says of itself; None where no target needs any.
 
-    Args:
-        scratch: where the checked arrays are kept for the worker.
-
-    Attributes:
-        contract: what the files are to say of themselves, once it is known.
+    Raises:
+        EdgeportError: see `converters.calibration.read_calibration`.
     """
-
-    def __init__(self, targets: tuple[Target, ...], options: RunOptions, scratch: Path) -> None:
-        self._asked, self._common, self._scratch = options.quantize, options.common, scratch
-        self.contract: Contract | None = None
-        self._needed = bool(need_calibration(targets))
-        self.data: Calibration | None = None
-        self.judged_on: Mapping[str, Any] = {}
-
-    def on_loaded(self, conversion: Conversion) -> None:
-        """See `converters.calibration.read_calibration` for what it raises."""
-        signature, ranges, common = conversion.signature, conversion.ranges, self._common
-        if not self._needed or self.data is not None or signature is None:
-            return
-        if common.input_range:
-            given = Range(*common.input_range, "--input-range")
-            ranges = {spec.name: given for spec in signature.inputs if spec.dtype.startswith("float")}
-        if self._asked.calibration == RANDOM:
-            self.data = random_calibration(signature, self._asked.calibration_samples, ranges, common.seed)
-        else:
-            if common.inputs is not None:
-                self.judged_on = read_given(common.inputs, signature).arrays
-            expected = Expected(ranges, self.judged_on)
-            path = Path(self._asked.calibration or "")
-            self.data = read_calibration(path, signature, self._asked.calibration_samples, expected)
-        self.data.save(self._arrays)
-
-    @property
-    def _arrays(self) -> Path:
-        return self._scratch / "calibration.npz"
-
-    def ready(self, conversion: Conversion) -> DeriveJob:
-        """How the reduced precisions are made; reads the data now where no worker had to load the source."""
-        self.on_loaded(conversion)
-        return self.how()
-
-    def how(self) -> DeriveJob:
-        """How the reduced precisions are made."""
-        return DeriveJob(
-            self._asked,
-            self._common,
-            calibration=self._arrays if self.data else None,
-            notes=self.data.notes() if self.data else (),
-            contract=self.contract,
-        )
+    if not need_calibration(targets):
+        return None
+    signature, ranges, common, asked = facts.signature, facts.ranges, options.common, options.quantize
+    if common.input_range:
+        given = Range(*common.input_range, "--input-range")
+        ranges = {spec.name: given for spec in signature.inputs if spec.dtype.startswith("float")}
+    if asked.calibration == RANDOM:
+        return random_calibration(signature, asked.calibration_samples, ranges, common.seed)
+    judged_on = {} if common.inputs is None else read_given(common.inputs, signature).arrays
+    path = Path(asked.calibration or "")
+    return read_calibration(path, signature, asked.calibration_samples, Expected(ranges, judged_on))
 
 
-def keep_passing(
-    conversion: Conversion, agreement: Agreement, *, allow_inconclusive: bool
-) -> tuple[Agreement, dict[str, str]]:
-    """Removes the reduced artifacts that did not pass, from disk too; returns the rest's verdicts, and why others went.
+def keep_passing(conversion: Conversion, agreement: Agreement, *, allow_inconclusive: bool) -> Kept:
+    """Removes the reduced artifacts that did not pass, from disk too.
 
     The float32 files stay, whatever their verdict: a source whose plain conversion fails is no choice of precision.
     """
     verdicts = {verdict.artifact: verdict for verdict in agreement.verdicts}
     missed = {miss.subject for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
     dropped: dict[str, str] = {}
-    for artifact in list(conversion.artifacts):
+    for artifact in conversion.artifacts:
         verdict = verdicts[artifact.path]
         if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in missed:
             artifact.path.unlink()
             if artifact.format is Format.ORT:
                 config_path(artifact.path).unlink(missing_ok=True)
-            conversion.artifacts.remove(artifact)
             dropped[artifact.path.name] = f"{verdict.status}: {verdict.reason}"
-    kept = tuple(v for v in agreement.verdicts if v.artifact.name not in dropped)
-    return replace(agreement, verdicts=kept), dropped
+    left = tuple(artifact for artifact in conversion.artifacts if artifact.path.name not in dropped)
+    kept = tuple(verdict for verdict in agreement.verdicts if verdict.artifact.name not in dropped)
+    return Kept(replace(conversion, artifacts=left), replace(agreement, verdicts=kept), dropped)

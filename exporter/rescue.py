@@ -7,15 +7,14 @@ nothing -> judged again like any other file
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
 from converters.checkpoints.parts import parts_of
-from converters.contract import Contract
-from converters.derive import Derived, DeriveJob
+from converters.derive import Conversion, DeriveJob
 from converters.errors import EdgeportError
 from converters.formats import Format, Precision
 from converters.isolation import run_step
@@ -101,60 +100,82 @@ class Rescue:
 
 
 @dataclass(frozen=True)
-class Case:
-    """What rescues of one run have in common.
+class RescueJob:
+    """What the rescues of one run go by.
 
     Attributes:
-        reference: the checkpoint.
+        derive: how the artifacts were made, and what a mended one says of its inputs and outputs.
+        judge: how they were judged; its checkpoint is the reference.
         golden: the bundle's golden inputs, which a rescue is tried on beside the calibration data.
-        how: how the artifacts were made.
-        compare: how they were judged.
-        contract: what a mended file says of its inputs and outputs.
-        tell: told what is being done.
     """
 
-    reference: Path
+    derive: DeriveJob
+    judge: JudgeJob
     golden: Path
-    how: DeriveJob
-    compare: JudgeJob
-    contract: Contract
-    tell: Callable[[str, float], None] = lambda label, share: None
+
+    @property
+    def reference(self) -> Path:
+        assert self.judge.checkpoint is not None
+        return self.judge.checkpoint.path
 
 
-def rescue_missed(derived: Derived, agreement: Agreement, case: Case) -> tuple[Agreement, dict[Path, Rescue]]:
+@dataclass(frozen=True)
+class Rescued:
+    """Artifacts and their verdicts, after what missed its gate was rescued and `-p auto` kept what passes.
+
+    Attributes:
+        agreement: None where nothing was judged.
+        rescues: by artifact, what was done for a precision that missed its gate.
+        dropped: by file name, why `-p auto` did not keep it.
+    """
+
+    conversion: Conversion
+    agreement: Agreement | None
+    rescues: Mapping[Path, Rescue] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+
+def rescue_missed(
+    conversion: Conversion, agreement: Agreement, job: RescueJob, on_progress: Callable[[str, float], None]
+) -> tuple[Conversion, Agreement, Mapping[Path, Rescue]]:
     """Tries to mend every quantized artifact that disagrees; those mended are judged again.
 
-    `derived.conversion` lists the mended files afterwards. A rescue that fails leaves its file as it was.
+    Returns the artifacts and the verdicts with the mended ones in their places, and what each rescue came to. A rescue
+    that fails leaves its file as it was.
     """
     rescues: dict[Path, Rescue] = {}
-    budget, tolerances = case.how.options.rescue_budget, case.compare.options.tolerances
+    budget = job.derive.options.rescue_budget
     if budget == 0 or all(v.status != DISAGREE for v in agreement.verdicts):
-        return agreement, rescues
-    layers = layer_names(case.reference)
+        return conversion, agreement, rescues
+    layers = layer_names(job.reference)
     for extra_db in _STRICTER:
-        missed = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
-        again = []
-        for k, artifact in enumerate(derived.conversion.artifacts):
-            base = derived.bases.get(artifact.format)
-            tried = rescues.get(artifact.path)
-            unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
-            if artifact.path not in missed or unfit or base is None:
-                continue
-            if tried is not None and not tried.reached:
-                continue
-            case.tell(f"rescuing {artifact.path.name}", 1.0)
-            gate = gate_for(artifact.precision, tolerances)
+        mended: dict[Path, Artifact] = {}
+        for artifact, base in _to_rescue(conversion, agreement, rescues):
+            on_progress(f"rescuing {artifact.path.name}", 1.0)
+            gate = gate_for(artifact.precision, job.judge.options.tolerances)
             level = max(gate.sqnr_db, _level_needed(agreement, artifact.path))
-            goal = Goal(level + extra_db, gate.top1, budget)
-            found = _try(artifact, base, goal, case, layers)
+            found = _try(artifact, base, Goal(level + extra_db, gate.top1, budget), job, layers)
             rescues[artifact.path] = found
             if found.reached:
-                derived.conversion.artifacts[k] = stamped(_remade(artifact, found), case.contract)
-                again.append(artifact.path)
-        if not again:
+                mended[artifact.path] = _remade(artifact, found, job.derive)
+        if not mended:
             break
-        agreement = _judged_again(agreement, case, again)
-    return agreement, rescues
+        conversion = replace(conversion, artifacts=tuple(mended.get(a.path, a) for a in conversion.artifacts))
+        agreement = _judged_again(agreement, job, list(mended))
+    return conversion, agreement, rescues
+
+
+def _to_rescue(
+    conversion: Conversion, agreement: Agreement, rescues: Mapping[Path, Rescue]
+) -> Iterator[tuple[Artifact, Artifact]]:
+    """Artifacts that disagree and may be mended, each with the float32 file that it was made from."""
+    missed = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
+    for artifact in conversion.artifacts:
+        base, tried = conversion.bases.get(artifact.format), rescues.get(artifact.path)
+        unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
+        if artifact.path not in missed or unfit or base is None or (tried is not None and not tried.reached):
+            continue
+        yield artifact, base
 
 
 def _level_needed(agreement: Agreement, path: Path) -> float:
@@ -172,16 +193,16 @@ _STRICTER = (0.0, 4.0)
 """A rescue is tried on few samples. Where all samples say that it fell short, it is tried once more, aiming higher."""
 
 
-def _try(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: Collection[str]) -> Rescue:
+def _try(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers: Collection[str]) -> Rescue:
     try:
-        return rescue(artifact, base, goal, case, layers)
+        return _rescue(artifact, base, goal, job, layers)
     except EdgeportError as error:
         return Rescue(artifact.path, False, (), 0.0, (0.0, 0.0), error.message)
 
 
-def _remade(artifact: Artifact, found: Rescue) -> Artifact:
+def _remade(artifact: Artifact, found: Rescue, job: DeriveJob) -> Artifact:
     kept = tuple(note for note in artifact.notes if not note.startswith("Rescued"))
-    return Artifact.on_disk(
+    made = Artifact.on_disk(
         artifact.path,
         artifact.format,
         artifact.precision,
@@ -189,14 +210,15 @@ def _remade(artifact: Artifact, found: Rescue) -> Artifact:
         road=artifact.road,
         notes=(*kept, found.sentence),
     )
+    return stamped(made, job.contract) if job.contract else made
 
 
-def _judged_again(agreement: Agreement, case: Case, paths: list[Path]) -> Agreement:
-    verdicts = {v.artifact: v for v in compare(case.reference, paths, case.compare).verdicts}
+def _judged_again(agreement: Agreement, job: RescueJob, paths: list[Path]) -> Agreement:
+    verdicts = {v.artifact: v for v in compare(job.reference, paths, job.judge).verdicts}
     return replace(agreement, verdicts=tuple(verdicts.get(v.artifact, v) for v in agreement.verdicts))
 
 
-def rescue(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: Collection[str]) -> Rescue:
+def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers: Collection[str]) -> Rescue:
     """Makes `artifact` again with some layers in float and replaces its file where that meets the goal.
 
     Args:
@@ -206,7 +228,7 @@ def rescue(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: C
     Raises:
         EdgeportError: the worker failed; the artifact is as it was.
     """
-    how = case.how
+    how = job.derive
     request = {
         "artifact": str(artifact.path),
         "base": str(base.path),
@@ -216,7 +238,7 @@ def rescue(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: C
         "io": how.options.io or Io.FLOAT,
         "device": how.options.target_device,
         "method": how.options.calibration_method,
-        "golden": str(case.golden),
+        "golden": str(job.golden),
         "calibration": str(how.calibration) if how.calibration else None,
         "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
         "layers": sorted(layers),
@@ -227,7 +249,7 @@ def rescue(artifact: Artifact, base: Artifact, goal: Goal, case: Case, layers: C
         step="rescue",
         limits=how.common.limits,
         log=how.common.log,
-        reads=[*parts_of(base.path), case.golden, *([how.calibration] if how.calibration else [])],
+        reads=[*parts_of(base.path), job.golden, *([how.calibration] if how.calibration else [])],
         writes=[artifact.path],
     )
     kept = tuple(Kept(**entry) for entry in found["kept"])

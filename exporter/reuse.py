@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,13 @@ from typing import Any
 from converters.artifact import Artifact, digest, files_of
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.ranges import Range
+from converters.convert import Order
+from converters.derive import HIDDEN
 from converters.errors import IntegrityError
-from converters.formats import Format, Precision, artifact_name
+from converters.facts import Facts
+from converters.formats import Format, Precision
 from converters.options import ConvertOptions
-from converters.routes import Conversion, ConvertJob, Progress, Target, convert
+from converters.routes import Target
 from converters.signature import Signature
 from exporter.bundle.disk import write_file
 from exporter.manifest import MANIFEST, canonical
@@ -34,25 +37,29 @@ from exporter.manifest_file import load
 _MAKERS = ("edgeport", "tensorflow", "keras", "tf2onnx", "onnx", "numpy")
 _FICLONE = 0x40049409  # linux/fs.h
 _ENTRY = "artifact.json"
-FINISHED, HIDDEN = ".finished", ".float32"
-"""Folders in staging: notes of what is finished, and float32 files that nobody asked for but others are made from."""
+FINISHED = ".finished"
+"""A folder in staging: notes of what is finished."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One artifact that can be reused, and what its conversion said of the model."""
+    """One artifact that can be reused, and what the source said when it was made."""
 
     artifact: Artifact
-    signature: Signature
-    parameters: int
-    notes: tuple[str, ...]
-    ranges: dict[str, Range]
-    facts: dict[str, Any]
+    facts: Facts
 
 
-@dataclass
+@dataclass(frozen=True)
+class Taken:
+    """What was on the shelf; without an artifact the source has said nothing yet."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    facts: Facts | None = None
+
+
+@dataclass(frozen=True)
 class Shelf:
-    """Where to look for finished artifacts, and where to keep new ones.
+    """Where to look for finished artifacts of a checkpoint, and where to keep new ones.
 
     Attributes:
         bundle: the bundle that is about to be replaced; None does not look there.
@@ -61,70 +68,49 @@ class Shelf:
         finished: where to note what is finished, for the run after one that is killed; None notes nothing.
     """
 
-    bundle: Path | None
-    cache: Path | None
+    checkpoint: Checkpoint
+    bundle: Path | None = None
+    cache: Path | None = None
     abandoned: tuple[Path, ...] = ()
     finished: Path | None = None
-    reused: set[str] = field(default_factory=set)
 
-    def around_convert(self, checkpoint: Checkpoint, folder: Path, job: ConvertJob, progress: Progress) -> Conversion:
-        """`converters.routes.convert`, of what is not on the shelf; takes the rest from there and keeps what is new."""
-        ready = self.take(checkpoint, job, folder)
-        there = {Target.of(artifact) for artifact in ready.artifacts}
-        missing = replace(job, targets=tuple(t for t in job.targets if t not in there))
-        if ready.signature is not None and not missing.targets and job.on_loaded:
-            job.on_loaded(ready)
-        noting = replace(missing, on_made=lambda made: self._note(checkpoint, job, made, made.artifacts[-1:]))
-        made = convert(checkpoint, folder, noting, progress)
-        self.keep(checkpoint, job, made)
-        return merged(ready, made, job.targets)
+    def take(self, orders: Sequence[Order], options: ConvertOptions) -> Taken:
+        """Copies what is there to where it was ordered. Damaged or foreign entries are passed over."""
+        found = [
+            (order, self._find(key_of(self.checkpoint, order.target, options), order.path.name)) for order in orders
+        ]
+        there = [(order, entry) for order, entry in found if entry is not None]
+        artifacts = tuple(copy_artifact(entry.artifact, order.path) for order, entry in there)
+        return Taken(artifacts, there[-1][1].facts if there else None)
 
-    def take(self, checkpoint: Checkpoint, job: ConvertJob, staging: Path) -> Conversion:
-        """Copies what is there into `staging`. Damaged or foreign entries are passed over."""
-        conversion = Conversion()
-        for target in job.targets:
-            name = artifact_name(checkpoint.name, target.precision, target.format)
-            entry = self._find(key_of(checkpoint, target, job.options), name)
-            if entry is None:
-                continue
-            copied = copy_artifact(entry.artifact, staging / name)
-            conversion.artifacts.append(copied)
-            conversion.signature, conversion.parameters = entry.signature, entry.parameters
-            conversion.notes, conversion.ranges, conversion.facts = entry.notes, entry.ranges, entry.facts
-            self.reused.add(name)
-        return conversion
-
-    def keep(self, checkpoint: Checkpoint, job: ConvertJob, conversion: Conversion) -> None:
-        """Puts new artifacts into the shared cache, each whole or not at all."""
-        if self.cache is None or conversion.signature is None:
+    def note(self, artifacts: Sequence[Artifact], facts: Facts, options: ConvertOptions) -> None:
+        """Writes down what a later run must know of artifacts that are whole on disk."""
+        if self.finished is None:
             return
-        for artifact in conversion.artifacts:
-            if artifact.path.name in self.reused:
-                continue
-            key = key_of(checkpoint, Target.of(artifact), job.options)
+        for artifact in artifacts:
+            key = key_of(self.checkpoint, Target.of(artifact), options)
+            self.finished.mkdir(exist_ok=True)
+            write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, facts, key)).encode())
+
+    def note_stamped(self, artifacts: Sequence[Artifact], facts: Facts, options: ConvertOptions) -> None:
+        """Writes down anew what stamping has changed."""
+        bases = [a for a in artifacts if a.precision is Precision.FLOAT32 and a.format is not Format.ORT]
+        self.note(bases, facts, options)
+
+    def keep(self, artifacts: Sequence[Artifact], facts: Facts, options: ConvertOptions) -> None:
+        """Puts new artifacts into the shared cache, each whole or not at all."""
+        if self.cache is None:
+            return
+        for artifact in artifacts:
+            key = key_of(self.checkpoint, Target.of(artifact), options)
             part = self.cache / f".part-{secrets.token_hex(8)}"
             part.mkdir(parents=True)
             copy_artifact(artifact, part / artifact.path.name)
-            (part / _ENTRY).write_text(json.dumps(_document(artifact, conversion, key)))
+            (part / _ENTRY).write_text(json.dumps(_document(artifact, facts, key)))
             try:
                 part.rename(self.cache / key)
             except OSError:  # another run was first: its entry is as good
                 shutil.rmtree(part, ignore_errors=True)
-
-    def note_stamped(self, checkpoint: Checkpoint, job: ConvertJob, conversion: Conversion) -> None:
-        """Writes down anew what stamping has changed."""
-        bases = [a for a in conversion.artifacts if a.precision is Precision.FLOAT32 and a.format is not Format.ORT]
-        self._note(checkpoint, job, conversion, bases)
-
-    def _note(
-        self, checkpoint: Checkpoint, job: ConvertJob, conversion: Conversion, artifacts: Sequence[Artifact]
-    ) -> None:
-        """Writes down what a later run must know of artifacts that are whole on disk."""
-        for artifact in artifacts if self.finished is not None else ():
-            assert self.finished is not None
-            key = key_of(checkpoint, Target.of(artifact), job.options)
-            self.finished.mkdir(exist_ok=True)
-            write_file(self.finished / f"{key}.json", json.dumps(_document(artifact, conversion, key)).encode())
 
     def _find(self, key: str, name: str) -> Entry | None:
         found = (self._in_bundle(key, name), self._in_cache(key, name), *self._in_abandoned(key, name))
@@ -157,13 +143,12 @@ class Shelf:
                 yield _read_entry(staging / FINISHED / f"{key}.json", key, folder)
 
 
-def _document(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
-    assert conversion.signature is not None
+def _document(artifact: Artifact, facts: Facts, key: str) -> dict[str, Any]:
     return {
         "artifact": artifact.to_json(artifact.path.parent),
-        "signature": conversion.signature.to_json(),
-        "parameters": conversion.parameters,
-        "reuse": reuse_row(artifact, conversion, key),
+        "signature": facts.signature.to_json(),
+        "parameters": facts.parameters,
+        "reuse": reuse_row(artifact, facts, key),
     }
 
 
@@ -183,28 +168,27 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
         reuse = document["reuse"]
         if reuse["key"] != key:
             return None
-        return Entry(
-            Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder),
+        facts = Facts(
             Signature.from_json(document["signature"]),
             int(document["parameters"]),
             tuple(reuse["model_notes"]),
             {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()},
             dict(reuse["facts"]),
         )
+        return Entry(Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder), facts)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def reuse_row(artifact: Artifact, conversion: Conversion, key: str) -> dict[str, Any]:
+def reuse_row(artifact: Artifact, facts: Facts, key: str) -> dict[str, Any]:
     """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
-    assert conversion.signature is not None
     return {
         "key": key,
-        "signature": conversion.signature.to_json(),
+        "signature": facts.signature.to_json(),
         "notes": list(artifact.notes),
-        "model_notes": list(conversion.notes),
-        "ranges": {name: limits.to_json() for name, limits in conversion.ranges.items()},
-        "facts": conversion.facts,
+        "model_notes": list(facts.notes),
+        "ranges": {name: limits.to_json() for name, limits in facts.ranges.items()},
+        "facts": dict(facts.interface),
     }
 
 
@@ -222,13 +206,6 @@ def key_of(checkpoint: Checkpoint, target: Target, options: ConvertOptions) -> s
         "versions": {name: version(name) for name in _MAKERS},
     }
     return hashlib.sha256(canonical(document)).hexdigest()
-
-
-def merged(first: Conversion, second: Conversion, targets: Sequence[Target]) -> Conversion:
-    """Reused and new artifacts together, in the order of the targets."""
-    artifacts = sorted([*first.artifacts, *second.artifacts], key=lambda a: targets.index(Target.of(a)))
-    known = second if second.signature is not None else first
-    return replace(known, artifacts=artifacts, failures=second.failures)
 
 
 def copy_artifact(artifact: Artifact, destination: Path) -> Artifact:

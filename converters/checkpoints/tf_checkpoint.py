@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from converters.compat.keras import all_layers, own_variables
 from converters.errors import RefusedError, StepError
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -55,7 +56,7 @@ def _best_layout(model: Any, weights: set[str], prefix: Path) -> list[tuple[Any,
     complaints = []
     for layout in (_keras2, _keras3, _by_name):
         pairs = list(layout(model))
-        root = _root(pairs, weights)
+        root = _root([key for _, key in pairs], weights)
         if root is None:
             continue
         found = [(variable, f"{root}{key}") for variable, key in pairs]
@@ -69,9 +70,9 @@ def _best_layout(model: Any, weights: set[str], prefix: Path) -> list[tuple[Any,
     raise _unfit(prefix, min(complaints)[1] if complaints else "none of its names is one of the model's")
 
 
-def _root(pairs: list[tuple[Any, str]], weights: set[str]) -> str | None:
+def _root(keys: list[str], weights: set[str]) -> str | None:
     """What stands before the first name that is found: `model/`, or nothing."""
-    for _, key in pairs:
+    for key in keys:
         ends = [weight for weight in weights if weight == key or weight.endswith(f"/{key}")]
         if ends:
             return min(ends, key=len).removesuffix(key)
@@ -83,10 +84,12 @@ def _keras2(model: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _numbered(model: Any, below: str) -> Iterator[tuple[Any, str]]:
+    import keras
+
     with_weights = [layer for layer in model.layers if _weights_of(layer)]
     for number, layer in enumerate(with_weights):
         place = f"{below}layer_with_weights-{number}/"
-        if getattr(layer, "layers", None) and hasattr(layer, "_operations"):
+        if getattr(layer, "layers", None) and isinstance(layer, keras.Function):
             yield from _numbered(layer, place)
             continue
         yield from _attributes(layer, place)
@@ -106,7 +109,7 @@ def _inner(layer: Any) -> list[tuple[str, Any]]:
     import keras
 
     names = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.layers.Layer)}
-    inner = [one for one in layer._layers if _weights_of(one)]
+    inner = [one for one in all_layers(layer, include_self=False, recursive=False) if _weights_of(one)]
     return [(names.get(id(one), one.name), one) for one in inner]
 
 
@@ -136,7 +139,7 @@ def _by_name(model: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _own(layer: Any) -> list[Any]:
-    return [v for v in (*layer._trainable_variables, *layer._non_trainable_variables) if "seed" not in v.name]
+    return [v for v in own_variables(layer) if "seed" not in v.name]
 
 
 def _weights_of(layer: Any) -> list[Any]:

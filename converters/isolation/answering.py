@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from converters.errors import EdgeportError, ResourceError, StepError
+from converters.errors import EdgeportError, ResourceError, StepError, UnsupportedError
 from converters.isolation.channel import Channel, Message
 
 
@@ -31,7 +31,12 @@ def answer(target: str, request: Message, channel: Channel) -> None:
     except BaseException as cause:
         traceback.print_exc()
         flush()
-        channel.send({"error": translated(cause).to_json()})
+        channel.send({"error": error_document(translated(cause))})
+
+
+def error_document(error: EdgeportError) -> Message:
+    """What `error_from_json` makes the same error of, in the parent."""
+    return error.to_json() | ({"unsupported": True} if isinstance(error, UnsupportedError) else {})
 
 
 def translated(cause: BaseException) -> EdgeportError:

@@ -26,6 +26,15 @@ class Channel:
         while data:
             data = data[os.write(self._write_fd, data) :]
 
+    def fileno(self) -> int:
+        """What `select` is to wait for."""
+        return self._read_fd
+
+    @property
+    def pending(self) -> bool:
+        """Whether a document is here already, for which `select` would wait in vain."""
+        return b"\n" in self._buffer
+
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next document; None when the other end has closed. Raises TimeoutError."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

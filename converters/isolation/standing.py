@@ -25,7 +25,8 @@ class Standing:
     kernel may have it where memory is short.
 
     Args:
-        preparing: `module:function` without arguments, called when the process starts: the framework's import.
+        preparing: `module:function` without arguments, called when the process starts: the framework's import. None
+            leaves imports to the steps.
         reads, writes: what every step is granted, as for `Worker`; a step that needs more gets a fresh process.
 
     Attributes:
@@ -34,7 +35,7 @@ class Standing:
 
     def __init__(
         self,
-        preparing: str,
+        preparing: str | None = None,
         *,
         limits: Limits = Limits(),
         log: Path | None = None,
@@ -46,6 +47,7 @@ class Standing:
         self._grants = sandbox.Grants(tuple(reads), (*writes, self.folder))
         self._view = sandbox.View.of(self._grants)
         self._worker: Worker | None = None
+        self._busy = False
 
     def start(self, step: str = "start") -> None:
         """Starts the process ahead of its first step: it prepares while the caller does other work."""
@@ -66,20 +68,53 @@ class Standing:
         Raises:
             EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when it died.
         """
+        self.begin(target, request, step=step, reads=reads, writes=writes)
+        return self.result(on_event)
+
+    def result(self, on_event: EventHandler | None = None) -> Message:
+        """Waits for the end of the step under way. Raises as `step` does."""
+        while "result" not in (message := self.receive()):
+            if on_event:
+                on_event(message["event"])
+        result: Message = message["result"]
+        return result
+
+    def begin(
+        self,
+        target: str,
+        request: Mapping[str, Any],
+        *,
+        step: str,
+        reads: Sequence[Path] = (),
+        writes: Sequence[Path] = (),
+    ) -> None:
+        """Asks for a step without waiting; `receive` tells what comes of it. A step still under way is ended."""
         worker, grants = self._worker, self._grants.and_also(reads, writes)
-        if worker is None or worker.ended or not self._view.holds(sandbox.View.of(grants)):
+        fits = self._view.holds(sandbox.View.of(grants))
+        if worker is None or worker.ended or self._busy or not fits:
             worker = self._fresh(grants, step)
+        self._busy = True
+        worker.begin(step, {"target": target, "request": dict(request)})
+
+    def receive(self) -> Message:
+        """The next that the step under way tells: `{event}`, or `{result}` at its end.
+
+        Raises:
+            EdgeportError: see `step`; the process is ended.
+        """
         try:
-            worker.begin(step)
-            worker.send({"target": target, "request": dict(request)})
-            while "result" not in (message := worker.receive()):
-                if "event" in message and on_event:
-                    on_event(message["event"])
+            message = self.worker.receive()
         except BaseException:
             self.rest()
             raise
-        result: Message = message["result"]
-        return result
+        self._busy = "result" not in message
+        return message
+
+    @property
+    def worker(self) -> Worker:
+        """The process of the step under way."""
+        assert self._worker is not None
+        return self._worker
 
     def _fresh(self, grants: sandbox.Grants, step: str) -> Worker:
         self.rest()
@@ -97,7 +132,7 @@ class Standing:
 
     def rest(self) -> None:
         """Ends the process; the next step starts another."""
-        worker, self._worker = self._worker, None
+        worker, self._worker, self._busy = self._worker, None, False
         if worker is not None:
             worker.close()
 
@@ -115,7 +150,8 @@ class Standing:
 
 def serve(request: Message, channel: Channel) -> Message:
     """The worker's entry: prepares, then answers one step after another until the parent closes the pipe."""
-    resolve(request["preparing"])()
+    if request["preparing"] is not None:
+        resolve(request["preparing"])()
     while (message := channel.receive()) is not None:
         answer(message["target"], message["request"], channel)
         gc.collect()  # a model is full of circles: its memory is the next step's

@@ -139,9 +139,22 @@ class Worker:
         """Whether the process is gone, by itself or killed from outside."""
         return self._process.poll() is not None
 
-    def begin(self, step: str) -> None:
-        """The limit on time counts from now, for the step of that name."""
+    def begin(self, step: str, message: Mapping[str, Any]) -> None:
+        """Sends the request of a step; the limit on time counts from now. That the worker is gone, `receive` tells."""
         self.step, self._started = step, time.monotonic()
+        with contextlib.suppress(BrokenPipeError):
+            self._channel.send(message)
+
+    @property
+    def channel(self) -> Channel:
+        """Where it is heard."""
+        return self._channel
+
+    @property
+    def time_left_s(self) -> float | None:
+        """Until the limit on time; None without one."""
+        limit = self._limits.timeout_s
+        return None if limit is None else max(0.0, limit - (time.monotonic() - self._started))
 
     def send(self, message: Mapping[str, Any]) -> None:
         try:
@@ -157,8 +170,7 @@ class Worker:
             CrashError, ResourceError: the worker is gone.
             EdgeportError: what the worker reported as an error.
         """
-        limit = self._limits.timeout_s
-        left = None if limit is None else limit - (time.monotonic() - self._started)
+        limit, left = self._limits.timeout_s, self.time_left_s
         waits = [t for t in (left, timeout_s) if t is not None]
         try:
             message = self._channel.receive(max(0.0, min(waits)) if waits else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,15 +43,25 @@ def integer_ends(content: bytes, io: str) -> bytes:
     graph = model.subgraphs[0]
     for k, index in enumerate(list(graph.inputs)):
         if _is_float(graph, index):
-            _integer_end(model, (graph, k, int(index)), io, output=False)
+            _integer_end(model, _End(graph, k, int(index), output=False), io)
     for k, index in enumerate(list(graph.outputs)):
         if _is_float(graph, index):
-            _integer_end(model, (graph, k, int(index)), io, output=True)
+            _integer_end(model, _End(graph, k, int(index), output=True), io)
     return _packed(model, utils)
 
 
-def _integer_end(model: Any, place: tuple[Any, int, int], io: str, *, output: bool) -> None:
-    graph, position, index = place
+@dataclass(frozen=True)
+class _End:
+    """An input or output of a graph: its place among them, and its tensor."""
+
+    graph: Any
+    position: int
+    index: int
+    output: bool
+
+
+def _integer_end(model: Any, end: _End, io: str) -> None:
+    graph, index, output = end.graph, end.index, end.output
     kind = "DEQUANTIZE" if output else "QUANTIZE"
     users = [op for op in graph.operators if index in (op.outputs if output else op.inputs)]
     if not users or any(_name(model, op) != kind for op in users):
@@ -66,7 +77,7 @@ def _integer_end(model: Any, place: tuple[Any, int, int], io: str, *, output: bo
         _requantized(model, graph, operation, (index, inner))
         return
     graph.operators = [op for op in graph.operators if op is not operation]
-    _replace_end(model, (graph, position, index, inner), output=output)
+    _replace_end(model, end, inner)
 
 
 def _requantized(model: Any, graph: Any, operation: Any, tensors: tuple[int, int]) -> None:
@@ -94,17 +105,17 @@ def _quantize_code(model: Any, schema: Any) -> int:
     return len(model.operatorCodes) - 1
 
 
-def _replace_end(model: Any, place: tuple[Any, int, int, int], *, output: bool) -> None:
-    graph, position, old, new = place
-    ends = [int(k) for k in (graph.outputs if output else graph.inputs)]
-    ends[position] = new
-    if output:
+def _replace_end(model: Any, end: _End, new: int) -> None:
+    graph = end.graph
+    ends = [int(k) for k in (graph.outputs if end.output else graph.inputs)]
+    ends[end.position] = new
+    if end.output:
         graph.outputs = ends
     else:
         graph.inputs = ends
     for signature in model.signatureDefs or ():
-        for entry in signature.outputs if output else signature.inputs:
-            if entry.tensorIndex == old:
+        for entry in signature.outputs if end.output else signature.inputs:
+            if entry.tensorIndex == end.index:
                 entry.tensorIndex = new
 
 

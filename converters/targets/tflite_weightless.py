@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.tensorflow import SCHEMA
 from converters.signature import Signature
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_fold import Folded, folded
@@ -45,7 +46,7 @@ def converted(
     if plan is None or not 0 < len(plan.kernels) < _MOST_KERNELS:
         return None
     marks = {name: np.float32(1 + (k + 1) * _STEP) for k, name in enumerate(plan.kernels)}
-    _write_saved_model(scratch, _marked(plan, marks), (graph, signature))
+    _write_saved_model(scratch, _marked(plan, marks), graph, signature)
     content = convert(scratch)
     places = _places(content, plan, marks)
     if places is None:
@@ -88,12 +89,11 @@ def _marked(plan: Folded, marks: Mapping[str, np.float32]) -> Any:
     return definition
 
 
-def _write_saved_model(folder: Path, definition: Any, ends: tuple[WeightlessGraph, Signature]) -> None:
+def _write_saved_model(folder: Path, definition: Any, graph: WeightlessGraph, signature: Signature) -> None:
     """A SavedModel of a graph without variables, which needs no session and no saver."""
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 
-    graph, signature = ends
     saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
     meta = saved.meta_graphs.add()
     meta.meta_info_def.tags.append(tf.saved_model.SERVING)
@@ -145,8 +145,7 @@ def _read_constants(content: bytearray) -> list[tuple[Array, list[str]]]:
 
 def _readers(content: bytearray) -> dict[tuple[int, int], list[str]]:
     """By (subgraph, tensor), the operations that read it: by name where it is their second input, else an empty one."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
+    schema = SCHEMA.get()
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = [builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())]

@@ -159,16 +159,16 @@ def _signature(old: SignatureRow, new: SignatureRow) -> list[str]:
         news = {t.name: (list(t.shape), t.dtype) for t in getattr(new, role)}
         noun = role.removesuffix("s")
         said += [f"{noun} {name} is gone" for name in olds if name not in news]
-        said += [f"{noun} {name} is new: {_spec(news[name])}" for name in news if name not in olds]
+        said += [f"{noun} {name} is new: {_spec(*news[name])}" for name in news if name not in olds]
         both = [name for name in olds if name in news]
-        said += [f"{noun} {n}: {_spec(olds[n])} became {_spec(news[n])}" for n in both if olds[n] != news[n]]
+        said += [f"{noun} {n}: {_spec(*olds[n])} became {_spec(*news[n])}" for n in both if olds[n] != news[n]]
         if list(olds) != list(news) and set(olds) == set(news):
             said.append(f"the {role} are in another order: {', '.join(news)}")
     return said
 
 
-def _spec(spec: tuple[list[Any], str]) -> str:
-    return f"[{', '.join(map(str, spec[0]))}] {spec[1]}"
+def _spec(shape: list[Any], dtype: str) -> str:
+    return f"[{', '.join(map(str, shape))}] {dtype}"
 
 
 def _environment(old: Manifest, new: Manifest) -> dict[str, tuple[str, str]]:

@@ -131,7 +131,7 @@ def _h5(path: Path, opening: Opening, trust: Trust) -> _Findings:
     note = "The file holds weights alone: the model they belong to, and so its inputs and outputs, are not in it."
     return _Findings(
         "weights_h5",
-        precision.by_elements((w.dtype, w.elements) for w in facts.weights),
+        precision.by_elements(facts.weights),
         parameters=_elements(facts.weights),
         notes=[note],
     )
@@ -146,7 +146,7 @@ def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
     note = "The files hold weights alone, those of the optimizer among them: the model they belong to is not in them."
     found = _Findings(
         "tf_checkpoint",
-        precision.by_elements((w.dtype, w.elements) for w in weights),
+        precision.by_elements(weights),
         parameters=_elements(weights),
         notes=[note],
     )
@@ -158,7 +158,7 @@ def _frozen_graph(path: Path, opening: Opening) -> _Findings:
     facts = check_frozen_graph(path, opening)
     return _Findings(
         "frozen_graph",
-        precision.by_elements((w.dtype, w.elements) for w in facts.weights),
+        precision.by_elements(facts.weights),
         inputs=_specs(facts.inputs),
         outputs=_specs(facts.outputs),
         parameters=_elements(facts.weights),
@@ -178,7 +178,7 @@ def _saved_model(path: Path, opening: Opening) -> _Findings:
         notes.append(f"It has the signatures {keys}; shown is {signature.key}.")
     return _Findings(
         "savedmodel",
-        precision.by_elements((w.dtype, w.elements) for w in facts.variables),
+        precision.by_elements(facts.variables),
         inputs=_specs(signature.inputs) if signature else [],
         outputs=_specs(signature.outputs) if signature else [],
         parameters=_elements(facts.variables),

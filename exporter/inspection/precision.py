@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from converters.formats import Precision
 from converters.readers.facts import WeightFact
@@ -17,12 +17,21 @@ _BYTES = frozenset({"int8", "uint8"})
 _WORDS = frozenset({"int16", "uint16"})
 
 
-def by_elements(weights: Iterable[tuple[str, int]]) -> str:
+class Weight(Protocol):
+    """A stored tensor, of any kind of file."""
+
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def elements(self) -> int: ...
+
+
+def by_elements(weights: Iterable[Weight]) -> str:
     """The dtype that holds most numbers; float32 where there are none but indices and shapes."""
     totals: Counter[str] = Counter()
-    for dtype, elements in weights:
-        if dtype not in _INDEX_TYPES:
-            totals[dtype] += elements
+    for weight in weights:
+        if weight.dtype not in _INDEX_TYPES:
+            totals[weight.dtype] += weight.elements
     return totals.most_common(1)[0][0] if totals else Precision.FLOAT32.value
 
 
@@ -34,12 +43,12 @@ def of_tflite(facts: TfliteFacts) -> str:
         return Precision.INT8.value
     if activations in _WORDS:
         return Precision.INT16X8.value
-    return _weights_only(by_elements((t.dtype, t.elements) for t in facts.constants))
+    return _weights_only(by_elements(facts.constants))
 
 
 def of_onnx(facts: OnnxFacts) -> str:
     """Quantized activations by QuantizeLinear's zero points; else the weights' dtype, or operations that quantize."""
-    weights = by_elements((i.dtype, i.elements) for i in facts.initializers)
+    weights = by_elements(facts.initializers)
     if facts.ops.keys() & {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}:
         return Precision.DYNAMIC_INT8.value
     if facts.ops["QuantizeLinear"] or facts.ops["QLinearConv"] or facts.ops["QLinearMatMul"]:
@@ -63,7 +72,7 @@ def of_keras(config: dict[str, Any], weights: Iterable[WeightFact]) -> str:
             return policy
         if "_from_" in policy:  # a quantized policy, for example int8_from_float32
             return policy.split("_from_")[0]
-    return by_elements((w.dtype, w.elements) for w in weights)
+    return by_elements(weights)
 
 
 def _policies(config: dict[str, Any]) -> set[str]:

@@ -9,9 +9,8 @@ from typing import Any
 
 from converters.artifact import Artifact
 from converters.contract import Contract
-from converters.derive import Derived
+from converters.derive import Conversion
 from converters.formats import Format, Precision
-from converters.routes import Conversion
 from exporter.options import RunOptions
 from exporter.shipping.microcontroller import c_name, check_outputs, missing_kernels, write_microcontroller
 from exporter.shipping.server import write_server
@@ -33,7 +32,7 @@ class Shipment:
     """
 
     model: str
-    derived: Derived
+    conversion: Conversion
     contract: Contract
     agreement: Agreement | None
 
@@ -44,7 +43,7 @@ class Shipment:
 
     def artifacts(self, *formats: Format) -> list[Artifact]:
         refused = self.refused
-        return [a for a in self.derived.conversion.artifacts if a.format in formats and a.path.name not in refused]
+        return [a for a in self.conversion.artifacts if a.format in formats and a.path.name not in refused]
 
 
 def check_names(profiles: Collection[str], model: str, contract: Contract) -> None:
@@ -59,7 +58,7 @@ def ship(options: RunOptions, shipment: Shipment, staging: Path) -> dict[str, An
     rows: dict[str, Any] = {}
     if "mobile" in options.ship.profiles:
         phones = shipment.artifacts(Format.TFLITE, Format.ORT)
-        base = shipment.derived.bases.get(Format.ORT)
+        base = shipment.conversion.bases.get(Format.ORT)
         rows["mobile"] = {"usability": usability(phones, base, options.common.limits, options.common.log)}
     if "server" in options.ship.profiles:
         own = shipment.artifacts(Format.ONNX, Format.SAVEDMODEL)

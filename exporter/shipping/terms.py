@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters.artifact import Artifact
-from converters.checkpoints.ranges import Range
 from converters.contract import Contract, InputContract, OutputContract
-from converters.routes import Conversion
-from converters.signature import Signature, TensorSpec
-from converters.stamping import stamped
+from converters.facts import Facts
+from converters.signature import TensorSpec
 from exporter.options import RunOptions, ShipOptions
 from exporter.shipping.labels import labels_of, read_labels
 from exporter.shipping.preprocess import Preprocess, parse_preprocess, preprocess_of
@@ -45,28 +42,21 @@ class Terms:
                 read_labels(Path(word))
 
 
-@dataclass(frozen=True)
-class Told:
-    """What the model says of itself: see `input_hints` and `interface_facts` in `converters.checkpoints`."""
-
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def contract_of(signature: Signature, told: Told, terms: Terms) -> Contract:
-    """The contract of a model.
+def contract_of(facts: Facts, terms: Terms) -> Contract:
+    """The contract of a model, from what it says of itself.
 
     Raises:
         UsageError, RefusedError: labels or preprocessing that do not fit the model; see `labels_of` and
             `preprocess_of`.
     """
-    scaling = told.facts.get("scaling", {})
-    activations = told.facts.get("activations", {})
+    signature = facts.signature
+    scaling = facts.interface.get("scaling", {})
+    activations = facts.interface.get("activations", {})
     labels = labels_of(terms.ship.labels, signature, activations)
     said = preprocess_of(_left(terms), signature, scaling)
     return Contract(
         tuple(
-            _input(spec, said.get(spec.name, Preprocess()), scaling.get(spec.name), _range(spec, told, terms))
+            _input(spec, said.get(spec.name, Preprocess()), scaling.get(spec.name), _range(spec, facts, terms))
             for spec in signature.inputs
         ),
         tuple(_output(spec, activations.get(spec.name), labels.get(spec.name)) for spec in signature.outputs),
@@ -81,10 +71,10 @@ def _left(terms: Terms) -> dict[str | None, dict[str, Any]]:
     return {name: {k: v for k, v in said.items() if k in ("colour_order", "resize")} for name, said in given.items()}
 
 
-def _range(spec: TensorSpec, told: Told, terms: Terms) -> tuple[float, float] | None:
+def _range(spec: TensorSpec, facts: Facts, terms: Terms) -> tuple[float, float] | None:
     if terms.input_range is not None and spec.dtype.startswith("float"):
         return terms.input_range
-    known = told.ranges.get(spec.name)
+    known = facts.ranges.get(spec.name)
     return None if known is None else (known.low, known.high)
 
 
@@ -128,28 +118,3 @@ def _numbers(
 def _output(spec: TensorSpec, activation: str | None, labels: tuple[str, ...] | None) -> OutputContract:
     threshold = _HALF if activation == "sigmoid" else None
     return OutputContract(spec.name, spec.shape, spec.dtype, activation, labels, threshold)
-
-
-class Agreed:
-    """The contract of a run, made as soon as the source tells its signature; before that nothing is converted."""
-
-    def __init__(self, terms: Terms) -> None:
-        terms.check()
-        self._terms = terms
-        self._contract: Contract | None = None
-
-    def on_loaded(self, conversion: Conversion) -> None:
-        """See `contract_of` for what it raises."""
-        if self._contract is None and conversion.signature is not None:
-            told = Told(conversion.ranges, conversion.facts)
-            self._contract = contract_of(conversion.signature, told, self._terms)
-
-    @property
-    def contract(self) -> Contract:
-        """What was agreed on; only once the source was loaded, or its artifacts reused."""
-        assert self._contract is not None
-        return self._contract
-
-    def stamp(self, artifact: Artifact) -> Artifact:
-        """Writes the contract into an artifact."""
-        return stamped(artifact, self.contract)

@@ -6,6 +6,7 @@ place. Nothing in edgeport knows of it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import signal
@@ -13,12 +14,13 @@ import sys
 from typing import Any
 
 STEPS = {
-    "source": "exporter.pipeline:open_source",
-    "convert": "exporter.pipeline:convert_batches",
-    "validate": "exporter.pipeline:compare",
-    "golden": "exporter.pipeline:write_golden",
-    "rescue": "exporter.pipeline:rescue_missed",
-    "bench": "exporter.pipeline:_time",
+    "source": "exporter.task:open_source",
+    "note": "exporter.reuse:Shelf.note",
+    "convert": "exporter.pipeline:convert",
+    "validate": "exporter.judging:compare",
+    "golden": "exporter.judging:write_golden",
+    "rescue": "exporter.judging:rescue_missed",
+    "bench": "exporter.pipeline:time",
     "describe": "exporter.pipeline:describe",
     "reports": "exporter.bundle.sealing:_with_reports",
     "finish": "exporter.pipeline:finish",
@@ -27,9 +29,10 @@ STEPS = {
 
 
 def arm(step: str, when: str) -> None:
-    module_name, name = STEPS[step].split(":")
-    module = importlib.import_module(module_name)
-    original = getattr(module, name)
+    module_name, path = STEPS[step].split(":")
+    *places, name = path.split(".")
+    place = functools.reduce(getattr, places, importlib.import_module(module_name))
+    original = getattr(place, name)
 
     def killing(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
@@ -37,7 +40,7 @@ def arm(step: str, when: str) -> None:
         original(*args, **kwargs)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(module, name, killing)
+    setattr(place, name, killing)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ from reader_samples import facts, samples  # noqa: F401
 from converters.checkpoints.identify import check_saved_model, identify
 from converters.checkpoints.loading import check_version
 from converters.checkpoints.scan_file import check, scan
+from converters.derive import DeriveJob, Orders, convert
 from converters.errors import RefusedError, StepError
 from converters.formats import Format, Precision
+from converters.options import ConvertOptions
 from converters.readers.saved_model_ops import safe_ops
-from converters.routes import ConvertJob, convert, resolve_targets
+from converters.routes import Target
 from validate.agreement import JudgeJob
 from validate.agreement.compare import compare
 
@@ -263,9 +265,9 @@ def test_a_file_that_is_swapped_behind_its_scan_reaches_no_framework(samples: Pa
     out.mkdir()
     checkpoint = identify(path)
     shutil.copy(samples / "lambda.keras", path)
-    targets = resolve_targets([Format.ONNX], [Precision.FLOAT32])
+    orders = Orders.of([Target(Format.ONNX, Precision.FLOAT32)], checkpoint.name, out)
     with pytest.raises(RefusedError, match="was changed after its scan"):
-        convert(checkpoint, out, ConvertJob(targets))
+        convert(checkpoint, orders, ConvertOptions(), DeriveJob())
     with pytest.raises(RefusedError, match="was changed after its scan"):
         compare(path, [], JudgeJob.of(checkpoint=checkpoint))
     assert list(out.iterdir()) == []

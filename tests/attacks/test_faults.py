@@ -18,6 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,16 @@ def test_a_killed_run_leaves_no_half_bundle_and_the_next_one_takes_what_was_fini
     assert content(output) == content(exported)
     assert ran(*command)[0] == 0
     assert siblings(output) == []
+
+
+@pytest.mark.slow
+def test_a_file_that_was_whole_when_the_run_was_killed_is_taken(source: Path, tmp_path: Path) -> None:
+    """Killed while files were still being made: each is noted by itself, as soon as it lies whole on disk."""
+    command = ("export", source, "-o", tmp_path / "out", "-f", "savedmodel", "-f", "onnx")
+    killed("note", "after", command)
+    assert ran(*command)[0] == 0
+    rows = json.loads((tmp_path / "out" / "manifest.json").read_text())["artifacts"]
+    assert {row["format"]: row["reused"] for row in rows} == {"savedmodel": True, "onnx": False}
 
 
 @pytest.mark.slow
@@ -317,4 +328,4 @@ def test_a_crash_of_the_converter_is_a_row_and_the_rest_is_made(source: Path, tm
 def test_every_step_is_where_the_killer_looks(step: str) -> None:
     """Otherwise it would kill nothing."""
     module, name = STEPS[step].split(":")
-    assert callable(getattr(importlib.import_module(module), name))
+    assert callable(attrgetter(name)(importlib.import_module(module)))

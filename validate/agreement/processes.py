@@ -12,7 +12,7 @@ from pathlib import Path
 from converters.checkpoints.parts import parts_of
 from converters.common import Common
 from converters.errors import EdgeportError
-from converters.isolation import Grants, Limits, Message, Standing
+from converters.isolation import Batch, Grants, Limits, Message, Standing
 from validate.agreement.results import JudgeJob
 from validate.runtimes import runtime_name
 
@@ -20,7 +20,8 @@ TENSORFLOW = frozenset({"keras", "saved_model"})
 """The runtimes that are TensorFlow."""
 
 _OTHERS = ("tflite", "onnxruntime")
-_PREPARING = "validate.agreement.preparing"
+_HERE, _STEP = "validate.agreement", "validate"
+_PREPARING = f"{_HERE}.preparing"
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,25 @@ class Processes:
     ) -> Message:
         """Runs `validate.agreement.<function>` in a runtime's process. Raises what `run_step` does."""
         return self.by_runtime[runtime].step(
-            f"validate.agreement.{function}",
+            f"{_HERE}.{function}",
             request,
-            step="validate",
+            step=_STEP,
             on_event=on_event,
             reads=grants.reads,
             writes=grants.writes,
         )
+
+    def batch(
+        self,
+        runtime: str,
+        function: str,
+        items: Sequence[str],
+        request: Callable[[Sequence[str]], Message],
+        reads: Sequence[Path],
+    ) -> Batch:
+        """Items for `validate.agreement.<function>` in a runtime's process; `request` asks for those that are left."""
+        worker, target = self.by_runtime[runtime], f"{_HERE}.{function}"
+        return Batch(worker, tuple(items), lambda left: worker.begin(target, request(left), step=_STEP, reads=reads))
 
     def rest(self, runtime: str) -> None:
         """Ends a runtime's process: its memory is the others'."""

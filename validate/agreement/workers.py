@@ -19,6 +19,7 @@ import numpy as np
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
 from converters.checkpoints.opening import Opening
+from converters.compat.patch import noting
 from converters.errors import EdgeportError, StepError
 from converters.formats import Precision
 from converters.isolation import Channel, Message
@@ -36,6 +37,17 @@ _UNKNOWN_SIZES = (inputs_of.UNKNOWN_SIZE, 64, 128, 16, 8)
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
+    """Loads the reference and runs it, with a note for each part of a library that edgeport had to leave alone.
+
+    Returns:
+        As `_run_reference`.
+    """
+    with noting() as left_out:
+        result = _run_reference(request, channel)
+    return {**result, "notes": [*result["notes"], *left_out]}
+
+
+def _run_reference(request: Message, channel: Channel) -> Message:
     """Loads the reference, makes or reads the inputs, runs it, its oracle and its reduced precisions.
 
     Returns:

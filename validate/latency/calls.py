@@ -10,7 +10,7 @@ import numpy as np
 
 from converters.errors import StepError
 from validate.latency.feeds import Arrays
-from validate.latency.variant import DEVICE_RESIDENT
+from validate.latency.variant import Boundary
 from validate.runtimes.base import Runtime
 
 Names = tuple[str, ...]
@@ -26,7 +26,7 @@ class Call:
 
 def prepare(runtime: Runtime, feeds: tuple[Arrays, ...], boundary: str) -> list[Call]:
     """The calls of one worker, one a feed. All feeds have the same shapes."""
-    if runtime.session is not None and boundary == DEVICE_RESIDENT:
+    if runtime.session is not None and boundary == Boundary.DEVICE_RESIDENT:
         return [_bound(runtime, feed) for feed in feeds]
     return [Call(*runtime.prepared(feed)) for feed in feeds]
 

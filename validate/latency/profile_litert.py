@@ -10,12 +10,14 @@ import ctypes
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converters.errors import UnsupportedError
+from validate.compat.litert import operations_in
 from validate.latency.profile_nodes import RUNS, SECONDS, WARM, Node, kind_of
 
 _OPERATOR, _DELEGATE_OPERATOR = 2, 8
@@ -53,6 +55,15 @@ class _Event(ctypes.Structure):
 _CLEANUP = ctypes.CFUNCTYPE(None, _V)(lambda _: None)
 
 
+@dataclass(frozen=True)
+class Event:
+    """What the profiler tells: the operator's index is -1 where only its name is known, in a delegate."""
+
+    tag: str
+    operator: int
+    micros: int
+
+
 def profile(path: Path, threads: int, batch: int) -> tuple[list[Node], int]:
     """Mean microseconds of every operator as it ran, inside XNNPACK too.
 
@@ -71,7 +82,7 @@ def profile(path: Path, threads: int, batch: int) -> tuple[list[Node], int]:
     return attributed(events, operators(path, batch), runs), runs
 
 
-def attributed(events: Sequence[tuple[str, int, int]], graph: Sequence[Node], runs: int) -> list[Node]:
+def attributed(events: Sequence[Event], graph: Sequence[Node], runs: int) -> list[Node]:
     """The graph's operators with the time of the events that belong to them.
 
     An event of the interpreter names its operator by index. One of a delegate has a name alone, but delegates keep the
@@ -81,12 +92,12 @@ def attributed(events: Sequence[tuple[str, int, int]], graph: Sequence[Node], ru
     spent = [0.0] * len(graph)
     places: dict[tuple[str, ...], list[int]] = {}
     for run in _by_run(events):
-        tags = tuple(tag for tag, index, _ in run if index < 0)
+        tags = tuple(event.tag for event in run if event.operator < 0)
         if tags not in places:
             places[tags] = aligned([_family(tag) for tag in tags], [_family(node.operation) for node in graph])
         place = iter(places[tags])
-        for _, index, micros in run:
-            spent[next(place) if index < 0 else min(index, len(graph) - 1)] += micros / runs
+        for event in run:
+            spent[next(place) if event.operator < 0 else min(event.operator, len(graph) - 1)] += event.micros / runs
     return [Node(n.name, n.operation, micros, n.macs) for n, micros in zip(graph, spent, strict=True)]
 
 
@@ -129,7 +140,7 @@ def operators(path: Path, batch: int) -> list[Node]:
     interpreter.allocate_tensors()
     tensors = {entry["index"]: entry for entry in interpreter.get_tensor_details()}
     result = []
-    for entry in interpreter._get_ops_details():
+    for entry in operations_in(interpreter):
         if entry["op_name"] == "DELEGATE":
             continue
         output = tensors.get(int(entry["outputs"][0])) if len(entry["outputs"]) else None
@@ -158,11 +169,11 @@ class _CallError(Exception):
     """A C function returned a status other than 0."""
 
 
-def _by_run(events: Sequence[tuple[str, int, int]]) -> list[list[tuple[str, int, int]]]:
+def _by_run(events: Sequence[Event]) -> list[list[Event]]:
     """The events between one call of the model and the next."""
-    runs: list[list[tuple[str, int, int]]] = []
+    runs: list[list[Event]] = []
     for event in events:
-        if event[0] == "Invoke":
+        if event.tag == "Invoke":
             runs.append([])
         elif runs:
             runs[-1].append(event)
@@ -175,8 +186,8 @@ def _family(operation: str) -> str:
     return "convolution" if kind == "dense" else kind
 
 
-def _events(path: Path, threads: int, batch: int) -> tuple[list[tuple[str, int, int]], int]:
-    """(tag, operator index or -1, microseconds) of every event of the steady runs, in order."""
+def _events(path: Path, threads: int, batch: int) -> tuple[list[Event], int]:
+    """Every event of the steady runs, in order, and how many runs there were."""
     library = _Library()
     model, run, profiler = library.open(path, threads, batch)
     del model
@@ -196,11 +207,11 @@ def _events(path: Path, threads: int, batch: int) -> tuple[list[tuple[str, int, 
     for event in found:
         tag = (event.tag or b"").decode(errors="replace")
         if event.kind == _DELEGATE_OPERATOR:
-            result.append((tag, -1, int(event.us)))
+            result.append(Event(tag, -1, int(event.us)))
         elif event.kind == _OPERATOR:
-            result.append((tag, int(event.index), int(event.us)))
+            result.append(Event(tag, int(event.index), int(event.us)))
         elif tag == "Invoke" and event.kind == 1:
-            result.append((tag, -1, 0))
+            result.append(Event(tag, -1, 0))
     return result, runs
 
 

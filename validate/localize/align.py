@@ -68,9 +68,13 @@ class File:
         """What its operations give, whether it was read or not."""
         return {name for _, _, made in self.nodes for name in made}
 
-    def token(self, node: tuple[str, list[str], list[str]], *, shaped: bool) -> tuple[Any, ...]:
-        made = [name for name in node[2] if name in self.tensors] if shaped else []
-        return (node[0], tuple(self.value(made[0]).shape[1:]) if made else None)
+    def tokens(self, *, shaped: bool) -> list[tuple[Any, ...]]:
+        """What its operations are told by when two files are aligned: the kind, and the shape of what each gives."""
+        return [self._token(op, made, shaped=shaped) for op, _, made in self.nodes]
+
+    def _token(self, op: str, results: list[str], *, shaped: bool) -> tuple[Any, ...]:
+        made = [name for name in results if name in self.tensors] if shaped else []
+        return (op, tuple(self.value(made[0]).shape[1:]) if made else None)
 
 
 def as_layer(value: Array, truth: Array) -> list[Array]:
@@ -150,7 +154,7 @@ def align(healthy: File, broken: File) -> list[tuple[int, int]]:
     Of a file whose tensors could not be read the types alone are known.
     """
     shaped = bool(broken.tensors)
-    left, right = ([file.token(n, shaped=shaped) for n in file.nodes] for file in (healthy, broken))
+    left, right = (file.tokens(shaped=shaped) for file in (healthy, broken))
     pairs: list[tuple[int, int]] = []
     for tag, a0, a1, b0, b1 in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
         if tag == "equal" or (tag == "replace" and a1 - a0 == b1 - b0):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.parts import parts_of
-from converters.errors import RefusedError, error_from_json
+from converters.errors import EdgeportError, RefusedError, error_from_json
 from converters.formats import Precision
-from converters.isolation import Message, run_step
+from converters.isolation import Batch, Message, Standing, each
 from validate.agreement.compare import Comparison
 from validate.agreement.gates import Gate, gate_for
 from validate.agreement.processes import Processes, processes
@@ -19,17 +19,16 @@ from validate.agreement.results import DISAGREE, ERROR, JudgeJob, Verdict
 from validate.agreement.yardstick import Yardstick
 from validate.inputs import Range
 from validate.mutants.catalogue import HEALTHY
+from validate.mutants.faults import MUTATIONS
 from validate.runtimes import runtime_name
 
-CAUGHT, SURVIVED, NOT_EXERCISED, NO_PLACE, NOT_WRITTEN = (
-    "caught",
-    "survived",
-    "not exercised",
-    "no place",
-    "not written",
-)
+CAUGHT, SURVIVED = "caught", "survived"
+NOT_EXERCISED, NO_PLACE, NOT_WRITTEN = "not exercised", "no place", "not written"
 
 OnProgress = Callable[[str, float], None]
+
+_KERAS = "keras"
+_WORKER, _STEP = "validate.mutants.worker", "self-test"
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,9 @@ class MutantRow:
         layer: the broken layer; None where the fault is in no single one.
         status: `caught`; `survived` where the judge did not see a fault that moves the oracle beyond its noise;
             `not exercised` where these inputs do not bring it out; `no place` where the model has nothing to break so;
-            `not written` where the broken model did not become a file, so that nothing was judged. Of a healthy file
-            (mutant `HEALTHY`) it is the verdict's own: what is caught proves nothing where the healthy one is too.
+            `not written` where the broken model did not become a file, so that nothing was judged; `error` where it
+            ended its worker. Of a healthy file (mutant `HEALTHY`) it is the verdict's own: what is caught proves
+            nothing where the healthy one is too.
         noise_ratio: the worst of the outputs.
     """
 
@@ -71,8 +71,8 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """No fault survived, and no healthy file was taken for a broken one."""
-        return not any(row.status == SURVIVED for row in self.rows) and not self.false_alarms
+        """No fault survived or went unjudged, and no healthy file was taken for a broken one."""
+        return not any(row.status in {SURVIVED, ERROR} for row in self.rows) and not self.false_alarms
 
     @property
     def false_alarms(self) -> list[str]:
@@ -108,7 +108,7 @@ def self_test(
 
     Raises:
         RefusedError: the reference is no Keras checkpoint: there is nothing to break.
-        EdgeportError: the reference's or the mutants' worker failed.
+        EdgeportError: the reference could not be run, or not be loaded to be broken.
     """
     if runtime_name(reference) != "keras" or reference.suffix.lower() == ".pb":  # a graph has no layers
         raise RefusedError(
@@ -186,15 +186,30 @@ class _Run:
         )
 
     def _break(self, make: str, formats: tuple[str, ...], only: set[str] | None) -> None:
-        self._step(
-            "break_model",
-            {
-                "make": make,
-                "formats": list(formats),
-                "only": None if only is None else sorted(only),
-                "first_look": self.first_look,
-            },
-        )
+        names = [m.name for m in MUTATIONS if only is None or m.name in only]
+        if only is None and formats:
+            names.insert(0, HEALTHY)
+        with self._worker() as worker:
+
+            def begin(left: Sequence[str]) -> None:
+                more = {"make": make, "formats": list(formats), "mutants": list(left), "first_look": self.first_look}
+                worker.begin(f"{_WORKER}:break_model", self._request(more), step=_STEP)
+                worker.receive()  # loaded: what goes wrong before that is no mutant's fault
+
+            for name, outcome in each(Batch(worker, tuple(names), begin), on_event=self._take):
+                if isinstance(outcome, EdgeportError):
+                    self._ended(name, formats, outcome)
+                elif not outcome["place"]:
+                    self.rows.append(
+                        MutantRow(name, _KERAS, None, NO_PLACE, "the model has nothing to break like this")
+                    )
+
+    def _ended(self, name: str, formats: Sequence[str], error: EdgeportError) -> None:
+        """A mutant that ended its worker: what was under way could not be judged."""
+        subjects = [*(() if name == HEALTHY else (_KERAS,)), *formats]
+        told = {row.subject for row in self.rows if row.mutant == name}
+        subject = next((s for s in subjects if s not in told), subjects[-1])
+        self.rows.append(MutantRow(name, subject, self.layers.get(name), ERROR, error.message))
 
     def _look_again(self, make: str, formats: tuple[str, ...]) -> None:
         """What the samples alone did not show is run in all batches and on all inputs, as `validate` does."""
@@ -211,8 +226,13 @@ class _Run:
         if stage == "reference":
             self.on_progress(stage, share / 5)
 
-    def _step(self, function: str, more: Message) -> Message:
-        request = {
+    def _worker(self) -> Standing:
+        common = self.job.common
+        reads, writes = parts_of(self.reference, common.opening), [self.running.folder]
+        return Standing(limits=common.limits, log=common.log, reads=reads, writes=writes)
+
+    def _request(self, more: Message) -> Message:
+        return {
             "path": str(self.reference.resolve()),
             "work": str(self.running.folder),
             "threads": self.comparison.threads,
@@ -220,32 +240,20 @@ class _Run:
             "opening": self.job.common.opening.to_json(),
             **more,
         }
-        return run_step(
-            f"validate.mutants.worker:{function}",
-            request,
-            step="self-test",
-            limits=self.job.common.limits,
-            log=self.job.common.log,
-            on_event=self._take,
-            reads=parts_of(self.reference, self.job.common.opening),
-            writes=[self.running.folder],
-        )
 
-    def _take(self, event: Message) -> None:
-        name = event["mutant"]
-        if event.get("none"):
-            self.rows.append(MutantRow(name, "keras", None, NO_PLACE, "the model has nothing to break like this"))
-        elif "subject" not in event:
+    def _take(self, name: str, event: Message) -> None:
+        """What is told of a mutant in hand: where it is broken, then what each subject gave."""
+        if "layer" in event:
             self.layers[name] = event["layer"]
-            self.on_progress(f"mutant {name}", 0.2 + 0.8 * len(self.layers) / 13)
-        else:
+            self.on_progress(f"mutant {name}", 0.2 + 0.8 * len(self.layers) / len(MUTATIONS))
+        elif "subject" in event:
             self.rows.append(self._row(name, event))
 
     def _row(self, name: str, event: Message) -> MutantRow:
         verdict = self._verdict(name, event)
         ratios = [row.noise_ratio for row in verdict.outputs if row.noise_ratio is not None]
         status = CAUGHT if verdict.status in {DISAGREE, ERROR} else SURVIVED
-        if "error" in event:
+        if "unwritten" in event:
             status = NOT_WRITTEN
         elif name == HEALTHY:
             status = verdict.status
@@ -255,8 +263,8 @@ class _Run:
 
     def _verdict(self, name: str, event: Message) -> Verdict:
         subject = event["subject"]
-        if "error" in event:
-            error = error_from_json(event["error"])
+        if "unwritten" in event:
+            error = error_from_json(event["unwritten"])
             return Verdict(Path(subject), ERROR, f"it could not be written: {error.message}")
         if "path" in event:
             path = Path(event["path"])
@@ -264,14 +272,17 @@ class _Run:
             (verdict,) = self.comparison.run_candidates([path], [self.gate], first_look=first_look)
             shutil.rmtree(path.parent)
             return verdict
-        return self.comparison.judged(self.reference, f"mutant-{name}", event["result"], self.gate)
+        return self.comparison.judged(self.reference, f"mutant-{name}", event["ran"], self.gate)
 
     def _tell_apart(self) -> None:
         """A fault that was not caught and does not move the oracle beyond its noise was not exercised."""
         missed = {row.mutant for row in self.rows if row.status == SURVIVED}
         if not missed or not self.comparison.reference.plan.oracle:
             return
-        effects = self._step("measure_effects", {"mutants": sorted(missed)})["effects"]
+        request = self._request({"mutants": sorted(missed)})
+        with self._worker() as worker:
+            found = worker.step(f"{_WORKER}:measure_effects", request, step=_STEP)
+        effects = found["effects"]
         for k, row in enumerate(self.rows):
             if row.status == SURVIVED and self._below_noise(effects[row.mutant]):
                 reason = "on these inputs it does not move the float64 oracle beyond float32's noise"

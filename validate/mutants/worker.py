@@ -13,7 +13,7 @@ from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import loaded_model
 from converters.checkpoints.opening import Opening
 from converters.errors import EdgeportError
-from converters.isolation import Channel, Message, resolve
+from converters.isolation import Channel, Message, error_document, resolve
 from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.batches import run_batches
@@ -26,36 +26,34 @@ from validate.runtimes import Arrays, RuntimeOptions
 from validate.runtimes.keras import KerasRuntime
 
 KERAS = "keras"
+_NAMED = {mutation.name: mutation for mutation in MUTATIONS}
 _EFFECT_SAMPLES = 8
 
 
 def break_model(request: Message, channel: Channel) -> Message:
-    """Breaks the checkpoint in each known way, one after the other.
+    """Breaks the checkpoint in each of the ways that `mutants` names, one after the other.
 
     With `first_look` the model in memory runs the samples alone.
 
-    Events: `{mutant, layer}` when it has a place (layer null where no single one is broken), `{mutant, none}` where it
-    has none, `{mutant, subject, result}` for the model in memory and `{mutant, subject, path}` or `{..., error}` for
-    each format, also of the healthy model (`HEALTHY`), unless only some faults are asked for; `path` is the parent's to
-    remove.
+    Events: `{loaded}`, then as `converters.isolation.batch` reads them. While a mutant is in hand: `{layer}` when it
+    has a place (null where no single layer is broken), `{subject, ran}` for the model in memory and `{subject, path}`
+    or `{subject, unwritten}` for each format, also of the healthy model (`HEALTHY`); `path` is the parent's to remove.
+    Its result is `{place}`: whether the model has one.
     """
     job = _Job(request)
     survey = job.survey()
-    for fmt in request["formats"] if request["only"] is None else ():
-        channel.event(mutant=HEALTHY, subject=fmt, **job.write("healthy", fmt))
-    for mutation in MUTATIONS:
-        if request["only"] is not None and mutation.name not in request["only"]:
-            continue
-        place = mutation.find(job.model, survey)
-        if place is None:
-            channel.event(mutant=mutation.name, none=True)
-            continue
-        channel.event(mutant=mutation.name, layer=place.layer)
-        with broken(job.model, place):
-            result = job.run(job.work / f"mutant-{mutation.name}")
-            channel.event(mutant=mutation.name, subject=KERAS, result=result)
-            for fmt in request["formats"]:
-                channel.event(mutant=mutation.name, subject=fmt, **job.write(mutation.name, fmt))
+    channel.event(loaded=True)
+    for name in request["mutants"]:
+        channel.event(item=name)
+        place = None if name == HEALTHY else _NAMED[name].find(job.model, survey)
+        if name == HEALTHY:
+            job.write_all(name, channel)
+        elif place is not None:
+            channel.event(item=name, layer=place.layer)
+            with broken(job.model, place):
+                channel.event(item=name, subject=KERAS, ran=job.run(job.work / f"mutant-{name}"))
+                job.write_all(name, channel)
+        channel.event(item=name, result={"place": name == HEALTHY or place is not None})
     return {}
 
 
@@ -63,7 +61,7 @@ def measure_effects(request: Message, _channel: Channel) -> Message:
     """How far each named fault moves the float64 oracle, by output name, over the logits where there are any."""
     job = _Job(request)
     survey = job.survey()
-    wanted = [(m.name, m.find(job.model, survey)) for m in MUTATIONS if m.name in request["mutants"]]
+    wanted = [(name, _NAMED[name].find(job.model, survey)) for name in request["mutants"]]
     few = {name: array[:_EFFECT_SAMPLES] for name, array in job.inputs.items()}
     with float64_default():
         clone = float64_clone(job.model)
@@ -111,7 +109,12 @@ class _Job:
         run_batches(tapped.run, self.inputs, self.plan, self.loaded.signature, folder, lambda _share: None)
         return {"problems": [], "notes": [], "kinds": tapped.kinds, "ran": True}
 
-    def write(self, name: str, fmt: str) -> dict[str, Any]:
+    def write_all(self, name: str, channel: Channel) -> None:
+        """The model as it is now, in every format."""
+        for fmt in self.request["formats"]:
+            channel.event(item=name, subject=fmt, **self._write(name.replace(" ", "-"), fmt))
+
+    def _write(self, name: str, fmt: str) -> dict[str, Any]:
         make: Callable[..., Any] = resolve(self.request["make"])
         folder = self.work / f"made-{name}-{fmt}"
         shutil.rmtree(folder, ignore_errors=True)  # what an earlier look left, where nothing could be written
@@ -119,4 +122,4 @@ class _Job:
         try:
             return {"path": str(make(self.model, fmt, "float32", folder))}
         except EdgeportError as error:
-            return {"error": error.to_json()}
+            return {"unwritten": error_document(error)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
+from validate.compat.litert import RUNNER, resized, subgraph_of
 from validate.runtimes import base
 from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
@@ -65,22 +67,26 @@ class TfliteRuntime(Runtime):
         self.signature = Signature(_specs(inputs), _specs(outputs))
         self.quantization = {
             name: (float(details["quantization"][0]), int(details["quantization"][1]))
-            for name, details in [*inputs, *outputs]
+            for named in (inputs, outputs)
+            for name, details in named.items()
             if details["quantization"][0]
         }
 
     def prepared(self, feed: Arrays) -> Prepared:
         """Sets, invokes and gets tensors by index, as an application with a fixed batch does.
 
-        The signature runner resizes and allocates anew on every call: that is its cost and not the model's.
+        The signature runner resizes and allocates anew on every call: that is its cost and not the model's. It is what
+        is left where this LiteRT is not as edgeport knows it.
         """
-        wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
+        if not RUNNER.usable():
+            return (lambda: self._runner(**feed)), lambda results: {n: results[n] for n in self.signature.output_names}
+        wrapper, subgraph = subgraph_of(self._runner)
         inputs = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
         outputs = self._runner.get_output_details()
         shapes = tuple(array.shape for array in feed.values())
         if shapes != self._shapes:
             for name, array in feed.items():
-                wrapper.ResizeInputTensor(inputs[name], np.array(array.shape, np.int32), False, subgraph)
+                resized(self._runner, inputs[name], array.shape)
             wrapper.AllocateTensors(subgraph)
             self._shapes = shapes
         set_tensor, invoke, get_tensor = wrapper.SetTensor, wrapper.Invoke, wrapper.GetTensor
@@ -102,11 +108,13 @@ class TfliteRuntime(Runtime):
     def refuses(self, feeds: Arrays) -> bool:
         """Whether these have another shape than the file states. LiteRT resizes inputs for whoever asks; asked to be
         strict, it changes no dimension that the file fixes, and that is what is asked here."""
-        wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
+        resize = functools.partial(self._interpreter.resize_tensor_input, strict=True)  # of the file's first subgraph
+        if RUNNER.usable():
+            resize = functools.partial(resized, self._runner, strict=True)
         indices = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
         try:
             for name, array in base.ordered_inputs(self.signature, feeds, self.path).items():
-                wrapper.ResizeInputTensor(indices[name], np.array(array.shape, np.int32), True, subgraph)
+                resize(indices[name], array.shape)
         except (ValueError, RuntimeError):
             return True
         return False
@@ -140,15 +148,15 @@ def _signature_key(path: Path, interpreter: Any) -> str:
     )
 
 
-def _by_position(named: Mapping[str, Any], positional: list[Any]) -> list[tuple[str, Any]]:
+def _by_position(named: Mapping[str, Any], positional: list[Any]) -> dict[str, Any]:
     """The signature's tensors in the subgraph's order; names that share a tensor stay together."""
     order = {int(details["index"]): k for k, details in enumerate(positional)}
-    return sorted(named.items(), key=lambda item: order.get(int(item[1]["index"]), len(order)))
+    return dict(sorted(named.items(), key=lambda item: order.get(int(item[1]["index"]), len(order))))
 
 
-def _specs(tensors: list[tuple[str, Any]]) -> tuple[TensorSpec, ...]:
+def _specs(tensors: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
     result = []
-    for name, details in tensors:
+    for name, details in tensors.items():
         declared = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
         shape = base.dimensions(name, tuple(int(size) for size in declared))
         result.append(TensorSpec(name, shape, np.dtype(details["dtype"]).name))

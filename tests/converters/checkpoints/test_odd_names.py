@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converters.artifact import Artifact
 from converters.checkpoints.identify import identify
 from converters.checkpoints.quick import graph_name
+from converters.common import Common
+from converters.convert import Converter, Order
 from converters.formats import Format, Precision
-from converters.routes import ConvertJob, Target, convert
+from converters.options import ConvertOptions
+from converters.routes import Target
 
 ODD = "größe \"x'\n\\ 😀"
 
@@ -43,17 +47,17 @@ def test_a_model_of_odd_names_becomes_every_format(tmp_path: Path) -> None:
     model = keras.Model([first, second], keras.layers.Dense(2, name="labels")(x))
     model.save(tmp_path / "odd.keras")
     formats = (Format.SAVEDMODEL, Format.TFLITE, Format.ONNX)
-    options = ConvertJob(tuple(Target(fmt, Precision.FLOAT32) for fmt in formats))
     (tmp_path / "out").mkdir()
-    made = convert(identify(tmp_path / "odd.keras"), tmp_path / "out", options)
-    assert made.failures == []
-    assert made.signature is not None
-    names = made.signature.input_names
+    orders = [Order.named(Target(fmt, Precision.FLOAT32), "odd", tmp_path / "out") for fmt in formats]
+    with Converter(identify(tmp_path / "odd.keras"), orders, ConvertOptions(), Common()) as source:
+        facts = source.open()
+        made = [artifact for artifact in source.float32() if isinstance(artifact, Artifact)]
+    names = facts.signature.input_names
     assert names[1] == "x__"
-    assert sum("is called" in note for note in made.notes) == 2
+    assert sum("is called" in note for note in facts.notes) == 2
     given = {name: np.full((1, 4), k + 1, np.float32) for k, name in enumerate(names)}
     wanted = np.asarray(model(list(given.values())))
-    _, tflite, onnx = (artifact.path for artifact in made.artifacts)
+    _, tflite, onnx = (artifact.path for artifact in made)
     found = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"]).run(["labels"], given)[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     found = Interpreter(str(tflite)).get_signature_runner()(**given)["labels"]

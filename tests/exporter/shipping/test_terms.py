@@ -10,9 +10,10 @@ import pytest
 from converters.checkpoints.ranges import Range
 from converters.contract import Contract
 from converters.errors import EdgeportError, RefusedError, UsageError
+from converters.facts import Facts
 from converters.signature import Signature, TensorSpec
 from exporter.options import ShipOptions
-from exporter.shipping.terms import Terms, Told, contract_of
+from exporter.shipping.terms import Terms, contract_of
 
 IMAGE = TensorSpec("image", ("batch", 8, 8, 3), "float32")
 CLASSES = TensorSpec("classes", ("batch", 3), "float32")
@@ -28,7 +29,8 @@ def labels(tmp_path: Path) -> Path:
 
 
 def made(*, told: dict[str, Any] | None = None, signature: Signature = SIGNATURE, **said: Any) -> Contract:
-    return contract_of(signature, Told({"image": Range(0, 255, "test")}, told or {}), Terms(ShipOptions(**said)))
+    facts = Facts(signature, 0, ranges={"image": Range(0, 255, "test")}, interface=told or {})
+    return contract_of(facts, Terms(ShipOptions(**said)))
 
 
 def test_labels_belong_to_the_output_that_they_fit(labels: Path) -> None:

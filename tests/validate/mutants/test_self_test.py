@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,30 @@ def test_what_is_not_written_is_not_called_caught(examples: Path) -> None:
     )
     found = {(row.mutant, row.subject): row.status for row in outcome.rows}
     assert found == {("epsilon", "keras"): CAUGHT, ("epsilon", "ort"): NOT_WRITTEN, ("tanh-gelu", "keras"): NO_PLACE}
+
+
+@pytest.fixture
+def crashing_maker() -> Iterator[str]:
+    """A writer that ends its process; workers run isolated, so it goes where installed packages are."""
+    path = Path(sysconfig.get_paths()["purelib"]) / f"edgeport_crashing_maker_{os.getpid()}.py"
+    path.write_text("import os, signal\n\ndef write(*_):\n    os.kill(os.getpid(), signal.SIGSEGV)\n")
+    yield f"{path.stem}:write"
+    path.unlink()
+
+
+def test_a_fault_that_ends_its_worker_is_an_error_and_the_rest_goes_on(examples: Path, crashing_maker: str) -> None:
+    outcome = _round(
+        examples / "digits_se_inception.keras",
+        JudgeJob.of(samples=2),
+        lambda _stage, _share: None,
+        crashing_maker,
+        ("onnx",),
+        {"epsilon", "tanh-gelu"},
+    )
+    found = {(row.mutant, row.subject): row.status for row in outcome.rows}
+    assert found == {("epsilon", "keras"): CAUGHT, ("epsilon", "onnx"): "error", ("tanh-gelu", "keras"): NO_PLACE}
+    assert "SIGSEGV" in next(row.reason for row in outcome.rows if row.status == "error")
+    assert not outcome.passed
 
 
 @pytest.mark.slow
