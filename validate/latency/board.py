@@ -27,8 +27,9 @@ _ROOT = Path(__file__).parents[2]
 _CODE = (
     "converters/__init__.py", "converters/checked.py", "converters/checks.py", "converters/common.py",
     "converters/errors.py", "converters/faces.py", "converters/formats.py", "converters/signature.py",
-    "converters/artifact.py", "converters/isolation", "converters/processes.py", "converters/sandbox.py",
-    "converters/checkpoints", "converters/readers", "validate/__init__.py", "validate/runtimes", "validate/latency",
+    "converters/artifact.py", "converters/compat", "converters/isolation", "converters/processes.py",
+    "converters/sandbox.py", "converters/checkpoints", "converters/readers", "validate/__init__.py", "validate/compat",
+    "validate/runtimes", "validate/latency", "validate/written.py",
 )  # fmt: skip
 _CONNECT_S = 30
 _HOST_S = 60.0
