@@ -1,10 +1,12 @@
-"""Options that are checked where they are made; the command line reads its words with the very same checks.
+"""Options that are checked where they are made.
 
-@dataclass(frozen=True)
-class Drawing(Options):
-    samples: int = checked(Number("--samples", 1, whole=True), 16)
+    @dataclass(frozen=True)
+    class Drawing(Options):
+        samples: int = checked(Number("--samples", 1, whole=True), 16)
 
-Drawing(samples=0)  # UsageError: --samples cannot be 0. Give a whole number of 1 or more.
+    Drawing(samples=0)  # UsageError: --samples has to be a whole number of 1 or more, not 0.
+
+The command line reads its words with the very same checks, see `exporter.cli.types`.
 """
 
 from __future__ import annotations
@@ -13,18 +15,18 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import chain
 from typing import Any, Self, TypeVar
 
-from converters.checks import Check, Instance, did_you_mean
-from converters.errors import UsageError
+from converters.checks import Check, Instance, no_such
 
 _CHECK, _PART = "check", "part"
 
 
+@dataclass(frozen=True)
 class Options:
     """Base of the options classes, which are frozen dataclasses: checks and coerces the fields that have a check."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value that cannot be."""
-        for entry in fields(self):  # type: ignore[arg-type]
+        for entry in fields(self):
             if check := entry.metadata.get(_CHECK):
                 object.__setattr__(self, entry.name, check(getattr(self, entry.name)))
 
@@ -35,15 +37,12 @@ class Options:
         Raises:
             UsageError: a name that none of them has, or a value that cannot be.
         """
-        own = {entry.name for entry in fields(cls)}  # type: ignore[arg-type]
+        own = {entry.name for entry in fields(cls)}
         inside = {name: {f.name for f in fields(kind)} for name, kind in _parts(cls).items()}
         known = {*own, *chain(*inside.values())}
         for name in flat:
             if name not in known:
-                raise UsageError(
-                    f"There is no option `{name}`.",
-                    next_step=f"{did_you_mean(name, known)}Choose from: {', '.join(sorted(known))}.",
-                )
+                raise no_such("option", name, sorted(known))
         given = {name: value for name, value in flat.items() if name in own}
         for name, names in inside.items():
             mine = {key: value for key, value in flat.items() if key in names and key not in own}
@@ -56,7 +55,7 @@ class Options:
 
 def check_of(kind: type[Options], name: str) -> Check:
     """The check of a field, for who reads its value from a text."""
-    (entry,) = (f for f in fields(kind) if f.name == name)  # type: ignore[arg-type]
+    (entry,) = (f for f in fields(kind) if f.name == name)
     check: Check = entry.metadata[_CHECK]
     return check.check if isinstance(check, _OrNone) else check
 
@@ -64,9 +63,9 @@ def check_of(kind: type[Options], name: str) -> Check:
 def checked(check: Check, default: Any = MISSING) -> Any:
     """A field of an options class. Where the default is None, None passes: it leaves the choice open."""
     metadata = {_CHECK: _OrNone(check) if default is None else check}
-    return (
-        field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
-    )
+    if default == {}:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 _Kind = TypeVar("_Kind")
@@ -80,7 +79,7 @@ def part(kind: type[_Kind], *, may_be_none: bool = False) -> _Kind:
 
 
 def _parts(kind: type[Options]) -> dict[str, Any]:
-    return {f.name: f.metadata[_PART] for f in fields(kind) if _PART in f.metadata}  # type: ignore[arg-type]
+    return {f.name: f.metadata[_PART] for f in fields(kind) if _PART in f.metadata}
 
 
 @dataclass(frozen=True)

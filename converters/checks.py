@@ -6,11 +6,11 @@ was typed or passed.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
 from numbers import Integral, Real
@@ -25,14 +25,24 @@ Check = Callable[[Any], Any]
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
     """The beginning of a next step that names the nearest of the known words; empty where none is near."""
+    from difflib import get_close_matches
+
     near = get_close_matches(str(given), list(known), n=1)
     return f"Did you mean `{near[0]}`? " if near else ""
 
 
-def refusal(option: str, given: object, next_step: str) -> UsageError:
+def no_such(noun: str, given: object, known: Iterable[str], hint: str = "") -> UsageError:
+    """The error for a word that is not in a list, with the nearest one that is."""
+    words = [str(word) for word in known]
+    step = hint or f"Choose from: {', '.join(words)}."
+    return UsageError(f"There is no {noun} `{given}`.", next_step=did_you_mean(given, words) + step)
+
+
+def refusal(option: str, given: object, wanted: str) -> UsageError:
     """The error for a value that an option cannot have."""
-    shown = f"{given:g}" if isinstance(given, float) else repr(given)
-    return UsageError(f"{option} cannot be {shown}.", next_step=next_step)
+    return UsageError(
+        f"{option} has to be {wanted}, not {given!r}.", next_step=f"Give {wanted}, or leave it out for the default."
+    )
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,6 @@ class Number:
 
     Attributes:
         low, high: the bounds, which are allowed themselves; `above`: but for the lower one.
-        other: a word of the command line that stands for None, for the sentence.
     """
 
     option: str
@@ -49,12 +58,11 @@ class Number:
     high: float = math.inf
     above: bool = False
     whole: bool = False
-    other: str = ""
 
     def __call__(self, given: Any) -> int | float:
         fits = isinstance(given, Integral if self.whole else Real) and not isinstance(given, bool)
         if not fits or not math.isfinite(given) or not self._within(given):
-            raise refusal(self.option, given, f"Give {self.wanted}{self.other and f', or {self.other}'}.")
+            raise refusal(self.option, given, self.wanted)
         return int(given) if self.whole else float(given)
 
     def _within(self, value: float) -> bool:
@@ -72,11 +80,7 @@ class Number:
 
     def read(self, text: str) -> int | float:
         """The number that a text of the command line says."""
-        try:
-            given: Any = int(text) if self.whole else float(text)
-        except ValueError:
-            given = text
-        return self(given)
+        return self(number_in(text))
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,7 @@ class Word:
         known = {str(word): word for word in chain(*self.kinds)}
         if isinstance(given, str) and given in known:
             return known[given]
-        raise UsageError(
-            f"There is no {self.noun} `{given}`.",
-            next_step=f"{did_you_mean(given, known)}Choose from: {', '.join(known)}.",
-        )
+        raise no_such(self.noun, given, known)
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,10 @@ class Several:
 
     def __call__(self, given: Any) -> tuple[Any, ...]:
         if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-            raise refusal(self.option, given, "Give a tuple, also for a single value.")
+            raise refusal(self.option, given, "a tuple, also for a single value")
         values = tuple(self.each(value) for value in given)
         if len(values) < self.least:
-            raise refusal(self.option, values, "Give at least one value, or None to leave the choice open.")
+            raise refusal(self.option, values, "a tuple of at least one value")
         return values
 
 
@@ -126,10 +127,11 @@ class Flag:
     """True or False."""
 
     option: str
+    wanted: str = "True or False"
 
     def __call__(self, given: Any) -> bool:
         if not isinstance(given, bool):
-            raise refusal(self.option, given, "Give True or False.")
+            raise refusal(self.option, given, self.wanted)
         return given
 
 
@@ -144,7 +146,7 @@ class Text:
         if self.may_be_path and isinstance(given, os.PathLike):
             return str(given)
         if not isinstance(given, str):
-            raise refusal(self.option, given, "Give a text.")
+            raise refusal(self.option, given, "a text")
         return given
 
 
@@ -156,7 +158,7 @@ class FilePath:
 
     def __call__(self, given: Any) -> Path:
         if not isinstance(given, str | Path) or not str(given):
-            raise refusal(self.option, given, "Give a path.")
+            raise refusal(self.option, given, "a path")
         return Path(given)
 
 
@@ -169,8 +171,27 @@ class Instance:
 
     def __call__(self, given: Any) -> Any:
         if not isinstance(given, self.kind):
-            raise refusal(self.option, given, f"Give a value of the class {self.kind.__name__}.")
+            raise refusal(self.option, given, f"of the class {self.kind.__name__}")
         return given
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch size."""
+
+    option: str
+
+    def __call__(self, given: Any) -> int:
+        if not isinstance(given, Integral) or isinstance(given, bool) or int(given) < 1:
+            raise UsageError(
+                f"{self.option} {given} is neither a size of 1 or more nor `dynamic`.",
+                next_step="Give a whole number, or leave it out (None in Python) for a dynamic batch.",
+            )
+        return int(given)
+
+    def read(self, text: str) -> int | None:
+        """The size that a text of the command line says."""
+        return None if text == "dynamic" else self(number_in(text))
 
 
 @dataclass(frozen=True)
@@ -180,20 +201,22 @@ class Span:
     option: str
 
     def __call__(self, given: Any) -> tuple[float, float]:
-        values = given if isinstance(given, tuple | list) else ()
+        values = _several(given)
         numbers = [float(v) for v in values if isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)]
-        if len(values) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
-            shown = tuple(given) if isinstance(given, list) else given
-            raise refusal(self.option, shown, "Give two numbers, LO,HI, of which LO is below HI.")
-        return numbers[0], numbers[1]
+        if len(values) != 2 or len(numbers) != 2:
+            raise UsageError(
+                f"{self.option} {_commas(given)} is not LO,HI.", next_step="Give two numbers, for example 0,255."
+            )
+        low, high = numbers
+        if not low < high:
+            raise UsageError(
+                f"{self.option} {_commas(given)}: LO must be below HI.", next_step="Give the lower number first."
+            )
+        return low, high
 
     def read(self, text: str) -> tuple[float, float]:
         """The two numbers that a text of the command line says."""
-        try:
-            given: Any = tuple(float(part) for part in text.split(","))
-        except ValueError:
-            given = text
-        return self(given)
+        return self(tuple(number_in(part) for part in text.split(",")))
 
 
 @dataclass(frozen=True)
@@ -203,20 +226,35 @@ class Shape:
     option: str
 
     def __call__(self, given: Any) -> tuple[int, int, int]:
-        values = tuple(given) if isinstance(given, tuple | list) else ()
-        whole = [int(v) for v in values if isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 1]
-        if len(values) != 3 or len(whole) != 3:
-            shown = values or given
-            raise refusal(self.option, shown, "Give three whole numbers, H,W,C, for example 224,224,3.")
-        return whole[0], whole[1], whole[2]
+        values = _several(given)
+        sizes = [int(v) for v in values if isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 1]
+        if len(values) != 3 or len(sizes) != 3:
+            raise UsageError(
+                f"{self.option} {_commas(given)} is not H,W,C.",
+                next_step="Give three whole numbers, for example 224,224,3.",
+            )
+        return sizes[0], sizes[1], sizes[2]
 
     def read(self, text: str) -> tuple[int, int, int]:
         """The three numbers that a text of the command line says, separated by `,` or `x`."""
-        try:
-            given: Any = tuple(int(size) for size in text.lower().replace("x", ",").split(","))
-        except ValueError:
-            given = text
-        return self(given)
+        return self(tuple(number_in(part) for part in text.lower().replace("x", ",").split(",")))
+
+
+def number_in(text: str) -> Any:
+    """The number that a text says; the text itself where it says none, for a check to refuse."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    return tuple(given) if isinstance(given, tuple | list) else ()
+
+
+def _commas(given: Any) -> str:
+    """A value as the command line would have it."""
+    return ",".join(map(str, _several(given))) or str(given)
 
 
 @dataclass(frozen=True)
@@ -228,14 +266,15 @@ class Table:
     """
 
     option: str
-    each: Check
+    each: Number | Text
+    noun: str = "name"
     names: tuple[str, ...] = ()
 
     def __call__(self, given: Any) -> dict[str, Any]:
         if not isinstance(given, Mapping):
-            raise refusal(self.option, given, "Give a mapping of names to values.")
+            raise refusal(self.option, given, "a mapping of names to values")
         for name in given:
-            if not isinstance(name, str) or (self.names and name not in self.names):
-                step = f"{did_you_mean(name, self.names)}Choose from: {', '.join(self.names)}." if self.names else ""
-                raise refusal(self.option, name, step or "Give names as texts.")
-        return {name: self.each(value) for name, value in given.items()}
+            if self.names and name not in self.names:
+                raise no_such(self.noun, name, self.names)
+            Text(self.option)(name)
+        return {name: replace(self.each, option=f"{self.option} {name}")(value) for name, value in given.items()}

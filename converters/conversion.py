@@ -17,6 +17,7 @@ from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load
 from converters.checkpoints.ranges import input_hints
+from converters.compat.patch import noting
 from converters.errors import EdgeportError
 from converters.facts import Facts
 from converters.formats import Format, Precision
@@ -29,10 +30,11 @@ from converters.tracing import Traced, trace
 
 
 class _Open(NamedTuple):
-    """A source as it is loaded, and its trace in float32 with the batch size that was asked for."""
+    """A source as it is loaded, its trace in float32 with the batch size that was asked for, and what is to be said."""
 
     loaded: Loaded
     traced: Traced
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class _Job:
     """A traced source on its way through the formats."""
 
     def __init__(self, source: _Open, request: Message, scratch: Path) -> None:
-        self.loaded, self.traced = source
+        self.loaded, self.traced, _ = source
         self.request, self.scratch = request, scratch
         self._saved: dict[bool, Path] = {}
 
@@ -99,12 +101,12 @@ _open: _Open | None = None
 
 def open_source(request: Message, _channel: Channel) -> Message:
     """Loads and traces; answers with `converters.facts.Facts`."""
-    loaded, traced = _opened(request)
+    loaded, traced, notes = _opened(request)
     names = (loaded.signature.input_names, loaded.signature.output_names)
     facts = Facts(
         traced.signature,
         loaded.parameters,
-        tuple(loaded.notes),
+        notes,
         input_hints(loaded.model),
         interface_facts(loaded.model, names),
     )
@@ -126,9 +128,15 @@ def write_float32(request: Message, channel: Channel) -> Message:
             channel.event(item=target["item"])
             fmt, precision = Format(target["format"]), Precision(target["precision"])
             try:
-                channel.event(item=target["item"], result=_make(job, fmt, precision, Path(target["path"])))
+                with noting() as left_out:
+                    made = _make(job, fmt, precision, Path(target["path"]))
             except EdgeportError as error:
-                channel.event(item=target["item"], error=error_document(error))
+                document = error_document(error)
+                document["message"] = " ".join([error.message, *left_out])
+                channel.event(item=target["item"], error=document)
+            else:
+                made["notes"] = [*made["notes"], *left_out]
+                channel.event(item=target["item"], result=made)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {}
@@ -139,8 +147,10 @@ def _opened(request: Message) -> _Open:
     if _open is None:
         checkpoint = Checkpoint.from_json(request["checkpoint"])
         confirm(checkpoint)
-        loaded = load(checkpoint)
-        _open = _Open(loaded, trace(loaded, request["batch"]))
+        with noting() as left_out:
+            loaded = load(checkpoint)
+            traced = trace(loaded, request["batch"])
+        _open = _Open(loaded, traced, (*loaded.notes, *left_out))
     return _open
 
 

@@ -4,7 +4,8 @@
     ├── UsageError        2  the command line asks for what cannot be
     ├── RefusedError      3  the input is damaged, unsafe or unsupported
     ├── StepError         4  a step failed cleanly
-    │   └── UnsupportedError  the format cannot hold this model
+    │   ├── UnsupportedError  the format cannot hold this model
+    │   └── MisfitError       an installed library is not as edgeport knows it
     ├── CrashError        5  a worker process died
     ├── StepTimeoutError       6  a worker process ran past its time
     ├── ResourceError     7  out of memory or disk
@@ -66,6 +67,10 @@ class StepError(EdgeportError):
 
 class UnsupportedError(StepError):
     """The format or the converter cannot hold this model: trying again will not help."""
+
+
+class MisfitError(StepError):
+    """An installed library is not as edgeport knows it: the model is not to blame."""
 
 
 class CrashError(EdgeportError):

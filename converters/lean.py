@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from converters.compat import keras, tensorflow
+
 
 @contextlib.contextmanager
 def lean_backend() -> Iterator[None]:
@@ -17,27 +19,18 @@ def lean_backend() -> Iterator[None]:
     Keras asks for `(shape(x)[0], 1, 1, C)` in Reshape and for a tensordot in Dense on images; both cost every format a
     chain of SHAPE, GATHER and PACK, and -1 in a constant says the same.
     """
-    import tensorflow as tf
-    from keras import layers
-    from keras.src.backend.tensorflow import nn
-    from keras.src.backend.tensorflow import numpy as backend
-
     replacements = {
-        (backend, "reshape"): _lean_reshape,
-        (backend, "matmul"): _lean_matmul,
-        (tf, "einsum"): _lean_einsum,
-        (nn, "conv"): _plain_conv,
-        (nn, "relu"): _plain_relu,
-        (layers.BatchNormalization, "call"): _lean_normalization,
+        keras.RESHAPE: _lean_reshape,
+        keras.MATMUL: _lean_matmul,
+        tensorflow.EINSUM: _lean_einsum,
+        keras.CONV: _plain_conv,
+        keras.RELU: _plain_relu,
+        keras.NORMALIZATION: _lean_normalization,
     }
-    originals = {place: getattr(*place) for place in replacements}
-    for place, replacement in replacements.items():
-        setattr(*place, replacement(originals[place]))
-    try:
+    with contextlib.ExitStack() as stack:
+        for patch, make in replacements.items():
+            stack.enter_context(patch.replaced(make))
         yield
-    finally:
-        for place, original in originals.items():
-            setattr(*place, original)
 
 
 def _lean_reshape(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,6 +54,8 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
     """
     import tensorflow as tf
 
+    direct = all(part.usable() for part in keras.DIRECT)
+
     def conv(
         inputs: Any,
         kernel: Any,
@@ -70,7 +65,7 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
         dilation_rate: Any = 1,
     ) -> Any:
         if data_format == "channels_last" and len(inputs.shape) == 4:
-            if not _is_plain(inputs) or not _is_float(kernel):
+            if not (direct and _is_plain(inputs) and _is_float(kernel)):
                 return tf.nn.conv2d(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
             steps, gaps = (list(n) if isinstance(n, list | tuple) else [n, n] for n in (strides, dilation_rate))
             return _made(
@@ -136,21 +131,18 @@ def _is_plain(x: Any) -> bool:
 
 def _is_float(variable: Any) -> bool:
     """A float32 Keras variable that no mixed precision casts on its way into an operation."""
-    import keras
-    from keras.src.backend.common.variables import get_autocast_scope
+    from keras import Variable
 
-    scope = get_autocast_scope()
-    kept = scope is None or scope.dtype in (None, "float32")
-    return isinstance(variable, keras.Variable) and variable.dtype == "float32" and kept
+    return isinstance(variable, Variable) and variable.dtype == "float32" and not keras.is_cast(variable)
 
 
 def _read(variable: Any) -> Any:
     """The value of a float32 Keras variable, by TensorFlow's variable behind it."""
     import tensorflow as tf
 
-    graph = tf.compat.v1.get_default_graph()
-    graph.watch_variable(variable._value)
-    return _operation("ReadVariableOp", (graph.capture(variable._value.handle, name="resource"),), "dtype", {})
+    graph, behind = tf.compat.v1.get_default_graph(), keras.variable_behind(variable)
+    graph.watch_variable(behind)
+    return _operation("ReadVariableOp", (graph.capture(behind.handle, name="resource"),), "dtype", {})
 
 
 def _made(kind: str, *inputs: Any, **attributes: Any) -> Any:
@@ -169,8 +161,7 @@ def _operation(kind: str, inputs: Sequence[Any], dtype_key: str, attributes: dic
     values = {dtype_key: AttrValue(type=tf.float32.as_datatype_enum)}
     for name, value in attributes.items():
         values[name] = AttrValue(s=value) if isinstance(value, bytes) else AttrValue(list=AttrValue.ListValue(i=value))
-    graph = tf.compat.v1.get_default_graph()
-    return graph._create_op_internal(kind, list(inputs), [tf.float32], attrs=values).outputs[0]
+    return tensorflow.create_operation(kind, inputs, tf.float32, values)
 
 
 def _lean_matmul(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -191,9 +182,10 @@ def _lean_matmul(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _lean_einsum(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Einsum of two tensors as one matrix product: what attention and EinsumDense need.
+    """Einsum of two tensors as one matrix product: what attention needs.
 
-    tf2onnx spells `Einsum` out with shape arithmetic; transposes and one product say the same.
+    TFLite spells einsums out in more operations (an attention layer in 39 instead of 37). ONNX has an operation of its
+    own, and pays four nodes for the transposes.
     """
     import tensorflow as tf
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from converters.checked import Options, checked
-from converters.checks import Flag, Number, Several, Text, Word
+from converters.checks import Batch, Flag, Number, Several, Text, Word
 from converters.formats import Format, Precision
 
 
@@ -56,7 +56,7 @@ class ConvertOptions(Options):
     precisions: tuple[Precision | Auto, ...] | None = checked(
         Several("--precision", Word("precision", (Precision, Auto)), least=1), None
     )
-    batch: int | None = checked(Number("--batch", 1, whole=True, other="`dynamic` (None in Python)"), None)
+    batch: int | None = checked(Batch("--batch"), None)
     opset: int | None = checked(Number("--opset", 1, whole=True), None)
     allow_flex: bool = checked(Flag("--allow-flex"), False)
     jobs: int = checked(Number("--jobs", 1, whole=True), 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converters.checkpoints.loaded import Loaded
+from converters.compat.keras import all_layers
 from converters.errors import RefusedError, StepError
 from converters.lean import lean_backend
 from converters.signature import BATCH, Signature, TensorSpec
@@ -87,7 +88,7 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
 def _has_foreign_code(model: Any) -> bool:
     """Is there a layer that neither Keras nor edgeport wrote?"""
     ours = ("keras.", "converters.", "exporter.")
-    layers = model._flatten_layers() if model is not None else ()
+    layers = all_layers(model) if model is not None else []
     return any(not f"{type(layer).__module__}.".startswith(ours) for layer in layers)
 
 

@@ -2,7 +2,7 @@
 
     from exporter import RunOptions, run
 
-    outcome = run("model.keras", "out/model", RunOptions(precisions=("float32", "float16")))
+    outcome = run("model.keras", "out/model", RunOptions.of(precisions=("float32", "float16")))
     outcome.exit_code, outcome.manifest.verdicts[0].status
 
 Names are imported when they are first used (PEP 562), so that `import exporter` loads no library.
@@ -10,45 +10,96 @@ Names are imported when they are first used (PEP 562), so that `import exporter`
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from converters.faces import face
 
 if TYPE_CHECKING:
+    from converters.checkpoints.opening import Code, Opening, Rescaled
+    from converters.common import Common
+    from converters.errors import EdgeportError
+    from converters.formats import Format, Precision
+    from converters.isolation import Limits
+    from converters.options import Auto, CalibrationMethod, ConvertOptions, Io, QuantizeOptions, TargetDevice
     from exporter.api import export, run
     from exporter.difference import Allowed, Difference, diff
     from exporter.manifest import Manifest
     from exporter.manifest_file import load
-    from exporter.options import BuildChoices, Choice, RunOptions
+    from exporter.options import BuildChoices, Choice, DeviceKind, Objective, RunOptions, ShipOptions, Workspace
     from exporter.pipeline import Outcome
+    from validate.agreement.options import JudgeOptions
+    from validate.latency.options import BenchOptions, Device
+    from validate.latency.variant import Boundary, ConvSearch, GraphLevel, Interface, Variant
+    from validate.localize.options import Localized, LocalizeOptions
 
 __all__ = [
     "Allowed",
+    "Auto",
+    "BenchOptions",
+    "Boundary",
     "BuildChoices",
+    "CalibrationMethod",
     "Choice",
+    "Code",
+    "Common",
+    "ConvSearch",
+    "ConvertOptions",
+    "Device",
+    "DeviceKind",
     "Difference",
+    "EdgeportError",
+    "Format",
+    "GraphLevel",
+    "Interface",
+    "Io",
+    "JudgeOptions",
+    "Limits",
+    "LocalizeOptions",
+    "Localized",
     "Manifest",
+    "Objective",
+    "Opening",
     "Outcome",
+    "Precision",
+    "QuantizeOptions",
+    "Rescaled",
     "RunOptions",
+    "ShipOptions",
+    "TargetDevice",
+    "Variant",
+    "Workspace",
     "diff",
     "export",
     "load",
     "run",
 ]
 
-_HOMES = {
-    **dict.fromkeys(("export", "run"), "exporter.api"),
-    **dict.fromkeys(("BuildChoices", "Choice", "RunOptions"), "exporter.options"),
-    **dict.fromkeys(("Allowed", "Difference", "diff"), "exporter.difference"),
-    "Manifest": "exporter.manifest", "load": "exporter.manifest_file", "Outcome": "exporter.pipeline",
-}  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "converters.checkpoints.opening": ("Code", "Opening", "Rescaled"),
+        "converters.common": ("Common",),
+        "converters.errors": ("EdgeportError",),
+        "converters.formats": ("Format", "Precision"),
+        "converters.isolation": ("Limits",),
+        "converters.options": ("Auto", "CalibrationMethod", "ConvertOptions", "Io", "QuantizeOptions", "TargetDevice"),
+        "exporter.api": ("export", "run"),
+        "exporter.difference": ("Allowed", "Difference", "diff"),
+        "exporter.manifest": ("Manifest",),
+        "exporter.manifest_file": ("load",),
+        "exporter.options": (
+            "BuildChoices",
+            "Choice",
+            "DeviceKind",
+            "Objective",
+            "RunOptions",
+            "ShipOptions",
+            "Workspace",
+        ),
+        "exporter.pipeline": ("Outcome",),
+        "validate.agreement.options": ("JudgeOptions",),
+        "validate.latency.options": ("BenchOptions", "Device"),
+        "validate.latency.variant": ("Boundary", "ConvSearch", "GraphLevel", "Interface", "Variant"),
+        "validate.localize.options": ("LocalizeOptions", "Localized"),
+    },
+)

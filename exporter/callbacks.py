@@ -1,6 +1,6 @@
 """A Keras callback that leaves a bundle behind when training ends.
 
-model.fit(x, y, callbacks=[ExportBundle("out/model", RunOptions(precisions=("float32", "float16")))])
+model.fit(x, y, callbacks=[ExportBundle("out/model", RunOptions.of(precisions=("float32", "float16")))])
 """
 
 from __future__ import annotations

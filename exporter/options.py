@@ -145,10 +145,10 @@ class RunOptions(Options):
         Raises:
             UsageError: a name that there is not, or a value that cannot be.
         """
-        for name, step in (("judge", "judge"), ("time", "bench")):
-            if name in flat and not isinstance(flat[name], JudgeOptions | None):
-                wanted = Flag(name)(flat.pop(name))
-                flat |= {} if wanted else {step: None}
+        if isinstance(flat.get("judge"), bool):
+            flat |= {} if flat.pop("judge") else {"judge": None}
+        if "time" in flat:
+            flat |= {} if Flag("time")(flat.pop("time")) else {"bench": None}
         if "localize" in flat and not isinstance(flat["localize"], LocalizeOptions):
             flat["which"] = flat.pop("localize")
         return super().of(**flat)

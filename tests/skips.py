@@ -52,6 +52,10 @@ def _not_linux() -> bool:
     return sys.platform != "linux"
 
 
+def _not_linux_on_x86_64() -> bool:
+    return _not_linux() or platform.machine() != "x86_64"
+
+
 def _runs(*command: str) -> bool:
     return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
 
@@ -74,6 +78,7 @@ EXCUSES = (
     Excuse("needs a processor", "only x86-64 with AVX2 is known to round so", _another_processor),
     Excuse("GB of free memory", "memory or disk is small", _little_room),
     Excuse("needs sched_setaffinity", "Linux alone lets a process choose its cores", _not_linux),
+    Excuse("the locks are for Linux x86-64", "this is another system", _not_linux_on_x86_64),
 )  # fmt: skip
 
 

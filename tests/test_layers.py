@@ -18,6 +18,8 @@ VALIDATE_MAY_IMPORT = {
 }
 """Of converters: the vocabulary, of options too, and the readers, of models and of arrays. What made a file may not
 grade it."""
+CONTRACTS = "converters.compat.patch"
+"""The vocabulary of `validate.compat`; the rooms beside it belong to the writers."""
 
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -66,9 +68,25 @@ def test_arrows(path: Path) -> None:
         assert {name.split(".")[0] for name in own} <= {"converters"}
     if package == "validate":
         assert {name.split(".")[0] for name in own} <= {"validate", "converters"}
-        parts = {name.split(".")[1] for name in own if name.startswith("converters.")}
+        read = {name for name in own if name != CONTRACTS and not name.startswith(f"{CONTRACTS}.")}
+        parts = {name.split(".")[1] for name in read if name.startswith("converters.")}
         assert parts <= VALIDATE_MAY_IMPORT
     assert not {name for name in names if name.split(".")[0] in {"scripts", "tests"}}
+
+
+CAPABILITIES = {"session", "prepared", "refuses", "quantization", "loaded", "extremes", "averaged", "notes"}
+"""Of `Runtime` and `Tapped`: their Protocols have an answer for each, so nobody has to ask whether it is there."""
+
+
+def test_nobody_asks_a_runtime_by_name() -> None:
+    asked = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"getattr", "hasattr"}
+        if any(isinstance(word, ast.Constant) and word.value in CAPABILITIES for word in node.args[1:2])
+    ]
+    assert not asked
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

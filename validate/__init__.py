@@ -39,9 +39,9 @@ __all__ = [
 __getattr__, __dir__ = face(
     __name__,
     {
-        **dict.fromkeys(("Agreement", "JudgeJob", "JudgeOptions", "Verdict"), "validate.agreement"),
-        **dict.fromkeys(("compare",), "validate.agreement.compare"),
-        **dict.fromkeys(("BenchJob", "BenchOptions", "Latency", "Timing", "measure"), "validate.latency"),
-        **dict.fromkeys(("LocalizeJob", "LocalizeOptions", "localize"), "validate.localize"),
+        "validate.agreement": ("Agreement", "JudgeJob", "JudgeOptions", "Verdict"),
+        "validate.agreement.compare": ("compare",),
+        "validate.latency": ("BenchJob", "BenchOptions", "Latency", "Timing", "measure"),
+        "validate.localize": ("LocalizeJob", "LocalizeOptions", "localize"),
     },
 )

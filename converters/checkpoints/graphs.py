@@ -15,6 +15,7 @@ from typing import Any
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import chosen_signature
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
+from converters.compat.tensorflow import FREEZE_SESSION, frozen
 from converters.errors import EdgeportError, RefusedError, StepError
 from converters.readers.graph_file import chosen_tensors, read_graph_file
 from converters.readers.saved_model_file import read_saved_model
@@ -95,16 +96,14 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
             inputs = {name: signature.inputs[name].name for name in sorted(signature.inputs)}
             outputs = {name: signature.outputs[name].name for name in sorted(signature.outputs)}
             definition = _without_hints(graph.as_graph_def())
-            frozen = _frozen(session, definition, [name.split(":")[0] for name in outputs.values()])
-        return _of_graph(path, frozen, (inputs, outputs), {}, (note,))
+            constant = _frozen(session, definition, [name.split(":")[0] for name in outputs.values()])
+        return _of_graph(path, constant, (inputs, outputs), {}, (note,))
     except (ValueError, OSError, KeyError, RuntimeError, TypeError, tf.errors.OpError) as cause:
         raise load_error(checkpoint, cause) from cause
 
 
 def _frozen(session: Any, definition: Any, outputs: list[str]) -> Any:
-    from tensorflow.python.framework import convert_to_constants
-
-    return convert_to_constants.convert_variables_to_constants_from_session_graph(session, definition, outputs)
+    return FREEZE_SESSION.get()(session, definition, outputs)
 
 
 def _without_hints(definition: Any) -> Any:
@@ -172,7 +171,6 @@ def _inlined(
 ) -> Any:
     """The part that leads from the inputs to the outputs, with functions unrolled into it and shapes as told."""
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     inputs, outputs = ends
     fed = {tensor.split(":")[0] for tensor in inputs.values()}
@@ -185,8 +183,7 @@ def _inlined(
         return part
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(part, name=""), [])
     pruned = wrapped.prune(list(inputs.values()), list(outputs.values()))
-    flat = convert_variables_to_constants_v2(pruned, lower_control_flow=False, aggressive_inlining=True)
-    return _renamed(flat, inputs, outputs)
+    return _renamed(frozen(pruned), inputs, outputs)
 
 
 def _renamed(flat: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from converters.checkpoints.ranges import is_identity, is_nested, reached
+from converters.compat.keras import operation_of, source_of
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _CAFFE = (103.939, 116.779, 123.68)
@@ -38,7 +39,7 @@ def interface_facts(model: Any, names: tuple[tuple[str, ...], tuple[str, ...]]) 
 
     inputs = zip(names[0], getattr(model, "inputs", None) or (), strict=False)
     outputs = zip(names[1], keras.tree.flatten(getattr(model, "outputs", None) or ()), strict=False)
-    scaling = {name: _scaling(tensor._keras_history.operation, model) for name, tensor in inputs}
+    scaling = {name: _scaling(operation_of(tensor), model) for name, tensor in inputs}
     activations = {name: _activation(tensor) for name, tensor in outputs}
     return {
         "scaling": {name: found for name, found in scaling.items() if found},
@@ -85,10 +86,10 @@ def _convention(model: Any) -> dict[str, Any] | None:
 def _activation(tensor: Any) -> str | None:
     """Keras' name of the function that an output comes out of."""
     for _ in range(20):
-        operation = tensor._keras_history.operation
+        operation = operation_of(tensor)
         if not is_nested(operation):
             break
-        tensor = operation.outputs[tensor._keras_history.tensor_index]
+        tensor = source_of(tensor, operation)
     kind = type(operation).__name__
     if kind in _LAST:
         return _LAST[kind]

@@ -7,6 +7,7 @@ imported and their names are known: nothing that is neither Keras' nor theirs ev
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from converters.checkpoints.old_config import is_keras1
 from converters.checkpoints.scan import Trust
 from converters.checkpoints.user_code import bound, built_model, custom_objects
 from converters.checkpoints.weights import load_weights
+from converters.compat.keras import LEGACY_MODEL, LEGACY_SCOPE, LEGACY_WEIGHTS, LOAD_ARCHIVE, SAFE_MODE, all_layers
 from converters.errors import RefusedError
 
 _ANY_SIZE = 1 << 62
@@ -88,7 +90,7 @@ def _register(model: Any) -> None:
     import keras
 
     registry = keras.saving.get_custom_objects()
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         kind = type(layer)
         if not kind.__module__.startswith("keras."):
             registry.setdefault(keras.saving.get_registered_name(kind), kind)
@@ -112,13 +114,27 @@ def _stored(checkpoint: Checkpoint) -> Stored:
 def _archive(path: Path, config: dict[str, Any] | None, objects: Mapping[str, Any], *, safe: bool) -> Any:
     """The model of an archive, whose config is `config` where one is given."""
     # Keras' public loader goes by the suffix; edgeport goes by the content.
-    from keras.src.saving import saving_lib
-
+    if not LOAD_ARCHIVE.usable():
+        return _suffixed_archive(path, config, objects, safe=safe)
     with path.open("rb") if config is None else tempfile.TemporaryFile() as stream:
         if config is not None:
             _rewrite(path, config, stream)
             stream.seek(0)
-        return saving_lib._load_model_from_fileobj(stream, custom_objects=dict(objects), compile=False, safe_mode=safe)
+        return LOAD_ARCHIVE.get()(stream, custom_objects=dict(objects), compile=False, safe_mode=safe)
+
+
+def _suffixed_archive(path: Path, config: dict[str, Any] | None, objects: Mapping[str, Any], *, safe: bool) -> Any:
+    """As `_archive`, by Keras' public loader and a copy that ends in `.keras`."""
+    import keras
+
+    with tempfile.NamedTemporaryFile(prefix="edgeport-", suffix=".keras") as copy:
+        if config is None:
+            with path.open("rb") as stream:
+                shutil.copyfileobj(stream, copy)
+        else:
+            _rewrite(path, config, copy)
+        copy.flush()
+        return keras.saving.load_model(copy.name, custom_objects=dict(objects), compile=False, safe_mode=safe)
 
 
 def _rewrite(path: Path, config: dict[str, Any], copy: Any) -> None:
@@ -134,28 +150,24 @@ def _rewrite(path: Path, config: dict[str, Any], copy: Any) -> None:
 
 
 def _legacy_model(config: dict[str, Any], objects: Mapping[str, Any], *, safe: bool) -> Any:
-    from keras.src.legacy.saving import saving_options, saving_utils
-    from keras.src.saving import serialization_lib
-
-    scope = saving_options.keras_option_scope(use_legacy_config=True)
-    with scope, serialization_lib.SafeModeScope(safe):
-        return saving_utils.model_from_config(config, custom_objects=dict(objects))
+    scope = LEGACY_SCOPE.get()(use_legacy_config=True)
+    with scope, SAFE_MODE.get()(safe):
+        return LEGACY_MODEL.get()(config, custom_objects=dict(objects))
 
 
 def _model(config: dict[str, Any], objects: Mapping[str, Any], *, safe: bool) -> Any:
-    from keras.src.saving import serialization_lib
+    import keras
 
-    return serialization_lib.deserialize_keras_object(config, custom_objects=dict(objects), safe_mode=safe)
+    return keras.saving.deserialize_keras_object(config, custom_objects=dict(objects), safe_mode=safe)
 
 
 def _load_h5(stored: Stored, model: Any) -> None:
     import h5py
-    from keras.src.legacy.saving import legacy_h5_format
 
     with h5py.File(stored.path, "r") as file:
         first = is_keras1(stored.keras_version)
         with readable_weights(file, stored.config) if first else nullcontext(file["model_weights"]) as group:
-            legacy_h5_format.load_weights_from_hdf5_group(group, model)
+            LEGACY_WEIGHTS.get()(group, model)
 
 
 def _load_archive(path: Path, model: Any) -> None:

@@ -11,6 +11,8 @@ from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
 from converters.checkpoints.rewrites import channels_last_backend, make_plain
+from converters.compat.keras import MADE_FOR, operation_of
+from converters.compat.patch import lacks_attribute, misused
 from converters.errors import RefusedError, StepError
 from converters.signature import Signature, TensorSpec, unique_names
 
@@ -59,6 +61,8 @@ def _load_keras(checkpoint: Checkpoint) -> Loaded:
         with quick_loading():
             model, notes = (open_weights if checkpoint.kind in WEIGHTS else open_keras)(checkpoint)
     except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as cause:
+        if lacks_attribute(cause, "keras"):
+            raise misused(cause, "keras", MADE_FOR) from cause
         raise load_error(checkpoint, cause) from cause
     if not isinstance(model, keras.Model):
         raise RefusedError(
@@ -101,13 +105,13 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
             step="load",
         )
     signature = keras_signature(model)
-    own = (t._keras_history.operation.name for t in model.inputs)
+    own = (operation_of(t).name for t in model.inputs)
     notes += tuple(
         f"The input {name!r} is called {graph_name(name)!r} in the artifacts: TensorFlow's graphs cannot spell it."
         for name in own
         if graph_name(name) != name
     )
-    structure = getattr(model, "_inputs_struct", None)
+    structure = model.input if isinstance(model, keras.Function) else None
 
     def function(tensors: Sequence[Any]) -> list[Any]:
         packed = keras.tree.pack_sequence_as(structure, list(tensors)) if structure is not None else tensors[0]
@@ -123,8 +127,8 @@ def keras_signature(model: Any) -> Signature:
     """Inputs named by their InputLayers; outputs by their dict keys, else by their layers (design: One signature)."""
     import keras
 
-    inputs = [(graph_name(t._keras_history.operation.name), t) for t in model.inputs]
-    structure = getattr(model, "_outputs_struct", None)
+    inputs = [(graph_name(operation_of(t).name), t) for t in model.inputs]
+    structure = model.output if isinstance(model, keras.Function) else None
     outputs = list(zip(_output_names(model, structure), keras.tree.flatten(model.outputs), strict=True))
     return Signature(
         tuple(_spec(n, t) for n, (_, t) in zip(unique_names(n for n, _ in inputs), inputs, strict=True)),
@@ -142,7 +146,7 @@ def _output_names(model: Any, structure: Any) -> list[str]:
         return [str(n) for n in names]
     if isinstance(model, keras.Sequential):
         return [model.layers[-1].name]
-    return [t._keras_history.operation.name for t in model.outputs]
+    return [operation_of(t).name for t in model.outputs]
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:

@@ -6,8 +6,10 @@ import contextlib
 import functools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from converters.compat.keras import NAME_SCOPE, SKIPSET, SKLEARN
 
 _UNSPEAKABLE = re.compile(r"[^A-Za-z0-9_./>-]")
 _FIRST = re.compile(r"[A-Za-z0-9.]")
@@ -18,14 +20,10 @@ def import_keras() -> None:
 
     Keras imports it for wrappers that edgeport does not use; it is a fifth of the time that a worker takes to start.
     """
-    hidden = "sklearn"
-    if hidden not in sys.modules and "keras" not in sys.modules:
-        sys.modules[hidden] = None  # type: ignore[assignment]  # what makes an import raise ImportError
-        try:
+    if "keras" not in sys.modules:
+        with SKLEARN.hidden():
             import keras  # noqa: F401
             import tensorflow  # noqa: F401
-        finally:
-            del sys.modules[hidden]
     _open_scopes_of_any_name()
 
 
@@ -44,19 +42,15 @@ def _open_scopes_of_any_name() -> None:
 
     Keras takes any text for a layer's name and builds eagerly, where TensorFlow does not look; a graph refuses it.
     """
-    from keras.src.backend.tensorflow.core import name_scope
 
-    original = name_scope.__init__
-    if getattr(original, "of_any_name", False):
-        return
+    def of_any_name(original: Callable[..., None]) -> Callable[..., None]:
+        def opened(self: Any, name: str, **kwargs: Any) -> None:
+            original(self, graph_name(name), **kwargs)
+            self.name = name
 
-    @functools.wraps(original)
-    def opened(self: Any, name: str, **kwargs: Any) -> None:
-        original(self, graph_name(name), **kwargs)
-        self.name = name
+        return opened
 
-    opened.of_any_name = True  # type: ignore[attr-defined]
-    name_scope.__init__ = opened
+    NAME_SCOPE.replace_for_good(of_any_name)
 
 
 @contextlib.contextmanager
@@ -66,11 +60,5 @@ def quick_loading() -> Iterator[None]:
     Keras 3.15 keeps the answer under one key and asks for another, so that it builds a layer for every layer it
     restores: a sixth of the time that SE-Inception v3 takes to load.
     """
-    from keras.src.saving import saving_lib
-
-    original = saving_lib.get_attr_skipset
-    saving_lib.get_attr_skipset = functools.cache(original)
-    try:
+    with SKIPSET.replaced(functools.cache):
         yield
-    finally:
-        saving_lib.get_attr_skipset = original

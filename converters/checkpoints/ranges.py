@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.keras import consuming_nodes, graph_of, operation_of
+
 # keras.applications: the range that each `preprocess_input` leaves. Those that scale inside the model are found by
 # their Rescaling layer. "torch": (x/255 - mean) / std; "caffe": x - mean, both over ImageNet's channels.
 _CONVENTIONS = (
@@ -63,7 +65,7 @@ def input_hints(model: Any) -> dict[str, Range]:
     """
     hints: dict[str, Range] = {}
     for tensor in getattr(model, "inputs", None) or ():
-        operation = tensor._keras_history.operation
+        operation = operation_of(tensor)
         found = _follow(operation, model)
         if found is not None:
             hints[operation.name] = _as_pixels(found) if str(tensor.dtype) == "uint8" else found
@@ -97,7 +99,7 @@ def reached(start: Any, model: Any) -> Iterator[tuple[Any, Any]]:
         for node, consumer in _consumers(operation, owner):
             yield node, consumer
             if is_nested(consumer):
-                queue.extend((inner._keras_history.operation, consumer) for inner in consumer.inputs)
+                queue.extend((operation_of(inner), consumer) for inner in consumer.inputs)
             elif type(consumer).__name__ in _SHAPE_ONLY or is_identity(consumer):
                 queue.append((consumer, owner))
 
@@ -110,18 +112,15 @@ def is_identity(operation: Any) -> bool:
 
 def is_nested(operation: Any) -> bool:
     """The operation is a model with a graph of its own."""
-    return bool(getattr(operation, "inputs", None)) and hasattr(_graph_of(operation), "_operations")
+    import keras
 
-
-def _graph_of(model: Any) -> Any:
-    """The model that knows its operations: a Sequential keeps one inside."""
-    return getattr(model, "_functional", None) or model
+    return bool(getattr(operation, "inputs", None)) and isinstance(graph_of(operation), keras.Function)
 
 
 def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
     """The operations of `owner` that take this one's output, with their nodes."""
-    members = {id(op) for op in getattr(_graph_of(owner), "operations", ())}
-    for node in getattr(operation, "_outbound_nodes", ()):
+    members = {id(op) for op in getattr(graph_of(owner), "operations", ())}
+    for node in consuming_nodes(operation):
         if id(node.operation) in members:
             yield node, node.operation
 

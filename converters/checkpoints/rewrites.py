@@ -11,10 +11,10 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from converters.compat.keras import CHANNEL_OPERATIONS, CONV, all_layers, dequant_scale, own_variables, stored_weight
 from converters.errors import RefusedError
 
 _REDUCED = ("float16", "bfloat16", "int8", "int4", "float8", "gptq", "awq")
-_CHANNEL_OPS = ("conv", "depthwise_conv", "separable_conv", "conv_transpose")
 
 
 def make_plain(model: Any) -> tuple[Any, tuple[str, ...]]:
@@ -22,8 +22,11 @@ def make_plain(model: Any) -> tuple[Any, tuple[str, ...]]:
 
     Raises:
         RefusedError: a quantization that has no float32 equivalent here (int4, float8, GPTQ, AWQ).
+        MisfitError: its convolutions cannot be traced for edge formats with this Keras.
     """
-    layers = list(model._flatten_layers())
+    layers = all_layers(model)
+    if any(getattr(layer, "groups", 1) > 1 and hasattr(layer, "kernel_size") for layer in layers):
+        CONV.required()
     notes: list[str] = []
     adapted = [layer for layer in layers if getattr(layer, "lora_enabled", False)]
     quantized = [layer for layer in layers if getattr(layer, "quantization_mode", None)]
@@ -40,14 +43,16 @@ def make_plain(model: Any) -> tuple[Any, tuple[str, ...]]:
     if adapted:
         notes.append(f"The LoRA pairs of {len(adapted)} layer(s) were merged into their kernels.")
     if any(getattr(layer, "data_format", None) == "channels_first" for layer in layers):
+        for patch in CHANNEL_OPERATIONS:
+            patch.required()
         notes.append("channels_first layers are computed channels-last; inputs and outputs keep their order.")
     return model, tuple(notes)
 
 
 def _merge_lora(layer: Any) -> None:
-    name = "embeddings" if hasattr(layer, "_embeddings") else "kernel"
+    name = "embeddings" if hasattr(layer, "embeddings") else "kernel"
     merged = getattr(layer, name)  # the property adds the low-rank product
-    getattr(layer, f"_{name}").assign(merged)
+    stored_weight(layer, name).assign(merged)
     layer.lora_enabled = False
 
 
@@ -55,15 +60,15 @@ def _rebuilt_in_float32(model: Any) -> Any:
     import keras
 
     plain = keras.saving.deserialize_keras_object(_in_float32(keras.saving.serialize_keras_object(model)))
-    pairs = zip(plain._flatten_layers(), model._flatten_layers(), strict=True)
+    pairs = zip(all_layers(plain), all_layers(model), strict=True)
     for new, old in pairs:
-        own = (*new._trainable_variables, *new._non_trainable_variables)
+        own = own_variables(new)
         if not own:
             continue
         if getattr(old, "quantization_mode", None):
             _restore_quantized(new, old)
             continue
-        for target, source in zip(own, (*old._trainable_variables, *old._non_trainable_variables), strict=True):
+        for target, source in zip(own, own_variables(old), strict=True):
             target.assign(keras.ops.cast(source.value, target.dtype))
     return plain
 
@@ -93,16 +98,14 @@ def _restore_quantized(new: Any, old: Any) -> None:
             next_step="Export the checkpoint as it was before `model.quantize`.",
             step="load",
         )
-    integers, scale = np.asarray(getattr(old, f"_{name}")), np.asarray(getattr(old, f"{name}_scale"))
-    if name == "embeddings":
-        scale = scale.reshape(-1, 1)
-    elif hasattr(old, "_adjust_scale_for_dequant"):
-        scale = np.asarray(old._adjust_scale_for_dequant(scale))
+    integers, scale = np.asarray(stored_weight(old, name)), np.asarray(getattr(old, f"{name}_scale"))
+    scale = scale.reshape(-1, 1) if name == "embeddings" else np.asarray(dequant_scale(old, scale))
     floats = integers.astype(np.float32) / scale
     if getattr(old, "lora_enabled", False):
         factor = old.lora_alpha / old.lora_rank
         floats = floats + factor * np.matmul(np.asarray(old.lora_kernel_a), np.asarray(old.lora_kernel_b))
-    getattr(new, f"_{name}").assign(floats.reshape(getattr(new, f"_{name}").shape))
+    target = stored_weight(new, name)
+    target.assign(floats.reshape(target.shape))
     if getattr(old, "bias", None) is not None:
         new.bias.assign(np.asarray(old.bias, dtype=np.float32))
 
@@ -113,16 +116,10 @@ def channels_last_backend() -> Iterator[None]:
 
     TensorFlow has no channels_first convolution on the CPU for training graphs, and TFLite has none at all.
     """
-    from keras.src.backend.tensorflow import nn
-
-    originals = {name: getattr(nn, name) for name in _CHANNEL_OPS}
-    for name, original in originals.items():
-        setattr(nn, name, _channels_last(original))
-    try:
+    with contextlib.ExitStack() as stack:
+        for patch in CHANNEL_OPERATIONS:
+            stack.enter_context(patch.replaced(_channels_last))
         yield
-    finally:
-        for name, original in originals.items():
-            setattr(nn, name, original)
 
 
 def _channels_last(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,8 +131,8 @@ def _channels_last(operation: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         bound = parameters.bind(*args, **kwargs)
         bound.apply_defaults()
-        data_format = keras.src.backend.standardize_data_format(bound.arguments["data_format"])
-        if data_format != "channels_first":
+        data_format = bound.arguments["data_format"] or keras.config.image_data_format()
+        if str(data_format).lower() != "channels_first":
             return operation(*args, **kwargs)
         x = bound.arguments["inputs"]
         rank = len(x.shape)

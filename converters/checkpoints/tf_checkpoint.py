@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from converters.compat.keras import all_layers, own_variables
 from converters.errors import RefusedError, StepError
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -83,10 +84,12 @@ def _keras2(model: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _numbered(model: Any, below: str) -> Iterator[tuple[Any, str]]:
+    import keras
+
     with_weights = [layer for layer in model.layers if _weights_of(layer)]
     for number, layer in enumerate(with_weights):
         place = f"{below}layer_with_weights-{number}/"
-        if getattr(layer, "layers", None) and hasattr(layer, "_operations"):
+        if getattr(layer, "layers", None) and isinstance(layer, keras.Function):
             yield from _numbered(layer, place)
             continue
         yield from _attributes(layer, place)
@@ -106,7 +109,7 @@ def _inner(layer: Any) -> list[tuple[str, Any]]:
     import keras
 
     names = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.layers.Layer)}
-    inner = [one for one in layer._layers if _weights_of(one)]
+    inner = [one for one in all_layers(layer, include_self=False, recursive=False) if _weights_of(one)]
     return [(names.get(id(one), one.name), one) for one in inner]
 
 
@@ -136,7 +139,7 @@ def _by_name(model: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _own(layer: Any) -> list[Any]:
-    return [v for v in (*layer._trainable_variables, *layer._non_trainable_variables) if "seed" not in v.name]
+    return [v for v in own_variables(layer) if "seed" not in v.name]
 
 
 def _weights_of(layer: Any) -> list[Any]:

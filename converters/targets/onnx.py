@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.tensorflow import frozen
 from converters.errors import StepError, UnsupportedError, UsageError
 from converters.signature import Signature
 from converters.targets.onnx_file import skeleton, write_model
@@ -81,10 +82,8 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
 
 def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
     """The plain road: variables become constants in the graph, functions are inlined."""
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
     try:
-        frozen = convert_variables_to_constants_v2(traced.concrete, lower_control_flow=False, aggressive_inlining=True)
+        constant = frozen(traced.concrete)
     except ValueError as cause:
         state = "AssignVariableOp" in str(cause)
         why = "it keeps a state between calls (a stateful layer)" if state else " ".join(str(cause).split())[:300]
@@ -93,10 +92,10 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
             next_step="Leave onnx out with -f, or build the layer with stateful=False.",
             step="convert",
         ) from cause
-    outputs = ordered_outputs(frozen, traced.signature.output_names)
-    inputs = [t.name for t in frozen.inputs if t.dtype.name != "resource"]
+    outputs = ordered_outputs(constant, traced.signature.output_names)
+    inputs = [t.name for t in constant.inputs if t.dtype.name != "resource"]
     names = [t.name for t in outputs]
-    return optimized(frozen.graph.as_graph_def(), inputs, names), inputs, names
+    return optimized(constant.graph.as_graph_def(), inputs, names), inputs, names
 
 
 def _declare(model: Any, signature: Signature) -> None:

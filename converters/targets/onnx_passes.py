@@ -5,26 +5,26 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-_PASSES = ("fold_constants", "loop_optimizer", "global_pool_optimizer", "remove_identity", "remove_back_to_back")
-"""Of tf2onnx's twelve passes those that a float graph gains by after the transposes. `global_pool_optimizer` may cost a
-node, but GlobalAveragePool has an integer kernel and ReduceMean none. What `merge_duplication` keeps depends on the
-process."""
+from converters.compat.tf2onnx import OPTIMIZERS, PASSES, TransposeRules, applied, walking_transposes
 
 
 def optimized(graph: Any) -> Any:
     """The tf2onnx graph after its passes, applied until none changes it; nodes in topological order.
 
-    tf2onnx's own `optimize_graph` also counts, copies and serialises the graph around every pass.
+    tf2onnx's own `optimize_graph` also counts, copies and serialises the graph around every pass; it is what is left
+    where tf2onnx's passes are not as edgeport knows them.
     """
-    from tf2onnx import optimizer
+    if not OPTIMIZERS.usable():
+        from tf2onnx import optimizer
 
-    factories = [_sweeping_transposes(), *(optimizer._get_optimizers()[name] for name in _PASSES)]
+        return optimizer.optimize_graph(graph)
+    factories = [_sweeping_transposes(), *(getattr(OPTIMIZERS.get(), name) for name in PASSES)]
     changed = True
     while changed:
         changed = False
         for factory in factories:
             step = factory()
-            graph = step._optimize(graph)
+            graph = applied(step, graph)
             changed = changed or step.graph_been_opt
         graph.delete_unused_nodes(graph.outputs)
     graph.topological_sort(graph.get_nodes())
@@ -39,30 +39,22 @@ def _sweeping_transposes() -> type[Any]:
     transpose is pushed as far as it goes before the next one's turn, and sweeps over those that are left follow until
     none moves: the same end, in a tenth of the steps on SE-Inception v3.
     """
-    from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer, is_useless_transpose
 
-    class Sweeping(TransposeOptimizer):  # type: ignore[misc,unused-ignore]
-        def _optimize_at_current_graph_level(self, graph: Any) -> Any:
-            self._g = graph
-            self.pre_optimize_action()
-            while self._sweep(graph):
-                pass
-            self.merge_duplicated_transposes()
-            self.post_optimize_action()
-            return graph
+    def walk(rules: TransposeRules, graph: Any) -> None:
+        while _sweep(rules, graph):
+            pass
 
-        def _sweep(self, graph: Any) -> bool:
-            """Pushes every transpose on; tells whether any moved."""
-            moved = False
-            for node in [n for n in graph.get_nodes() if n.type == "Transpose" and n.get_attr("perm")]:
-                while graph.get_node_by_name(node.name) is node:
-                    if is_useless_transpose(node):
-                        self._remove_useless_tranpose(node)
-                    elif not self._handle_nhwc_tranpose(node):
-                        break
-                    else:
-                        self.graph_been_opt = True
-                    moved = True
-            return moved
+    return walking_transposes(walk)
 
-    return Sweeping
+
+def _sweep(rules: TransposeRules, graph: Any) -> bool:
+    """Pushes every transpose on; tells whether any moved."""
+    moved = False
+    for node in [n for n in graph.get_nodes() if n.type == "Transpose" and n.get_attr("perm")]:
+        while graph.get_node_by_name(node.name) is node:
+            if rules.is_useless(node):
+                rules.remove(node)
+            elif not rules.push(node):
+                break
+            moved = True
+    return moved

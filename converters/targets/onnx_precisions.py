@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.onnxruntime import MADE_FOR
+from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
 
@@ -57,6 +59,7 @@ class OnnxSource:
         Raises:
             UnsupportedError: ONNX Runtime's tools cannot make this precision of this model.
             StepError: what they made is no valid ONNX file.
+            MisfitError: edgeport's own code does not go with this ONNX Runtime.
         """
         import onnx
 
@@ -69,6 +72,8 @@ class OnnxSource:
         try:
             makers[precision](raw, how)
         except (ValueError, LookupError, RuntimeError, TypeError, AttributeError) as cause:
+            if is_our_mistake(cause):
+                raise misused(cause, "onnxruntime", MADE_FOR) from cause
             text = " ".join(str(cause).split())[:300]
             raise UnsupportedError(
                 f"ONNX Runtime cannot make {precision.value} of this model ({type(cause).__name__}: {text}).",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from converters.compat.patch import is_our_mistake, misused
+from converters.compat.tf2onnx import MADE_FOR, RESOLVE_FUNCTIONS, RUN_REWRITERS
 from converters.errors import UnsupportedError
 from converters.targets.onnx_passes import optimized
 
@@ -28,6 +30,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
 
     Raises:
         UnsupportedError: an operation, or a use of it, that tf2onnx does not know.
+        MisfitError: edgeport's own code does not go with this tf2onnx.
     """
     import tensorflow as tf
     from tf2onnx import tfonnx
@@ -35,7 +38,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(_with_one_bias(definition), name="")
         try:
-            with _needed_steps(graph):
+            with _needed_steps(definition):
                 processed = tfonnx.process_tf_graph(
                     graph,
                     opset=opset,
@@ -46,6 +49,8 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
             _widen_scalars(processed)
             return optimized(processed).make_model("edgeport")
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
+            if is_our_mistake(cause):
+                raise misused(cause, "tf2onnx", MADE_FOR) from cause
             reason = " ".join(str(cause).split())[:300]
             raise UnsupportedError(
                 f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {reason}).",
@@ -79,27 +84,27 @@ def _with_one_bias(definition: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _needed_steps(graph: Any) -> Iterator[None]:
+def _needed_steps(definition: Any) -> Iterator[None]:
     """While open, tf2onnx leaves out what only graphs with functions, loops or branches need.
 
     It translates the whole graph once more to find functions, and looks for recurrent cells, loops and branches in ten
     passes: a fifth of its time where there are none.
     """
-    from tf2onnx import tfonnx
-
-    operations = {operation.type for operation in graph.get_operations()}
-    if graph._functions or operations & _CONTROL_FLOW:
+    if definition.library.function or {node.op for node in definition.node} & _CONTROL_FLOW:
         yield
         return
-    run_rewriters, resolve_functions = tfonnx.run_rewriters, tfonnx.resolve_functions
-    tfonnx.run_rewriters = lambda g, rewriters, continue_on_error: run_rewriters(
-        g, [r for r in rewriters if r.__name__ not in _OF_CONTROL_FLOW], continue_on_error
-    )
-    tfonnx.resolve_functions = lambda graph: []
-    try:
+
+    def rewriting(original: Callable[..., Any]) -> Callable[..., Any]:
+        def run_rewriters(graph: Any, rewriters: Sequence[Any], continue_on_error: bool) -> Any:
+            return original(graph, [r for r in rewriters if r.__name__ not in _OF_CONTROL_FLOW], continue_on_error)
+
+        return run_rewriters
+
+    def resolving(_original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda graph: []
+
+    with RUN_REWRITERS.replaced(rewriting), RESOLVE_FUNCTIONS.replaced(resolving):
         yield
-    finally:
-        tfonnx.run_rewriters, tfonnx.resolve_functions = run_rewriters, resolve_functions
 
 
 def _widen_scalars(graph: Any) -> None:

@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from converters.errors import UnsupportedError
+from converters.compat import onnxruntime
+from converters.errors import MisfitError, UnsupportedError
 from converters.stamping import onnx as stamping
 
 ROAD = "onnxruntime-ort"
@@ -30,8 +31,6 @@ def write_ort(source: Path, path: Path, properties: Mapping[str, str]) -> None:
     import os
     import shutil
 
-    from onnxruntime.tools.convert_onnx_models_to_ort import OptimizationStyle, convert_onnx_models_to_ort
-
     with tempfile.TemporaryDirectory(prefix=".ort-", dir=path.parent) as scratch:
         folder = Path(scratch)
         model = folder / f"{config_path(path).name.removesuffix(CONFIG_SUFFIX)}.onnx"
@@ -41,7 +40,9 @@ def write_ort(source: Path, path: Path, properties: Mapping[str, str]) -> None:
             (folder / external.name).symlink_to(external)
         stamping.stamp(model, properties)
         try:
-            convert_onnx_models_to_ort(model, folder / "made", [OptimizationStyle.Fixed], enable_type_reduction=True)
+            onnxruntime.write_ort(model, folder / "made")
+        except MisfitError:
+            raise
         except Exception as cause:  # ONNX Runtime's errors have no common class but Exception
             text = " ".join(str(cause).split())[:300]
             raise UnsupportedError(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import digest_file, files_of
+from converters.compat.tensorflow import RESTORE, SERIALIZE, assigned, value_callable
+from converters.targets.unfused import unfused
 from converters.tracing import Traced
 
 SIGNATURE_KEY = "serving_default"
@@ -25,7 +27,8 @@ def write_saved_model(traced: Traced, folder: Path) -> None:
 
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with _lean_saver():
-        tf.saved_model.save(traced.module, str(folder), signatures={SIGNATURE_KEY: traced.concrete}, options=options)
+        signatures = {SIGNATURE_KEY: unfused(traced.concrete)}
+        tf.saved_model.save(traced.module, str(folder), signatures=signatures, options=options)
     _settle_fingerprint(folder)
 
 
@@ -36,29 +39,15 @@ def _lean_saver() -> Iterator[None]:
     TensorFlow traces five, for devices other than the one that edgeport builds on; they are a quarter of the time that
     saving takes, and they stay in the file.
     """
-    from tensorflow.python.checkpoint import tensor_callable
-    from tensorflow.python.ops import gen_resource_variable_ops
-    from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
-    from tensorflow.python.trackable.base import VARIABLE_VALUE_KEY
 
     def serialize(self: Any) -> dict[str, Any]:
-        def read() -> Any:
-            return gen_resource_variable_ops.read_variable_op(self.handle, self.dtype)
-
-        return {VARIABLE_VALUE_KEY: tensor_callable.Callable(read, dtype=self.dtype, device=self.device)}
+        return value_callable(self)
 
     def restore(self: Any, restored: Mapping[str, Any]) -> Any:
-        return gen_resource_variable_ops.assign_variable_op(self.handle, restored[VARIABLE_VALUE_KEY])
+        return assigned(self, restored)
 
-    lean = {"_serialize_to_tensors": serialize, "_restore_from_tensors": restore}
-    originals = {name: getattr(BaseResourceVariable, name) for name in lean}
-    for name, function in lean.items():
-        setattr(BaseResourceVariable, name, function)
-    try:
+    with SERIALIZE.replaced(lambda _: serialize), RESTORE.replaced(lambda _: restore):
         yield
-    finally:
-        for name, function in originals.items():
-            setattr(BaseResourceVariable, name, function)
 
 
 def _settle_fingerprint(folder: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from converters.compat.tensorflow import CONVERT_SAVED_MODEL, DEDUPLICATE, SCHEMA
 from converters.errors import StepError, UnsupportedError
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_check import check_weights
@@ -80,14 +81,18 @@ def _check_size(traced: Traced) -> None:
 def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
     """What `tf.lite.TFLiteConverter.from_saved_model` does, less the two times that it loads the SavedModel in Python.
 
-    Those serve its statistics and its error locations and take half of its time.
+    Those serve its statistics and its error locations and take half of its time. Where TensorFlow's function for the
+    rest is not as edgeport knows it, the public converter does it all.
     """
     import tensorflow as tf
-    from tensorflow.lite.python import convert
 
     sets = {tf.lite.OpsSet.TFLITE_BUILTINS} | ({tf.lite.OpsSet.SELECT_TF_OPS} if allow_flex else set())
+    if not CONVERT_SAVED_MODEL.usable():
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[SIGNATURE_KEY])
+        converter.target_spec.supported_ops = sets
+        return bytearray(converter.convert())
     return bytearray(
-        convert.convert_saved_model(
+        CONVERT_SAVED_MODEL.get()(
             saved_model_dir=str(saved_model),
             saved_model_version=1,
             saved_model_tags={tf.saved_model.SERVING},
@@ -115,15 +120,14 @@ def _explained(saved_model: Path, cause: BaseException) -> StepError:
 
 def without_duplicates(content: bytearray) -> bytearray:
     """The file with equal constants stored once; untouched where there are none."""
-    from tensorflow.lite.python import convert
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content, 0)
+    if not DEDUPLICATE.usable():
+        return content
+    model = SCHEMA.get().Model.GetRootAs(content, 0)
     buffers = (model.Buffers(k) for k in range(model.BuffersLength()))
     digests = [hashlib.blake2b(b.DataAsNumpy()).digest() for b in buffers if b.DataLength() > _SMALL]
     if len(set(digests)) == len(digests):
         return content
-    return bytearray(convert.deduplicate_readonly_buffers(bytes(content)))
+    return bytearray(DEDUPLICATE.get()(bytes(content)))
 
 
 def _convert_error(cause: BaseException) -> StepError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.tensorflow import SCHEMA
 from converters.errors import StepError
 from converters.signature import TensorSpec
 from converters.targets.savedmodel import SIGNATURE_KEY
@@ -32,8 +33,7 @@ def check_weights(content: bytearray, traced: Traced) -> None:
     Raises:
         StepError: the file lacks weights.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-
+    schema = SCHEMA.get()
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}

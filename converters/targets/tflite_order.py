@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from converters.compat.tensorflow import SCHEMA, vector_start
 from converters.signature import Signature
 
 _INPUTS, _OUTPUTS = 0, 1
@@ -15,9 +16,7 @@ def order_signature(content: bytearray, signature: Signature) -> None:
 
     Only four-byte fields change places, so nothing else of the flatbuffer moves.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content, 0)
+    model = SCHEMA.get().Model.GetRootAs(content, 0)
     if not model.SignatureDefsLength():
         return
     definition = model.SignatureDefs(0)
@@ -30,15 +29,9 @@ def order_signature(content: bytearray, signature: Signature) -> None:
         tensors = dict(zip(found, (m.TensorIndex() for m in maps), strict=True))
         if sorted(found) != sorted(names):
             continue  # the structure check of validation says so
-        _permute_tables(content, _vector_start(definition._tab, slot), [found.index(n) for n in names])
-        start = _vector_start(subgraph._tab, 6 + 2 * side)  # SubGraph.inputs and .outputs
+        _permute_tables(content, vector_start(definition, slot), [found.index(n) for n in names])
+        start = vector_start(subgraph, 6 + 2 * side)  # SubGraph.inputs and .outputs
         struct.pack_into(f"<{len(names)}i", content, start, *(tensors[n] for n in names))
-
-
-def _vector_start(table: object, slot: int) -> int:
-    offset = table.Offset(slot)  # type: ignore[attr-defined]
-    start: int = table.Vector(offset)  # type: ignore[attr-defined]
-    return start
 
 
 def _permute_tables(content: bytearray, start: int, order: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
 from converters.signature import Signature, TensorSpec
@@ -22,6 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Rule = dict[str, Any]
 
 ROAD = "ai-edge-quantizer"
+_MADE_FOR = "0.10.0"
 _BATCH_BYTES = 4 << 20
 _BLOCK = 32
 
@@ -46,6 +48,7 @@ class TfliteSource:
 
         Raises:
             UnsupportedError: the quantizer cannot make this precision of this model.
+            MisfitError: edgeport's own code does not go with this quantizer.
         """
         from ai_edge_quantizer import quantizer
 
@@ -54,6 +57,8 @@ class TfliteSource:
             maker.load_quantization_recipe(_recipe(precision, self._path, keep))
             result = maker.quantize(self._calibrated() if maker.need_calibration else None)
         except (ValueError, LookupError, RuntimeError, TypeError) as cause:
+            if is_our_mistake(cause):
+                raise misused(cause, "ai_edge_quantizer", _MADE_FOR) from cause
             text = " ".join(str(cause).split())[:300]
             raise UnsupportedError(
                 f"ai-edge-quantizer cannot make {precision.value} of this model ({type(cause).__name__}: {text}).",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.tensorflow import SCHEMA
 from converters.signature import Signature
 from converters.targets.savedmodel import SIGNATURE_KEY
 from converters.targets.tflite_fold import Folded, folded
@@ -144,8 +145,7 @@ def _read_constants(content: bytearray) -> list[tuple[Array, list[str]]]:
 
 def _readers(content: bytearray) -> dict[tuple[int, int], list[str]]:
     """By (subgraph, tensor), the operations that read it: by name where it is their second input, else an empty one."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
+    schema = SCHEMA.get()
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = [builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())]

@@ -7,6 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
+from converters.compat.tensorflow import SCHEMA
 from converters.targets.weights import Array
 
 _TOLERANCE = 1e-5  # of a folded scale: one float32 multiplication for each element
@@ -32,8 +33,7 @@ def missing_kernels(content: bytes | bytearray, kernels: Mapping[str, Array]) ->
 
 def float_constants(content: bytes | bytearray) -> Iterator[tuple[int, int, int, Array]]:
     """The file's float32 constants: (subgraph, tensor, buffer, values); those of a bytearray can be written to."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
+    schema = SCHEMA.get()
     model = schema.Model.GetRootAs(content, 0)
     for index in range(model.SubgraphsLength()):
         subgraph = model.Subgraphs(index)

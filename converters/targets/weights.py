@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from converters.compat.tensorflow import READ_VALUE, view_of
+
 Array = npt.NDArray[Any]
 
 
@@ -55,9 +57,9 @@ def value_of(variable: Any) -> Array:
     import numpy as np
     import tensorflow as tf
 
-    if variable.dtype != tf.float32:
+    if variable.dtype != tf.float32 or not READ_VALUE.usable():
         return np.asarray(variable.numpy())
-    return np.asarray(memoryview(variable._read_variable_op()))
+    return np.asarray(view_of(variable))
 
 
 def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | None:

@@ -10,35 +10,54 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from converters.common import Common
 from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
-from exporter.cli.latency_options import NumbersType, session_options
+from exporter.cli.latency_options import session_options
 from exporter.cli.options import limit_options, output_options
+from exporter.cli.types import Numbers, type_of
+from validate.latency.options import BenchOptions
 
 if TYPE_CHECKING:
     from validate.latency import BenchJob, Latency, Timing
     from validate.latency.earlier import Change
 
 GATE_FAILED, PARTIAL = 1, 10
-_DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
+_DEVICES = type_of(BenchOptions, "devices")
 _PATH = click.Path(path_type=Path)
 
 
 @click.command("bench")
 @click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to run; repeat for several. [cpu]")
-@click.option("--threads", multiple=True, type=NumbersType(), metavar="N,...", help="Threads. [physical cores]")
+@click.option(
+    "--threads", multiple=True, type=Numbers(BenchOptions, "threads"), metavar="N,...", help="Threads. [physical cores]"
+)
 @click.option(
     "--batch",
     "batches",
     multiple=True,
-    type=NumbersType(),
+    type=Numbers(BenchOptions, "batches"),
     metavar="N,...",
     help="Samples in a run; a sweep ends when throughput stops growing. [1]",
 )
 @session_options
-@click.option("--max-seconds", default=60.0, show_default=True, metavar="S", help="Time for everything together.")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Of the order and of inputs made up.")
+@click.option(
+    "--max-seconds",
+    type=type_of(BenchOptions, "max_seconds"),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Time for everything together.",
+)
+@click.option(
+    "--seed",
+    type=type_of(Common, "seed"),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the order and of inputs made up.",
+)
 @click.option("--golden", type=_PATH, help="Golden vectors (.npz); a bundle's own by default.")
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
 @click.option("--compare", "earlier", type=_PATH, metavar="OLD.json", help="Against an earlier result of such a host.")

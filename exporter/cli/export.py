@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from converters.common import Common
 from converters.errors import UsageError
+from converters.options import QuantizeOptions
 from exporter.cli.console import Console
-from exporter.cli.options import PairType, limit_options, output_options, source_options
+from exporter.cli.options import limit_options, output_options, source_options
+from exporter.cli.types import type_of
 
 _JUDGING = ("samples", "tolerances", "rescue_budget", "allow_inconclusive", "inputs", "input_range")
 _CALIBRATING = {"inputs", "input_range"}
@@ -21,7 +24,7 @@ _CALIBRATING = {"inputs", "input_range"}
 @click.option("--rescue", is_flag=True, help="Judge each file, and keep layers in float where it misses its gate.")
 @click.option(
     "--rescue-budget",
-    type=click.FloatRange(0, 1),
+    type=type_of(QuantizeOptions, "rescue_budget"),
     metavar="SHARE",
     help="With --rescue: multiply-adds that may stay float. [0.1]",
 )
@@ -31,10 +34,10 @@ _CALIBRATING = {"inputs", "input_range"}
     metavar="PATH",
     help="Real inputs: what --calibration is compared with and --rescue judges on.",
 )
-@click.option("--samples", type=click.IntRange(min=1), metavar="N", help="With --rescue: inputs to draw. [16]")
+@click.option("--samples", type=type_of(Common, "samples"), metavar="N", help="With --rescue: inputs to draw. [16]")
 @click.option(
     "--input-range",
-    type=PairType(),
+    type=type_of(Common, "input_range"),
     metavar="LO,HI",
     help="Range of float inputs: of --calibration, and of what --rescue draws.",
 )

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from validate.latency import Variant
+from exporter.cli.types import Renamed, type_of
+from validate.latency.options import BenchOptions
+from validate.latency.variant import Boundary, ConvSearch, Variant
 
 Command = Callable[..., Any]
-
-
-class NumbersType(click.ParamType[tuple[int, ...]]):
-    """`1,2,4`: whole numbers of 1 or more, separated by commas."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            numbers = tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no whole number, nor several separated by commas", param, ctx)
-        if min(numbers) < 1:
-            self.fail(f"{value} has a number below 1", param, ctx)
-        return numbers
 
 
 def session_options(function: Command) -> Command:
@@ -42,41 +27,37 @@ def session_options(function: Command) -> Command:
 
 def taken_variants(chosen: MutableMapping[str, Any]) -> tuple[Variant, ...]:
     """Every combination of the settings that were given; takes their words out of `chosen`."""
-    from validate.latency import Variant
-    from validate.latency.variant import DEVICE_RESIDENT, HOST_TO_HOST
+    settings = [chosen.pop(name) or (field.default,) for name, field in _SETTINGS.items()]
+    return tuple(Variant(*values) for values in itertools.product(*settings))
 
-    def switches(name: str) -> list[bool]:
-        return [value == "on" for value in chosen.pop(name)] or [True]
 
-    searches = [value.upper() for value in chosen.pop("conv_search")] or ["EXHAUSTIVE"]
-    boundaries = [DEVICE_RESIDENT if value == "device" else HOST_TO_HOST for value in chosen.pop("boundary")]
-    product = itertools.product(
-        chosen.pop("litert") or ("interpreter",),
-        switches("xnnpack"),
-        chosen.pop("graphs") or ("all",),
-        switches("spinning"),
-        switches("tf32"),
-        searches,
-        boundaries or [HOST_TO_HOST],
+_SETTINGS = dict(
+    zip(
+        ("litert", "xnnpack", "graphs", "spinning", "tf32", "conv_search", "boundary"),
+        dataclasses.fields(Variant),
+        strict=True,
     )
-    return tuple(Variant(*values) for values in product)
+)
+"""The settings by their name on the command line, in the order of a Variant's fields."""
 
+_SEARCHES = Renamed("convolution search", {word.lower(): word for word in ConvSearch})
+_BOUNDARIES = Renamed("boundary", {"host": Boundary.HOST_TO_HOST, "device": Boundary.DEVICE_RESIDENT})
 
 _OPTIONS = (
-    click.option("--litert", multiple=True, type=click.Choice(["interpreter", "compiled"]),
+    click.option("--litert", multiple=True, type=type_of(Variant, "interface"),
                  help="LiteRT's interface; repeat for both. [interpreter]"),
-    click.option("--xnnpack", multiple=True, type=click.Choice(["on", "off"]), help="LiteRT with XNNPACK. [on]"),
-    click.option("--graph", "graphs", multiple=True, type=click.Choice(["off", "basic", "extended", "all"]),
+    click.option("--xnnpack", multiple=True, type=type_of(Variant, "xnnpack"), help="LiteRT with XNNPACK. [on]"),
+    click.option("--graph", "graphs", multiple=True, type=type_of(Variant, "graph"),
                  help="ONNX Runtime's graph level; repeat. [all]"),
-    click.option("--spinning", multiple=True, type=click.Choice(["on", "off"]),
+    click.option("--spinning", multiple=True, type=type_of(Variant, "spinning"),
                  help="ONNX Runtime's idle threads. [on]"),
-    click.option("--tf32", multiple=True, type=click.Choice(["on", "off"]), help="CUDA with TF32. [on]"),
-    click.option("--conv-search", multiple=True, type=click.Choice(["exhaustive", "heuristic", "default"]),
+    click.option("--tf32", multiple=True, type=type_of(Variant, "tf32"), help="CUDA with TF32. [on]"),
+    click.option("--conv-search", multiple=True, type=_SEARCHES,
                  help="CUDA's convolution search. [exhaustive]"),
-    click.option("--boundary", multiple=True, type=click.Choice(["host", "device"]),
+    click.option("--boundary", multiple=True, type=_BOUNDARIES,
                  help="Arrays in and out, or data that stays on the device. [host]"),
     click.option("--tune", "tuning", is_flag=True, help="Find the fastest session settings for this machine."),
     click.option("--profile-ops", "profiling", is_flag=True, help="Where the time goes, by Keras layer and by kind."),
-    click.option("--cold", "cold_starts", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-                 help="Fresh processes to start."),
+    click.option("--cold", "cold_starts", type=type_of(BenchOptions, "cold_starts"), default=1, show_default=True,
+                 metavar="N", help="Fresh processes to start."),
 )  # fmt: skip

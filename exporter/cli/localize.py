@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from converters.common import Common
 from exporter.cli.console import Console
-from exporter.cli.options import PairType, baking_options, limit_options, opening_options, output_options
+from exporter.cli.options import baking_options, limit_options, opening_options, output_options
+from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
     from validate.localize import Localization
@@ -22,9 +24,11 @@ _AROUND = 6
 @click.argument("reference", metavar="REFERENCE", type=click.Path(path_type=Path))
 @click.argument("candidate", metavar="CANDIDATE", type=click.Path(path_type=Path))
 @click.option("--inputs", type=click.Path(path_type=Path), metavar="PATH", help="Run on these: .npz, .npy or images.")
-@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="At most so many.")
-@click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn inputs.")
+@click.option("--samples", type=type_of(Common, "samples"), default=16, show_default=True, help="At most so many.")
+@click.option(
+    "--input-range", type=type_of(Common, "input_range"), metavar="LO,HI", help="Draw float inputs from here."
+)
+@click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of the drawn inputs.")
 @click.option("--bisect", is_flag=True, help="Cut the file and run the pieces as they really run; read no tensors.")
 @opening_options
 @baking_options

@@ -7,7 +7,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
@@ -52,19 +51,14 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise unknown("command", args[0], list(COMMANDS), "Run `edgeport --help` for the list.")
+            from converters.checks import no_such
+
+            raise no_such("command", args[0], COMMANDS, "Run `edgeport --help` for the list.")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-def unknown(what: str, given: str, known: Sequence[str], hint: str) -> UsageError:
-    """The error for a name that is not in a list, with the nearest one that is."""
-    near = get_close_matches(given, known, n=1)
-    step = f"Did you mean `{near[0]}`? {hint}" if near else hint
-    return UsageError(f"There is no {what} `{given}`.", next_step=step)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
+from converters.checks import Number
+from converters.common import Common
+from converters.isolation import Limits
+from converters.options import ConvertOptions, QuantizeOptions
 from exporter.cli.console import Console
+from exporter.cli.types import Bounded, type_of
+from exporter.options import BuildChoices, ShipOptions
 
 Command = Callable[..., Any]
 
@@ -73,45 +79,14 @@ def sandbox_option(function: Command) -> Command:
 
 def limit_options(function: Command) -> Command:
     """Limits of each worker process, and the sandbox around it."""
+    function = click.option("--memory-limit", type=_MEMORY_GB, metavar="GB", help="Memory a step may use.")(function)
     function = click.option(
-        "--memory-limit", type=click.FloatRange(min=0, min_open=True), metavar="GB", help="Memory a step may use."
-    )(function)
-    function = click.option(
-        "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time a step may take."
+        "--timeout", type=type_of(Limits, "timeout_s"), metavar="SECONDS", help="Time a step may take."
     )(function)
     return sandbox_option(function)
 
 
-class BatchType(click.ParamType[int | None]):
-    """A batch size, or `dynamic`."""
-
-    name = "batch"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if value in (None, "dynamic"):
-            return None
-        try:
-            size = int(value)
-        except ValueError:
-            size = 0
-        if size < 1:
-            self.fail(f"--batch {value} is neither a size of 1 or more nor `dynamic`", param, ctx)
-        return size
-
-
-class PairType(click.ParamType[tuple[float, float]]):
-    """`LO,HI` with LO below HI."""
-
-    name = "range"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        try:
-            low, high = (float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"--input-range {value} is not LO,HI", param, ctx)
-        if not low < high:
-            self.fail(f"--input-range {value}: LO must be below HI", param, ctx)
-        return low, high
+_MEMORY_GB = Bounded(Number("--memory-limit", 0, above=True))
 
 
 def _complete_source(_ctx: click.Context, _param: click.Parameter, part: str) -> list[Any]:
@@ -132,34 +107,38 @@ _BAKING_OPTIONS = (
 _SOURCE_OPTIONS = (
     click.argument("source", metavar="SOURCE", shell_complete=_complete_source),
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The bundle."),
-    click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT",
+    click.option("-f", "--format", "formats", multiple=True, type=type_of(ConvertOptions, "formats"), metavar="FORMAT",
                  help="savedmodel, tflite, onnx, ort. [all but ort]"),
-    click.option("--profile", "profiles", multiple=True, type=click.Choice(["mobile", "server", "microcontroller"]),
+    click.option("--profile", "profiles", multiple=True, type=type_of(ShipOptions, "profiles"),
                  help="What a kind of device needs, in a folder of its own; repeat for several."),
     click.option("-p", "--precision", "precisions", multiple=True, metavar="PRECISION",
+                 type=type_of(ConvertOptions, "precisions"),
                  help="float32, float16, dynamic_int8, int8, int16x8, dynamic_int4, dynamic_int4_b32, auto. [float32]"),
     click.option("--calibration", metavar="PATH|random", help="Real inputs for int8 and int16x8: .npz, .npy, images."),
-    click.option("--calibration-samples", type=click.IntRange(min=1), default=128, show_default=True, metavar="N",
-                 help="How many of them to use."),
-    click.option("--calibration-method", type=click.Choice(["minmax", "entropy", "percentile"]), default="minmax",
+    click.option("--calibration-samples", type=type_of(QuantizeOptions, "calibration_samples"), default=128,
+                 show_default=True, metavar="N", help="How many of them to use."),
+    click.option("--calibration-method", type=type_of(QuantizeOptions, "calibration_method"), default="minmax",
                  show_default=True, help="For ONNX: how ranges are told from the samples."),
-    click.option("--io", type=click.Choice(["float", "int8", "uint8"]), show_default="float",
-                 help="What int8 TFLite files take and give."),
-    click.option("--target-device", type=click.Choice(["cpu", "tensorrt"]), default="cpu", show_default=True,
+    click.option("--io", type=type_of(QuantizeOptions, "io"), help="What int8 TFLite files take and give. [float]"),
+    click.option("--target-device", type=type_of(QuantizeOptions, "target_device"), default="cpu", show_default=True,
                  help="What int8 ONNX files are sized for."),
     click.option("--fully-integer", is_flag=True, help="Fail where an int8 file computes something in float."),
     click.option("--labels", multiple=True, metavar="FILE|OUTPUT=FILE", help="Labels of an output, one a line."),
     *_BAKING_OPTIONS,
-    click.option("--batch", type=BatchType(), default="dynamic", metavar="N|dynamic", help="Batch size. [dynamic]"),
-    click.option("--opset", type=int, metavar="N", help="ONNX opset. [17]"),
+    click.option("--batch", type=type_of(ConvertOptions, "batch"), default="dynamic", metavar="N|dynamic",
+                 help="Batch size. [dynamic]"),
+    click.option("--opset", type=type_of(ConvertOptions, "opset"), metavar="N", help="ONNX opset. [17]"),
     click.option("--allow-flex", is_flag=True, help="Let TFLite use TensorFlow's Flex operations."),
     click.option("--architecture", metavar="NAME", help="For weights files: what they belong to."),
-    click.option("--input-shape", metavar="H,W,C", help="For architectures: height, width and channels."),
-    click.option("--classes", type=int, metavar="N", help="For architectures: number of classes."),
+    click.option("--input-shape", type=type_of(BuildChoices, "input_shape"), metavar="H,W,C",
+                 help="For architectures: height, width and channels."),
+    click.option("--classes", type=type_of(BuildChoices, "classes"), metavar="N",
+                 help="For architectures: number of classes."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For architectures: a setting."),
     click.option("--weights", metavar="PATH|imagenet", help="For architectures: weights to load."),
-    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of what is drawn."),
-    click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Conversions at a time."),
+    click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of what is drawn."),
+    click.option("--jobs", type=type_of(ConvertOptions, "jobs"), default=1, show_default=True,
+                 help="Conversions at a time."),
     click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Share finished artifacts here."),
     click.option("--no-cache", is_flag=True, help="Make everything afresh."),
     click.option("--allow-nonfinite", is_flag=True, help="`run`: let weights pass that hold NaN or infinity."),

@@ -7,28 +7,51 @@ from typing import Any
 
 import click
 
+from converters.common import Common
+from converters.options import QuantizeOptions
 from exporter.cli.console import Console
-from exporter.cli.latency_options import NumbersType, session_options
-from exporter.cli.options import PairType, limit_options, output_options, source_options
+from exporter.cli.latency_options import session_options
+from exporter.cli.options import limit_options, output_options, source_options
+from exporter.cli.types import Numbers, type_of
+from exporter.options import Choice
+from validate.latency.options import BenchOptions
+from validate.localize.options import LocalizeOptions
 
-_DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
+_DEVICES = type_of(BenchOptions, "devices")
 
 
 @click.command("run")
 @source_options
 @click.option("--inputs", type=click.Path(path_type=Path), metavar="PATH", help="Judge on these: .npz, .npy or images.")
-@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="Inputs to draw otherwise.")
-@click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
+@click.option(
+    "--samples", type=type_of(Common, "samples"), default=16, show_default=True, help="Inputs to draw otherwise."
+)
+@click.option(
+    "--input-range", type=type_of(Common, "input_range"), metavar="LO,HI", help="Draw float inputs from here."
+)
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to time; repeat for several. [cpu]")
-@click.option("--threads", multiple=True, type=NumbersType(), metavar="N,...", help="For timing. [physical cores]")
+@click.option(
+    "--threads",
+    multiple=True,
+    type=Numbers(BenchOptions, "threads"),
+    metavar="N,...",
+    help="For timing. [physical cores]",
+)
 @session_options
-@click.option("--max-seconds", type=float, default=60.0, show_default=True, metavar="S", help="Of timing, in all.")
+@click.option(
+    "--max-seconds",
+    type=type_of(BenchOptions, "max_seconds"),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Of timing, in all.",
+)
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
 @click.option(
     "--rescue-budget",
-    type=click.FloatRange(0, 1),
+    type=type_of(QuantizeOptions, "rescue_budget"),
     default=0.1,
     show_default=True,
     metavar="SHARE",
@@ -36,17 +59,19 @@ _DEVICES = click.Choice(["cpu", "cuda", "tensorrt"])
 )
 @click.option(
     "--objective",
-    type=click.Choice(["latency", "size", "accuracy"]),
+    type=type_of(Choice, "objective"),
     default="latency",
     show_default=True,
     help="What the recommended artifact is chosen by.",
 )
-@click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), metavar="MS", help="Gate on the p50.")
-@click.option("--max-size", type=click.FloatRange(min=0, min_open=True), metavar="MB", help="Gate on the size.")
-@click.option("--min-agreement", type=click.FloatRange(0, 1), metavar="SHARE", help="Gate on samples of like class.")
+@click.option("--max-latency", type=type_of(Choice, "max_latency_ms"), metavar="MS", help="Gate on the p50.")
+@click.option("--max-size", type=type_of(Choice, "max_size_mb"), metavar="MB", help="Gate on the size.")
+@click.option(
+    "--min-agreement", type=type_of(Choice, "min_agreement"), metavar="SHARE", help="Gate on samples of like class."
+)
 @click.option(
     "--localize",
-    type=click.Choice(["auto", "all", "off"]),
+    type=type_of(LocalizeOptions, "which"),
     default="auto",
     show_default=True,
     help="Name the layers to blame: of what disagrees, of every artifact, of none.",

@@ -7,11 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from converters.checks import number_in
 from converters.common import Common
 from converters.errors import UsageError
 from converters.isolation import Limits
 from exporter.cli.bench_output import tuned_lines
-from exporter.cli.build import parse_shape
 from exporter.cli.console import Console
 from exporter.cli.latency_options import taken_variants
 from exporter.cli.opening import opening_of
@@ -48,7 +48,7 @@ def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Con
 def run_options(chosen: dict[str, Any]) -> RunOptions:
     """The command line's words as RunOptions. Raises UsageError."""
     rest = dict(chosen)
-    shape, assignments = rest.pop("input_shape"), rest.pop("assignments")
+    assignments = rest.pop("assignments")
     renamed = {_FIELDS[name]: rest.pop(name) for name in _FIELDS if name in rest}
     if "litert" in rest:  # `export` has no session settings
         rest["variants"] = taken_variants(rest)
@@ -57,7 +57,6 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
         rest[name] = rest.get(name) or None
     return RunOptions.of(
         opening=opening_of(rest),
-        input_shape=parse_shape(shape) if shape else None,
         settings=split_assignments(assignments),
         limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
         tolerances=tolerances(rest.pop("tolerances", ())),
@@ -82,15 +81,14 @@ def limits(timeout_s: float | None, memory_gb: float | None) -> Limits:
 
 def tolerances(assignments: tuple[str, ...]) -> dict[str, float]:
     """`--tolerance KEY=VALUE` as a mapping. Raises UsageError."""
-    result = {}
+    result: dict[str, Any] = {}
     for text in assignments:
-        key, _, value = text.partition("=")
-        try:
-            result[key.strip()] = float(value)
-        except ValueError:
+        key, equals, value = text.partition("=")
+        if not equals:
             raise UsageError(
                 f"--tolerance {text} is not KEY=VALUE.", next_step="Give a number, for example noise_ratio=8."
-            ) from None
+            )
+        result[key.strip()] = number_in(value)
     return result
 
 

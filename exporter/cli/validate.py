@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from converters.checks import no_such
+from converters.common import Common
 from converters.errors import UsageError, error_from_json
 from exporter.cli.console import Console
-from exporter.cli.options import PairType, baking_options, limit_options, opening_options, output_options
+from exporter.cli.options import baking_options, limit_options, opening_options, output_options
+from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
     from converters.checkpoints.opening import Opening
@@ -23,9 +26,13 @@ if TYPE_CHECKING:
 @click.argument("reference", metavar="REFERENCE", type=click.Path(path_type=Path))
 @click.argument("candidates", metavar="CANDIDATE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--inputs", type=click.Path(path_type=Path), metavar="PATH", help="Judge on these: .npz, .npy or images.")
-@click.option("--samples", type=click.IntRange(min=1), default=16, show_default=True, help="Inputs to draw otherwise.")
-@click.option("--input-range", type=PairType(), metavar="LO,HI", help="Draw float inputs from here.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn inputs.")
+@click.option(
+    "--samples", type=type_of(Common, "samples"), default=16, show_default=True, help="Inputs to draw otherwise."
+)
+@click.option(
+    "--input-range", type=type_of(Common, "input_range"), metavar="LO,HI", help="Draw float inputs from here."
+)
+@click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of the drawn inputs.")
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
@@ -161,7 +168,7 @@ def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
     known = ("savedmodel", "tflite", "onnx")
     for given in formats:
         if given not in known:
-            raise UsageError(f"There is no format `{given}`.", next_step=f"Choose from: {', '.join(known)}.")
+            raise no_such("format", given, known)
     return formats
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from converters.errors import UsageError
+from converters.isolation import Limits
 from exporter.cli.console import Console
 from exporter.cli.options import output_options, sandbox_option
+from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
     from exporter.bundle import Problem
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=type_of(Limits, "timeout_s"),
     default=600.0,
     show_default=True,
     help="For each artifact that --execute runs.",

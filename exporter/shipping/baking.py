@@ -15,6 +15,7 @@ from typing import Any
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.identify import identify
 from converters.common import Common
+from converters.compat.keras import graph_of, run_through
 from converters.errors import RefusedError
 from converters.isolation import Channel, run_step
 from exporter.shipping.preprocess import Preprocess, parse_preprocess, preprocess_of
@@ -131,15 +132,13 @@ def _wrapped(keras: Any, model: Any, tensors: list[tuple[Any, Any]]) -> Any:
 
     Walks the graph as `keras.models.clone_model` does, which itself would cut the new inputs off.
     """
-    graph = getattr(model, "_functional", None) or model  # a Sequential has its graph inside
-    if not hasattr(graph, "_run_through_graph"):
+    graph = graph_of(model)
+    if not isinstance(graph, keras.Function):
         raise RefusedError(
             f"The model is a {type(model).__name__}, whose graph cannot be given new inputs.",
             next_step="Build it with the functional API, or leave --bake-preprocess out.",
             step="bake",
         )
-    outputs = graph._run_through_graph([fed for _, fed in tensors], call_fn=lambda layer, *a, **k: layer(*a, **k))
-    structure = getattr(graph, "_inputs_struct", None)
-    inputs = [given for given, _ in tensors]
-    packed = inputs if structure is None else keras.tree.pack_sequence_as(structure, inputs)
+    outputs = run_through(graph, [fed for _, fed in tensors])
+    packed = keras.tree.pack_sequence_as(graph.input, [given for given, _ in tensors])
     return keras.Model(packed, outputs, name=model.name)

@@ -14,9 +14,11 @@ from typing import Any
 
 from converters.artifact import Artifact
 from converters.checkpoints.parts import parts_of
+from converters.compat.onnxruntime import USABILITY
 from converters.errors import EdgeportError
 from converters.formats import Format, Precision
 from converters.isolation import Channel, Limits, run_step
+from validate.compat.litert import ANALYZER, operations_in
 
 _MOST = 50
 """Operations listed one by one; `not_taken` counts all."""
@@ -65,8 +67,7 @@ def examine(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
 
 def _onnx_providers(path: Path) -> list[dict[str, Any]]:
-    from onnxruntime.tools.mobile_helpers import usability_checker as checker
-
+    checker = USABILITY.get()
     shaped = checker.ModelProtoWithShapeInfo(path)
     model = shaped.model_with_shape_info
     rows = []
@@ -127,9 +128,7 @@ def _filed(
 
 
 def _gpu(path: Path) -> dict[str, Any]:
-    from ai_edge_litert import _pywrap_analyzer_wrapper as analyzer
-
-    text = analyzer.ModelAnalyzer(str(path), True, True)
+    text = ANALYZER.get()(str(path), True, True)
     operation, operations = ("", ""), 0
     rest: list[dict[str, str]] = []
     for line in text.splitlines():
@@ -152,7 +151,7 @@ def _xnnpack(path: Path) -> dict[str, Any]:
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
-    details = interpreter._get_ops_details()
+    details = operations_in(interpreter)
     delegates = [op for op in details if op["op_name"] == "DELEGATE"]
     own = [op for op in details if op["op_name"] != "DELEGATE"]
     taken = _inside(own, delegates)

@@ -34,7 +34,7 @@ for source in sorted(Path(sys.argv[2]).glob("*.keras")):
     digests |= {path.name: digest(path) for path in paths}
 print(json.dumps(digests))
 """
-NAMES = ("augmented", "gelu_attention", "gru_bidirectional", "lstm", "separable", "two_inputs_dict_outputs")
+NAMES = ("augmented", "gelu_attention", "grouped", "gru_bidirectional", "lstm", "separable", "two_inputs_dict_outputs")
 
 
 def test_two_processes_write_the_same_bytes(zoo, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ __all__ = [
 __getattr__, __dir__ = face(
     __name__,
     {
-        **dict.fromkeys(("JudgeOptions",), "validate.agreement.options"),
-        **dict.fromkeys(("tensorflow_worker",), "validate.agreement.processes"),
-        **dict.fromkeys(("Agreement", "Golden", "JudgeJob", "OutputRow", "Verdict"), "validate.agreement.results"),
+        "validate.agreement.options": ("JudgeOptions",),
+        "validate.agreement.processes": ("tensorflow_worker",),
+        "validate.agreement.results": ("Agreement", "Golden", "JudgeJob", "OutputRow", "Verdict"),
     },
 )

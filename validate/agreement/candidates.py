@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.compat.patch import noting
 from converters.errors import EdgeportError
 from converters.isolation import Channel, Message, error_document
 from converters.signature import Signature
@@ -34,11 +35,12 @@ def run_candidates(request: Message, channel: Channel) -> Message:
         key = entry["key"]
         channel.event(item=key, fraction=0.0)
         try:
-            result = _run_candidate(entry, request, reference, inputs, channel)
+            with noting() as left_out:
+                result = _run_candidate(entry, request, reference, inputs, channel)
         except EdgeportError as error:
             channel.event(item=key, error=error_document(error))
         else:
-            channel.event(item=key, result=result)
+            channel.event(item=key, result={**result, "notes": [*result["notes"], *left_out]})
     return {}
 
 

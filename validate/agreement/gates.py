@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from converters.errors import UsageError
 from converters.formats import Precision
 
 ULP = 2.0**-24
@@ -100,16 +99,7 @@ TOLERANCES = ("noise_ratio", "rounding_ratio", "sqnr_db", "top1")
 
 
 def gate_for(precision: Precision, tolerances: Mapping[str, float]) -> Gate:
-    """The table's row with what the user overrides.
-
-    Raises:
-        UsageError: there is no such tolerance, or it is no positive number.
-    """
-    for key, value in tolerances.items():
-        if key not in TOLERANCES or not value > 0:
-            raise UsageError(
-                f"{key}={value:g} is no tolerance.", next_step=f"Give a positive number for {', '.join(TOLERANCES)}."
-            )
+    """The table's row with what the user overrides, as `JudgeOptions` has checked it."""
     gate = GATES[precision]
     if not tolerances:
         return gate

@@ -7,17 +7,23 @@ products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from validate.compat.keras import GROUPED_CONV
 
 
 @contextmanager
 def own_kernels() -> Iterator[None]:
     """Grouped convolutions of float64 tensors that are called or traced in the block are computed without XLA."""
-    from keras.src import backend
+    with GROUPED_CONV.replaced(_without_xla):
+        yield
 
-    original = backend.nn.conv
+
+def _without_xla(original: Callable[..., Any]) -> Callable[..., Any]:
+    import keras
+    from keras import ops
 
     def conv(
         inputs: Any,
@@ -27,11 +33,11 @@ def own_kernels() -> Iterator[None]:
         data_format: Any = None,
         dilation_rate: Any = 1,
     ) -> Any:
-        form = backend.standardize_data_format(data_format)
+        form = str(data_format or keras.config.image_data_format()).lower()
         channels = inputs.shape[-1 if form == "channels_last" else 1]
         if inputs.dtype != "float64" or channels in {None, kernel.shape[-2]}:
             return original(inputs, kernel, strides, padding, data_format, dilation_rate)
-        kernel = backend.convert_to_tensor(kernel)
+        kernel = ops.convert_to_tensor(kernel)
         rank = len(kernel.shape) - 2
         how = {
             "strides": _each(strides, rank),
@@ -41,13 +47,9 @@ def own_kernels() -> Iterator[None]:
         }
         if form == "channels_last":
             return _grouped(inputs, kernel, how)
-        return backend.numpy.moveaxis(_grouped(backend.numpy.moveaxis(inputs, 1, -1), kernel, how), -1, 1)
+        return ops.moveaxis(_grouped(ops.moveaxis(inputs, 1, -1), kernel, how), -1, 1)
 
-    backend.nn.conv = conv
-    try:
-        yield
-    finally:
-        backend.nn.conv = original
+    return conv
 
 
 def _each(value: int | tuple[int, ...] | list[int], rank: int) -> tuple[int, ...]:

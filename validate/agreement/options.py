@@ -9,7 +9,7 @@ from converters.checked import Options, checked
 from converters.checks import Flag, Number, Table
 from validate.agreement.gates import TOLERANCES
 
-_TOLERANCES = Table("--tolerance", Number("--tolerance", 0, above=True), TOLERANCES)
+_TOLERANCES = Table("--tolerance", Number("--tolerance", 0, above=True), "tolerance", TOLERANCES)
 
 
 @dataclass(frozen=True)

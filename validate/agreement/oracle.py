@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from converters.errors import MisfitError
 from validate.agreement.grouped import own_kernels
+from validate.compat.keras import all_layers
 
 _FLOATS = {"float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16"}
 
@@ -44,11 +46,11 @@ def float64_clone(model: Any) -> Any:
     try:
         clone = type(model).from_config(_in_float64(model.get_config()))
         _copy_weights(model, clone)
-    except NoOracleError:
+    except (NoOracleError, MisfitError):
         raise
     except Exception as cause:  # whatever a user's layer may raise from its configuration
         raise NoOracleError(f"it cannot be rebuilt in float64 ({type(cause).__name__}: {cause})"[:300]) from cause
-    for layer in clone._flatten_layers():
+    for layer in all_layers(clone):
         policy = getattr(layer, "compute_dtype", None)
         if policy in _FLOATS:
             raise NoOracleError(f"its layer {layer.name} computes in {policy} whatever is asked for")
@@ -73,6 +75,6 @@ def _copy_weights(source: Any, target: Any) -> None:
         raise NoOracleError("its weights do not come out in the same order when it is rebuilt")
     for old, new in pairs:
         new.assign(old.numpy())
-    for layer in target._flatten_layers():
+    for layer in all_layers(target):
         if hasattr(layer, "finalize_state"):  # Normalization keeps what it derives from its weights
             layer.finalize_state()

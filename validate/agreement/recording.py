@@ -5,11 +5,13 @@ Nested models are looked into; a layer that is called twice gives two records, `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from validate.compat.keras import OPERATION_CALL
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,14 @@ def recording(instead: Mapping[str, Any] = MappingProxyType({})) -> Iterator[lis
         instead: by record, a tensor that goes on from there in the place of the layer's output; the record holds what
             the layer gave. Of a layer with several outputs nothing is replaced.
     """
-    import tensorflow as tf
-    from keras.src.ops.operation import Operation
-
-    original = Operation.__call__
     records: list[Record] = []
+    with OPERATION_CALL.replaced(lambda original: _recorded(original, records, instead)):
+        yield records
+
+
+def _recorded(original: Callable[..., Any], records: list[Record], instead: Mapping[str, Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
     names, owners = _Names(), [""]
     home: Any = None
 
@@ -87,16 +92,14 @@ def recording(instead: Mapping[str, Any] = MappingProxyType({})) -> Iterator[lis
             return instead.get(record.name, results) if results is found[0] else results
         return results
 
-    Operation.__call__ = call
-    try:
-        yield records
-    finally:
-        Operation.__call__ = original
+    return call
 
 
 def _is_leaf(operation: Any) -> bool:
     """A nested model is not recorded itself: its last layer gives the same."""
-    return not hasattr(operation, "_operations")
+    import keras
+
+    return not isinstance(operation, keras.Function)
 
 
 def predecessors(records: list[Record]) -> dict[str, tuple[str, ...]]:

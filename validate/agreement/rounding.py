@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from converters.errors import MisfitError
 from converters.formats import Precision
+from validate.compat.keras import OPERATION_CALL
 from validate.runtimes.base import Array, Arrays
 
 DRAWS = (1.0, 1.09, 0.93)
@@ -126,14 +128,21 @@ def _on_grid(value: Array, path: str, grid: Grid, wider: float) -> Array:
 
 @contextmanager
 def _rounding_inputs(grid: Grid, wider: Any) -> Iterator[None]:
-    """Each Keras operation called within the block gets its floating inputs rounded where the precision does that."""
-    import tensorflow as tf
-    from keras.src.ops.operation import Operation
+    """Each Keras operation called within the block gets its floating inputs rounded where the precision does that.
 
-    original = Operation.__call__
+    Raises:
+        MisfitError: this Keras cannot be made to.
+    """
+    with OPERATION_CALL.required().replaced(lambda original: _rounding(original, grid, wider)):
+        yield
+
+
+def _rounding(original: Callable[..., Any], grid: Grid, wider: Any) -> Callable[..., Any]:
+    import keras
+    import tensorflow as tf
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if hasattr(self, "_operations") or hasattr(self, "_functional") or not _rounds(self, grid):
+        if isinstance(self, keras.Function | keras.Sequential) or not _rounds(self, grid):
             return original(self, *args, **kwargs)
 
         def rounded(value: Any) -> Any:
@@ -143,11 +152,7 @@ def _rounding_inputs(grid: Grid, wider: Any) -> Iterator[None]:
         args, kwargs = tf.nest.map_structure(rounded, (args, kwargs))
         return original(self, *args, **kwargs)
 
-    Operation.__call__ = call
-    try:
-        yield
-    finally:
-        Operation.__call__ = original
+    return call
 
 
 def _rounds(operation: Any, grid: Grid) -> bool:
@@ -184,6 +189,8 @@ def run_rounded(
             rounded = Rounded(model, GRIDS[precision], trace)
             for k, wider in enumerate(DRAWS):
                 write(f"{precision}-{k}", partial(rounded.run, wider=wider))
+        except MisfitError as cause:
+            reasons[str(precision)] = cause.message.rstrip(".")
         except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError) as cause:
             reasons[str(precision)] = " ".join(f"{type(cause).__name__}: {cause}".split())[:200]
     return reasons

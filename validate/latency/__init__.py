@@ -36,14 +36,12 @@ __all__ = [
 __getattr__, __dir__ = face(
     __name__,
     {
-        **dict.fromkeys(("Comparison",), "validate.latency.comparing"),
-        **dict.fromkeys(("Progress", "measure"), "validate.latency.experiment"),
-        **dict.fromkeys(("BenchJob",), "validate.latency.job"),
-        **dict.fromkeys(("BenchOptions", "Device"), "validate.latency.options"),
-        **dict.fromkeys(
-            ("Compared", "Control", "Latency", "Phases", "Row", "Status", "Timing"), "validate.latency.results"
-        ),
-        **dict.fromkeys(("Interval",), "validate.latency.statistics"),
-        **dict.fromkeys(("Variant",), "validate.latency.variant"),
+        "validate.latency.comparing": ("Comparison",),
+        "validate.latency.experiment": ("Progress", "measure"),
+        "validate.latency.job": ("BenchJob",),
+        "validate.latency.options": ("BenchOptions", "Device"),
+        "validate.latency.results": ("Compared", "Control", "Latency", "Phases", "Row", "Status", "Timing"),
+        "validate.latency.statistics": ("Interval",),
+        "validate.latency.variant": ("Variant",),
     },
 )

@@ -25,7 +25,8 @@ from validate.latency.results import Row
 
 _ROOT = Path(__file__).parents[2]
 _CODE = (
-    "converters/__init__.py", "converters/errors.py", "converters/formats.py", "converters/signature.py",
+    "converters/__init__.py", "converters/checked.py", "converters/checks.py", "converters/common.py",
+    "converters/errors.py", "converters/faces.py", "converters/formats.py", "converters/signature.py",
     "converters/artifact.py", "converters/isolation", "converters/processes.py", "converters/sandbox.py",
     "converters/checkpoints", "converters/readers", "validate/__init__.py", "validate/runtimes", "validate/latency",
 )  # fmt: skip

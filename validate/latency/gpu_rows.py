@@ -19,7 +19,7 @@ from converters.isolation import Channel, Limits, Message, run_step, worker_envi
 from validate.latency.experiment import measure
 from validate.latency.job import BenchJob
 from validate.latency.options import Device
-from validate.latency.variant import DEFAULT, DEVICE_RESIDENT, Variant
+from validate.latency.variant import DEFAULT, Boundary, ConvSearch, Variant
 
 TARGET = "validate.latency.gpu_rows:prove"
 NODE_TIME_SHARE = 0.99
@@ -47,12 +47,14 @@ class GpuRow:
 ROWS = (
     GpuRow("cuda", Format.ONNX, "cuda"),
     GpuRow("cuda, TF32 off", Format.ONNX, "cuda", Variant(tf32=False)),
-    GpuRow("cuda, heuristic convolution search", Format.ONNX, "cuda", Variant(conv_search="HEURISTIC")),
-    GpuRow("cuda, device resident", Format.ONNX, "cuda", Variant(boundary=DEVICE_RESIDENT)),
-    GpuRow("cuda, device resident, TF32 off", Format.ONNX, "cuda", Variant(boundary=DEVICE_RESIDENT, tf32=False)),
+    GpuRow("cuda, heuristic convolution search", Format.ONNX, "cuda", Variant(conv_search=ConvSearch.HEURISTIC)),
+    GpuRow("cuda, device resident", Format.ONNX, "cuda", Variant(boundary=Boundary.DEVICE_RESIDENT)),
+    GpuRow(
+        "cuda, device resident, TF32 off", Format.ONNX, "cuda", Variant(boundary=Boundary.DEVICE_RESIDENT, tf32=False)
+    ),
     GpuRow("tensorrt", Format.ONNX, "tensorrt"),
     GpuRow("tensorrt, TF32 off", Format.ONNX, "tensorrt", Variant(tf32=False)),
-    GpuRow("tensorrt, device resident", Format.ONNX, "tensorrt", Variant(boundary=DEVICE_RESIDENT)),
+    GpuRow("tensorrt, device resident", Format.ONNX, "tensorrt", Variant(boundary=Boundary.DEVICE_RESIDENT)),
     GpuRow("tensorflow", Format.SAVEDMODEL, "cuda"),
 )
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from converters.errors import UnsupportedError
+from validate.compat.litert import operations_in
 from validate.latency.profile_nodes import RUNS, SECONDS, WARM, Node, kind_of
 
 _OPERATOR, _DELEGATE_OPERATOR = 2, 8
@@ -139,7 +140,7 @@ def operators(path: Path, batch: int) -> list[Node]:
     interpreter.allocate_tensors()
     tensors = {entry["index"]: entry for entry in interpreter.get_tensor_details()}
     result = []
-    for entry in interpreter._get_ops_details():
+    for entry in operations_in(interpreter):
         if entry["op_name"] == "DELEGATE":
             continue
         output = tensors.get(int(entry["outputs"][0])) if len(entry["outputs"]) else None

@@ -13,10 +13,10 @@ from validate.latency.experiment import Progress, measure
 from validate.latency.host import physical_cores
 from validate.latency.job import BenchJob
 from validate.latency.results import Latency, Row, Status, Timing
-from validate.latency.variant import DEFAULT, Variant
+from validate.latency.variant import DEFAULT, GraphLevel, Interface, Variant
 
-_ONNX_VARIANTS = (DEFAULT, Variant(spinning=False), Variant(graph="extended"), Variant(graph="basic"))
-_LITERT_VARIANTS = (DEFAULT, Variant(xnnpack=False), Variant(interface="compiled"))
+_ONNX_VARIANTS = (DEFAULT, Variant(spinning=False), Variant(graph=GraphLevel.EXTENDED), Variant(graph=GraphLevel.BASIC))
+_LITERT_VARIANTS = (DEFAULT, Variant(xnnpack=False), Variant(interface=Interface.COMPILED))
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ def snippet(row: Row) -> str:
             "options = ort.SessionOptions()",
             f"options.intra_op_num_threads = {row.threads}",
         ]
-        if variant.graph != "all":
+        if variant.graph is not GraphLevel.ALL:
             level = {"off": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED"}[variant.graph]
             lines.append(f"options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_{level}")
         if not variant.spinning:
             lines.append('options.add_session_config_entry("session.intra_op.allow_spinning", "0")')
         return "\n".join([*lines, f'session = ort.InferenceSession("{name}", options)'])
-    if row.format is Format.TFLITE and variant.interface == "compiled":
+    if row.format is Format.TFLITE and variant.interface is Interface.COMPILED:
         return "\n".join(
             [
                 "from ai_edge_litert.compiled_model import CompiledModel",

@@ -4,48 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from typing import Any
 
-from converters.errors import UsageError
+from converters.checked import Options, checked
+from converters.checks import Flag, Word
 from converters.formats import Format
 
-HOST_TO_HOST, DEVICE_RESIDENT = "host_to_host", "device_resident"
+
+class Interface(StrEnum):
+    """LiteRT's."""
+
+    INTERPRETER = "interpreter"
+    COMPILED = "compiled"
+
+
+class GraphLevel(StrEnum):
+    """How far ONNX Runtime optimizes a graph."""
+
+    OFF = "off"
+    BASIC = "basic"
+    EXTENDED = "extended"
+    ALL = "all"
+
+
+class ConvSearch(StrEnum):
+    """How cuDNN's convolutions are chosen."""
+
+    EXHAUSTIVE = "EXHAUSTIVE"
+    HEURISTIC = "HEURISTIC"
+    DEFAULT = "DEFAULT"
+
+
+class Boundary(StrEnum):
+    """Arrays in and arrays out, or IO binding: data stays on the device."""
+
+    HOST_TO_HOST = "host_to_host"
+    DEVICE_RESIDENT = "device_resident"
+
+
+_SWITCH = "on or off (True or False)"
 
 
 @dataclass(frozen=True)
-class Variant:
+class Variant(Options):
     """Session settings. The defaults are what an application gets that sets nothing but the threads.
 
     Attributes:
-        interface: LiteRT's `interpreter` or `compiled` (CompiledModel).
+        interface: LiteRT's: the interpreter or CompiledModel.
         xnnpack: LiteRT: let XNNPACK take what it can.
-        graph: ONNX Runtime's optimization level: `off`, `basic`, `extended` or `all`.
+        graph: ONNX Runtime's optimization level.
         spinning: ONNX Runtime: idle threads spin for work instead of sleeping.
         tf32: CUDA: matrix units may round float32 operands to TF32.
-        conv_search: CUDA: how cuDNN's convolutions are chosen: `EXHAUSTIVE`, `HEURISTIC` or `DEFAULT`.
-        boundary: `host_to_host` (arrays in, arrays out) or `device_resident` (IO binding: data stays on the device).
+        conv_search: CUDA: how cuDNN's convolutions are chosen.
+        boundary: where a run's data begin and end.
     """
 
-    interface: str = "interpreter"
-    xnnpack: bool = True
-    graph: str = "all"
-    spinning: bool = True
-    tf32: bool = True
-    conv_search: str = "EXHAUSTIVE"
-    boundary: str = HOST_TO_HOST
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for values that cannot be."""
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise UsageError(f"{getattr(self, name)} is no {name}.", next_step=f"Choose of {', '.join(known)}.")
+    interface: Interface = checked(Word("interface", (Interface,)), Interface.INTERPRETER)
+    xnnpack: bool = checked(Flag("--xnnpack", _SWITCH), True)
+    graph: GraphLevel = checked(Word("graph level", (GraphLevel,)), GraphLevel.ALL)
+    spinning: bool = checked(Flag("--spinning", _SWITCH), True)
+    tf32: bool = checked(Flag("--tf32", _SWITCH), True)
+    conv_search: ConvSearch = checked(Word("convolution search", (ConvSearch,)), ConvSearch.EXHAUSTIVE)
+    boundary: Boundary = checked(Word("boundary", (Boundary,)), Boundary.HOST_TO_HOST)
 
     def for_row(self, fmt: Format, device: str) -> Variant:
         """The same with the defaults where a setting means nothing to this runtime or device."""
         kept = _APPLIES[fmt]
         if fmt in _ONNX and device == "cpu":
             kept = kept - _CUDA_ONLY
-        if fmt is Format.TFLITE and self.interface == "compiled":
+        if fmt is Format.TFLITE and self.interface is Interface.COMPILED:
             kept = kept - {"xnnpack"}
         return replace(Variant(), **{name: getattr(self, name) for name in kept})
 
@@ -80,11 +108,5 @@ _APPLIES: dict[Format, set[str]] = {
     Format.ORT: {"graph", "spinning", *_CUDA_ONLY},
     Format.TFLITE: {"interface", "xnnpack"},
     Format.SAVEDMODEL: set(),
-}
-_CHOICES = {
-    "interface": ("interpreter", "compiled"),
-    "graph": ("off", "basic", "extended", "all"),
-    "conv_search": ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"),
-    "boundary": (HOST_TO_HOST, DEVICE_RESIDENT),
 }
 DEFAULT = Variant()

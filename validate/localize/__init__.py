@@ -24,8 +24,8 @@ __all__ = [
 __getattr__, __dir__ = face(
     __name__,
     {
-        **dict.fromkeys(("localize", "localize_each"), "validate.localize.locate"),
-        **dict.fromkeys(("LocalizeOptions", "Localized"), "validate.localize.options"),
-        **dict.fromkeys(("LayerRow", "Localization", "LocalizeJob"), "validate.localize.results"),
+        "validate.localize.locate": ("localize", "localize_each"),
+        "validate.localize.options": ("LocalizeOptions", "Localized"),
+        "validate.localize.results": ("LayerRow", "Localization", "LocalizeJob"),
     },
 )

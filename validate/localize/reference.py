@@ -24,6 +24,7 @@ from validate.agreement.metrics import difference
 from validate.agreement.oracle import NoOracleError, float64_clone, float64_default
 from validate.agreement.recording import Record, predecessors, recording
 from validate.agreement.workers import inputs_that_run
+from validate.compat.keras import OPERATION_CALL
 from validate.inputs import STRUCTURED, Inputs, beside, saturated
 from validate.localize.widening import widened, widening
 from validate.runtimes import Arrays, RuntimeOptions
@@ -45,6 +46,7 @@ class RecordedModel:
             tf.TensorSpec([None if isinstance(d, str) else d for d in spec.shape], spec.dtype)
             for spec in loaded.signature.inputs
         ]
+        OPERATION_CALL.required()  # without it there are no layers to tell apart
         with recording() as records:
             traced = tf.compat.v1.wrap_function(lambda *tensors: list(loaded.function(list(tensors))), self._specs)
         self.records: list[Record] = records
@@ -150,7 +152,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
     work = Path(request["work"])
     checkpoint = _checkpoint(request)
     runtime, plain = checkpoint.runtime, checkpoint.plain
-    given = inputs_that_run(request, runtime, runtime.signature)
+    given = inputs_that_run(request, runtime.signature, runtime.loaded.model, runtime.run)
     if request["beyond"]:
         given = _beyond(given, plain, request)
     arrays = [given.arrays[name] for name in runtime.signature.input_names]

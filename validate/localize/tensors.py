@@ -16,6 +16,8 @@ from converters.errors import UsageError
 from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate.agreement.arrays import path_of
+from validate.compat.litert import operations_in
+from validate.compat.tensorflow import FREEZE
 from validate.runtimes import RuntimeOptions, fixed_batch, runtime_name
 from validate.runtimes.base import Array, Arrays, damaged, failed
 from validate.runtimes.quantized import FloatEnds
@@ -146,7 +148,7 @@ class _Tflite:
         self.inputs = [indices[name] for name in names]
         self.nodes = [
             Node(o["op_name"], tuple(str(i) for i in o["inputs"]), tuple(str(i) for i in o["outputs"]))
-            for o in self._interpreter._get_ops_details()
+            for o in operations_in(self._interpreter)
         ]
 
     def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:
@@ -188,9 +190,7 @@ class FrozenSavedModel:
         self.path, self.signature = path, SavedModelRuntime(path, RuntimeOptions(threads=threads)).signature
         _check_inputs(path, self.signature, names)
         self._loaded, function = load_signature(path)
-        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
+        frozen = FREEZE.get()(function, lower_control_flow=False, aggressive_inlining=True)
         _, keywords = function.structured_input_signature
         order = sorted(keywords)
         placeholders = dict(zip(order, frozen.inputs, strict=True))

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from validate.compat.keras import all_layers
+
 HEALTHY = "no fault"
 """What the model is called that was not broken: its files must pass."""
 
@@ -60,11 +62,10 @@ def broken(model: Any, place: Place) -> Iterator[None]:
 
 def leaves(model: Any) -> list[Any]:
     """The layers that compute, nested models opened, in the model's own order."""
-    return [
-        layer
-        for layer in model._flatten_layers(include_self=False)
-        if not hasattr(layer, "_operations") and not hasattr(layer, "_functional")
-    ]
+    import keras
+
+    graphs = keras.Function | keras.Sequential
+    return [layer for layer in all_layers(model, include_self=False) if not isinstance(layer, graphs)]
 
 
 def named(model: Any, name: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from validate.compat.keras import operation_of
 from validate.mutants.catalogue import (
     Mutation,
     Place,
@@ -183,7 +184,7 @@ def _scaling(factor: float | None) -> Callable[[Any, Survey], Place | None]:
 
 def _outputs(model: Any, _survey: Survey) -> Place | None:
     """Two whole outputs of one shape where there are, else two classes of the head."""
-    heads = [tensor._keras_history.operation.name for tensor in model.outputs]
+    heads = [operation_of(tensor).name for tensor in model.outputs]
     by_kind: dict[tuple[Any, ...], list[str]] = {}
     for tensor, head in zip(model.outputs, heads, strict=True):
         by_kind.setdefault(tuple(tensor.shape), []).append(head)

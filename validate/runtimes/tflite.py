@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ import numpy as np
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
+from validate.compat.litert import RUNNER, resized, subgraph_of
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, RuntimeOptions
+from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 SIGNATURE_KEY = "serving_default"
 
 
-class TfliteRuntime:
+class TfliteRuntime(Runtime):
     """A `.tflite` file in LiteRT's interpreter, called through its signature `serving_default` (or its only one).
 
     Its order of inputs and outputs is the positional one that C, Swift and Java users meet. Integer tensors of a
@@ -63,26 +65,28 @@ class TfliteRuntime:
         inputs = _by_position(self._runner.get_input_details(), self._interpreter.get_input_details())
         outputs = _by_position(self._runner.get_output_details(), self._interpreter.get_output_details())
         self.signature = Signature(_specs(inputs), _specs(outputs))
-        self.quantization: dict[str, tuple[float, int]] = {
+        self.quantization = {
             name: (float(details["quantization"][0]), int(details["quantization"][1]))
             for named in (inputs, outputs)
             for name, details in named.items()
             if details["quantization"][0]
         }
 
-    def prepared(self, feed: Arrays) -> tuple[Callable[[], Any], Callable[[Any], Arrays]]:
-        """One run with these inputs, and what names its results. For timing: feeds of one shape, set up once.
+    def prepared(self, feed: Arrays) -> Prepared:
+        """Sets, invokes and gets tensors by index, as an application with a fixed batch does.
 
-        Tensors are set, invoked and got by index, as an application with a fixed batch does. The signature runner
-        resizes and allocates anew on every call: that is its cost and not the model's.
+        The signature runner resizes and allocates anew on every call: that is its cost and not the model's. It is what
+        is left where this LiteRT is not as edgeport knows it.
         """
-        wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
+        if not RUNNER.usable():
+            return (lambda: self._runner(**feed)), lambda results: {n: results[n] for n in self.signature.output_names}
+        wrapper, subgraph = subgraph_of(self._runner)
         inputs = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
         outputs = self._runner.get_output_details()
         shapes = tuple(array.shape for array in feed.values())
         if shapes != self._shapes:
             for name, array in feed.items():
-                wrapper.ResizeInputTensor(inputs[name], np.array(array.shape, np.int32), False, subgraph)
+                resized(self._runner, inputs[name], array.shape)
             wrapper.AllocateTensors(subgraph)
             self._shapes = shapes
         set_tensor, invoke, get_tensor = wrapper.SetTensor, wrapper.Invoke, wrapper.GetTensor
@@ -104,11 +108,13 @@ class TfliteRuntime:
     def refuses(self, feeds: Arrays) -> bool:
         """Whether these have another shape than the file states. LiteRT resizes inputs for whoever asks; asked to be
         strict, it changes no dimension that the file fixes, and that is what is asked here."""
-        wrapper, subgraph = self._runner._interpreter_wrapper, self._runner._subgraph_index
+        resize = functools.partial(self._interpreter.resize_tensor_input, strict=True)  # of the file's first subgraph
+        if RUNNER.usable():
+            resize = functools.partial(resized, self._runner, strict=True)
         indices = {name: int(d["index"]) for name, d in self._runner.get_input_details().items()}
         try:
             for name, array in base.ordered_inputs(self.signature, feeds, self.path).items():
-                wrapper.ResizeInputTensor(indices[name], np.array(array.shape, np.int32), True, subgraph)
+                resize(indices[name], array.shape)
         except (ValueError, RuntimeError):
             return True
         return False

@@ -129,7 +129,7 @@ def test_an_unavailable_device_is_exit_0_when_not_required(artifact: Path, capsy
         (["{}", "--compare", "nowhere.json"], "nowhere.json"),
         (["{}", "--ssh", "a", "--adb", "b"], "--ssh"),
         (["{}", "--cold", "0"], "--cold"),
-        (["{}", "--batch", "2,0"], "below 1"),
+        (["{}", "--batch", "2,0"], "1 or more, not 0"),
     ],
 )
 def test_usage_errors_are_exit_2(

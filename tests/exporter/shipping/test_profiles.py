@@ -43,6 +43,7 @@ def test_a_board_alone_takes_and_gives_integers() -> None:
     given = options("microcontroller", calibration="random")
     assert words(given) == ["tflite int8"]
     assert settled(given).quantize.io == "int8"
+    assert settled(options("microcontroller", calibration="random", io="float")).quantize.io == "float", "as was said"
     assert settled(options("mobile", "microcontroller", calibration="random")).quantize.io == "float"
 
 

@@ -18,6 +18,7 @@ from validate.agreement.decisions import accuracy
 from validate.agreement.gates import GATES, gate_for
 from validate.agreement.judge import judge_output
 from validate.agreement.metrics import softmax
+from validate.agreement.options import JudgeOptions
 from validate.agreement.plan import Plan
 from validate.agreement.results import OutputRow
 from validate.agreement.yardstick import Candidate, Reference
@@ -181,7 +182,7 @@ def test_a_reference_of_zeros(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tolerances", [{"atol": 1e-3}, {"noise_ratio": 0.0}, {"sqnr_db": float("nan")}])
 def test_tolerances_that_are_none(tolerances: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        gate_for(Precision.FLOAT32, tolerances)
+        JudgeOptions(tolerances)
 
 
 def test_every_precision_has_a_gate_with_a_reason() -> None:

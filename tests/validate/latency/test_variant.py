@@ -31,4 +31,4 @@ def test_a_row_keeps_what_its_runtime_knows(variant: Variant, fmt: Format, devic
 @pytest.mark.parametrize("wrong", [{"graph": "best"}, {"interface": "new"}, {"conv_search": "QUICK"}])
 def test_settings_that_cannot_be_are_usage_errors(wrong: dict[str, str]) -> None:
     with pytest.raises(UsageError):
-        Variant(**wrong)  # type: ignore[arg-type]
+        Variant(**wrong)

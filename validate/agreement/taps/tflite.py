@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from validate.compat.litert import field_place, vector_place
 from validate.runtimes.base import damaged
 
 # BuiltinOperator in tensorflow/compiler/mlir/lite/schema/schema.fbs
@@ -80,14 +81,13 @@ def _code(operator: Any, model: Any) -> int:
 
 
 def _replace(data: bytearray, graph: Any, entry: Any, old: int, new: int) -> bool:
-    listed = graph._tab.Offset(_SUBGRAPH_OUTPUTS)
-    mapped = entry._tab.Offset(_TENSOR_MAP_INDEX)
+    start = vector_place(graph, _SUBGRAPH_OUTPUTS)
+    mapped = field_place(entry, _TENSOR_MAP_INDEX)
     taken = {int(graph.Outputs(k)) for k in range(graph.OutputsLength())}
     places = [k for k in range(graph.OutputsLength()) if int(graph.Outputs(k)) == old]
-    if not listed or not mapped or not places or new in taken:
+    if start is None or mapped is None or not places or new in taken:
         return False
-    start = graph._tab.Vector(listed)
     for k in places:
         struct.pack_into("<i", data, start + 4 * k, new)
-    struct.pack_into("<I", data, entry._tab.Pos + mapped, new)
+    struct.pack_into("<I", data, mapped, new)
     return True
