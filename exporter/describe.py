@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from converters.contract import Contract
 from converters.facts import Facts
 from converters.formats import Format, Precision
 from converters.routes import Target
-from exporter.details import Details, verdict_notes
+from exporter.details import Details, Notes, verdict_notes
 from exporter.locating import Located
 from exporter.manifest import SCHEMA, Manifest
 from exporter.passing import passing
@@ -28,6 +29,7 @@ from exporter.timing import kept_profiles, kept_settings
 from validate.agreement import Agreement
 from validate.latency import Latency
 from validate.latency.host import host_facts
+from validate.written import written
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Findings:
     latency: Latency | None
 
 
-def describe(task: Task, found: Findings, details: Details) -> Manifest:
+def describe(task: Task, found: Findings, details: Mapping[str, Details]) -> Manifest:
     """The manifest, still without `files[]` and digests. Paths are relative to the staging folder.
 
     Args:
@@ -59,7 +61,7 @@ def describe(task: Task, found: Findings, details: Details) -> Manifest:
     timed = latency.to_json(staging) if latency else {"timings": [], "comparisons": []}
     verdicts = _verdicts(agreement, staging, found.located.noted(verdict_notes(found.rescued, found.calibration)))
     artifacts = [
-        _artifact_row(artifact, task, found) | details.get(artifact.path.name, {})
+        _artifact_row(artifact, task, found) | details.get(artifact.path.name, Details()).to_document()
         for artifact in found.rescued.conversion.artifacts
     ]
     described = Manifest.from_document(
@@ -118,19 +120,10 @@ def _artifact_row(artifact: Artifact, task: Task, found: Findings) -> dict[str, 
     return row
 
 
-def _verdicts(agreement: Agreement | None, staging: Path, notes: Details) -> list[dict[str, Any]]:
-    """The verdict rows, with what they were judged on."""
-    if agreement is None:
-        return []
-    document = agreement.to_json()
-    judged_on = {key: document[key] for key in ("samples", "seed", "suites", "input_range", "oracle_samples")}
-    reference = {"reference_accuracy": document["reference_accuracy"]} if document["reference_accuracy"] else {}
-    rows = []
-    for verdict in agreement.verdicts:
-        row = verdict.to_json()
-        row["notes"] = [*row["notes"], *notes.get(verdict.artifact.name, {}).get("notes", ())]
-        rows.append(row | {"artifact": verdict.artifact.relative_to(staging).as_posix()} | judged_on | reference)
-    return rows
+def _verdicts(agreement: Agreement | None, staging: Path, notes: Notes) -> list[dict[str, Any]]:
+    """The verdict rows, with what else there is to note of their artifacts."""
+    rows = agreement.rows(staging) if agreement is not None else ()
+    return [written(replace(row, notes=(*row.notes, *notes.get(row.artifact, ())))) for row in rows]
 
 
 def _preprocessing(agreement: Agreement | None) -> dict[str, Any] | None:

@@ -19,7 +19,9 @@ from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
 from converters.isolation import Channel, Limits, run_step
 from exporter.bundle import Bundle, Problem, read_golden
-from exporter.manifest import GOLDEN, ArtifactRow, Manifest, OutputRow
+from exporter.manifest import GOLDEN, Manifest
+from exporter.manifest_rows import ArtifactRow
+from validate.agreement.results import OutputRow
 
 Array = npt.NDArray[Any]
 

@@ -11,6 +11,7 @@ from converters.readers.h5_file import read_h5
 from converters.readers.keras_file import read_keras
 from converters.readers.saved_model_file import DTYPES
 from converters.readers.tensor_bundle import read_bundle
+from exporter.manifest_rows import Gate
 
 _CHUNK = 1 << 22
 
@@ -44,11 +45,8 @@ def _in_bundle(prefix: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def finite_gate(names: tuple[str, ...]) -> dict[str, object]:
+def finite_gate(names: tuple[str, ...]) -> Gate:
     """The gate's row for an artifact made of such weights."""
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return {
-        "gate": "finite-weights",
-        "passed": False,
-        "reason": f"The checkpoint's weights hold NaN or infinity: {shown}. (--allow-nonfinite lets them pass.)",
-    }
+    reason = f"The checkpoint's weights hold NaN or infinity: {shown}. (--allow-nonfinite lets them pass.)"
+    return Gate(gate="finite-weights", passed=False, reason=reason)

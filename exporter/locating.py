@@ -6,23 +6,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.common import Common
 from converters.errors import EdgeportError
 from converters.formats import Format, format_of
-from exporter.details import Details
+from exporter.details import Notes
 from exporter.making import Twins
+from exporter.manifest_facts import LocalizedFacts
 from exporter.options import RunOptions
 from exporter.place import Place
 from validate.agreement import Agreement
 from validate.agreement.results import DISAGREE, Verdict
 from validate.localize import Localization, Localized, LocalizeJob, localize
 from validate.runtimes import runtime_name
-
-BLAMED = "The first layer to part"
-"""How a verdict's note begins that names one."""
 
 _AT_MOST = 3  # of a kind, files mostly part at the same layer; each costs a minute in a network of 300 layers
 _TIMEOUT_S = 300.0
@@ -32,14 +29,14 @@ _TIMEOUT_S = 300.0
 class Located:
     """What localizing came to: the manifest's `environment.localized`, and notes for verdicts by file name."""
 
-    rows: tuple[dict[str, Any], ...] = ()
+    rows: tuple[LocalizedFacts, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
 
-    def noted(self, notes: Details) -> Details:
+    def noted(self, notes: Notes) -> Notes:
         """The verdicts' notes with those of the layers."""
-        joined = {name: {**entry, "notes": list(entry["notes"])} for name, entry in notes.items()}
+        joined = dict(notes)
         for name, note in self.notes:
-            joined.setdefault(name, {"notes": []})["notes"].append(note)
+            joined[name] = (*joined.get(name, ()), note)
         return joined
 
 
@@ -49,7 +46,7 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
     if not wanted or runtime_name(checkpoint.path) != "keras" or checkpoint.path.suffix.lower() == ".pb":
         return Located()
     progress = place.share("validate")
-    rows: list[dict[str, Any]] = []
+    rows: list[LocalizedFacts] = []
     notes = [(v.artifact.name, "Not localized: other artifacts of this run were.") for v in wanted[_AT_MOST:]]
     with tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder:
         for number, verdict in enumerate(wanted[:_AT_MOST]):
@@ -70,7 +67,7 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
                 notes.append((verdict.artifact.name, f"It could not be localized: {told}"))
                 continue
             rows.append(_row(found, place.staging))
-            notes += [(verdict.artifact.name, said)] if (said := _sentence(found)) else []
+            notes += [(verdict.artifact.name, said)] if (said := sentence_of(rows[-1])) else []
     return Located(tuple(rows), tuple(notes))
 
 
@@ -88,15 +85,18 @@ def _limited(common: Common) -> Common:
     return replace(common, limits=replace(common.limits, timeout_s=seconds))
 
 
-def _row(found: Localization, staging: Path) -> dict[str, Any]:
+def _row(found: Localization, staging: Path) -> LocalizedFacts:
     document = found.to_json()
     del document["reference"], document["candidate"]
-    return {"artifact": found.candidate.relative_to(staging).as_posix(), **document}
+    row: LocalizedFacts = {"artifact": found.candidate.relative_to(staging).as_posix(), **document}  # type: ignore[typeddict-item]
+    return row
 
 
-def _sentence(found: Localization) -> str:
-    if found.first_divergent_layer is None:
+def sentence_of(row: LocalizedFacts) -> str:
+    """Which layer is to blame; empty where none parts from the checkpoint."""
+    first, suspects = row.get("first_divergent_layer"), row.get("suspects")
+    if first is None:
         return ""
-    others = f" (or {', '.join(found.suspects)})" if found.suspects else ""
-    where = ", on inputs beyond their range" if found.saturating else ""
-    return f"{BLAMED} from the checkpoint is {found.first_divergent_layer}{others}{where}."
+    others = f" (or {', '.join(suspects)})" if suspects else ""
+    where = ", on inputs beyond their range" if row.get("saturating") else ""
+    return f"The first layer to part from the checkpoint is {first}{others}{where}."

@@ -10,252 +10,68 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import Field, ValidationError
 
 from converters.errors import IntegrityError
-from converters.formats import Format, Precision
-from validate.agreement.results import GateRow
+from exporter.manifest_facts import EnvironmentFacts, RangeFacts, RecommendedFacts, ShippingFacts
+from exporter.manifest_rows import (
+    HEX,
+    ArtifactRow,
+    Closed,
+    ComparisonField,
+    ContractField,
+    FailureRow,
+    FileRow,
+    JudgedField,
+    Passing,
+    Sha256,
+    SignatureRow,
+    Source,
+    TimingField,
+    Tool,
+)
 
-SCHEMA: Literal["edgeport.manifest/1"] = "edgeport.manifest/1"
+SCHEMA: Literal["edgeport.manifest/2"] = "edgeport.manifest/2"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 ANSWERS = "answers.npz"
 
-Sha256 = str
-_HEX = r"^[0-9a-f]{64}$"
 
+class Manifest(Closed):
+    """The whole document. Build one with `Manifest.from_document`, read one with `manifest_file.load`.
 
-class _Closed(BaseModel):
-    """Fields are fixed: an unknown one means another schema."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
-
-
-class _Row(_Closed):
-    """Rows may carry more fields than these (design: JSON)."""
-
-    model_config = ConfigDict(extra="allow")
-
-    def more(self) -> dict[str, Any]:
-        """The fields that this version of the schema does not name."""
-        return dict(self.model_extra or {})
-
-    def to_document(self) -> dict[str, Any]:
-        document: dict[str, Any] = self.model_dump(mode="json")
-        return document
-
-
-class Tool(_Closed):
-    """What wrote the bundle; `command` is the argument vector that makes it again."""
-
-    name: str
-    version: str
-    command: tuple[str, ...] = ()
-
-
-class Source(_Closed):
-    """The checkpoint. `path` is as the user gave it; `parameters` is a count, None where it cannot be told.
-
-    `opening` is what the user added to it (signature, code, replaced layers); `unsafe` in it: code ran that is not
-    Keras' own. Empty for most.
+    `schema_version` is what it was written as; whoever writes it again writes the newest. `passing` is None while a
+    manifest is being made.
     """
 
-    path: str
-    kind: str
-    sha256: Sha256 = Field(pattern=_HEX)
-    parameters: int | None = Field(default=None, ge=0)
-    opening: dict[str, JsonValue] = {}
-
-
-class Tensor(_Row):
-    """An input or output. A dimension is a size, `"batch"`, or `"<input>_dim<k>"` for another unknown one."""
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str
-
-
-class SignatureRow(_Closed):
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-
-class Gate(_Row):
-    """A gate of an artifact's own, beside its verdict: `fully-integer`, `finite-weights` or `microcontroller`."""
-
-    gate: str
-    passed: bool
-    reason: str
-
-
-class ArtifactRow(_Row):
-    """A file, or SavedModel folder, that exists in the bundle. `sha256` is `converters.artifact.digest`."""
-
-    path: str
-    format: Format
-    precision: Precision
-    signature: SignatureRow
-    size_bytes: int = Field(ge=0)
-    sha256: Sha256 = Field(pattern=_HEX)
-    road: str = ""
-    reused: bool = False
-    notes: tuple[str, ...] = ()
-    gates: tuple[Gate, ...] = Field(default=(), exclude_if=operator.not_)
-
-
-class FailureRow(_Row):
-    """A target that was asked for and not made."""
-
-    format: Format
-    precision: Precision
-    step: str
-    status: Literal["unsupported", "failed", "crashed", "timeout", "oom"]
-    reason: str
-    exit_code: int
-
-
-class OutputRow(_Row):
-    """Agreement on one output. A null decibel or ratio is one that is not finite, as of identical outputs.
-
-    `max_abs` and `rmse` are on the named basis; where that is `logits`, `probability_max_abs` is on what comes after.
-    """
-
-    name: str
-    basis: str
-    max_abs: float | None = None
-    rmse: float | None = None
-    sqnr_db: float | None = None
-    noise_ratio: float | None = None
-    top1_agreement: float | None = None
-    accuracy: float | None = None
-    nonfinite: int | None = None
-    probability_max_abs: float | None = None
-    gate: GateRow | None = None
-
-
-class VerdictRow(_Row):
-    """Whether one artifact agrees with the checkpoint. `artifact` is a path of `artifacts[]`."""
-
-    artifact: str
-    status: Literal["agree", "disagree", "inconclusive", "error"]
-    reason: str | None = None
-    outputs: tuple[OutputRow, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-class Interval(_Row):
-    """A value with its 95 % confidence interval."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-class TimingRow(_Row):
-    """Latency of one artifact on one device. Milliseconds; throughput in inferences a second; memory in bytes."""
-
-    artifact: str
-    format: str
-    precision: str | None = None
-    device: str
-    status: Literal["ok", "unavailable", "error"]
-    reason: str | None = None
-    next: str | None = None
-    threads: int | None = None
-    batch: int | None = None
-    boundary: str | None = None
-    variant: str | None = None
-    p50_ms: Interval | None = None
-    p90_ms: Interval | float | None = None
-    p95_ms: Interval | float | None = None
-    p99_ms: Interval | float | None = None
-    min_ms: float | None = None
-    throughput: float | None = None
-    load_ms: float | None = None
-    first_ms: float | None = None
-    peak_rss_bytes: int | None = None
-    samples: int | None = None
-    flags: tuple[str, ...] = ()
-
-
-class ComparisonRow(_Row):
-    """`ratio` is candidate / baseline of p50; the verdict is said of the candidate."""
-
-    baseline: str
-    candidate: str
-    ratio: Interval
-    verdict: Literal["FASTER", "SLOWER", "SAME", "AMBIGUOUS"]
-
-
-class Miss(_Row):
-    """A gate that was not passed.
-
-    `subject` is an artifact's path, or the source's where no artifact is meant. `gate` is the measure of the agreement
-    (`noise_ratio`, `rounding_ratio`, `sqnr_db`, `nonfinite`, else `agreement`), `inconclusive`, `error`, the name of a
-    gate of the artifact's own, `timing`, or a limit's name. `value` is what was found where that is a number; null is
-    one that is not finite too.
-    """
-
-    subject: str
-    gate: str
-    limit: float | None = None
-    value: float | None = None
-    sentence: str
-
-
-class Passing(_Row):
-    """Whether every gate was passed, and which were missed; see `exporter.passing`. What was not made is no gate."""
-
-    ok: bool
-    misses: tuple[Miss, ...] = ()
-    allow_inconclusive: bool = False
-
-    @classmethod
-    def of(cls, misses: Iterable[Miss], *, allow_inconclusive: bool = False) -> Passing:
-        listed = tuple(misses)
-        return cls(ok=not listed, misses=listed, allow_inconclusive=allow_inconclusive)
-
-
-class FileRow(_Closed):
-    path: str
-    size_bytes: int = Field(ge=0)
-    sha256: Sha256 = Field(pattern=_HEX)
-
-
-class Manifest(_Closed):
-    """The whole document. Build one with `Manifest.from_document`, read one with `manifest_file.load`."""
-
-    schema_version: Literal["edgeport.manifest/1"] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal["edgeport.manifest/2", "edgeport.manifest/1"] = Field(default=SCHEMA, alias="schema")
     tool: Tool
-    digest: Sha256 | None = Field(default=None, pattern=_HEX)
-    content_digest: Sha256 | None = Field(default=None, pattern=_HEX)
+    digest: Sha256 | None = Field(default=None, pattern=HEX)
+    content_digest: Sha256 | None = Field(default=None, pattern=HEX)
     source: Source
     signature: SignatureRow
-    preprocessing: JsonValue = None
-    contract: JsonValue = None
-    shipping: JsonValue = None
+    preprocessing: dict[str, RangeFacts] | None = None
+    contract: ContractField | None = None
+    shipping: ShippingFacts | None = None
     artifacts: tuple[ArtifactRow, ...]
     failures: tuple[FailureRow, ...] = ()
-    verdicts: tuple[VerdictRow, ...] = ()
-    timings: tuple[TimingRow, ...] = ()
-    comparisons: tuple[ComparisonRow, ...] = ()
-    recommended: dict[str, JsonValue] = {}
+    verdicts: tuple[JudgedField, ...] = ()
+    timings: tuple[TimingField, ...] = ()
+    comparisons: tuple[ComparisonField, ...] = ()
+    recommended: RecommendedFacts = Field(default_factory=RecommendedFacts)
     passing: Passing | None = Field(default=None, exclude_if=lambda value: value is None)
-    environment: dict[str, JsonValue] = {}
+    environment: EnvironmentFacts = Field(default_factory=EnvironmentFacts)
     created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
     files: tuple[FileRow, ...] = ()
 
     @property
     def allows_inconclusive(self) -> bool:
-        """Whether an inconclusive verdict was allowed to pass. An older manifest tells by its command line alone."""
-        if self.passing is not None:
-            return self.passing.allow_inconclusive
-        return "--allow-inconclusive" in self.tool.command
+        """Whether an inconclusive verdict was allowed to pass."""
+        return self.passing is not None and self.passing.allow_inconclusive
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Manifest:
@@ -272,8 +88,9 @@ class Manifest(_Closed):
         return document
 
     def with_files(self, files: tuple[FileRow, ...]) -> Manifest:
-        """The same manifest listing `files`, with both digests computed anew."""
-        listed = self.model_copy(update={"files": tuple(sorted(files, key=lambda row: row.path))})
+        """The same manifest, of the newest version, listing `files`, with both digests computed anew."""
+        written = {"files": tuple(sorted(files, key=lambda row: row.path)), "schema_version": SCHEMA}
+        listed = self.model_copy(update=written)
         named = listed.model_copy(update={"content_digest": content_digest(listed)})
         return named.model_copy(update={"digest": document_digest(named.to_document())})
 

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporter.manifest import SCHEMA, Manifest, Sha256, damaged, document_digest, validated
+from exporter.manifest import SCHEMA, Manifest, damaged, document_digest, validated
+from exporter.manifest_1 import SCHEMA_1, completed, upgraded
+from exporter.manifest_rows import Sha256
 
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 64
@@ -37,13 +39,22 @@ def read_unchecked(path: Path) -> tuple[Manifest, Sha256 | None, Sha256]:
     if len(data) > MAX_BYTES:
         raise damaged(path, f"is larger than {MAX_BYTES >> 20} MiB")
     document = _parse(data, path)
-    if document.get("schema") != SCHEMA:
-        found = str(document.get("schema"))[:60]
-        raise damaged(path, f"has schema {found!r}, and this edgeport reads {SCHEMA}")
+    schema = document.get("schema")
+    if schema not in (SCHEMA, SCHEMA_1):
+        raise damaged(path, f"has schema {str(schema)[:60]!r}, and this edgeport reads {SCHEMA}")
     try:
-        return validated(data, path), document.get("digest"), document_digest(document)
+        manifest = validated(data, path) if schema == SCHEMA else _older(document, path)
+        return manifest, document.get("digest"), document_digest(document)
     except ValueError as cause:  # 1e999, or a lone surrogate
         raise damaged(path, "has no canonical form (a number or a text that JSON cannot hold)") from cause
+
+
+def _older(document: dict[str, Any], path: Path) -> Manifest:
+    try:
+        newer = json.dumps(upgraded(document), ensure_ascii=False, allow_nan=False)
+    except (AttributeError, KeyError, TypeError, IndexError) as cause:
+        raise damaged(path, "is not as the first version of edgeport wrote it") from cause
+    return completed(validated(newer, path))
 
 
 def _parse(data: bytes, path: Path) -> dict[str, Any]:
@@ -90,7 +101,8 @@ def json_schema() -> dict[str, Any]:
     schema = Manifest.model_json_schema(by_alias=True, mode="serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "urn:edgeport:manifest:1",
+        "$id": "urn:edgeport:manifest:2",
         **schema,
+        "properties": schema["properties"] | {"schema": {"const": SCHEMA, "title": "Schema", "type": "string"}},
         "title": "edgeport manifest",
     }

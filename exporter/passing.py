@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Protocol
 
-from exporter.manifest import ArtifactRow, Manifest, Miss, Passing, TimingRow
+from exporter.manifest import Manifest
+from exporter.manifest_rows import ArtifactRow, Miss, Passing
 from validate.agreement.results import AGREE, ERROR, INCONCLUSIVE, GateRow
+from validate.latency.rows import TimingRow
 
 PASSED, GATE_FAILED, PARTIAL = 0, 1, 10
 

@@ -111,8 +111,7 @@ def time(task: Task, conversion: Conversion) -> Latency | None:
         return None
     job = BenchJob(bench, task.options.common, batch=batch, golden=golden if golden.is_file() else None)
     latency = time_artifacts([artifact.path for artifact in conversion.artifacts], job, task.place.share("bench"))
-    latency.save_samples(task.place.staging / LATENCY)
-    return latency
+    return latency.save_samples(task.place.staging / LATENCY)
 
 
 def write(task: Task, found: Findings) -> Manifest:

@@ -7,9 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.manifest import Manifest, Miss, OutputRow, TimingRow
+from exporter.manifest import Manifest
+from exporter.manifest_rows import Miss
 from exporter.options import Choice
 from exporter.passing import gate_misses, verdict_misses
+from validate.agreement.results import OutputRow
+from validate.latency.rows import TimingRow
 
 _MB = 10**6
 _OBJECTIVES = {"latency": "p50_ms", "size": "size_bytes", "accuracy": "error"}

@@ -155,9 +155,10 @@ def rescue_missed(
             gate = gate_for(artifact.precision, job.judge.options.tolerances)
             level = max(gate.sqnr_db, _level_needed(agreement, artifact.path))
             found = _try(artifact, base, Goal(level + extra_db, gate.top1, budget), job, layers)
+            earlier = rescues.get(artifact.path)
             rescues[artifact.path] = found
             if found.reached:
-                mended[artifact.path] = _remade(artifact, found, job.derive)
+                mended[artifact.path] = _remade(artifact, found, earlier, job.derive)
         if not mended:
             break
         conversion = replace(conversion, artifacts=tuple(mended.get(a.path, a) for a in conversion.artifacts))
@@ -200,8 +201,9 @@ def _try(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers:
         return Rescue(artifact.path, False, (), 0.0, (0.0, 0.0), error.message)
 
 
-def _remade(artifact: Artifact, found: Rescue, job: DeriveJob) -> Artifact:
-    kept = tuple(note for note in artifact.notes if not note.startswith("Rescued"))
+def _remade(artifact: Artifact, found: Rescue, earlier: Rescue | None, job: DeriveJob) -> Artifact:
+    """The artifact as it lies there now; what an earlier try said of it is no longer so."""
+    kept = tuple(note for note in artifact.notes if earlier is None or note != earlier.sentence)
     made = Artifact.on_disk(
         artifact.path,
         artifact.format,

@@ -123,14 +123,15 @@ class Shelf:
             manifest = load(self.bundle / MANIFEST)
         except IntegrityError:
             return None
-        row = next((r for r in manifest.artifacts if r.path == name and "reuse" in r.more()), None)
-        if row is None or manifest.source.parameters is None or not (self.bundle / name).exists():
+        row = next((r for r in manifest.artifacts if r.path == name), None)
+        if row is None or row.reuse is None or manifest.source.parameters is None or not (self.bundle / name).exists():
             return None
+        reuse = row.reuse.to_document()
         document = {
-            "artifact": row.model_dump(mode="json"),
-            "signature": row.more()["reuse"].get("signature"),
+            "artifact": row.to_document(),
+            "signature": reuse["signature"],
             "parameters": manifest.source.parameters,
-            "reuse": row.more()["reuse"],
+            "reuse": reuse,
         }
         return _entry(document, key, self.bundle)
 

@@ -74,6 +74,21 @@ def test_arrows(path: Path) -> None:
     assert not {name for name in names if name.split(".")[0] in {"scripts", "tests"}}
 
 
+CAPABILITIES = {"session", "prepared", "refuses", "quantization", "loaded", "extremes", "averaged", "notes"}
+"""Of `Runtime` and `Tapped`: their Protocols have an answer for each, so nobody has to ask whether it is there."""
+
+
+def test_nobody_asks_a_runtime_by_name() -> None:
+    asked = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"getattr", "hasattr"}
+        if any(isinstance(word, ast.Constant) and word.value in CAPABILITIES for word in node.args[1:2])
+    ]
+    assert not asked
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports inside functions and for type checking count too: a circle is two modules that are one."""
     names = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}

@@ -12,8 +12,9 @@ from typing import Any
 
 from converters.errors import EdgeportError, IntegrityError, UsageError
 from exporter.bundle.disk import irregular, walk
-from exporter.manifest import MANIFEST, ArtifactRow, FileRow, Manifest, content_digest
+from exporter.manifest import MANIFEST, Manifest, content_digest
 from exporter.manifest_file import read_unchecked
+from exporter.manifest_rows import ArtifactRow, FileRow
 
 EXEMPT = frozenset({MANIFEST, "model.sig"})
 """What `files[]` does not list: a file cannot hold its own digest, and a signature is made after the manifest."""

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from converters.artifact import digest_file
 from converters.errors import IntegrityError
-from converters.signature import unique_names
 from exporter.bundle.golden import read_answers, read_golden
-from exporter.manifest import ANSWERS, GOLDEN, FileRow, Manifest, TimingRow
+from exporter.manifest import ANSWERS, GOLDEN, Manifest
+from exporter.manifest_rows import FileRow
 from exporter.report.evidence import Evidence
 
 Read = TypeVar("Read")
@@ -29,8 +29,8 @@ def gather(folder: Path, manifest: Manifest, rows: Mapping[str, FileRow]) -> Evi
     golden = _trusted(folder, GOLDEN, rows, read_golden)
     inputs, outputs = golden if golden else ({}, {})
     samples = {}
-    for index, name in _sample_files(manifest).items():
-        raw = _trusted(folder, f"latency/{name}.npy", rows, _read_samples)
+    for index, row in enumerate(manifest.timings):
+        raw = _trusted(folder, row.samples_file, rows, _read_samples) if row.samples_file else None
         if raw is not None:
             samples[index] = raw
     return Evidence(inputs, outputs, _trusted(folder, ANSWERS, rows, read_answers) or {}, samples)
@@ -51,14 +51,3 @@ def _read_samples(path: Path) -> npt.NDArray[np.float64] | None:
     raw = np.load(path, allow_pickle=False)
     fits = raw.ndim == 2 and raw.shape[1] == 2 and len(raw) > 0 and np.issubdtype(raw.dtype, np.integer)
     return raw[:, 1].astype(np.float64) / 1e6 if fits else None
-
-
-def _sample_files(manifest: Manifest) -> dict[int, str]:
-    """By index in `timings`, the name that `Latency.save_samples` gave: in the same order, doubles numbered alike."""
-    timed = [index for index, row in enumerate(manifest.timings) if row.status == "ok"]
-    return dict(zip(timed, unique_names(_file_name(manifest.timings[index]) for index in timed), strict=True))
-
-
-def _file_name(row: TimingRow) -> str:
-    variant = str(row.more().get("variant") or "").replace(", ", "-").replace(" ", "_")
-    return f"{row.artifact}.{row.device}.t{row.threads}.b{row.batch}" + (f".{variant}" if variant else "")

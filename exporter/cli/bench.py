@@ -93,7 +93,7 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
         latency = _measure(paths, job, chosen, progress)
     changes = _changes(old, latency, chosen)
     if chosen["save_samples"] is not None:
-        latency.save_samples(chosen["save_samples"])
+        latency = latency.save_samples(chosen["save_samples"])
     bench_output.show(console, latency, changes)
     bench_output.write(latency, changes, junit=chosen["junit"], markdown=chosen["markdown"])
     _raise_failures(latency, chosen["require"])

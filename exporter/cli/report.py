@@ -15,12 +15,13 @@ from exporter.cli.options import output_options
 @output_options
 def command(folder: Path, console: Console) -> None:
     """Write a bundle's report again from its manifest; nothing else in the bundle changes."""
-    from exporter.bundle import Bundle, rewrite_reports
+    from exporter.bundle import open_bundle, rewrite_reports
     from exporter.report import REPORT_HTML, REPORT_MD
     from exporter.report.terminal import terminal_tables
 
+    notes = open_bundle(folder, whole=False).notes  # what is written again is no longer of an older version
     manifest = rewrite_reports(folder)
-    for note in Bundle(folder, manifest).notes:
+    for note in notes:
         console.note(note)
     for title, columns, rows in terminal_tables(manifest):
         console.table(title, columns, rows)

@@ -15,7 +15,7 @@ from exporter.cli.bench_output import tuned_lines
 from exporter.cli.console import Console
 from exporter.cli.latency_options import taken_variants
 from exporter.cli.opening import opening_of
-from exporter.locating import BLAMED
+from exporter.locating import sentence_of
 from exporter.manifest import Manifest
 from exporter.models.settings import split_assignments
 from exporter.options import RunOptions
@@ -100,22 +100,19 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
         console.table(title, columns, rows)
     for miss in passing(manifest, allow_inconclusive=False).misses:  # what was allowed to pass is told all the same
         console.say(miss.sentence)
-    for verdict in manifest.verdicts:
-        for note in verdict.notes:
-            if note.startswith(BLAMED):
-                console.say(f"{verdict.artifact}: {note}")
-    settings: Any = manifest.recommended.get("settings") or {}
-    for line in (*_shipped(manifest), *tuned_lines(settings.values())):
+    for row in manifest.environment.get("localized", ()):
+        if blame := sentence_of(row):
+            console.say(f"{row.get('artifact')}: {blame}")
+    for line in (*_shipped(manifest), *tuned_lines(manifest.recommended.get("settings", {}).values())):
         console.say(line)
-    notes = [note for verdict in manifest.verdicts for note in verdict.notes]
-    notes += [note for artifact in manifest.artifacts for note in artifact.notes]  # a plain export has no verdicts
-    for note in dict.fromkeys(note for note in notes if note.startswith("Calib")):
-        console.say(note)
+    calibrations = [artifact.calibration.notes for artifact in manifest.artifacts if artifact.calibration]
+    for line in dict.fromkeys(chain(*calibrations)):
+        console.say(line)
     shares = [(verdict.artifact, row.accuracy) for verdict in manifest.verdicts for row in verdict.outputs]
     accuracies = [f"{artifact} {share:.1%}" for artifact, share in shares if share is not None]
     if accuracies:
-        reference = manifest.verdicts[0].more().get("reference_accuracy")
-        first = f"checkpoint {reference:.1%}, " if isinstance(reference, float) else ""
+        reference = manifest.verdicts[0].reference_accuracy
+        first = "" if reference is None else f"checkpoint {reference:.1%}, "
         console.say(f"Accuracy: {first}{', '.join(accuracies)}.")
     if busy := disturbance(manifest):
         console.say(f"{busy.capitalize()}: time them again with `edgeport bench {output}` when it is quiet.")

@@ -18,7 +18,7 @@ from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
     from converters.checkpoints.opening import Opening
-    from exporter.manifest import Passing
+    from exporter.manifest_rows import Passing
     from validate.agreement import Agreement, JudgeJob, Verdict
 
 
@@ -82,7 +82,7 @@ def command(
 
 
 def _passing(agreements: Sequence[Agreement], allow_inconclusive: bool) -> Passing:
-    from exporter.manifest import Passing
+    from exporter.manifest_rows import Passing
     from exporter.passing import verdict_misses
 
     verdicts = (verdict for agreement in agreements for verdict in agreement.verdicts)

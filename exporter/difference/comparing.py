@@ -14,7 +14,9 @@ from converters.errors import RefusedError, UsageError
 from exporter.bundle import open_bundle
 from exporter.difference.regressions import regressions
 from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
-from exporter.manifest import ArtifactRow, Manifest, OutputRow, SignatureRow, VerdictRow
+from exporter.manifest import Manifest
+from exporter.manifest_rows import ArtifactRow, SignatureRow
+from validate.agreement.results import JudgedRow, OutputRow
 from validate.latency.earlier import Change, compare_results
 
 _JUDGED_ON = ("samples", "seed", "input_range")
@@ -106,25 +108,25 @@ def _side(row: ArtifactRow, manifest: Manifest) -> Side:
     )
 
 
-def _error(verdict: VerdictRow | None) -> tuple[str, float | None]:
+def _error(verdict: JudgedRow | None) -> tuple[str, float | None]:
     """The measure that the outputs were gated by, and the worst of them in it."""
-    outputs = [row for row in verdict.outputs if row.gate is not None] if verdict else []
+    outputs = verdict.outputs if verdict else ()
     for measure in _MEASURES:
-        values = [value for row in outputs if row.gate and row.gate.measure == measure for value in _measured(row)]
+        values = [value for row in outputs if row.gate.measure == measure for value in _measured(row)]
         if values:
             return measure, max(values)
     return "", None
 
 
 def _measured(row: OutputRow) -> list[float]:
-    if row.gate is not None and row.gate.measure == "noise_ratio":
+    if row.gate.measure == "noise_ratio":
         return [] if row.noise_ratio is None else [max(1.0, row.noise_ratio)]
     return [10 ** (-row.sqnr_db / 20)] if row.sqnr_db is not None else [0.0] if row.max_abs == 0 else []
 
 
 def _judged_alike(old: Manifest, new: Manifest) -> bool:
     def on(manifest: Manifest) -> list[Any]:
-        return [manifest.verdicts[0].more().get(key) for key in _JUDGED_ON] if manifest.verdicts else []
+        return [getattr(manifest.verdicts[0], key) for key in _JUDGED_ON] if manifest.verdicts else []
 
     return on(old) == on(new)
 

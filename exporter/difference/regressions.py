@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.difference.values import Allowed, ArtifactChange, Difference
-from exporter.manifest import Miss
+from exporter.manifest_rows import Miss
 from validate.latency.earlier import Change
 
 

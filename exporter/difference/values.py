@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exporter.manifest import Miss, Passing
+from exporter.manifest_rows import Miss, Passing
 from validate.latency.earlier import Change
 
 

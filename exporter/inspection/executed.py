@@ -25,8 +25,10 @@ _COUNTED = {
 }
 
 
-def count_all(artifacts: Sequence[Artifact], limits: Limits = Limits(), log: Path | None = None) -> dict[str, Any]:
-    """By file name, the `IntegerReport` of each quantized artifact; ONNX files by the graph that is executed."""
+def count_all(
+    artifacts: Sequence[Artifact], limits: Limits = Limits(), log: Path | None = None
+) -> dict[str, IntegerReport]:
+    """By file name, the report of each quantized artifact; ONNX files by the graph that is executed."""
     quantized = [a for a in artifacts if a.precision in _COUNTED]
     reports: dict[str, IntegerReport] = {}
     with tempfile.TemporaryDirectory(prefix="edgeport-executed-") as folder:

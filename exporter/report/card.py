@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from exporter.manifest import Manifest, VerdictRow
+from exporter.manifest import Manifest
 from exporter.passing import passing
 from exporter.report import facts, view
 from exporter.report import wording as say
@@ -16,6 +16,7 @@ from exporter.report.commands import commands
 from exporter.report.headline import headline
 from exporter.report.markdown import code, fenced, grid, text
 from exporter.report.samples import class_names
+from validate.agreement.results import JudgedRow
 
 _BY_AUTHOR = "_Not known to edgeport. To be written by the author: {}_"
 _FLAGS = {
@@ -111,13 +112,12 @@ def _evaluation(manifest: Manifest) -> list[str]:
     return [*judged, *scores, _BY_AUTHOR.format(data)]
 
 
-def _scores(verdict: VerdictRow) -> list[str]:
+def _scores(verdict: JudgedRow) -> list[str]:
     """`digits.int8.tflite: top1 98.8 % [97.4 %, 99.6 %]`, of outputs that labels were given for."""
     said = []
     for output in verdict.outputs:
-        scores = output.more().get("scores")
-        for name, score in scores.items() if isinstance(scores, dict) else ():
-            if isinstance(score, dict) and isinstance(score.get("value"), int | float):
+        for name, score in (output.scores or {}).items():
+            if "value" in score:
                 bounds = f" [{say.percent(score.get('low'))}, {say.percent(score.get('high'))}]"
                 said.append(f"{say.clean(verdict.artifact)}: {name} {say.percent(score['value'])}{bounds}")
     return said
@@ -125,8 +125,8 @@ def _scores(verdict: VerdictRow) -> list[str]:
 
 def _latency(manifest: Manifest) -> list[str]:
     table = view.latency(manifest)
-    host = manifest.environment.get("host")
-    cpu = f"On {say.clean(str(host.get('cpu')))}." if isinstance(host, dict) and host.get("cpu") else ""
+    name = manifest.environment.get("host", {}).get("cpu")
+    cpu = f"On {say.clean(name)}." if name else ""
     return [text(cpu), grid(table)] if table.rows else ["Nothing was timed."]
 
 

@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from exporter.manifest import Interval, Manifest, TimingRow
+from exporter.manifest import Manifest
 from exporter.report import svg, view
 from exporter.report import wording as say
 from exporter.report.axis import Axis
 from exporter.report.evidence import Evidence
 from exporter.report.naming import short_names
+from validate.latency.rows import TimingRow
+from validate.latency.statistics import Interval
 
 _BINS = 140
 _HIGH, _BASE = 34.0, 38.0
@@ -65,7 +67,7 @@ def distributions(manifest: Manifest, evidence: Evidence) -> Distributions | Non
 def _marks(row: TimingRow) -> dict[str, float]:
     """What must lie on the axis: the least run, the percentiles and the ends of p50's interval."""
     known: dict[str, float | None] = {"min": row.min_ms}
-    known |= {name: found.value for name, found in view.percentiles(row).items()}
+    known |= {name: found.value for name, found in row.percentiles.items()}
     if row.p50_ms:
         known |= {"low": row.p50_ms.low, "high": row.p50_ms.high}
     return {name: value for name, value in known.items() if value is not None}
@@ -75,7 +77,7 @@ def _strip(row: TimingRow, name: str, samples: npt.NDArray[np.float64] | None, a
     parts = _histogram(samples, axis) if samples is not None else []
     parts.append(svg.line("base", "0%", _BASE, "100%", _BASE))
     spoken = []
-    for percentile, interval in view.percentiles(row).items():
+    for percentile, interval in row.percentiles.items():
         at = svg.percent(axis.share(interval.value))
         parts += _whisker(percentile, interval, axis)
         if percentile == "p50":

@@ -6,7 +6,8 @@ import json
 import shlex
 from typing import Any
 
-from exporter.manifest import Manifest, Tensor
+from exporter.manifest import Manifest
+from exporter.manifest_rows import Tensor
 from exporter.report import wording as say
 from exporter.report.tables import Column, Table
 from exporter.report.tables import table as as_table
@@ -73,21 +74,19 @@ def key_facts(manifest: Manifest) -> list[tuple[str, str]]:
     ]
     if manifest.source.parameters is not None:
         facts.insert(0, ("Parameters", grouped(manifest.source.parameters)))
-    samples = next((row.more().get("samples") for row in manifest.verdicts), None)
-    if isinstance(samples, int):
+    samples = next((row.samples for row in manifest.verdicts), None)
+    if samples is not None:
         facts.append(("Judged on", say.count(samples, "drawn sample" if drawn(manifest) else "sample")))
-    host: Any = manifest.environment.get("host")
-    if isinstance(host, dict) and host.get("cpu"):
-        facts.append(("Host", f"{host['cpu']}, {say.count(int(host.get('cores') or 1), 'core')}"))
+    host = manifest.environment.get("host", {})
+    if cpu := host.get("cpu"):
+        facts.append(("Host", f"{cpu}, {say.count(host.get('cores', 1), 'core')}"))
     facts.append(("Made", manifest.created[:10]))
     return [(say.clean(what), say.clean(figure)) for what, figure in facts]
 
 
 def drawn(manifest: Manifest) -> bool:
-    """Whether the inputs were drawn at random: the manifest says of given ones which file they are from."""
-    rows = manifest.preprocessing.values() if isinstance(manifest.preprocessing, dict) else ()
-    sources = [str(row["source"]) for row in rows if isinstance(row, dict) and row.get("source")]
-    return bool(sources) and not any(source.startswith("given in ") for source in sources)
+    """Whether artifacts were judged on inputs drawn at random, not on the user's."""
+    return any("drawn" in verdict.suites for verdict in manifest.verdicts)
 
 
 def grouped(number: int) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from exporter.manifest import Manifest, OutputRow
+from exporter.manifest import Manifest
 from exporter.passing import limit_misses, timing_misses
 from exporter.report import wording as say
 from exporter.report.tables import Column, Table, table
-from validate.agreement.results import AGREE
+from validate.agreement.results import AGREE, OutputRow
 
 _WORDS = {
     "noise_ratio": "noise ratio",
@@ -45,7 +44,7 @@ def gates(manifest: Manifest) -> Table:
 def limit_of(output: OutputRow) -> str:
     """The limit that an output was held to: `rounding ratio <= 2.5`."""
     gate = output.gate
-    if gate is None or gate.limit is None or gate.measure not in _WORDS:
+    if gate.limit is None or gate.measure not in _WORDS:
         return say.NONE
     return f"{_WORDS[gate.measure]} {_bound(gate.measure, gate.limit)}"
 
@@ -58,14 +57,14 @@ def _bound(measure: str, limit: float) -> str:
 def _agreement(manifest: Manifest) -> Iterator[list[str]]:
     for verdict in manifest.verdicts:
         for output in verdict.outputs:
-            gate, status = output.gate, str(output.more().get("status") or verdict.status)
+            gate, status = output.gate, output.status
             held = [say.NONE] * 3
-            if gate is not None and gate.limit is not None:
+            if gate.limit is not None:
                 value = (
                     say.decibels(gate.value, output.max_abs) if gate.measure == "sqnr_db" else say.figure(gate.value)
                 )
                 held = [_WORDS.get(gate.measure, gate.measure), value, _bound(gate.measure, gate.limit)]
-            why = str(output.more().get("reason") or verdict.reason or say.NONE)
+            why = output.reason or verdict.reason or say.NONE
             yield [verdict.artifact, output.name, *held, *_result(status == AGREE, status, why)]
         if not verdict.outputs:
             why = verdict.reason or say.NONE
@@ -82,14 +81,13 @@ def _own(manifest: Manifest) -> Iterator[list[str]]:
 def _others(manifest: Manifest) -> Iterator[list[str]]:
     """Limits that something keeps to have no artifact."""
     unmet = limit_misses(manifest)
-    listed: Any = manifest.recommended.get("limits") or {}
-    for name, limit in listed.items():
+    for name, limit in manifest.recommended.get("limits", {}).items():
         if all(miss.gate != name for miss in unmet):
             yield [say.NONE, say.NONE, _WORDS.get(name, name), say.NONE, _bound(name, limit), "passed", say.NONE]
     for miss in (*unmet, *timing_misses(manifest.timings)):
-        limit = say.NONE if miss.limit is None else _bound(miss.gate, miss.limit)
+        bound = say.NONE if miss.limit is None else _bound(miss.gate, miss.limit)
         words, value = _WORDS.get(miss.gate, miss.gate), say.figure(miss.value)
-        yield [miss.subject, say.NONE, words, value, limit, "missed", miss.sentence]
+        yield [miss.subject, say.NONE, words, value, bound, "missed", miss.sentence]
 
 
 def _result(passed: bool, otherwise: str, why: str) -> list[str]:

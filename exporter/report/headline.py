@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from exporter.manifest import Manifest, Miss, TimingRow
+from exporter.manifest import Manifest
+from exporter.manifest_rows import Miss
 from exporter.passing import gate_misses, limit_misses, passing, timing_misses
 from exporter.report import wording as say
 from validate.agreement.results import INCONCLUSIVE
+from validate.latency.rows import TimingRow
 
 
 @dataclass(frozen=True)

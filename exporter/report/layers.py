@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from exporter.manifest import Manifest
+from exporter.manifest_facts import GroupFacts, LayerFacts
 from exporter.report import svg
 from exporter.report import wording as say
 from exporter.report.depth import depth_plot
@@ -59,46 +59,37 @@ def depths(manifest: Manifest) -> list[Depth]:
     return found
 
 
-def localized(manifest: Manifest) -> Iterable[tuple[str, list[Mapping[str, Any]]]]:
-    """(artifact, layers in the order of execution): of verdicts' `layers`, or of the environment's `localized`."""
-    for verdict in manifest.verdicts:
-        if rows := _layer_rows(verdict.more().get("layers")):
-            yield verdict.artifact, rows
-    listed: Any = manifest.environment.get("localized")
-    for entry in listed if isinstance(listed, list) else []:
-        if isinstance(entry, dict) and (rows := _layer_rows(entry.get("layers"))):
-            yield str(entry.get("artifact") or entry.get("candidate") or ""), rows
-
-
-def _layer_rows(value: Any) -> list[Mapping[str, Any]]:
-    return [row for row in value if isinstance(row, dict) and row.keys() >= _NEEDED] if isinstance(value, list) else []
+def localized(manifest: Manifest) -> Iterable[tuple[str, Sequence[LayerFacts]]]:
+    """(artifact, layers in the order of execution), of the environment's `localized`."""
+    for entry in manifest.environment.get("localized", ()):
+        if rows := [row for row in entry.get("layers", ()) if row.keys() >= _NEEDED]:
+            yield entry.get("artifact", ""), rows
 
 
 def profiles(manifest: Manifest) -> list[Profile]:
     """Of every artifact that was profiled (`edgeport bench --profile-ops`)."""
     names = short_names(manifest)
-    listed: Any = manifest.environment.get("profiles")
     found = []
-    for profile in listed if isinstance(listed, list) else []:
-        if not isinstance(profile, dict) or not profile.get("kinds"):
+    for profile in manifest.environment.get("profiles", ()):
+        if not profile.get("kinds"):
             continue
-        artifact = str(profile.get("artifact", ""))
+        artifact = profile.get("artifact", "")
         name = names.get(artifact, say.clean(artifact))
         share = profile.get("share_of_peak")
         peak = f"At p50: {say.percent(share)} of this machine's measured float32 peak." if share is not None else ""
         device = say.clean(str(profile.get("device") or ""))
-        found.append(Profile(name, device, _groups(profile["kinds"]), _groups(profile.get("layers")), peak))
+        found.append(Profile(name, device, _groups(profile["kinds"]), _groups(profile.get("layers", ())), peak))
     return found
 
 
-def _groups(rows: Any) -> tuple[Group, ...]:
-    kept = [row for row in rows or () if isinstance(row, dict) and isinstance(row.get("us"), int | float)][:_BARS]
-    top = max((float(row["us"]) for row in kept), default=0.0) or 1.0
+def _groups(rows: Sequence[GroupFacts]) -> tuple[Group, ...]:
+    kept = [row for row in rows if "us" in row][:_BARS]
+    top = max((row["us"] for row in kept), default=0.0) or 1.0
     return tuple(
         Group(
-            say.clean(str(row.get("name", ""))),
-            f"{say.figure(float(row['us']))} \N{MICRO SIGN}s, {say.percent(row.get('share'))}",
-            svg.percent(float(row["us"]) / top),
+            say.clean(row.get("name", "")),
+            f"{say.figure(row['us'])} \N{MICRO SIGN}s, {say.percent(row.get('share'))}",
+            svg.percent(row["us"] / top),
         )
         for row in kept
     )

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from exporter.manifest import Manifest, TimingRow, VerdictRow
+from exporter.manifest import Manifest
 from exporter.report import svg, view
 from exporter.report import wording as say
 from exporter.report.axis import Axis
 from exporter.report.choice import choices
 from exporter.report.headline import timed_rows
 from exporter.report.naming import short_names
+from validate.agreement.results import JudgedRow
+from validate.latency.rows import TimingRow
 
 _WIDTH, _HEIGHT = 420.0, 290.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 408.0, 14.0, 244.0
@@ -92,7 +94,7 @@ def _points(manifest: Manifest) -> tuple[list[TimingRow], list[Point]]:
     return rows, points
 
 
-def _error(verdict: VerdictRow | None) -> tuple[float | None, bool]:
+def _error(verdict: JudgedRow | None) -> tuple[float | None, bool]:
     output = view.worst_output(verdict) if verdict else None
     if output is None:
         return None, False

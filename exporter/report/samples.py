@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from converters.contract import Contract
 from exporter.manifest import Manifest
 from exporter.report import svg
 from exporter.report import wording as say
@@ -90,21 +92,15 @@ def _columns(given: Values, wanted: Values, manifest: Manifest, name: str) -> tu
 
 def _range(manifest: Manifest, name: str) -> tuple[float | None, float | None]:
     """What the input's values span, where the manifest says so: black and white of its picture."""
-    listed = manifest.preprocessing.get(name) if isinstance(manifest.preprocessing, dict) else None
-    if not isinstance(listed, dict):
-        return None, None
-    low, high = listed.get("low"), listed.get("high")
-    numbers = isinstance(low, int | float) and isinstance(high, int | float) and high > low
-    return (float(low), float(high)) if numbers else (None, None)  # type: ignore[arg-type]
+    span = (manifest.preprocessing or {}).get(name, {})
+    low, high = span.get("low"), span.get("high")
+    return (low, high) if low is not None and high is not None and high > low else (None, None)
 
 
-def class_names(contract: Any, output: str) -> list[str]:
+def class_names(contract: Contract | None, output: str) -> tuple[str, ...]:
     """The labels of an output in the manifest's `contract`; empty where nobody has said them."""
-    rows = contract.get("outputs") if isinstance(contract, dict) else None
-    for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and row.get("name") == output and isinstance(row.get("labels"), list):
-            return [str(label) for label in row["labels"]]
-    return []
+    rows = contract.outputs if contract is not None else ()
+    return next((row.labels for row in rows if row.name == output and row.labels), ())
 
 
 def _first_values(values: Values) -> str:
@@ -116,7 +112,7 @@ def _is_classes(values: Values) -> bool:
     return values.ndim == 1 and len(values) > 1 and values.dtype.kind in "fiu"
 
 
-def _cell(values: Values, wanted: Values, labels: list[str]) -> Cell:
+def _cell(values: Values, wanted: Values, labels: Sequence[str]) -> Cell:
     if _is_classes(wanted):
         return _class_cell(values, wanted, labels)
     gap = float(np.abs(values.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
@@ -130,7 +126,7 @@ def _gap(gap: float) -> str:
     return f"\N{PLUS-MINUS SIGN}{say.figure(gap)}" if gap else ""
 
 
-def _class_cell(values: Values, wanted: Values, labels: list[str]) -> Cell:
+def _class_cell(values: Values, wanted: Values, labels: Sequence[str]) -> Cell:
     best, right = int(np.argmax(values)), int(np.argmax(wanted))
     shares = _shares(wanted)
     figure = say.percent(float(values[best])) if shares else say.figure(float(values[best]))

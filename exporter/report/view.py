@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
-from exporter.manifest import ArtifactRow, Interval, Manifest, OutputRow, TimingRow, VerdictRow
+from exporter.manifest import Manifest
+from exporter.manifest_rows import ArtifactRow
 from exporter.report import facts, precisions
 from exporter.report import wording as say
 from exporter.report.gates import gates, limit_of
 from exporter.report.headline import timed_rows
 from exporter.report.tables import Column, Table, table
+from validate.agreement.results import JudgedRow, OutputRow
+from validate.inputs import Range
+from validate.latency.rows import TimingRow
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
 _GROUPS_SHOWN = 12
 
 
-def worst_output(verdict: VerdictRow) -> OutputRow | None:
+def worst_output(verdict: JudgedRow) -> OutputRow | None:
     """The output that agrees least: by noise ratio where it was measured, else by the lowest SQNR."""
     with_ratio = [row for row in verdict.outputs if row.noise_ratio is not None]
     if with_ratio:
@@ -45,7 +49,7 @@ def summary(manifest: Manifest) -> Table:
     return table("Artifacts", columns, rows, note)
 
 
-def _summary_row(artifact: ArtifactRow, verdict: VerdictRow | None, timing: TimingRow | None) -> list[str]:
+def _summary_row(artifact: ArtifactRow, verdict: JudgedRow | None, timing: TimingRow | None) -> list[str]:
     output = worst_output(verdict) if verdict else None
     agreement = [say.NONE] * 4
     if output:
@@ -88,7 +92,7 @@ def agreement(manifest: Manifest) -> Table:
             say.figure(row.rmse),
             say.percent(row.top1_agreement),
             say.percent(row.accuracy),
-            say.NONE if row.nonfinite is None else str(row.nonfinite),
+            str(row.nonfinite),
             limit_of(row),
         ]
         for verdict in manifest.verdicts
@@ -101,24 +105,22 @@ def _how_judged(manifest: Manifest) -> str:
     """What the verdict rows say about the inputs, as far as they all say the same."""
     words = []
     for key, text in (("samples", "{} samples"), ("seed", "seed {}"), ("input_range", "input range {}")):
-        rows = [row.more() for verdict in manifest.verdicts for row in (verdict, *verdict.outputs)]
-        values = {json.dumps(row[key], sort_keys=True) for row in rows if key in row}
-        if len(values) == 1:
-            words.append(text.format(_said(json.loads(values.pop()))))
+        values = {_said(getattr(verdict, key)) for verdict in manifest.verdicts}
+        if len(values) == 1 and (value := values.pop()):
+            words.append(text.format(value))
     judged = f" Judged on {', '.join(words)}." if words else ""
     return f"Max abs and RMSE are in the output's own units, on the named basis.{judged}"
 
 
-def _said(value: Any) -> str:
-    """A figure, a range `[low, high]`, or ranges by input: `image 0 to 16 (the model's Rescaling layer)`."""
-    if isinstance(value, list) and len(value) == 2:
-        return " to ".join(_said(limit) for limit in value)
-    if isinstance(value, dict) and {"low", "high"} <= set(value):
-        source = f" ({value['source']})" if value.get("source") else ""
-        return f"{_said(value['low'])} to {_said(value['high'])}{source}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_said(limits)}" for name, limits in value.items())
-    return f"{value:g}" if isinstance(value, float) else say.clean(str(value))
+def _said(value: int | Mapping[str, Range] | None) -> str:
+    """A count, or ranges by input: `image 0 to 16 (the model's Rescaling layer)`; empty where there is neither."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_span(limits)}" for name, limits in value.items())
+    return "" if value is None else str(value)
+
+
+def _span(limits: Range) -> str:
+    return f"{limits.low:g} to {limits.high:g}" + (f" ({limits.source})" if limits.source else "")
 
 
 def latency(manifest: Manifest) -> Table:
@@ -135,9 +137,9 @@ def latency(manifest: Manifest) -> Table:
         [
             row.artifact,
             setting(row),
-            *(say.interval(percentiles(row).get(name)) for name in PERCENTILES),
+            *(say.interval(row.percentiles.get(name)) for name in PERCENTILES),
             say.NONE if row.throughput is None else f"{say.figure(row.throughput)} /s",
-            say.NONE if row.samples is None else str(row.samples),
+            str(row.samples),
             ", ".join(row.flags) or say.NONE,
         ]
         for row in timed_rows(manifest)
@@ -145,19 +147,6 @@ def latency(manifest: Manifest) -> Table:
     boundaries = sorted({row.boundary.replace("_", " ") for row in timed_rows(manifest) if row.boundary})
     measured = f" Measured {say.listed(boundaries)}." if boundaries else ""
     return table("Latency", columns, rows, f"Each artifact in a process of its own, rounds interleaved.{measured}")
-
-
-def percentiles(row: TimingRow) -> dict[str, Interval]:
-    """The percentiles that the row has, by name; one without an interval has ends of None."""
-    found: dict[str, Interval] = {}
-    for name, value in zip(PERCENTILES, (row.p50_ms, row.p90_ms, row.more().get("p95_ms"), row.p99_ms), strict=True):
-        if isinstance(value, dict) and isinstance(value.get("value"), int | float):
-            value = Interval(value=value["value"], low=value.get("low"), high=value.get("high"))
-        if isinstance(value, int | float):
-            value = Interval(value=float(value))
-        if isinstance(value, Interval):
-            found[name] = value
-    return found
 
 
 def start(manifest: Manifest) -> Table:
@@ -174,7 +163,7 @@ def start(manifest: Manifest) -> Table:
         [
             row.artifact,
             setting(row),
-            say.milliseconds(row.more().get("cold_ms")),
+            say.milliseconds(row.cold_ms),
             say.milliseconds(row.load_ms),
             say.milliseconds(row.first_ms),
             say.size(row.peak_rss_bytes),

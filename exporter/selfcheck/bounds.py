@@ -21,13 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.formats import Precision
-from exporter.manifest import OutputRow
 from validate.agreement.decisions import allowed
 from validate.agreement.final_map import LEFT_DB
 from validate.agreement.gates import FLOOR_ULPS, ULP, gate_for
 from validate.agreement.judged import CREST
 from validate.agreement.metrics import signal
-from validate.agreement.results import AGREE
+from validate.agreement.results import AGREE, OutputRow
 
 Array = npt.NDArray[Any]
 
@@ -97,7 +96,7 @@ def bound_of(judged: Judgement, samples: int) -> Bound | None:
         samples: how many the device will run.
     """
     gate = judged.row.gate
-    if gate is None or gate.limit is None or gate.allowed is None:
+    if gate.limit is None or gate.allowed is None:
         return None
     reach = gate.allowed
     own = gate_for(judged.precision, judged.tolerances or {})
@@ -139,7 +138,7 @@ def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[st
     if row.basis != "logits":
         return Bound(None, 0.0, 0.0, rms, NONE, None, f"{name}: the gate is {gate} of the outputs, {rms:.3g} rms.")
     reach = CREST * rms
-    if row.more().get("status") == AGREE:  # its own greatest error passed, and another device may round another way
+    if row.status == AGREE:  # its own greatest error passed, and another device may round another way
         reach = max(reach, _OTHER_ROUNDING * (row.max_abs or 0.0))
     said = f"{name}: the gate is {gate} of the logits, {rms:.3g} rms; none may lie further than {reach:.3g} from the"
     each = _elementwise(judged, reach, said)

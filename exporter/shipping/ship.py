@@ -11,6 +11,7 @@ from converters.artifact import Artifact
 from converters.contract import Contract
 from converters.derive import Conversion
 from converters.formats import Format, Precision
+from exporter.manifest_rows import Gate
 from exporter.options import RunOptions
 from exporter.shipping.microcontroller import c_name, check_outputs, missing_kernels, write_microcontroller
 from exporter.shipping.server import write_server
@@ -72,7 +73,7 @@ def ship(options: RunOptions, shipment: Shipment, staging: Path) -> dict[str, An
     return rows or None
 
 
-def board_gates(profiles: Collection[str], conversion: Conversion) -> dict[str, dict[str, Any]]:
+def board_gates(profiles: Collection[str], conversion: Conversion) -> dict[str, Gate]:
     """By file name, a gate of its own for int8 files that are to run on a board: TFLM has all of their kernels."""
     if "microcontroller" not in profiles:
         return {}
@@ -85,5 +86,5 @@ def board_gates(profiles: Collection[str], conversion: Conversion) -> dict[str, 
                 if missing
                 else "TensorFlow Lite for Microcontrollers has all of its kernels."
             )
-            gates[artifact.path.name] = {"gate": "microcontroller", "passed": not missing, "reason": reason}
+            gates[artifact.path.name] = Gate(gate="microcontroller", passed=not missing, reason=reason)
     return gates

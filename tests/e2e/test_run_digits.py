@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.manifest_schema import undescribed
+
 Digits = tuple[Path, dict[str, Any]]
 
 
@@ -30,12 +32,9 @@ def test_three_artifacts_agree_and_classify_alike(digits: Digits) -> None:
 
 
 def test_the_manifest_on_disk_is_the_document_and_fits_its_schema(digits: Digits) -> None:
-    import jsonschema
-
     folder, manifest = digits
     assert json.loads((folder / "manifest.json").read_text()) == manifest
-    schema = Path(__file__).parents[2] / "exporter" / "manifest.schema.json"
-    jsonschema.validate(manifest, json.loads(schema.read_text()))
+    assert undescribed(manifest) == []
     assert str(folder.parent) not in json.dumps({k: v for k, v in manifest.items() if k != "tool"} | {"source": 0})
 
 

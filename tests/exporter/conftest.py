@@ -18,6 +18,7 @@ _SIGNATURE = {
     "inputs": [{"name": "image", "shape": ["batch", 8, 8, 1], "dtype": "float32"}],
     "outputs": [{"name": "digit", "shape": ["batch", 10], "dtype": "float32"}],
 }
+_RANGE = {"low": 0.0, "high": 16.0, "source": "given in digits.npz"}
 _TFLITE, _ONNX = "digits.float32.tflite", "digits.float32.onnx"
 _SAVED = "digits.float32.savedmodel"
 _NO_CUDA = (
@@ -51,16 +52,21 @@ def _verdict(path: str, max_abs: float, noise_ratio: float, sqnr_db: float | Non
         "top1_agreement": 1.0,
         "accuracy": 0.984,
         "nonfinite": 0,
+        "samples": 500,
         "probability_max_abs": max_abs / 10,
+        "ties": 0,
         "gate": {"measure": "noise_ratio", "value": noise_ratio, "limit": 4.0},
+        "status": "agree",
+        "reason": f"its error is {noise_ratio:.2g} times float32's own noise (limit 4)",
     }
     return {
         "artifact": path,
         "status": "agree",
-        "reason": None,
+        "reason": f"digit: {output['reason']}",
         "samples": 500,
         "seed": 0,
-        "input_range": [0, 16],
+        "suites": {"given": 500},
+        "input_range": {"image": _RANGE},
         "outputs": [output],
     }
 
@@ -72,12 +78,12 @@ def _timing(path: str, fmt: str, p50: float, rss: int) -> dict[str, Any]:
         "precision": "float32",
         "device": "cpu",
         "status": "ok",
-        "reason": None,
+        "reason": "",
         "threads": 2,
         "batch": 1,
         "boundary": "host_to_host",
         "p50_ms": {"value": p50, "low": p50 * 0.98, "high": p50 * 1.03},
-        "p90_ms": p50 * 1.2,
+        "p90_ms": {"value": p50 * 1.2},
         "p99_ms": {"value": p50 * 1.9, "low": None, "high": None},
         "min_ms": p50 * 0.9,
         "throughput": 1000 / p50,
@@ -85,8 +91,8 @@ def _timing(path: str, fmt: str, p50: float, rss: int) -> dict[str, Any]:
         "first_ms": p50 * 6,
         "peak_rss_bytes": rss,
         "samples": 1200,
+        "samples_file": f"latency/{path}.cpu.t2.b1.npy",
         "flags": [],
-        "raw": f"latency/{path}.cpu.npy",
     }
 
 
@@ -105,7 +111,7 @@ def _unavailable(path: str, fmt: str) -> dict[str, Any]:
 
 def _document() -> dict[str, Any]:
     return {
-        "schema": "edgeport.manifest/1",
+        "schema": "edgeport.manifest/2",
         "tool": {
             "name": "edgeport",
             "version": "0.1.0",
@@ -113,7 +119,7 @@ def _document() -> dict[str, Any]:
         },
         "source": {"path": "examples/digits.keras", "kind": "keras", "sha256": "a" * 64, "parameters": 99_338},
         "signature": _SIGNATURE,
-        "preprocessing": {"image": {"scale": 0.0625, "in_model": True}},
+        "preprocessing": {"image": _RANGE},
         "artifacts": [
             _artifact(_SAVED, "savedmodel", 812_000, "saved-model"),
             _artifact(_TFLITE, "tflite", 409_600, "saved-model", ("Two reshapes lost their shape arithmetic.",)),
@@ -148,13 +154,16 @@ def _document() -> dict[str, Any]:
                 "verdict": "FASTER",
             }
         ],
-        "recommended": {"cpu": _ONNX, "smallest": _ONNX},
+        "recommended": {"fastest": {"cpu": _ONNX}, "smallest": _ONNX},
         "environment": {
-            "python": "3.11.9",
-            "tensorflow": "2.21.0",
-            "keras": "3.15.1",
-            "onnxruntime": "1.31.0",
-            "host": {"cpu": "AMD EPYC 7B13", "cores": 2, "memory_bytes": 8_221_000_000, "load": 0.4},
+            "host": {
+                "cpu": "AMD EPYC 7B13",
+                "cores": 2,
+                "memory_bytes": 8_221_000_000,
+                "load_average": [0.4, 0.3, 0.2],
+                "python": "3.11.9",
+                "packages": {"tensorflow": "2.21.0", "keras": "3.15.1", "onnxruntime": "1.31.0"},
+            },
         },
         "created": "2026-03-14T09:26:53Z",
     }

@@ -45,7 +45,7 @@ def test_a_run_names_the_first_layer_of_what_disagrees(tmp_path: Path) -> None:
     (row,) = listed
     assert row["artifact"] == "digits_se_inception.int8.onnx"
     assert row["first_divergent_layer"].startswith("stem_")
-    assert any(note.startswith(locating.BLAMED) and row["first_divergent_layer"] in note for note in verdict.notes)
+    assert any(note == locating.sentence_of(row) for note in verdict.notes)
     assert "Error by layer" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -105,7 +105,7 @@ def test_what_is_localized(mode: str, names: list[str]) -> None:
 
 def test_notes_join_those_that_are_there() -> None:
     located = Located(notes=(("a", "two"), ("b", "three")))
-    assert located.noted({"a": {"notes": ["one"]}}) == {"a": {"notes": ["one", "two"]}, "b": {"notes": ["three"]}}
+    assert located.noted({"a": ("one",)}) == {"a": ("one", "two"), "b": ("three",)}
 
 
 def _agreement(*verdicts: Verdict) -> Agreement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import pytest
 from exporter.bundle import rewrite_reports, staged
 from exporter.callbacks import GateError
 from exporter.cli import hook
-from exporter.manifest import Manifest
+from exporter.manifest import Manifest, document_digest
 from exporter.manifest_file import load
 from exporter.passing import exit_code, passing
 from exporter.pipeline import Outcome
 from exporter.report import MODEL_CARD, REPORT_HTML, REPORT_MD, render, view
 from exporter.report.headline import headline
 
+RELEASED = Path(__file__).parent / "released"
 Change = Callable[[dict[str, Any]], None]
 
 GATE = {"gate": "finite-weights", "passed": False, "reason": "The checkpoint's weights hold NaN or infinity: w."}
@@ -31,14 +33,27 @@ SIZE = {
 }
 
 
+def judged(verdict: dict[str, Any], status: str, reason: str = "these inputs cannot tell") -> None:
+    verdict |= {"status": status, "reason": f"digit: {reason}"}
+    verdict["outputs"][0] |= {"status": status, "reason": reason}
+
+
 def disagree(document: dict[str, Any]) -> None:
-    document["verdicts"][1] |= {"status": "disagree", "reason": "digit: its error is 9 times the noise (limit 4)"}
+    judged(document["verdicts"][1], "disagree", "its error is 9 times the noise (limit 4)")
     document["verdicts"][1]["outputs"][0]["gate"]["value"] = 9.0
 
 
 def overflow(document: dict[str, Any]) -> None:
-    document["verdicts"][1] |= {"status": "disagree", "reason": "digit: 3 values are not finite"}
+    judged(document["verdicts"][1], "disagree", "3 values are not finite")
     document["verdicts"][1]["outputs"][0]["nonfinite"] = 3
+
+
+def crash(document: dict[str, Any]) -> None:
+    document["verdicts"][2] |= {"status": "error", "reason": "It crashed.", "outputs": []}
+
+
+def cannot_tell(document: dict[str, Any]) -> None:
+    judged(document["verdicts"][2], "inconclusive")
 
 
 def time_wrongly(document: dict[str, Any]) -> None:
@@ -52,8 +67,8 @@ def unmet(document: dict[str, Any]) -> None:
 MISSED: list[tuple[Change, tuple[str, str, float | None, float | None]]] = [
     (disagree, ("digits.float32.tflite", "noise_ratio", 4.0, 9.0)),
     (overflow, ("digits.float32.tflite", "nonfinite", 0.0, 3.0)),
-    (lambda d: d["verdicts"][2].update(status="error"), ("digits.float32.onnx", "error", None, None)),
-    (lambda d: d["verdicts"][2].update(status="inconclusive"), ("digits.float32.onnx", "inconclusive", None, None)),
+    (crash, ("digits.float32.onnx", "error", None, None)),
+    (cannot_tell, ("digits.float32.onnx", "inconclusive", None, None)),
     (lambda d: d["artifacts"][1].update(gates=[GATE]), ("digits.float32.tflite", "finite-weights", None, None)),
     (time_wrongly, ("digits.float32.tflite", "timing", None, None)),
     (unmet, ("digits.float32.onnx", "max_size_mb", 0.1, 0.402)),
@@ -118,7 +133,7 @@ def test_a_target_that_was_not_made_is_no_gate(sample_document: dict[str, Any]) 
 def test_a_report_written_again_knows_what_was_allowed(
     document: dict[str, Any], fill_bundle: Callable[..., Manifest], tmp_path: Path
 ) -> None:
-    document["verdicts"][2]["status"] = "inconclusive"
+    cannot_tell(document)
     described = Manifest.from_document(document)
     allowed = passing(described, allow_inconclusive=True)
     assert (allowed.ok, passing(described).ok) == (True, False)
@@ -132,11 +147,14 @@ def test_a_report_written_again_knows_what_was_allowed(
     assert headline(again).word == "inconclusive", "allowed is not the same as agreeing"
 
 
-def test_an_older_manifest_tells_by_its_command_line(document: dict[str, Any]) -> None:
+def test_an_older_manifest_tells_by_its_command_line(tmp_path: Path) -> None:
+    document = json.loads((RELEASED / "manifest-1" / "manifest.json").read_text()) | {"failures": []}
     document["verdicts"][2]["status"] = "inconclusive"
-    assert exit_code(Manifest.from_document(document)) == 1
-    document["tool"]["command"].append("--allow-inconclusive")
-    assert exit_code(Manifest.from_document(document)) == 0
+    path = tmp_path / "manifest.json"
+    for option, code in (([], 1), (["--allow-inconclusive"], 0)):
+        document["tool"]["command"] += option
+        path.write_text(json.dumps(document | {"digest": document_digest(document)}))
+        assert exit_code(load(path)) == code
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from exporter.manifest import Manifest
 from exporter.options import RunOptions
 from exporter.pipeline import Outcome, run
 from exporter.precisions import targets_of
+from tests.manifest_schema import undescribed
 from validate.agreement import JudgeJob
 from validate.agreement.compare import compare
 from validate.latency.host import host_facts
@@ -101,7 +102,8 @@ def test_classes_are_the_checkpoints(manifest: Manifest, folder: Path, fmt: str,
     assert output.top1_agreement is not None
     assert output.top1_agreement >= least
     assert output.accuracy is not None
-    assert abs(output.accuracy - verdict.more()["reference_accuracy"]) <= 0.01
+    assert verdict.reference_accuracy is not None
+    assert abs(output.accuracy - verdict.reference_accuracy) <= 0.01
 
 
 def test_files_shrink_with_their_bits(manifest: Manifest) -> None:
@@ -112,15 +114,15 @@ def test_files_shrink_with_their_bits(manifest: Manifest) -> None:
 
 
 def test_integers_are_counted_by_what_runs(manifest: Manifest) -> None:
-    tflite = row_of(manifest, "tflite", "int8").more()["integer"]
+    tflite = row_of(manifest, "tflite", "int8").integer.to_document()
     assert tflite["integer_macs_share"] == 1.0
     assert tflite["islands"] == []
-    onnx = row_of(manifest, "onnx", "int8").more()["integer"]
+    onnx = row_of(manifest, "onnx", "int8").integer.to_document()
     assert onnx["basis"] == "ONNX Runtime's optimised graph"
     assert onnx["integer_macs_share"] == 1.0
     assert [(i["layer"], i["operation"]) for i in onnx["islands"]] == [("features", "ReduceMean")]
     assert onnx["macs"] == tflite["macs"] == 3_118_624
-    hybrid = row_of(manifest, "tflite", "dynamic_int8").more()["integer"]
+    hybrid = row_of(manifest, "tflite", "dynamic_int8").integer.to_document()
     assert (hybrid["integer_macs_share"], hybrid["hybrid_macs_share"]) == (0.0, 1.0)
 
 
@@ -131,10 +133,14 @@ def test_a_float_island_fails_a_fully_integer_run(outcome: Outcome, manifest: Ma
     assert outcome.exit_code == 1
 
 
+def test_the_published_schema_describes_every_field_of_it(manifest: Manifest) -> None:
+    assert undescribed(manifest.to_document()) == []
+
+
 def test_calibration_is_told(manifest: Manifest) -> None:
-    told = row_of(manifest, "onnx", "int8").more()["calibration"]
+    told = row_of(manifest, "onnx", "int8").calibration.to_document()
     assert told == {"source": "128 samples of digits_calibration.npz", "samples": 128, "findings": []}
-    assert "calibration" not in row_of(manifest, "onnx", "dynamic_int8").more()
+    assert row_of(manifest, "onnx", "dynamic_int8").calibration is None
 
 
 def test_the_recommendation_names_artifacts_that_pass(manifest: Manifest) -> None:
@@ -270,7 +276,9 @@ def test_blocks_of_four_bit_weights_run_where_a_layer_divides(tmp_path: Path) ->
     assert {p.name for p in (tmp_path / "out").iterdir() if p.name.startswith(("dense", ".float32"))} == {
         "dense.dynamic_int4_b32.tflite"
     }
-    assert outcome.manifest.artifacts[0].more()["integer"]["hybrid_macs_share"] == 1.0
+    integer = outcome.manifest.artifacts[0].integer
+    assert integer is not None
+    assert integer.hybrid_macs_share == 1.0
 
 
 @pytest.mark.parametrize(

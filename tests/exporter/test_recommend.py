@@ -14,20 +14,25 @@ SIGNATURE = {"inputs": [], "outputs": []}
 def bundle(**given: tuple[int, float, float, str]) -> dict[str, Any]:
     """The document of artifacts by name: size in bytes, p50 in ms, accuracy, status."""
     row = {"format": "onnx", "precision": "float32", "signature": SIGNATURE, "sha256": "0" * 64}
-    figures = {"name": "y", "basis": "outputs", "sqnr_db": 30.0}
-    timing = {"format": "onnx", "device": "cpu", "status": "ok"}
+    nothing = dict.fromkeys(("max_abs", "rmse", "noise_ratio", "probability_max_abs", "ties"))
+    figures = {"name": "y", "basis": "outputs", "sqnr_db": 30.0, "nonfinite": 0, "samples": 9, "gate": {}, **nothing}
+    timing = {"format": "onnx", "precision": "float32", "device": "cpu", "status": "ok"}
     return {
         "tool": {"name": "edgeport", "version": "0"},
         "source": {"path": "m.keras", "kind": "keras", "sha256": "0" * 64},
         "signature": SIGNATURE,
         "artifacts": [row | {"path": name, "size_bytes": size} for name, (size, _, _, _) in given.items()],
         "verdicts": [
-            {"artifact": name, "status": status, "outputs": [figures | {"top1_agreement": share, "accuracy": share}]}
-            for name, (_, _, share, status) in given.items()
+            {"artifact": name, "status": said, "outputs": [figures | judged(share, said)]}
+            for name, (_, _, share, said) in given.items()
         ],
         "timings": [timing | {"artifact": name, "p50_ms": {"value": p50}} for name, (_, p50, _, _) in given.items()],
         "created": "2026-01-01T00:00:00Z",
     }
+
+
+def judged(share: float, status: str) -> dict[str, Any]:
+    return {"top1_agreement": share, "accuracy": share, "status": status, "reason": ""}
 
 
 def chosen_of(

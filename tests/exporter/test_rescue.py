@@ -71,14 +71,16 @@ def test_a_rescue_finds_the_two_layers_and_passes(hard: Path, tmp_path: Path) ->
     outcome = run_hard(hard, tmp_path / "out")
     assert outcome.exit_code == 0
     for artifact, verdict in zip(outcome.manifest.artifacts, outcome.manifest.verdicts, strict=True):
-        told = artifact.more()["rescue"]
+        assert artifact.rescue is not None
+        assert artifact.integer is not None
+        told = artifact.rescue.to_document()
         assert {kept["layer"] for kept in told["float_layers"]} == {"inception1_3x3_reduce", "inception1_3x3"}
         assert told["float_macs_share"] < 0.1
         assert told["sqnr_db_before"] < 13 < told["sqnr_db_after"]
         assert all(kept["sqnr_db_without"] < 14 for kept in told["float_layers"]), "each of them is needed"
         assert verdict.status == "agree"
         assert any(note.startswith("Rescued by keeping") for note in verdict.notes)
-        integer = artifact.more()["integer"]
+        integer = artifact.integer.to_document()
         assert integer["integer_macs_share"] == pytest.approx(1 - told["float_macs_share"], abs=1e-3)
 
 
@@ -122,7 +124,9 @@ def test_a_constant_output_does_not_pass(tmp_path: Path) -> None:
     assert outcome.exit_code == 1
     assert verdict.status in {"disagree", "inconclusive"}
     assert any("(random)" in note for note in verdict.notes)
-    assert "random" in outcome.manifest.artifacts[0].more()["calibration"]["source"]
+    calibration = outcome.manifest.artifacts[0].calibration
+    assert calibration is not None
+    assert "random" in calibration.source
 
 
 def test_a_quiet_channel_counts_like_a_loud_one() -> None:

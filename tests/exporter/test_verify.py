@@ -20,8 +20,9 @@ from exporter.bundle import Bundle, Problem, finish, open_bundle, rewrite_report
 from exporter.cli.report import command as report_command
 from exporter.cli.verify import command as verify_command
 from exporter.execute import compare, execute, tolerance
-from exporter.manifest import FileRow, Manifest
+from exporter.manifest import Manifest
 from exporter.manifest_file import load
+from exporter.manifest_rows import FileRow
 
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -33,6 +33,7 @@ from validate.agreement.results import (
     JudgeJob,
     OutputRow,
     Verdict,
+    VerdictStatus,
 )
 from validate.agreement.yardstick import Candidate, Reference, Yardstick
 from validate.inputs import Range, suites
@@ -207,11 +208,11 @@ class Comparison:
         if self._job.options.tolerances:
             given = ", ".join(f"{key}={value:g}" for key, value in self._job.options.tolerances.items())
             notes = (*notes, f"the gates were overridden: {given}")
-        special = {kind: [self._special.get(kind, ""), found] for kind, found in result.get("special", {}).items()}
-        accepted = {name: list(shape) for name, shape in result.get("accepted", {}).items()}
+        special = {kind: (self._special.get(kind, ""), str(found)) for kind, found in result.get("special", {}).items()}
+        accepted = {name: tuple(map(int, shape)) for name, shape in result.get("accepted", {}).items()}
         notes = (
             *notes,
-            *(f"{name}: it takes the shape {tuple(shape)}, which it should refuse" for name, shape in accepted.items()),
+            *(f"{name}: it takes the shape {shape}, which it should refuse" for name, shape in accepted.items()),
         )
         return Verdict(path, status, reason, rows, notes, special=special, accepted=accepted, answers=answers)
 
@@ -259,7 +260,7 @@ class Comparison:
         return Golden(inputs, outputs)
 
 
-def _overall(rows: tuple[OutputRow, ...]) -> tuple[str, str]:
+def _overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
     """The worst of the outputs, and its reason."""
     for status in (DISAGREE, INCONCLUSIVE):
         found = [row for row in rows if row.status == status]

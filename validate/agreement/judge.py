@@ -183,8 +183,8 @@ def _misshapen(name: str, basis: str, values: Values) -> OutputRow:
     return OutputRow(
         name=name,
         basis=basis,
-        max_abs=math.nan,
-        rmse=math.nan,
+        max_abs=None,
+        rmse=None,
         sqnr_db=None,
         noise_ratio=None,
         top1_agreement=None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,19 @@ from converters.signature import Signature
 from validate.agreement.options import JudgeOptions
 from validate.inputs import Range
 from validate.runtimes.base import Array
+from validate.written import SPARSE, written
 
-AGREE, DISAGREE, INCONCLUSIVE, ERROR = "agree", "disagree", "inconclusive", "error"
+
+class VerdictStatus(StrEnum):
+    """What is said of an artifact, and of each of its outputs but for `error`: it did not run."""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+
+AGREE, DISAGREE, INCONCLUSIVE, ERROR = VerdictStatus
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class OutputRow:
     Attributes:
         basis: what was compared: `logits` before a final softmax or sigmoid, `probabilities` where those could not be
             read, else `outputs`.
-        max_abs, rmse: against the reference in float32.
+        max_abs, rmse: against the reference in float32; None where the shapes differ.
         sqnr_db: the moving part of the reference's signal over the error's; infinite (null in JSON) where there is no
             error, or nothing moves.
         noise_ratio: greatest error against the float64 oracle over float32 Keras' own; None without an oracle.
@@ -101,8 +112,8 @@ class OutputRow:
 
     name: str
     basis: str
-    max_abs: float
-    rmse: float
+    max_abs: float | None
+    rmse: float | None
     sqnr_db: float | None
     noise_ratio: float | None
     top1_agreement: float | None
@@ -112,7 +123,7 @@ class OutputRow:
     probability_max_abs: float | None
     ties: int | None
     gate: GateRow
-    status: str
+    status: VerdictStatus
     reason: str
     labels_agreement: float | None = None
     agreement_low: float | None = None
@@ -120,8 +131,31 @@ class OutputRow:
     noise_ratios: Mapping[str, float] = field(default_factory=dict)
     rounding_ratio: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        return {key: _finite(value) for key, value in (vars(self) | {"gate": vars(self.gate)}).items()}
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A verdict as it is written; see `Verdict`. `artifact` is a path as text."""
+
+    artifact: str
+    status: VerdictStatus
+    reason: str = ""
+    outputs: tuple[OutputRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    accepted_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    special_values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    error: Mapping[str, Any] | None = field(default=None, metadata=SPARSE)
+
+
+@dataclass(frozen=True)
+class JudgedRow(VerdictRow):
+    """A verdict with what it was judged on, as a manifest keeps it; see `Agreement`."""
+
+    samples: int | None = None
+    seed: int | None = None
+    suites: Mapping[str, int] = field(default_factory=dict)
+    input_range: Mapping[str, Range] = field(default_factory=dict)
+    oracle_samples: int | None = None
+    reference_accuracy: float | None = field(default=None, metadata=SPARSE)
 
 
 @dataclass(frozen=True)
@@ -137,26 +171,32 @@ class Verdict:
     """
 
     artifact: Path
-    status: str
+    status: VerdictStatus
     reason: str
     outputs: tuple[OutputRow, ...] = ()
     notes: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
-    special: Mapping[str, list[str]] = field(default_factory=dict)
-    accepted: Mapping[str, list[int]] = field(default_factory=dict)
+    special: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def row(self) -> VerdictRow:
+        """What is written of it."""
+        return VerdictRow(
+            str(self.artifact),
+            self.status,
+            self.reason,
+            self.outputs,
+            self.notes,
+            self.accepted,
+            self.special,
+            self.error,
+        )
+
     def to_json(self) -> dict[str, Any]:
-        return {
-            "artifact": str(self.artifact),
-            "status": self.status,
-            "reason": self.reason,
-            "outputs": [row.to_json() for row in self.outputs],
-            "notes": list(self.notes),
-            "accepted_shapes": {name: list(shape) for name, shape in self.accepted.items()},
-            "special_values": {kind: list(pair) for kind, pair in self.special.items()},
-            **({"error": dict(self.error)} if self.error else {}),
-        }
+        document: dict[str, Any] = written(self.row)
+        return document
 
 
 @dataclass(frozen=True)
@@ -195,6 +235,20 @@ class Agreement:
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
     suites: Mapping[str, int] = field(default_factory=dict)
 
+    def rows(self, base: Path) -> tuple[JudgedRow, ...]:
+        """The verdicts as a manifest keeps them: by paths relative to `base`, with what all were judged on."""
+        on: dict[str, Any] = {
+            "samples": self.samples,
+            "seed": self.seed,
+            "suites": dict(self.suites),
+            "input_range": self.ranges,
+            "oracle_samples": self.oracle_samples,
+            "reference_accuracy": self.reference_accuracy,
+        }
+        paths = [verdict.artifact.relative_to(base).as_posix() for verdict in self.verdicts]
+        rows = [vars(verdict.row) for verdict in self.verdicts]
+        return tuple(JudgedRow(**row | {"artifact": path} | on) for row, path in zip(rows, paths, strict=True))
+
     def to_json(self) -> dict[str, Any]:
         return {
             "reference": str(self.reference),
@@ -209,10 +263,3 @@ class Agreement:
             "notes": list(self.notes),
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
         }
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: an infinite number becomes null."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

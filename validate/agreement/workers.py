@@ -63,7 +63,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     )
     tapped = open_tapped(path, options, work / "taps" / "reference")
     signature = tapped.runtime.signature
-    given = inputs_that_run(request, tapped, signature)
+    given = inputs_that_run(request, signature, _model(tapped), tapped.run)
     if given.labels is not None:
         np.save(work / "labels.npy", given.labels, allow_pickle=False)
     plan = _plan(tapped, given, signature)
@@ -94,7 +94,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "has_labels": given.labels is not None,
         "unexercised": unexercised,
         "special": special,
-        "averaged": getattr(tapped, "averaged", 1),
+        "averaged": tapped.averaged,
     }
 
 
@@ -114,7 +114,7 @@ def _rows(array: Array, plan: Plan) -> Array:
 
 
 def _run_rounded(
-    request: Message, tapped: Any, inputs: Mapping[str, Any], plan: Plan, on_progress: Callable[[float], None]
+    request: Message, tapped: Tapped, inputs: Mapping[str, Any], plan: Plan, on_progress: Callable[[float], None]
 ) -> list[str]:
     """Writes what each reduced precision asked for must cost; a note for each that cannot be emulated."""
     precisions, model = [Precision(p) for p in request.get("precisions", ())], _model(tapped)
@@ -142,21 +142,26 @@ def _run_rounded(
 
 def _unexercised(tapped: Tapped) -> list[str]:
     """Layers whose activations bend where no input came, see `coverage`; an artifact does not tell."""
-    extremes = getattr(tapped, "extremes", None)
-    return [] if extremes is None else list(extremes.unexercised())
+    return [] if tapped.extremes is None else list(tapped.extremes.unexercised())
 
 
-def inputs_that_run(request: Message, tapped: Any, signature: Signature) -> inputs_of.Inputs:
-    """The given inputs, or drawn ones; unknown dimensions get the first size that the model accepts."""
+def inputs_that_run(
+    request: Message, signature: Signature, model: Any, run: Callable[[Arrays], object]
+) -> inputs_of.Inputs:
+    """The given inputs, or drawn ones; unknown dimensions get the first size that `run` accepts.
+
+    Args:
+        model: the Keras model, whose layers tell what range an input has; None for an artifact.
+    """
     if request["inputs"] is not None:
         return inputs_of.read(Path(request["inputs"]), signature)
     sizes = _UNKNOWN_SIZES if any(spec.is_dynamic for spec in signature.inputs) else _UNKNOWN_SIZES[:1]
-    options = _drawing(request, tapped, signature)
+    options = _drawing(request, signature, model)
     refusals: list[StepError] = []
     for size in sizes:
         given = inputs_of.generate(signature, replace(options, unknown_size=size))
         try:
-            tapped.run(_first(given.arrays, signature))
+            run(_first(given.arrays, signature))
         except StepError as error:
             refusals.append(error)
         else:
@@ -164,8 +169,7 @@ def inputs_that_run(request: Message, tapped: Any, signature: Signature) -> inpu
     raise refusals[0]
 
 
-def _drawing(request: Message, tapped: Any, signature: Signature) -> inputs_of.InputOptions:
-    model = _model(tapped)
+def _drawing(request: Message, signature: Signature, model: Any) -> inputs_of.InputOptions:
     hints = {}
     if model is not None:
         from converters.checkpoints.ranges import input_hints
@@ -181,9 +185,9 @@ def _first(inputs: Arrays, signature: Signature) -> Arrays:
     return {name: array[: fixed_batch(signature) or 1] for name, array in inputs.items()}
 
 
-def _model(tapped: Any) -> Any:
+def _model(tapped: Tapped) -> Any:
     """The Keras model behind a checkpoint; None for an artifact."""
-    return getattr(getattr(tapped, "loaded", None), "model", None)
+    return None if tapped.loaded is None else tapped.loaded.model
 
 
 def _plan(tapped: Tapped, given: inputs_of.Inputs, signature: Signature) -> Plan:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from validate.latency.experiment import Progress, measure
     from validate.latency.job import BenchJob
     from validate.latency.options import BenchOptions, Device
-    from validate.latency.results import Compared, Control, Latency, Phases, Row, Status, Timing
+    from validate.latency.results import Compared, Control, Latency, Phases, Row, Timing
+    from validate.latency.rows import Status
     from validate.latency.statistics import Interval
     from validate.latency.variant import Variant
 
@@ -40,7 +41,8 @@ __getattr__, __dir__ = face(
         "validate.latency.experiment": ("Progress", "measure"),
         "validate.latency.job": ("BenchJob",),
         "validate.latency.options": ("BenchOptions", "Device"),
-        "validate.latency.results": ("Compared", "Control", "Latency", "Phases", "Row", "Status", "Timing"),
+        "validate.latency.results": ("Compared", "Control", "Latency", "Phases", "Row", "Timing"),
+        "validate.latency.rows": ("Status",),
         "validate.latency.statistics": ("Interval",),
         "validate.latency.variant": ("Variant",),
     },

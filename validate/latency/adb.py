@@ -17,7 +17,8 @@ from converters.artifact import size_of
 from converters.errors import StepError
 from converters.formats import Format
 from validate.latency.job import BenchJob, rows_of
-from validate.latency.results import Latency, Row, Status, Timing
+from validate.latency.results import Latency, Row, Timing
+from validate.latency.rows import Status
 from validate.latency.statistics import Interval
 
 BINARY = "/data/local/tmp/benchmark_model"

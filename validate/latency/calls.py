@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from converters.errors import StepError
 from validate.latency.feeds import Arrays
 from validate.latency.variant import Boundary
+from validate.runtimes.base import Runtime
 
 Names = tuple[str, ...]
 
@@ -24,24 +24,18 @@ class Call:
     read: Callable[[Any], Arrays]
 
 
-def prepare(runtime: Any, feeds: tuple[Arrays, ...], boundary: str) -> list[Call]:
+def prepare(runtime: Runtime, feeds: tuple[Arrays, ...], boundary: str) -> list[Call]:
     """The calls of one worker, one a feed. All feeds have the same shapes."""
-    outputs = runtime.signature.output_names
-    if getattr(runtime, "session", None) is not None:
-        if boundary == Boundary.DEVICE_RESIDENT:
-            return [_bound(runtime, feed) for feed in feeds]
-        read = partial(_by_name, outputs)
-        return [Call(partial(runtime.session.run, None, feed), read) for feed in feeds]
-    if hasattr(runtime, "prepared"):
-        return [Call(*runtime.prepared(feed)) for feed in feeds]
-    return [Call(partial(runtime.run, feed), dict) for feed in feeds]
+    if runtime.session is not None and boundary == Boundary.DEVICE_RESIDENT:
+        return [_bound(runtime, feed) for feed in feeds]
+    return [Call(*runtime.prepared(feed)) for feed in feeds]
 
 
 def _by_name(names: Names, results: Any) -> Arrays:
     return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
 
 
-def _bound(runtime: Any, feed: Mapping[str, Any]) -> Call:
+def _bound(runtime: Runtime, feed: Mapping[str, Any]) -> Call:
     """IO binding: the input lies on the device before the clock starts, the outputs stay there; synchronized.
 
     `synchronize_outputs` waits for the device, so that the call ends when the work does.

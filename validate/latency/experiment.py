@@ -17,7 +17,8 @@ from validate.latency.job import BenchJob, rows_of
 from validate.latency.machine import Launch
 from validate.latency.noise import MachineState, NoiseLog, SlotNoise
 from validate.latency.nvml import gpu_state
-from validate.latency.results import Compared, Control, Latency, Row, Status
+from validate.latency.results import Compared, Control, Latency, Row
+from validate.latency.rows import Status
 from validate.latency.subject import Subject, launch_here
 
 Progress = Callable[[str, float], None]

@@ -12,7 +12,8 @@ from validate.latency import peak, profile
 from validate.latency.experiment import Progress
 from validate.latency.job import BenchJob
 from validate.latency.profile_nodes import grouped
-from validate.latency.results import Latency, Row, Status, Timing
+from validate.latency.results import Latency, Row, Timing
+from validate.latency.rows import Status
 
 _TIMEOUT_S = 180.0
 

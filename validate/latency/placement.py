@@ -6,12 +6,13 @@ from contextlib import suppress
 from typing import Any
 
 from validate.latency.nvml import gpu_state
+from validate.runtimes.base import Runtime
 
 
-def placement(runtime: Any, device: str) -> dict[str, Any]:
+def placement(runtime: Runtime, device: str) -> dict[str, Any]:
     """Facts for the row, read after the timing. Empty for a CPU row of another runtime than ONNX Runtime."""
     facts: dict[str, Any] = {}
-    session = getattr(runtime, "session", None)
+    session = runtime.session
     if session is not None:
         facts["providers"] = list(session.get_providers())
         if device != "cpu":

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converters.formats import Format, Precision
-from converters.signature import unique_names
 from validate.latency.comparing import Comparison
+from validate.latency.rows import ComparisonRow, Status, TimingRow, sample_names
 from validate.latency.statistics import Interval, Samples
 from validate.latency.variant import DEFAULT, Variant
-
-
-class Status(StrEnum):
-    """`unavailable`: the device is not there. `error`: the artifact does not run, or gives wrong answers."""
-
-    OK = "ok"
-    UNAVAILABLE = "unavailable"
-    ERROR = "error"
+from validate.written import written
 
 
 @dataclass(frozen=True)
@@ -89,6 +81,11 @@ class Phases:
     cpu_seconds: float
     libraries: dict[str, str]
 
+    def entry(self) -> dict[str, Any]:
+        """The fields of a row that tell them."""
+        fields = {name: value for name, value in vars(self).items() if name != "cpu_seconds"}
+        return fields | {"cpu_ms": self.cpu_seconds * 1e3}
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -100,6 +97,7 @@ class Timing:
         exit_code: of an `error`, see `converters.errors`; 0 otherwise.
         throughput: samples per second, one run after the other: batch / mean duration.
         samples: int64 (n, 2): the round and the nanoseconds of each run, tainted rounds included.
+        samples_file: where they are kept; None where they are not.
         tainted: the rounds that something outside disturbed; the figures leave them out unless most are.
         facts: what else the worker found out: CPUs it was pinned to, node placement, GPU memory.
         flags: what a reader must know before trusting the row.
@@ -119,49 +117,45 @@ class Timing:
     throughput: float | None = None
     phases: Phases | None = None
     samples: Samples = field(default_factory=lambda: np.empty((0, 2), np.int64), repr=False, compare=False)
+    samples_file: Path | None = None
     flags: tuple[str, ...] = ()
     tainted: tuple[int, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def to_json(self, base: Path | None = None) -> dict[str, Any]:
-        """The document's row; `artifact` is relative to `base` where it lies below it."""
-        row, phases = self.row, self.phases
-        return {
-            "artifact": shown(row.given, base),
-            "format": row.format.value,
-            "precision": row.precision.value if row.precision else None,
-            "device": row.device,
-            "status": self.status.value,
-            "reason": self.reason,
-            "next": self.next_step,
-            "threads": row.threads,
-            "batch": row.batch,
-            "boundary": row.variant.boundary,
-            "variant": row.variant.label,
-            "session": row.variant.to_json(),
-            "size_bytes": self.size_bytes,
-            **{name: value and value.to_json() for name, value in self.percentiles().items()},
-            "min_ms": self.min_ms,
-            "throughput": self.throughput,
-            "cold_ms": phases and phases.cold_ms,
-            "cold_starts": phases.cold_starts if phases else 0,
-            "import_ms": phases and phases.import_ms,
-            "load_ms": phases and phases.load_ms,
-            "first_ms": phases and phases.first_ms,
-            "warmup_runs": phases and phases.warmup_runs,
-            "peak_rss_bytes": phases and phases.peak_rss_bytes,
-            "idle_rss_bytes": phases and phases.idle_rss_bytes,
-            "cpu_ms": phases and phases.cpu_seconds * 1e3,
-            "libraries": phases.libraries if phases else {},
-            "samples": len(self.samples),
-            "tainted_rounds": list(self.tainted),
-            "facts": self.facts,
-            "flags": list(self.flags),
-        }
+    def entry(self, base: Path | None = None) -> TimingRow:
+        """The document's row; paths are relative to `base` where they lie below it."""
+        row = self.row
+        return TimingRow(
+            artifact=shown(row.given, base),
+            format=row.format,
+            precision=row.precision,
+            device=row.device,
+            status=self.status,
+            reason=self.reason,
+            next=self.next_step,
+            threads=row.threads,
+            batch=row.batch,
+            boundary=row.variant.boundary,
+            variant=row.variant.label,
+            session=row.variant.to_json(),
+            size_bytes=self.size_bytes,
+            p50_ms=self.p50_ms,
+            p90_ms=self.p90_ms,
+            p95_ms=self.p95_ms,
+            p99_ms=self.p99_ms,
+            min_ms=self.min_ms,
+            throughput=self.throughput,
+            samples=len(self.samples),
+            samples_file=shown(self.samples_file, base) if self.samples_file else None,
+            tainted_rounds=self.tainted,
+            facts=self.facts,
+            flags=self.flags,
+            **(self.phases.entry() if self.phases else {}),
+        )
 
-    def percentiles(self) -> dict[str, Interval | None]:
-        """The intervals by their JSON names."""
-        return {"p50_ms": self.p50_ms, "p90_ms": self.p90_ms, "p95_ms": self.p95_ms, "p99_ms": self.p99_ms}
+    def to_json(self, base: Path | None = None) -> dict[str, Any]:
+        document: dict[str, Any] = written(self.entry(base))
+        return document
 
 
 @dataclass(frozen=True)
@@ -178,19 +172,24 @@ class Compared:
     verdict: Comparison
     noise_floor: float | None = None
 
+    def entry(self, base: Path | None = None) -> ComparisonRow:
+        """The document's row; paths are relative to `base` where they lie below it."""
+        return ComparisonRow(
+            baseline=shown(self.baseline.given, base),
+            candidate=shown(self.candidate.given, base),
+            device=self.candidate.device,
+            threads=self.candidate.threads,
+            batch=self.candidate.batch,
+            baseline_variant=self.baseline.variant.label,
+            candidate_variant=self.candidate.variant.label,
+            noise_floor=self.noise_floor,
+            ratio=self.ratio,
+            verdict=self.verdict,
+        )
+
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
-        return {
-            "baseline": shown(self.baseline.given, base),
-            "candidate": shown(self.candidate.given, base),
-            "device": self.candidate.device,
-            "threads": self.candidate.threads,
-            "batch": self.candidate.batch,
-            "baseline_variant": self.baseline.variant.label,
-            "candidate_variant": self.candidate.variant.label,
-            "noise_floor": self.noise_floor,
-            "ratio": self.ratio.to_json(),
-            "verdict": self.verdict.value,
-        }
+        document: dict[str, Any] = written(self.entry(base))
+        return document
 
 
 @dataclass(frozen=True)
@@ -264,24 +263,20 @@ class Latency:
             **({"tuned": list(self.tuned)} if self.tuned else {}),
         }
 
-    def save_samples(self, folder: Path) -> list[Path]:
+    def save_samples(self, folder: Path) -> Latency:
         """Writes each timed row's raw samples as `.npy`, int64 (n, 2): round index and nanoseconds.
 
-        Names are `<artifact>.<device>.t<threads>.b<batch>[.<variant>].npy`; a row that occurs twice gets `_1`.
+        Names are `<artifact>.<device>.t<threads>.b<batch>[.<variant>].npy`. Returns the same with each row's
+        `samples_file`.
         """
-        timed = [t for t in self.timings if t.status is Status.OK]
-        rows = [t.row for t in timed]
-        names = unique_names(_file_name(row) for row in rows)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{name}.npy" for name in names]
-        for path, timing in zip(paths, timed, strict=True):
-            np.save(path, timing.samples, allow_pickle=False)
-        return paths
-
-
-def _file_name(row: Row) -> str:
-    variant = row.variant.label.replace(", ", "-").replace(" ", "_")
-    return f"{row.artifact.name}.{row.device}.t{row.threads}.b{row.batch}" + (f".{variant}" if variant else "")
+        timed = [timing for timing in self.timings if timing.status is Status.OK]
+        names = sample_names(timing.entry() for timing in timed)
+        paths = {id(timing): folder / name for timing, name in zip(timed, names, strict=True)}
+        for timing in timed:
+            np.save(paths[id(timing)], timing.samples, allow_pickle=False)
+        kept = (replace(timing, samples_file=paths.get(id(timing))) for timing in self.timings)
+        return replace(self, timings=tuple(kept))
 
 
 def shown(path: Path, base: Path | None) -> str:

@@ -18,7 +18,8 @@ from validate.latency import worker as worker_side
 from validate.latency.job import BenchJob
 from validate.latency.machine import Launch, Speaker
 from validate.latency.noise import SlotNoise
-from validate.latency.results import Phases, Row, Status, Timing
+from validate.latency.results import Phases, Row, Timing
+from validate.latency.rows import Status
 from validate.latency.statistics import Interval, Samples, percentile
 
 P50_KNOWN_TO, P90_KNOWN_TO = 0.01, 0.03

@@ -12,7 +12,8 @@ from validate.latency.comparing import Comparison
 from validate.latency.experiment import Progress, measure
 from validate.latency.host import physical_cores
 from validate.latency.job import BenchJob
-from validate.latency.results import Latency, Row, Status, Timing
+from validate.latency.results import Latency, Row, Timing
+from validate.latency.rows import Status
 from validate.latency.variant import DEFAULT, GraphLevel, Interface, Variant
 
 _ONNX_VARIANTS = (DEFAULT, Variant(spinning=False), Variant(graph=GraphLevel.EXTENDED), Variant(graph=GraphLevel.BASIC))

@@ -32,6 +32,7 @@ from validate.latency.noise import canary_ns
 from validate.latency.placement import placement
 from validate.latency.statistics import is_steady
 from validate.latency.variant import Variant
+from validate.runtimes.base import Runtime
 
 TARGET = "validate.latency.worker:serve"
 
@@ -56,7 +57,7 @@ class _Subject:
     `golden` is kept so that its memory counts before and after alike.
     """
 
-    runtime: Any
+    runtime: Runtime
     feeds: Feeds
     calls: list[Call]
     golden: Golden | None
@@ -168,7 +169,7 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
         "idle_rss_bytes": idle,
         "load_peak_bytes": load_peak,
         "checked": bool(feeds.expected),
-        "notes": list(getattr(runtime, "notes", ())),
+        "notes": list(runtime.notes),
         "cores": request["cores"],
         "cpus": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     }

@@ -152,7 +152,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
     work = Path(request["work"])
     checkpoint = _checkpoint(request)
     runtime, plain = checkpoint.runtime, checkpoint.plain
-    given = inputs_that_run(request, runtime, runtime.signature)
+    given = inputs_that_run(request, runtime.signature, runtime.loaded.model, runtime.run)
     if request["beyond"]:
         given = _beyond(given, plain, request)
     arrays = [given.arrays[name] for name in runtime.signature.input_names]

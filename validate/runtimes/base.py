@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -20,6 +22,7 @@ _NO_MEMORY = re.compile(r"[Ff]ailed to allocate|bad_alloc|[Oo]ut of memory|RESOU
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
+Prepared = tuple[Callable[[], Any], Callable[[Any], Arrays]]
 
 
 class DeviceUnavailableError(StepError):
@@ -61,19 +64,26 @@ class RuntimeOptions:
 
 
 class Runtime(Protocol):
-    """An opened artifact.
+    """An opened artifact. What not every runtime can do has an answer here that says so; a runtime inherits these.
 
     Attributes:
         signature: as the file itself states it; see `ordered`.
         device: where it runs.
         ordered: False where the file keys its tensors by name alone (SavedModel), so that their order says nothing.
         notes: what is worth knowing of how it was opened, in sentences.
+        quantization: by name, scale and zero point of the inputs and outputs that are integers standing for floats.
     """
 
     signature: Signature
     device: str
     ordered: bool
     notes: tuple[str, ...]
+    quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})
+
+    @property
+    def session(self) -> Any:
+        """ONNX Runtime's `InferenceSession`, for IO binding and profiling; None in every other runtime."""
+        return None
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
         """Outputs by name for inputs by name; arrays of another key than an input's name are ignored.
@@ -82,6 +92,14 @@ class Runtime(Protocol):
             UsageError: an input is missing.
             StepError: the runtime failed on these inputs.
         """
+
+    def prepared(self, feed: Arrays) -> Prepared:
+        """One run with these inputs, and what names its results: for timing. All feeds must have the same shapes."""
+        return partial(self.run, feed), dict
+
+    def refuses(self, feeds: Arrays) -> bool | None:
+        """Whether the runtime turns these away, as the file stands: by their shape. None where it cannot be asked."""
+        return None
 
 
 def dimensions(name: str, sizes: tuple[int | str | None, ...]) -> tuple[Dimension, ...]:

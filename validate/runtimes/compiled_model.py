@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from converters.signature import Signature
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, RuntimeOptions
+from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.tflite import SIGNATURE_KEY, TfliteRuntime
 
 
-class CompiledModelRuntime:
+class CompiledModelRuntime(Runtime):
     """A `.tflite` file in LiteRT's CompiledModel on the CPU; the interpreter reads its signature.
 
     Raises:
@@ -44,8 +44,8 @@ class CompiledModelRuntime:
         self._sizes: tuple[tuple[int, ...], ...] = ()
         self._buffers: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
-    def prepared(self, feed: Arrays) -> tuple[Callable[[], Any], Callable[[Any], Arrays]]:
-        """One run with these inputs: written, run, read; and what names its results. For timing."""
+    def prepared(self, feed: Arrays) -> Prepared:
+        """Writes the inputs, runs, and reads the outputs."""
         self._resize(feed)
         inputs, outputs = self._buffers
         shapes = self._output_shapes()

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from validate.runtimes.base import Array, Arrays, DeviceUnavailableError, RuntimeOptions, failed, ordered_inputs
+from validate.runtimes.base import (
+    Array,
+    Arrays,
+    DeviceUnavailableError,
+    Runtime,
+    RuntimeOptions,
+    failed,
+    ordered_inputs,
+)
 from validate.runtimes.batching import run_in_fixed_batches
 from validate.runtimes.saved_model import prepare_tensorflow
 
 
-class KerasRuntime:
+class KerasRuntime(Runtime):
     """A checkpoint of any kind that `converters.checkpoints` opens, run by TensorFlow.
 
     Raises:
@@ -39,7 +46,7 @@ class KerasRuntime:
         import tensorflow as tf
 
         self.path = path
-        self.loaded: Any = load(checkpoint)
+        self.loaded = load(checkpoint)
         self.notes: tuple[str, ...] = tuple(self.loaded.notes)
         self.signature = self.loaded.signature
         self._function = tf.function(self.loaded.function, reduce_retracing=True)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Format, format_of
 from converters.signature import Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, RuntimeOptions
+from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 _DTYPES = {
@@ -39,7 +40,7 @@ _CAUSES = (
 )
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """An `.onnx` or `.ort` file in an inference session.
 
     Args:
@@ -67,7 +68,6 @@ class OnnxRuntime:
 
     @property
     def session(self) -> Any:
-        """The `onnxruntime.InferenceSession`, for IOBinding and profiling."""
         return self._session
 
     def _on_accelerator(self, options: RuntimeOptions, content: bytes | None) -> Any:
@@ -101,8 +101,11 @@ class OnnxRuntime:
         feeds = base.ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
 
+    def prepared(self, feed: Arrays) -> Prepared:
+        names = self.signature.output_names
+        return partial(self._session.run, None, feed), lambda results: dict(zip(names, results, strict=True))
+
     def refuses(self, feeds: Arrays) -> bool:
-        """Whether the runtime turns these away, as the file stands: by their shape."""
         try:
             self._run(base.ordered_inputs(self.signature, feeds, self.path))
         except StepError:

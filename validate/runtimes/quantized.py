@@ -10,7 +10,7 @@ from converters.signature import Signature, TensorSpec
 from validate.runtimes.base import Array, Arrays, Runtime
 
 
-class FloatEnds:
+class FloatEnds(Runtime):
     """A runtime whose integer ends are floats to its caller.
 
     A device does the same: it divides by the scale and rounds, which is part of what the precision costs.
@@ -24,10 +24,9 @@ class FloatEnds:
 
     def __init__(self, runtime: Runtime, floats: Collection[str]) -> None:
         self._runtime = runtime
-        self._quantization: Mapping[str, tuple[float, int]] = getattr(runtime, "quantization", {})
         self.device, self.ordered = runtime.device, runtime.ordered
         specs = (*runtime.signature.inputs, *runtime.signature.outputs)
-        self.ends = {s.name for s in specs if s.name in floats and s.name in self._quantization and "int" in s.dtype}
+        self.ends = {s.name for s in specs if s.name in floats and s.name in runtime.quantization and "int" in s.dtype}
         self.notes = (*runtime.notes, *(self._told(s) for s in specs if s.name in self.ends))
         self.signature = Signature(
             tuple(map(self._floated, runtime.signature.inputs)), tuple(map(self._floated, runtime.signature.outputs))
@@ -41,7 +40,7 @@ class FloatEnds:
         result = dict(inputs)
         for spec in self._runtime.signature.inputs:
             if spec.name in self.ends:
-                scale, zero_point = self._quantization[spec.name]
+                scale, zero_point = self._runtime.quantization[spec.name]
                 limits = np.iinfo(spec.dtype)
                 codes = np.rint(np.asarray(inputs[spec.name], dtype=np.float64) / scale) + zero_point
                 result[spec.name] = np.clip(codes, limits.min, limits.max).astype(spec.dtype)
@@ -55,15 +54,14 @@ class FloatEnds:
         return TensorSpec(spec.name, spec.shape, "float32") if spec.name in self.ends else spec
 
     def _told(self, spec: TensorSpec) -> str:
-        scale, zero_point = self._quantization[spec.name]
+        scale, zero_point = self._runtime.quantization[spec.name]
         return f"{spec.name} is {spec.dtype} (scale {scale:.6g}, zero point {zero_point})"
 
 
-def dequantized(runtime: object, name: str, values: Array) -> Array:
+def dequantized(runtime: Runtime, name: str, values: Array) -> Array:
     """Integer codes of a quantized file's tensor as the numbers they stand for; other values as they are."""
-    quantization = getattr(runtime, "quantization", {})
-    if values.dtype.kind not in "iu" or name not in quantization:
+    if values.dtype.kind not in "iu" or name not in runtime.quantization:
         return values
-    scale, zero_point = quantization[name]
+    scale, zero_point = runtime.quantization[name]
     numbers: Array = ((values.astype(np.int64) - zero_point) * scale).astype(np.float32)
     return numbers

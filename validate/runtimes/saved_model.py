@@ -10,13 +10,13 @@ from converters.checkpoints.quick import import_keras
 from converters.errors import RefusedError, StepError
 from converters.signature import Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, RuntimeOptions
+from validate.runtimes.base import Array, Arrays, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 SIGNATURE_KEY = "serving_default"
 
 
-class SavedModelRuntime:
+class SavedModelRuntime(Runtime):
     """A SavedModel folder, restored without the code that made it.
 
     Raises:
@@ -43,7 +43,6 @@ class SavedModelRuntime:
         return run_in_fixed_batches(self.signature, feeds, self._run)
 
     def refuses(self, feeds: Arrays) -> bool:
-        """Whether the runtime turns these away, as the file stands: by their shape."""
         try:
             self._run(base.ordered_inputs(self.signature, feeds, self.path))
         except StepError:

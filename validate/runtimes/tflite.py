@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
 from validate.compat.litert import RUNNER, resized, subgraph_of
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, RuntimeOptions
+from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 SIGNATURE_KEY = "serving_default"
 
 
-class TfliteRuntime:
+class TfliteRuntime(Runtime):
     """A `.tflite` file in LiteRT's interpreter, called through its signature `serving_default` (or its only one).
 
     Its order of inputs and outputs is the positional one that C, Swift and Java users meet. Integer tensors of a
@@ -65,19 +65,18 @@ class TfliteRuntime:
         inputs = _by_position(self._runner.get_input_details(), self._interpreter.get_input_details())
         outputs = _by_position(self._runner.get_output_details(), self._interpreter.get_output_details())
         self.signature = Signature(_specs(inputs), _specs(outputs))
-        self.quantization: dict[str, tuple[float, int]] = {
+        self.quantization = {
             name: (float(details["quantization"][0]), int(details["quantization"][1]))
             for named in (inputs, outputs)
             for name, details in named.items()
             if details["quantization"][0]
         }
 
-    def prepared(self, feed: Arrays) -> tuple[Callable[[], Any], Callable[[Any], Arrays]]:
-        """One run with these inputs, and what names its results. For timing: feeds of one shape, set up once.
+    def prepared(self, feed: Arrays) -> Prepared:
+        """Sets, invokes and gets tensors by index, as an application with a fixed batch does.
 
-        Tensors are set, invoked and got by index, as an application with a fixed batch does. The signature runner
-        resizes and allocates anew on every call: that is its cost and not the model's. It is what is left where this
-        LiteRT is not as edgeport knows it.
+        The signature runner resizes and allocates anew on every call: that is its cost and not the model's. It is what
+        is left where this LiteRT is not as edgeport knows it.
         """
         if not RUNNER.usable():
             return (lambda: self._runner(**feed)), lambda results: {n: results[n] for n in self.signature.output_names}

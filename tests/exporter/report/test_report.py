@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import exporter.report
+from converters.contract import Contract, OutputContract
 from exporter.manifest import Manifest
 from exporter.report import MODEL_CARD, REPORT_HTML, REPORT_MD, render, view, wording
 from exporter.report.axis import Axis
@@ -300,12 +301,9 @@ def test_samples_show_who_answers_another_class(sample_manifest: Manifest, evide
     assert [cell.differs for cell in shown.rows[2][1]] == [False, False, True, False]
     assert all(sample.picture and sample.pixelated for sample in shown.columns)
     labels = [f"class {k}" for k in range(10)]
-    contract = {"outputs": [{"name": "digit", "labels": labels}]}
-    assert [class_names(contract, "digit"), class_names(None, "digit"), class_names(contract, "other")] == [
-        labels,
-        [],
-        [],
-    ]
+    contract = Contract((), (OutputContract("digit", ("batch", 10), "float32", labels=tuple(labels)),))
+    found = [class_names(contract, "digit"), class_names(None, "digit"), class_names(contract, "other")]
+    assert found == [tuple(labels), (), ()]
     assert "another class than the checkpoint's" in page(sample_manifest, evidence).text
 
 
@@ -345,13 +343,12 @@ def test_ranges_are_said_in_words(sample_document: dict[str, Any]) -> None:
     assert "500 samples, seed 0, input range image 0 to 16 (the model's Rescaling layer)." in note
 
 
-@pytest.mark.parametrize(
-    ("source", "said"), [("the model's Rescaling layer", "500 drawn samples"), ("given in digits.npz", "500 samples")]
-)
+@pytest.mark.parametrize(("suite", "said"), [("drawn", "500 drawn samples"), ("given", "500 samples")])
 def test_drawn_inputs_are_not_passed_off_as_data(
-    sample_document: dict[str, Any], evidence: Evidence, source: str, said: str
+    sample_document: dict[str, Any], evidence: Evidence, suite: str, said: str
 ) -> None:
-    sample_document["preprocessing"] = {"image": {"low": 0.0, "high": 16.0, "source": source}}
+    for verdict in sample_document["verdicts"]:
+        verdict["suites"] = {suite: 500}
     manifest = Manifest.from_document(sample_document)
     assert dict(key_facts(manifest))["Judged on"] == said
     shown = samples(manifest, evidence)
@@ -413,7 +410,8 @@ def test_the_model_card_has_the_facts_and_says_what_it_does_not_know(sample_docu
     for fact in ("99 338", "98.4 %", "0.131 ms", "AMD EPYC", "no 16x8 kernel", "[batch, 8, 8, 1]".replace("[", "\\[")):
         assert fact.replace("]", "\\]") in card or fact in card
     assert card.count("Not known to edgeport") == 3
-    sample_document["contract"] = {"outputs": [{"name": "digit", "labels": ["zero", "*one*"]}]}
+    output = {"name": "digit", "shape": ["batch", 10], "dtype": "float32", "labels": ["zero", "*one*"]}
+    sample_document["contract"] = {"inputs": [], "outputs": [output]}
     labelled = render(Manifest.from_document(sample_document))[MODEL_CARD]
     assert "Output `digit` has 2 labels: zero, \\*one\\*." in labelled
     sample_document["recommended"] = {"choice": {f"cpu{HOSTILE}": sample_document["artifacts"][2]["path"]}}

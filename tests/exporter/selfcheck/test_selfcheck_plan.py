@@ -70,7 +70,7 @@ def test_every_artifact_without_a_check_is_named_with_the_reason(
     no_gate = sample_document | {"timings": [], "comparisons": []}
     no_gate["artifacts"] = [row for row in no_gate["artifacts"] if row["format"] != "tflite"]
     for verdict in no_gate["verdicts"]:
-        verdict["outputs"][0]["gate"] = None
+        verdict["outputs"][0]["gate"] = {}
     found = planned(tmp_path, no_gate)
     assert found.checks == ()
     assert "TensorFlow" in found.left_out["digits.float32.savedmodel"]

@@ -144,11 +144,12 @@ def test_the_document_has_the_designs_fields(mixed: Latency, onnx_folder: Path) 
 
 
 def test_raw_samples_are_kept_whole(mixed: Latency, tmp_path: Path) -> None:
-    paths = mixed.save_samples(tmp_path / "latency")
-    timed = [t for t in mixed.timings if t.status is Status.OK]
-    assert [p.name for p in paths][:1] == ["dense.float32.onnx.cpu.t1.b1.npy"]
-    for path, timing in zip(paths, timed, strict=True):
-        stored = np.load(path, allow_pickle=False)
+    kept = mixed.save_samples(tmp_path / "latency")
+    timed = [t for t in kept.timings if t.status is Status.OK]
+    rows = [row for row in kept.to_json(tmp_path)["timings"] if row["status"] == "ok"]
+    assert rows[0]["samples_file"] == "latency/dense.float32.onnx.cpu.t1.b1.npy"
+    for row, timing in zip(rows, timed, strict=True):
+        stored = np.load(tmp_path / row["samples_file"], allow_pickle=False)
         assert stored.dtype == np.int64
         assert stored.shape == (len(timing.samples), 2)
         rounds = Counter(stored[:, 0].tolist())

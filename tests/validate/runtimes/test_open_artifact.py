@@ -35,6 +35,13 @@ try:
         if n == batches[-1]:
             first = runtime.run({k: v[:1] for k, v in arrays.items()})
             found["gap"] = max(float(np.abs(first[k][0] - results[k][0]).max()) for k in results)
+    one = {s.name: arrays[s.name][:1] for s in runtime.signature.inputs}
+    longer = {k: np.concatenate([v, v[:, :1]], axis=1) for k, v in one.items()}
+    found["can"] = {"session": runtime.session is not None, "refuses": [runtime.refuses(one), runtime.refuses(longer)],
+                    "quantization": dict(runtime.quantization)}
+    call, read = runtime.prepared(one)
+    prepared, plain = read(call()), runtime.run(one)
+    found["prepared_gap"] = max(float(np.abs(prepared[k] - plain[k]).max()) for k in plain)
 except EdgeportError as error:
     found = {"error": type(error).__name__, **error.to_json()}
 found["modules"] = sorted({m.split(".")[0] for m in sys.modules})
@@ -64,6 +71,21 @@ def test_every_runtime_tells_the_same_signature_and_runs_any_batch(files: Path, 
     assert found["device"] == "cpu"
     assert found["shapes"] == [{"labels": [1, 5]}, {"labels": [3, 5]}]
     assert found["gap"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "session", "refuses"),
+    [
+        ("small.onnx", True, [False, True]),
+        ("small.tflite", False, [False, True]),
+        ("small.savedmodel", False, [False, False]),  # it takes more than its signature says
+        ("small.keras", False, [None, None]),
+    ],
+)
+def test_every_runtime_answers_what_it_can_do(files: Path, name: str, session: bool, refuses: list[bool]) -> None:
+    found = run(files / name, 1)
+    assert found["can"] == {"session": session, "refuses": refuses, "quantization": {}}
+    assert found["prepared_gap"] < 1e-5
 
 
 @pytest.mark.parametrize("name", ["small.onnx", "small.tflite"])

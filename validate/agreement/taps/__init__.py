@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from converters.checkpoints.identify import needs_reader
+from converters.checkpoints.loaded import Loaded
 from converters.errors import RefusedError
+from validate.agreement.coverage import Extremes
 from validate.runtimes import Arrays, Runtime, RuntimeOptions, open_artifact, runtime_name
 from validate.runtimes.base import Array, failed
 from validate.runtimes.quantized import dequantized
@@ -25,10 +27,16 @@ class Tapped(Protocol):
     Attributes:
         runtime: the untouched file.
         kinds: by output name, `softmax` or `sigmoid`; an output without a tap is not there.
+        loaded: the model in memory, of a checkpoint.
+        extremes: what the values before each bent activation reached, of a checkpoint.
+        averaged: how many values a checkpoint's last mean runs over; 1 without any, and of an artifact.
     """
 
     runtime: Runtime
     kinds: dict[str, str]
+    loaded: Loaded | None = None
+    extremes: Extremes | None = None
+    averaged: int = 1
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
         """The outputs of the untouched file, and the logits by the names of the outputs they lead to."""
@@ -51,7 +59,7 @@ def open_tapped(path: Path, options: RuntimeOptions, scratch: Path) -> Tapped:
         return TappedCheckpoint(path, options)  # a source that cannot be restored: the reader has a further road
 
 
-class TappedCheckpoint:
+class TappedCheckpoint(Tapped):
     """A Keras checkpoint, traced once with its logits as further outputs."""
 
     def __init__(self, path: Path, options: RuntimeOptions) -> None:
@@ -74,7 +82,7 @@ class TappedCheckpoint:
             failed(self._path, cause)
 
 
-class TappedFile:
+class TappedFile(Tapped):
     """An artifact and the copy of it that ends before the final softmax or sigmoid."""
 
     def __init__(self, path: Path, options: RuntimeOptions, scratch: Path) -> None:

@@ -17,7 +17,7 @@ def in_floats(tapped: Tapped, reference: Signature) -> Tapped:
     return _TappedFloatEnds(tapped, ends) if ends.ends else tapped
 
 
-class _TappedFloatEnds:
+class _TappedFloatEnds(Tapped):
     def __init__(self, tapped: Tapped, ends: FloatEnds) -> None:
         self._tapped, self._ends = tapped, ends
         self.runtime: Runtime = ends

@@ -1,0 +1,101 @@
+"""Timings and comparisons as they are written: the rows of the `bench` document and of a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePath
+from typing import Any
+
+from converters.formats import Format, Precision
+from converters.signature import unique_names
+from validate.latency.comparing import Comparison
+from validate.latency.statistics import Interval
+
+
+class Status(StrEnum):
+    """`unavailable`: the device is not there. `error`: the artifact does not run, or gives wrong answers."""
+
+    OK = "ok"
+    UNAVAILABLE = "unavailable"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class TimingRow:
+    """A timing as it is written; see `Timing` and `Phases`. Paths are text, durations milliseconds, sizes bytes.
+
+    Attributes:
+        threads, batch: None in what an older version wrote of a device that is not there.
+        session: what `variant` stands for, setting by setting.
+        samples: how many runs; the raw ones are in `samples_file`, None where they were not kept.
+    """
+
+    artifact: str
+    format: Format
+    precision: Precision | None
+    device: str
+    status: Status
+    reason: str = ""
+    next: str = ""
+    threads: int | None = None
+    batch: int | None = None
+    boundary: str = ""
+    variant: str = ""
+    session: Mapping[str, str | bool] = field(default_factory=dict)
+    size_bytes: int = 0
+    p50_ms: Interval | None = None
+    p90_ms: Interval | None = None
+    p95_ms: Interval | None = None
+    p99_ms: Interval | None = None
+    min_ms: float | None = None
+    throughput: float | None = None
+    cold_ms: float | None = None
+    cold_starts: int = 0
+    import_ms: float | None = None
+    load_ms: float | None = None
+    first_ms: float | None = None
+    warmup_runs: int | None = None
+    peak_rss_bytes: int | None = None
+    idle_rss_bytes: int | None = None
+    cpu_ms: float | None = None
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    samples: int = 0
+    samples_file: str | None = None
+    tainted_rounds: tuple[int, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+    @property
+    def percentiles(self) -> dict[str, Interval]:
+        """Those that are known, by name: `p50`."""
+        known = {"p50": self.p50_ms, "p90": self.p90_ms, "p95": self.p95_ms, "p99": self.p99_ms}
+        return {name: value for name, value in known.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """A comparison as it is written; see `Compared`. Device, threads and batch are those of both."""
+
+    baseline: str
+    candidate: str
+    ratio: Interval
+    verdict: Comparison
+    device: str = ""
+    threads: int | None = None
+    batch: int | None = None
+    baseline_variant: str = ""
+    candidate_variant: str = ""
+    noise_floor: float | None = None
+
+
+def sample_names(rows: Iterable[TimingRow]) -> tuple[str, ...]:
+    """By timed row, what its raw samples' file is called; a row that occurs twice gets `_1`."""
+    return tuple(f"{name}.npy" for name in unique_names(_sample_name(row) for row in rows))
+
+
+def _sample_name(row: TimingRow) -> str:
+    variant = row.variant.replace(", ", "-").replace(" ", "_")
+    name = f"{PurePath(row.artifact).name}.{row.device}.t{row.threads}.b{row.batch}"
+    return f"{name}.{variant}" if variant else name
