@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from converters.formats import Format, Precision
 from converters.signature import Signature
 
 _CHUNK = 1 << 20
+_FICLONE = 0x40049409  # linux/fs.h
 
 
 @dataclass(frozen=True)
@@ -112,3 +115,30 @@ def digest(path: Path) -> str:
     for file in files_of(path):
         sha.update(f"{digest_file(file)}  {file.relative_to(path).as_posix()}\n".encode())
     return sha.hexdigest()
+
+
+def copy_artifact(artifact: Artifact, destination: Path) -> Artifact:
+    """Copies an artifact's files beside `destination`, and returns it as it lies there."""
+    for source, target in _pairs(artifact.path, destination):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy_file(source, target)
+    return Artifact.from_json(artifact.to_json(artifact.path.parent) | {"path": destination.name}, destination.parent)
+
+
+def _pairs(source: Path, destination: Path) -> Iterable[tuple[Path, Path]]:
+    for file in files_of(source):
+        if source.is_dir():
+            yield file, destination / file.relative_to(source)
+        else:  # external data lies beside its .onnx, under the name that stands in it
+            yield file, destination.with_name(destination.name + file.name.removeprefix(source.name))
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    import fcntl  # not on every system that boards have
+
+    with source.open("rb") as reader, target.open("wb") as writer:
+        try:
+            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+        except OSError:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+        os.fsync(writer.fileno())

@@ -15,8 +15,8 @@ import numpy as np
 
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError
-from converters.given import UNKNOWN_SIZE, Given, read_given
 from converters.signature import Signature, TensorSpec
+from converters.user_arrays import UNKNOWN_SIZE, Given, read_given
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

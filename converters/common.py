@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.checked import Options, checked, part
-from converters.checkpoints.opening import Opening
-from converters.checks import FilePath, Number, Span
+from converters.checkpoints.load_options import Opening
+from converters.checks.base import Options, checked, part
+from converters.checks.values import FilePath, Number, Span
 from converters.isolation import Limits
 
 SEED = Number("--seed", 0, 2**32 - 1, whole=True)

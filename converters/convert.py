@@ -14,19 +14,19 @@ from typing import Any
 from converters.artifact import Artifact
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.common import Common
-from converters.conversion_progress import ConversionProgress
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, UnsupportedError
 from converters.facts import Facts
 from converters.formats import Format, artifact_name
 from converters.isolation import Batch, Message, Outcome, Standing, each
 from converters.options import ConvertOptions
+from converters.progress import ConversionProgress
 from converters.routes import COSTS, Target
 from converters.signature import Signature
 
 Progress = Callable[[str, float], None]
 
 STEP = "convert"
-_WORKER = "converters.conversion"
+_WORKER = "converters.workers.float32"
 _STATUS = {CrashError: "crashed", StepTimeoutError: "timeout", ResourceError: "oom", UnsupportedError: "unsupported"}
 
 

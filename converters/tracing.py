@@ -11,9 +11,9 @@ from typing import Any
 from converters.checkpoints.loaded import Loaded
 from converters.compat.keras import all_layers
 from converters.errors import RefusedError, StepError
-from converters.lean import lean_backend
 from converters.signature import BATCH, Signature, TensorSpec
-from converters.targets.weights import WeightlessGraph, weightless
+from converters.tracing_patches import lean_backend
+from converters.weightless_graph import WeightlessGraph, weightless
 
 
 @dataclass(frozen=True)

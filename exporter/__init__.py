@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 from converters.faces import face
 
 if TYPE_CHECKING:
-    from converters.checkpoints.opening import Code, Opening, Rescaled
+    from converters.checkpoints.load_options import Code, Opening, Rescaled
     from converters.common import Common
     from converters.errors import EdgeportError
     from converters.formats import Format, Precision
     from converters.isolation import Limits
     from converters.options import Auto, CalibrationMethod, ConvertOptions, Io, QuantizeOptions, TargetDevice
-    from exporter.api import export, run
     from exporter.difference import Allowed, Difference, diff
-    from exporter.manifest import Manifest
-    from exporter.manifest_file import load
+    from exporter.manifest.reader import load
+    from exporter.manifest.schema import Manifest
     from exporter.options import BuildChoices, Choice, DeviceKind, Objective, RunOptions, ShipOptions, Workspace
-    from exporter.pipeline import Outcome
+    from exporter.run.api import export, run
+    from exporter.run.pipeline import Outcome
     from validate.agreement.options import JudgeOptions
     from validate.latency.options import BenchOptions, Device
     from validate.latency.variant import Boundary, ConvSearch, GraphLevel, Interface, Variant
@@ -77,16 +77,16 @@ __all__ = [
 __getattr__, __dir__ = face(
     __name__,
     {
-        "converters.checkpoints.opening": ("Code", "Opening", "Rescaled"),
+        "converters.checkpoints.load_options": ("Code", "Opening", "Rescaled"),
         "converters.common": ("Common",),
         "converters.errors": ("EdgeportError",),
         "converters.formats": ("Format", "Precision"),
         "converters.isolation": ("Limits",),
         "converters.options": ("Auto", "CalibrationMethod", "ConvertOptions", "Io", "QuantizeOptions", "TargetDevice"),
-        "exporter.api": ("export", "run"),
+        "exporter.run.api": ("export", "run"),
         "exporter.difference": ("Allowed", "Difference", "diff"),
-        "exporter.manifest": ("Manifest",),
-        "exporter.manifest_file": ("load",),
+        "exporter.manifest.schema": ("Manifest",),
+        "exporter.manifest.reader": ("load",),
         "exporter.options": (
             "BuildChoices",
             "Choice",
@@ -96,7 +96,7 @@ __getattr__, __dir__ = face(
             "ShipOptions",
             "Workspace",
         ),
-        "exporter.pipeline": ("Outcome",),
+        "exporter.run.pipeline": ("Outcome",),
         "validate.agreement.options": ("JudgeOptions",),
         "validate.latency.options": ("BenchOptions", "Device"),
         "validate.latency.variant": ("Boundary", "ConvSearch", "GraphLevel", "Interface", "Variant"),

@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from converters.checked import Options, checked, part
-from converters.checks import FilePath, Flag, Number, Several, Shape, Table, Text, Word
+from converters.checks.base import Options, checked, part
+from converters.checks.values import FilePath, Flag, Number, Several, Shape, Table, Text, Word
 from converters.common import Common
 from converters.errors import UsageError
 from converters.options import ConvertOptions, Io, QuantizeOptions

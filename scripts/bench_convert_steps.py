@@ -27,8 +27,8 @@ def step(kind: str, checkpoint: str, path: str) -> None:
     import tf2onnx.tfonnx  # noqa: F401 - imported so that neither side pays for it
 
     from converters.checkpoints.loading import loaded_model
-    from converters.targets.onnx import write_onnx
     from converters.tracing import trace
+    from converters.writers.onnx.write import write_onnx
 
     del onnx.reference
     model = keras.saving.load_model(checkpoint, compile=False)

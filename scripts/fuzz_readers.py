@@ -31,7 +31,7 @@ _INSTRUMENTED = (
     "converters.checkpoints.scan", "converters.readers.keras_file", "converters.readers.onnx_file",
     "converters.readers.onnx_graph", "converters.readers.saved_model_file", "converters.readers.tflite_file",
     "converters.readers.tflite_graph", "converters.readers.graph_file", "converters.readers.ort_file",
-    "converters.readers.h5_worker", "exporter.manifest_file",
+    "converters.readers.h5_worker", "exporter.manifest.reader",
 )  # fmt: skip
 _MAX_SEED = 256 << 10
 
@@ -109,7 +109,7 @@ def _h5(path: Path) -> None:
 
 
 def _manifest(path: Path) -> None:
-    from exporter.manifest_file import read_unchecked
+    from exporter.manifest.reader import read_unchecked
 
     read_unchecked(path)
 
@@ -180,7 +180,7 @@ def main(arguments: list[str]) -> None:
         letters = arguments[2]
         del arguments[1:3]
     sys.path.insert(0, str(ROOT))
-    with atheris.instrument_imports(include=["converters", "exporter.manifest", "exporter.manifest_file"]):
+    with atheris.instrument_imports(include=["converters", "exporter.manifest.schema", "exporter.manifest.reader"]):
         for module in _INSTRUMENTED:
             importlib.import_module(module)
     fast = "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -16,7 +16,7 @@ from typing import Any
 from converters.formats import Format
 from validate.latency import BenchJob
 from validate.latency.gpu_rows import ROWS, GpuRow, evidence
-from validate.latency.host import host_facts
+from validate.latency.host.facts import host_facts
 
 DOCS = Path(__file__).parent.parent / "docs"
 UNAVAILABLE = 4

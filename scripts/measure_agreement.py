@@ -205,10 +205,10 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     from converters.checkpoints.identify import identify
     from converters.checkpoints.loading import load, loaded_model
     from converters.checkpoints.ranges import input_hints
-    from validate.agreement.gates import least_noise
-    from validate.agreement.oracle import float64_clone, float64_default
-    from validate.agreement.taps import open_tapped
-    from validate.agreement.taps.function import TappedFunction
+    from validate.agreement.judging.gates import least_noise
+    from validate.agreement.worker.oracle import float64_clone, float64_default
+    from validate.agreement.worker.taps import open_tapped
+    from validate.agreement.worker.taps.function import TappedFunction
     from validate.inputs import InputOptions, generate
     from validate.runtimes import RuntimeOptions
     from validate.runtimes.saved_model import prepare_tensorflow

@@ -20,10 +20,11 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from converters import isolation, sandbox
+from converters import isolation
+from converters.isolation import sandbox
 from converters.isolation.standing import serve
 from exporter.options import RunOptions
-from exporter.pipeline import run
+from exporter.run.pipeline import run
 
 _SERVE = f"{serve.__module__}:{serve.__name__}"
 
@@ -57,7 +58,8 @@ class Together(isolation.Worker):
 
 def together() -> None:
     """From now on steps run in this process, those excepted that time an artifact."""
-    from converters import derive, routes
+    from converters import reduced_precisions as derive
+    from converters import routes
     from converters.checkpoints.quick import import_keras
     from converters.isolation import standing, worker
     from validate.runtimes import keras, saved_model

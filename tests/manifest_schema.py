@@ -10,7 +10,7 @@ import jsonschema
 
 import exporter
 
-PUBLISHED = Path(exporter.__file__).parent / "manifest.schema.json"
+PUBLISHED = Path(exporter.__file__).parent / "manifest" / "manifest.schema.json"
 
 FREE = {"in_model", "facts", "error"}
 """Fields whose keys are for others to name: what a layer scales by, what a worker found out, an error's document."""

@@ -25,7 +25,11 @@ def test_every_page_is_in_the_site(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     assert sorted(path.stem for path in tmp_path.glob("*.html")) == sorted([*PAGES, "404", "search"])
     reference = (tmp_path / "python.html").read_text()
-    for name in ("exporter.api.run", "exporter.callbacks.ExportBundle", "exporter.difference.comparing.diff"):
+    for name in (
+        "exporter.run.api.run",
+        "exporter.integrations.keras_callback.ExportBundle",
+        "exporter.difference.comparing.diff",
+    ):
         assert f'id="{name}"' in reference
 
 

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("exporter", "validate", "converters")
 FRAMEWORKS = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert", "ai_edge_quantizer"}
 VALIDATE_MAY_IMPORT = {
-    *("errors", "formats", "signature", "artifact", "checkpoints", "isolation", "given"),
-    *("checks", "checked", "common", "faces"),
+    *("errors", "formats", "signature", "artifact", "checkpoints", "isolation", "user_arrays"),
+    *("checks", "common", "faces"),
 }
 """Of converters: the vocabulary, of options too, and the readers, of models and of arrays. What made a file may not
 grade it."""

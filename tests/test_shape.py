@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for package in ("exporter", "validate", "converters") for path in (ROOT / package).rglob("*.py"))
 
-GIVEN = {("exporter/manifest_file.py", "_no_duplicates")}
+GIVEN = {("exporter/manifest/reader.py", "_no_duplicates")}
 """Functions whose parameters others decide: `json` hands over pairs."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from converters import sandbox
+from converters.isolation import sandbox
 
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])  # where an sshd lies
 _NODE_MODULES = Path(__file__).parents[1] / "build" / "npm" / "node_modules"

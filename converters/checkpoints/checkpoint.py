@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints.opening import Opening
+from converters.checkpoints.load_options import Opening
 from converters.checkpoints.parts import parts_of
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from converters.artifact import digest
 from converters.checkpoints.checkpoint import FINISHED, Checkpoint, SourceKind
 from converters.checkpoints.keras_files import ModelConfig, config_of_archive, config_of_h5
-from converters.checkpoints.opening import Opening
+from converters.checkpoints.load_options import Opening
 from converters.checkpoints.scan import Trust
 from converters.errors import RefusedError, UsageError
 from converters.formats import model_name

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.load_options import Opening, Rescaled
 from converters.checkpoints.old_config import is_old, modernized
-from converters.checkpoints.opening import Opening, Rescaled
 from converters.checkpoints.scan import ScanReport, Trust, scan_config
 from converters.errors import UsageError
 from converters.readers.facts import refusing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from converters.checkpoints.opening import Opening
+from converters.checkpoints.load_options import Opening
 from converters.errors import EdgeportError
 from converters.readers.onnx_file import read_onnx
 

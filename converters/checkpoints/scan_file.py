@@ -19,7 +19,7 @@ from converters.checkpoints.identify import (
     trust_in,
 )
 from converters.checkpoints.keras_files import config_of_archive
-from converters.checkpoints.opening import Opening
+from converters.checkpoints.load_options import Opening
 from converters.errors import EdgeportError, RefusedError, UsageError
 from converters.readers.h5_file import read_h5
 from converters.readers.keras_file import read_keras

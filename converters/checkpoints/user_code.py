@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from converters.checkpoints.load_options import Code, Opening
 from converters.checkpoints.old_config import HARD_SIGMOID
-from converters.checkpoints.opening import Code, Opening
 from converters.errors import StepError, UsageError
 
 

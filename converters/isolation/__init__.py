@@ -7,9 +7,9 @@ interpreter in a session of its own: it dies with its parent (PR_SET_PDEATHSIG),
 from converters.isolation.answering import error_document, resolve
 from converters.isolation.batch import Batch, Outcome, each
 from converters.isolation.channel import Channel, Message
+from converters.isolation.sandbox import Grants
 from converters.isolation.standing import Standing
 from converters.isolation.worker import EventHandler, Limits, Worker, run_step, worker_environment
-from converters.sandbox import Grants
 
 __all__ = [
     "Batch",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from converters import sandbox
+from converters.isolation import sandbox
 from converters.isolation.answering import answer, resolve
 from converters.isolation.channel import Channel, Message
 from converters.isolation.worker import EventHandler, Limits, Worker

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters import sandbox
-from converters.checked import Options, checked
-from converters.checks import Number
+from converters.checks.base import Options, checked
+from converters.checks.values import Number
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError, error_from_json
-from converters.isolation import guard
+from converters.isolation import guard, sandbox
 from converters.isolation.channel import Channel, Message
-from converters.processes import await_end
+from converters.isolation.process_groups import await_end
 
 EventHandler = Callable[[Message], None]
 

@@ -145,3 +145,17 @@ def _split(data: memoryview, budget: Budget) -> Iterator[tuple[int, int | memory
         part = data[at : at + size]
         at += size
         yield number, part if kind == _BYTES else int.from_bytes(part, "little")
+
+
+def tag(field: int, length: int) -> bytes:
+    """What stands in protobuf before the bytes of a length-delimited field."""
+    return _varint(field << 3 | 2) + _varint(length)
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

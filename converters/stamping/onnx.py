@@ -14,8 +14,7 @@ from pathlib import Path
 
 from converters.contract import Contract, InputContract
 from converters.readers.facts import mapped
-from converters.readers.protobuf import varint
-from converters.targets.onnx_file import tag as head_of
+from converters.readers.protobuf import tag, varint
 
 PREFIX = "edgeport."
 _PROPS, _DELIMITED = 14, 2
@@ -113,4 +112,4 @@ def _is_ours(entry: memoryview) -> bool:
 
 
 def _delimited(number: int, payload: bytes) -> bytes:
-    return head_of(number, len(payload)) + payload
+    return tag(number, len(payload)) + payload

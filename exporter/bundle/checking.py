@@ -12,9 +12,9 @@ from typing import Any
 
 from converters.errors import EdgeportError, IntegrityError, UsageError
 from exporter.bundle.disk import irregular, walk
-from exporter.manifest import MANIFEST, Manifest, content_digest
-from exporter.manifest_file import read_unchecked
-from exporter.manifest_rows import ArtifactRow, FileRow
+from exporter.manifest.reader import read_unchecked
+from exporter.manifest.rows import ArtifactRow, FileRow
+from exporter.manifest.schema import MANIFEST, Manifest, content_digest
 
 EXEMPT = frozenset({MANIFEST, "model.sig"})
 """What `files[]` does not list: a file cannot hold its own digest, and a signature is made after the manifest."""

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from converters.artifact import digest_file
 from converters.errors import IntegrityError
 from exporter.bundle.golden import read_answers, read_golden
-from exporter.manifest import ANSWERS, GOLDEN, Manifest
-from exporter.manifest_rows import FileRow
+from exporter.manifest.rows import FileRow
+from exporter.manifest.schema import ANSWERS, GOLDEN, Manifest
 from exporter.report.evidence import Evidence
 
 Read = TypeVar("Read")

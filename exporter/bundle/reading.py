@@ -8,7 +8,7 @@ from pathlib import Path
 
 from converters.errors import IntegrityError
 from exporter.bundle.checking import Problem, examine
-from exporter.manifest import GOLDEN, MANIFEST, SCHEMA, Manifest
+from exporter.manifest.schema import GOLDEN, MANIFEST, SCHEMA, Manifest
 
 
 @dataclass(frozen=True)

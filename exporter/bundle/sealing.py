@@ -14,8 +14,8 @@ from exporter.bundle.disk import irregular, sync_tree, translated, walk, write_f
 from exporter.bundle.gathering import gather
 from exporter.bundle.reading import open_bundle
 from exporter.bundle.staging import locked
-from exporter.manifest import GOLDEN, MANIFEST, Manifest
-from exporter.manifest_rows import FileRow
+from exporter.manifest.rows import FileRow
+from exporter.manifest.schema import GOLDEN, MANIFEST, Manifest
 from exporter.report import MODEL_CARD, render
 
 

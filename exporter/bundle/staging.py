@@ -25,8 +25,8 @@ from filelock import FileLock, Timeout
 from converters.errors import EdgeportError, IntegrityError, LockedError, StepError, UsageError
 from exporter.bundle.checking import foreign_files
 from exporter.bundle.disk import disk_full, exchange, sync, translated
-from exporter.manifest import MANIFEST
-from exporter.manifest_file import load
+from exporter.manifest.reader import load
+from exporter.manifest.schema import MANIFEST
 
 
 def check_output(output: Path, *, force: bool = False) -> Path:

@@ -20,7 +20,7 @@ from validate.latency.options import BenchOptions
 
 if TYPE_CHECKING:
     from validate.latency import BenchJob, Latency, Timing
-    from validate.latency.earlier import Change
+    from validate.latency.statistics.earlier import Change
 
 GATE_FAILED, PARTIAL = 1, 10
 _DEVICES = type_of(BenchOptions, "devices")
@@ -79,8 +79,8 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     """
     from exporter.cli import bench_output
     from exporter.cli.bench_inputs import bench_job, expand
-    from validate.latency.earlier import read_result, refuse_unlike
-    from validate.latency.host import host_facts
+    from validate.latency.host.facts import host_facts
+    from validate.latency.statistics.earlier import read_result, refuse_unlike
 
     if chosen["max_slowdown"] and not chosen["earlier"]:
         raise UsageError("--max-slowdown compares with nothing.", next_step="Give --compare OLD.json too.")
@@ -105,10 +105,10 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
 
 
 def _measure(paths: list[Path], job: BenchJob, chosen: dict[str, Any], progress: Any) -> Latency:
-    from exporter.timing import time_artifacts
+    from exporter.run.bench import time_artifacts
     from validate.latency import measure
-    from validate.latency.adb import measure_on_phone
-    from validate.latency.board import Board
+    from validate.latency.boards.adb import measure_on_phone
+    from validate.latency.boards.ssh import Board
 
     elsewhere = [name for name in ("ssh", "adb") if chosen[name]]
     if len(elsewhere) > 1 or (elsewhere and (chosen["tuning"] or chosen["profiling"])):
@@ -125,7 +125,7 @@ def _measure(paths: list[Path], job: BenchJob, chosen: dict[str, Any], progress:
 
 
 def _changes(old: dict[str, Any] | None, latency: Latency, chosen: dict[str, Any]) -> list[Change]:
-    from validate.latency.earlier import compare_results, parse_share
+    from validate.latency.statistics.earlier import compare_results, parse_share
 
     if old is None:
         return []

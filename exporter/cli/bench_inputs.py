@@ -11,7 +11,7 @@ from converters.common import Common
 from exporter.cli.bundles import bundle_at
 from exporter.cli.latency_options import taken_variants
 from exporter.cli.running import limits
-from exporter.manifest import GOLDEN
+from exporter.manifest.schema import GOLDEN
 
 if TYPE_CHECKING:
     from exporter.bundle import Bundle
@@ -74,8 +74,8 @@ def keep(bundle: Path, latency: Latency) -> None:
     from exporter.bundle import open_bundle, rewrite_reports
     from exporter.bundle.disk import write_file
     from exporter.bundle.staging import locked
-    from exporter.manifest import MANIFEST
-    from exporter.timing import kept_profiles, kept_settings
+    from exporter.manifest.schema import MANIFEST
+    from exporter.run.bench import kept_profiles, kept_settings
 
     with locked(bundle):
         manifest = open_bundle(bundle).manifest

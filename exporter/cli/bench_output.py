@@ -12,7 +12,7 @@ from exporter.cli.console import Console, printable
 
 if TYPE_CHECKING:
     from validate.latency import Interval, Latency, Timing
-    from validate.latency.earlier import Change
+    from validate.latency.statistics.earlier import Change
 
 Table = tuple[str, list[str], list[list[str]]]
 _LAYERS_SHOWN = 12
@@ -135,7 +135,7 @@ def to_markdown(latency: Latency, changes: Sequence[Change]) -> str:
 
 def to_junit(latency: Latency, changes: Sequence[Change]) -> str:
     """One test case a row: `error` where it could not be timed, `failure` where it is over the gate."""
-    from validate.latency.earlier import row_name
+    from validate.latency.statistics.earlier import row_name
 
     failing = {change.row: change for change in changes if change.fails}
     suite = Xml.Element("testsuite", name="edgeport bench", tests=str(len(latency.timings)))

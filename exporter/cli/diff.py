@@ -22,7 +22,7 @@ class ShareType(click.ParamType[float]):
     name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from validate.latency.earlier import parse_share
+        from validate.latency.statistics.earlier import parse_share
 
         return parse_share(str(value), param.opts[0] if param else "a limit")
 

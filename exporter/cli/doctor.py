@@ -10,7 +10,7 @@ from exporter.cli.console import Console
 from exporter.cli.options import output_options
 
 if TYPE_CHECKING:
-    from exporter.doctor import RuntimeState
+    from exporter.doctor.checks import RuntimeState
 
 
 BROKEN = 1  # the diagnosis was made and is bad; `--json` prints it, as on 0
@@ -24,7 +24,7 @@ def command(console: Console) -> int:
     Each runtime is tried for real, with a tiny model in a process of its own. The exit code is 0 when all CPU runtimes
     work and 1 when one does not; a GPU that is not there is said to be unavailable and is no problem.
     """
-    from exporter.doctor import diagnose
+    from exporter.doctor.checks import diagnose
 
     with console.progress() as progress:
         diagnosis = diagnose(on_progress=progress)

@@ -9,9 +9,9 @@ from pathlib import Path
 from converters.artifact import digest
 from converters.errors import EdgeportError, IntegrityError
 from exporter.bundle import open_bundle
-from exporter.manifest import MANIFEST, Manifest
-from exporter.manifest_file import load
-from exporter.passing import passing
+from exporter.manifest.passing import passing
+from exporter.manifest.reader import load
+from exporter.manifest.schema import MANIFEST, Manifest
 
 _CHECKPOINTS = {".keras", ".h5", ".hdf5"}
 

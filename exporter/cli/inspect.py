@@ -12,7 +12,7 @@ from exporter.cli.console import Console
 from exporter.cli.options import opening_options, output_options, sandbox_option
 
 if TYPE_CHECKING:
-    from converters.checkpoints.opening import Opening
+    from converters.checkpoints.load_options import Opening
 
 _TOP_OPS = 20
 

@@ -43,7 +43,7 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     from converters.checkpoints.scan_file import check
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of
-    from exporter.making import Twins
+    from exporter.run.twins import Twins
     from validate.localize import LocalizeJob, LocalizeOptions, localize
 
     common = common_of(chosen)

@@ -51,7 +51,7 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from converters.checks import no_such
+            from converters.checks.values import no_such
 
             raise no_such("command", args[0], COMMANDS, "Run `edgeport --help` for the list.")
         return super().resolve_command(ctx, args)

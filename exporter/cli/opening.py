@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints.opening import Opening, parse_code, parse_replacement
+from converters.checkpoints.load_options import Opening, parse_code, parse_replacement
 from converters.common import Common
 from converters.errors import UsageError
 

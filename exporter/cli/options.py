@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from converters.checks import Number
+from converters.checks.values import Number
 from converters.common import Common
 from converters.isolation import Limits
 from converters.options import ConvertOptions, QuantizeOptions
@@ -69,7 +69,7 @@ def sandbox_option(function: Command) -> Command:
     )
     @functools.wraps(function)
     def wrapped(*args: Any, sandbox: str, **kwargs: Any) -> Any:
-        from converters.sandbox import using
+        from converters.isolation.sandbox import using
 
         with using(sandbox):
             return function(*args, **kwargs)

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from converters.checks import number_in
+from converters.checks.values import number_in
 from converters.common import Common
 from converters.errors import UsageError
 from converters.isolation import Limits
@@ -15,14 +15,14 @@ from exporter.cli.bench_output import tuned_lines
 from exporter.cli.console import Console
 from exporter.cli.latency_options import taken_variants
 from exporter.cli.opening import opening_of
-from exporter.locating import sentence_of
-from exporter.manifest import Manifest
+from exporter.manifest.passing import passing
+from exporter.manifest.schema import Manifest
 from exporter.models.settings import split_assignments
 from exporter.options import RunOptions
-from exporter.passing import passing
-from exporter.pipeline import Outcome, run
 from exporter.report.headline import disturbance
 from exporter.report.terminal import terminal_tables
+from exporter.run.localize import sentence_of
+from exporter.run.pipeline import Outcome, run
 from validate.latency.options import Device
 
 _FIELDS = {

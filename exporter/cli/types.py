@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from converters.checked import Options, check_of
-from converters.checks import Flag, Number, Several, Word, no_such
+from converters.checks.base import Options, check_of
+from converters.checks.values import Flag, Number, Several, Word, no_such
 
 
 def type_of(kind: type[Options], field: str) -> click.ParamType[Any]:

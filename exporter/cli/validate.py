@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.checks import no_such
+from converters.checks.values import no_such
 from converters.common import Common
 from converters.errors import UsageError, error_from_json
 from exporter.cli.console import Console
@@ -17,8 +17,8 @@ from exporter.cli.options import baking_options, limit_options, opening_options,
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
-    from converters.checkpoints.opening import Opening
-    from exporter.manifest_rows import Passing
+    from converters.checkpoints.load_options import Opening
+    from exporter.manifest.rows import Passing
     from validate.agreement import Agreement, JudgeJob, Verdict
 
 
@@ -82,8 +82,8 @@ def command(
 
 
 def _passing(agreements: Sequence[Agreement], allow_inconclusive: bool) -> Passing:
-    from exporter.manifest_rows import Passing
-    from exporter.passing import verdict_misses
+    from exporter.manifest.passing import verdict_misses
+    from exporter.manifest.rows import Passing
 
     verdicts = (verdict for agreement in agreements for verdict in agreement.verdicts)
     misses = verdict_misses(verdicts, allow_inconclusive=allow_inconclusive)
@@ -101,7 +101,7 @@ def _self_test(
     reference: Path, candidates: tuple[Path, ...], formats: tuple[str, ...], job: JudgeJob, console: Console
 ) -> int:
     """The known faults, each caught or not; exit code 1 when one survives."""
-    from exporter.making import WRITE
+    from exporter.run.twins import WRITE
     from validate.mutants import self_test
 
     if candidates:

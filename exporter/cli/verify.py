@@ -60,7 +60,7 @@ def command(
         problems = [*problems, *verify_signature(folder, signer)]
     if manifest is not None and run_again and not problems:
         from converters.isolation import Limits
-        from exporter.execute import execute
+        from exporter.bundle.execute import execute
 
         with console.progress() as progress:
             limits = Limits(timeout_s=timeout)

@@ -14,10 +14,10 @@ from converters.errors import RefusedError, UsageError
 from exporter.bundle import open_bundle
 from exporter.difference.regressions import regressions
 from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
-from exporter.manifest import Manifest
-from exporter.manifest_rows import ArtifactRow, SignatureRow
+from exporter.manifest.rows import ArtifactRow, SignatureRow
+from exporter.manifest.schema import Manifest
 from validate.agreement.results import JudgedRow, OutputRow
-from validate.latency.earlier import Change, compare_results
+from validate.latency.statistics.earlier import Change, compare_results
 
 _JUDGED_ON = ("samples", "seed", "input_range")
 _MEASURES = ("noise_ratio", "sqnr_db")

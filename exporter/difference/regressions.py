@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.difference.values import Allowed, ArtifactChange, Difference
-from exporter.manifest_rows import Miss
-from validate.latency.earlier import Change
+from exporter.manifest.rows import Miss
+from validate.latency.statistics.earlier import Change
 
 
 def regressions(found: Difference, allowed: Allowed) -> Iterator[Miss]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exporter.manifest_rows import Miss, Passing
-from validate.latency.earlier import Change
+from exporter.manifest.rows import Miss, Passing
+from validate.latency.statistics.earlier import Change
 
 
 @dataclass(frozen=True)

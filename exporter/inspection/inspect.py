@@ -11,7 +11,7 @@ from typing import Any
 from converters.artifact import digest, size_of
 from converters.checkpoints.identify import check_frozen_graph, check_h5, check_saved_model, checkpoint_prefix, identify
 from converters.checkpoints.keras_files import ModelConfig, config_of_archive
-from converters.checkpoints.opening import Opening
+from converters.checkpoints.load_options import Opening
 from converters.checkpoints.scan import Trust
 from converters.errors import RefusedError
 from converters.formats import Format

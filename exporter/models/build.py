@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters import sandbox
 from converters.checkpoints.weights import load_weights
 from converters.errors import ResourceError, UsageError
-from converters.isolation import run_step
+from converters.isolation import run_step, sandbox
 from exporter.models.table import Plan, Shape, plan_for
 from exporter.models.weights import IMAGENET, check_weights, downloads, share_download_cache
 

@@ -6,7 +6,7 @@ can be written again and be the same.
 
 from __future__ import annotations
 
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report.card import render_card
 from exporter.report.evidence import Evidence
 from exporter.report.html import render_html

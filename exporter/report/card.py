@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from exporter.manifest import Manifest
-from exporter.passing import passing
+from exporter.manifest.passing import passing
+from exporter.manifest.schema import Manifest
 from exporter.report import facts, view
 from exporter.report import wording as say
 from exporter.report.choice import choices

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.manifest import Manifest
-from exporter.passing import passing
+from exporter.manifest.passing import passing
+from exporter.manifest.schema import Manifest
 from exporter.report import view
 from exporter.report import wording as say
 from exporter.report.headline import timed_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report.headline import timed_rows
 from exporter.report.layers import localized
 from exporter.report.wording import clean

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report import svg, view
 from exporter.report import wording as say
 from exporter.report.axis import Axis
 from exporter.report.evidence import Evidence
 from exporter.report.naming import short_names
 from validate.latency.rows import TimingRow
-from validate.latency.statistics import Interval
+from validate.latency.statistics.percentiles import Interval
 
 _BINS = 140
 _HIGH, _BASE = 34.0, 38.0

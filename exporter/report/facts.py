@@ -6,8 +6,8 @@ import json
 import shlex
 from typing import Any
 
-from exporter.manifest import Manifest
-from exporter.manifest_rows import Tensor
+from exporter.manifest.rows import Tensor
+from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
 from exporter.report.tables import Column, Table
 from exporter.report.tables import table as as_table

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.manifest import Manifest
-from exporter.passing import limit_misses, timing_misses
+from exporter.manifest.passing import limit_misses, timing_misses
+from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
 from exporter.report.tables import Column, Table, table
 from validate.agreement.results import AGREE, OutputRow

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from exporter.manifest import Manifest
-from exporter.manifest_rows import Miss
-from exporter.passing import gate_misses, limit_misses, passing, timing_misses
+from exporter.manifest.passing import gate_misses, limit_misses, passing, timing_misses
+from exporter.manifest.rows import Miss
+from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
 from validate.agreement.results import INCONCLUSIVE
 from validate.latency.rows import TimingRow

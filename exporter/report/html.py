@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from exporter.manifest import Manifest
-from exporter.passing import passing
+from exporter.manifest.passing import passing
+from exporter.manifest.schema import Manifest
 from exporter.report import choice, facts, view
 from exporter.report.commands import commands
 from exporter.report.distributions import distributions

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from exporter.manifest import Manifest
-from exporter.manifest_facts import GroupFacts, LayerFacts
+from exporter.manifest.facts import GroupFacts, LayerFacts
+from exporter.manifest.schema import Manifest
 from exporter.report import svg
 from exporter.report import wording as say
 from exporter.report.depth import depth_plot

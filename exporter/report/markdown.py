@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from exporter.manifest import Manifest
-from exporter.passing import passing
+from exporter.manifest.passing import passing
+from exporter.manifest.schema import Manifest
 from exporter.report import facts, view
 from exporter.report.headline import headline
 from exporter.report.tables import Column, Table

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from converters.formats import Format
-from exporter.manifest import Manifest
-from exporter.manifest_rows import ArtifactRow
+from exporter.manifest.rows import ArtifactRow
+from exporter.manifest.schema import Manifest
 from exporter.report.wording import clean
 
 _FORMATS = {Format.SAVEDMODEL: "SavedModel", Format.TFLITE: "TFLite", Format.ONNX: "ONNX", Format.ORT: "ORT"}

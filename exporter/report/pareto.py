@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report import svg, view
 from exporter.report import wording as say
 from exporter.report.axis import Axis

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from exporter.manifest import Manifest
-from exporter.manifest_rows import ArtifactRow, CalibrationRow, IntegerRow, RescueRow
+from exporter.manifest.rows import ArtifactRow, CalibrationRow, IntegerRow, RescueRow
+from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
 
 HEADERS: tuple[tuple[str, Literal["text", "name", "number", "status"]], ...] = (

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from converters.contract import Contract
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report import svg
 from exporter.report import wording as say
 from exporter.report.evidence import Evidence

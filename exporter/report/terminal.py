@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report import view
 
 TerminalTable = tuple[str, list[str], list[list[str]]]

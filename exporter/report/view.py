@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.manifest import Manifest
-from exporter.manifest_rows import ArtifactRow
+from exporter.manifest.rows import ArtifactRow
+from exporter.manifest.schema import Manifest
 from exporter.report import facts, precisions
 from exporter.report import wording as say
 from exporter.report.gates import gates, limit_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from validate.latency.statistics import Interval
+from validate.latency.statistics.percentiles import Interval
 
 NONE = "-"
 """Shown where there is no value."""

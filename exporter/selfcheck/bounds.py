@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.formats import Precision
-from validate.agreement.decisions import allowed
-from validate.agreement.final_map import LEFT_DB
-from validate.agreement.gates import FLOOR_ULPS, ULP, gate_for
-from validate.agreement.judged import CREST
-from validate.agreement.metrics import signal
+from validate.agreement.judging.class_decisions import allowed
+from validate.agreement.judging.final_activation import LEFT_DB
+from validate.agreement.judging.gate_checks import CREST
+from validate.agreement.judging.gates import FLOOR_ULPS, ULP, gate_for
+from validate.agreement.judging.metrics import signal
 from validate.agreement.results import AGREE, OutputRow
 
 Array = npt.NDArray[Any]

@@ -21,8 +21,8 @@ from converters.formats import Format
 from converters.readers.tflite_quantization import Quantization, read_end_quantization
 from converters.signature import BATCH
 from exporter.bundle.golden import read_golden
-from exporter.manifest import GOLDEN, Manifest
-from exporter.manifest_rows import ArtifactRow, Tensor
+from exporter.manifest.rows import ArtifactRow, Tensor
+from exporter.manifest.schema import GOLDEN, Manifest
 from exporter.selfcheck.bounds import Bound, Judgement, bound_of
 from validate.agreement.results import OutputRow
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from converters.formats import Format
 from exporter.bundle.disk import translated
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report.markdown import code, text
 from exporter.report.wording import clean
 from exporter.selfcheck import literals, words

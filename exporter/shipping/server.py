@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from converters.artifact import Artifact
+from converters.artifact import Artifact, copy_artifact
 from converters.contract import Contract, labels_file, labels_text
 from converters.formats import Format, Precision
 from converters.signature import BATCH, Signature, TensorSpec
-from exporter.reuse import copy_artifact
 
 MAX_BATCH = 32
 """Greatest batch that Triton may put together of single requests, for files with a dynamic batch."""

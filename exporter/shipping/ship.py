@@ -9,15 +9,13 @@ from typing import Any
 
 from converters.artifact import Artifact
 from converters.contract import Contract
-from converters.derive import Conversion
 from converters.formats import Format, Precision
-from exporter.manifest_rows import Gate
+from converters.reduced_precisions import Conversion
+from exporter.manifest.rows import Gate
 from exporter.options import RunOptions
-from exporter.rescue import Rescued
 from exporter.shipping.microcontroller import c_name, check_outputs, missing_kernels, write_microcontroller
 from exporter.shipping.server import write_server
 from exporter.shipping.usability import usability
-from exporter.task import Task
 from validate.agreement import Agreement
 from validate.agreement.results import DISAGREE, ERROR
 
@@ -38,10 +36,6 @@ class Shipment:
     conversion: Conversion
     contract: Contract
     agreement: Agreement | None
-
-    @classmethod
-    def of(cls, task: Task, contract: Contract, rescued: Rescued) -> Shipment:
-        return cls(task.checkpoint.name, rescued.conversion, contract, rescued.agreement)
 
     @property
     def refused(self) -> list[str]:

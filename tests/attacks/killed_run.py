@@ -14,16 +14,16 @@ import sys
 from typing import Any
 
 STEPS = {
-    "source": "exporter.task:open_source",
-    "note": "exporter.reuse:Shelf.note",
-    "convert": "exporter.pipeline:convert",
-    "validate": "exporter.judging:compare",
-    "golden": "exporter.judging:write_golden",
-    "rescue": "exporter.judging:rescue_missed",
-    "bench": "exporter.pipeline:time",
-    "describe": "exporter.pipeline:describe",
+    "source": "exporter.run.task:open_source",
+    "note": "exporter.run.artifact_cache:Shelf.note",
+    "convert": "exporter.run.pipeline:convert",
+    "validate": "exporter.run.judge:compare",
+    "golden": "exporter.run.judge:write_golden",
+    "rescue": "exporter.run.judge:rescue_missed",
+    "bench": "exporter.run.pipeline:time",
+    "describe": "exporter.run.pipeline:describe",
     "reports": "exporter.bundle.sealing:_with_reports",
-    "finish": "exporter.pipeline:finish",
+    "finish": "exporter.run.pipeline:finish",
     "publish": "exporter.bundle.staging:_publish",
 }
 

@@ -25,7 +25,7 @@ from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, ResourceError, StepTimeoutError
 from converters.isolation import Limits, run_step
 from exporter.bundle import write_golden
-from exporter.finite import nonfinite_weights
+from exporter.inspection.nonfinite_weights import nonfinite_weights
 
 
 def with_weights(source: Path, path: Path, edit: Callable[[h5py.File], None]) -> Path:
@@ -136,7 +136,7 @@ def test_an_endless_loop_is_stopped_at_its_limit(tmp_path: Path) -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     request = {"path": str(path), **golden(tmp_path)}
     with pytest.raises(StepTimeoutError):
-        run_step("exporter.execute:run_golden", request, step="verify", limits=Limits(timeout_s=4))
+        run_step("exporter.bundle.execute:run_golden", request, step="verify", limits=Limits(timeout_s=4))
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before, "the worker is left behind"
 
 
@@ -146,7 +146,9 @@ def test_a_model_that_wants_all_memory_is_exit_7(elements: int, tmp_path: Path) 
     path = runtime.huge_constant(tmp_path / "m.onnx", elements)
     limits = Limits(timeout_s=60, memory_bytes=1 << 30)
     with pytest.raises(ResourceError):
-        run_step("exporter.execute:run_golden", {"path": str(path), **golden(tmp_path)}, step="verify", limits=limits)
+        run_step(
+            "exporter.bundle.execute:run_golden", {"path": str(path), **golden(tmp_path)}, step="verify", limits=limits
+        )
 
 
 def tensors(model: Any) -> Any:

@@ -20,11 +20,11 @@ from reader_samples import facts, samples  # noqa: F401
 from converters.checkpoints.identify import check_saved_model, identify
 from converters.checkpoints.loading import check_version
 from converters.checkpoints.scan_file import check, scan
-from converters.derive import DeriveJob, Orders, convert
 from converters.errors import RefusedError, StepError
 from converters.formats import Format, Precision
 from converters.options import ConvertOptions
 from converters.readers.saved_model_ops import safe_ops
+from converters.reduced_precisions import DeriveJob, Orders, convert
 from converters.routes import Target
 from validate.agreement import JudgeJob
 from validate.agreement.compare import compare

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from converters import sandbox
+from converters.isolation import sandbox
 
 Edgeport = Callable[..., Any]
 

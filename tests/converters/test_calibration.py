@@ -11,8 +11,8 @@ import pytest
 from converters.calibration import Expected, check, random_calibration, read_calibration
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError, UsageError
-from converters.given import Given
 from converters.signature import Signature, TensorSpec
+from converters.user_arrays import Given
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

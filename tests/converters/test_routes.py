@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from converters.conversion import _WRITERS
 from converters.errors import UsageError
 from converters.formats import Format, Precision
 from converters.options import ConvertOptions
 from converters.routes import ROUTES, Target, resolve_targets
+from converters.workers.float32 import _WRITERS
 
 
 def test_every_route_has_a_writer_and_every_writer_a_route() -> None:

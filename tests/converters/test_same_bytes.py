@@ -16,9 +16,9 @@ import zoo
 from converters.artifact import digest
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.loading import load
-from converters.targets.onnx import write_onnx
-from converters.targets.savedmodel import write_saved_model
-from converters.targets.tflite import write_tflite
+from converters.writers.onnx.write import write_onnx
+from converters.writers.savedmodel import write_saved_model
+from converters.writers.tflite.write import write_tflite
 from converters.tracing import trace
 
 digests = {}

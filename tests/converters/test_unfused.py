@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.loading import loaded_model
-from converters.targets.savedmodel import write_saved_model
-from converters.targets.unfused import unfused
 from converters.tracing import trace
+from converters.writers.savedmodel import write_saved_model
+from converters.writers.unfused import unfused
 
 
 def convolutional(rank: int, groups: int) -> Any:

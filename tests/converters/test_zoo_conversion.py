@@ -12,12 +12,12 @@ import pytest
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load
-from converters.targets.onnx import write_onnx
-from converters.targets.savedmodel import write_saved_model
-from converters.targets.tflite import write_tflite
-from converters.targets.tflite_weights import missing_kernels
-from converters.targets.weights import reached_variables
 from converters.tracing import Traced, trace
+from converters.weightless_graph import reached_variables
+from converters.writers.onnx.write import write_onnx
+from converters.writers.savedmodel import write_saved_model
+from converters.writers.tflite.weights import missing_kernels
+from converters.writers.tflite.write import write_tflite
 
 BATCH = 5
 NAMES = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exporter.manifest_file import load
+from exporter.manifest.reader import load
 from exporter.report.commands import commands
 
 MODEL = "digits_se_inception"

@@ -12,7 +12,7 @@ import pytest
 
 from converters.artifact import digest, size_of
 from exporter.bundle import finish, staged, write_golden
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 
 _SIGNATURE = {
     "inputs": [{"name": "image", "shape": ["batch", 8, 8, 1], "dtype": "float32"}],

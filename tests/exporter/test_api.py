@@ -19,7 +19,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from exporter import RunOptions
-from exporter.callbacks import ExportBundle, GateError
+from exporter.integrations.keras_callback import ExportBundle, GateError
 import keras
 
 folder = Path(sys.argv[1])

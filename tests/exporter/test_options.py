@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import exporter
-from converters.checked import Options, check_of
-from converters.checks import Flag, Instance
+from converters.checks.base import Options, check_of
+from converters.checks.values import Flag, Instance
 from converters.errors import UsageError
 from exporter import (
     BenchOptions,
@@ -34,7 +34,7 @@ from exporter import (
     Variant,
 )
 from exporter.cli.main import run
-from exporter.precisions import targets_of
+from exporter.run.plan import targets_of
 from validate.agreement import JudgeJob
 from validate.latency import BenchJob
 

@@ -18,9 +18,10 @@ from converters.formats import Precision, precision_in_name
 from converters.isolation import Grants, Message, each
 from converters.signature import Signature
 from validate.agreement.arrays import read
-from validate.agreement.decisions import accuracy, scores
-from validate.agreement.gates import Gate, gate_for
-from validate.agreement.judge import judge_output
+from validate.agreement.judging.class_decisions import accuracy, scores
+from validate.agreement.judging.gates import Gate, gate_for
+from validate.agreement.judging.judge import judge_output
+from validate.agreement.judging.reference_values import Candidate, Reference, Yardstick
 from validate.agreement.plan import Plan
 from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
 from validate.agreement.results import (
@@ -35,7 +36,6 @@ from validate.agreement.results import (
     Verdict,
     VerdictStatus,
 )
-from validate.agreement.yardstick import Candidate, Reference, Yardstick
 from validate.inputs import Range, suites
 from validate.runtimes import runtime_name
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from converters.checked import Options, checked
-from converters.checks import Flag, Number, Table
-from validate.agreement.gates import TOLERANCES
+from converters.checks.base import Options, checked
+from converters.checks.values import Flag, Number, Table
+from validate.agreement.judging.gates import TOLERANCES
 
 _TOLERANCES = Table("--tolerance", Number("--tolerance", 0, above=True), "tolerance", TOLERANCES)
 

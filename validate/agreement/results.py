@@ -8,9 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from converters.checked import Options, checked, part
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.checks import Word
+from converters.checks.base import Options, checked, part
+from converters.checks.values import Word
 from converters.common import Common
 from converters.formats import Precision
 from converters.isolation import Standing

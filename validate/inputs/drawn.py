@@ -12,8 +12,8 @@ import numpy as np
 
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError, UsageError
-from converters.given import UNKNOWN_SIZE
 from converters.signature import Signature, TensorSpec
+from converters.user_arrays import UNKNOWN_SIZE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from converters.faces import face
 
 if TYPE_CHECKING:
-    from validate.latency.comparing import Comparison
     from validate.latency.experiment import Progress, measure
     from validate.latency.job import BenchJob
     from validate.latency.options import BenchOptions, Device
     from validate.latency.results import Compared, Control, Latency, Phases, Row, Timing
     from validate.latency.rows import Status
-    from validate.latency.statistics import Interval
+    from validate.latency.statistics.pairwise import Comparison
+    from validate.latency.statistics.percentiles import Interval
     from validate.latency.variant import Variant
 
 __all__ = [
@@ -37,13 +37,13 @@ __all__ = [
 __getattr__, __dir__ = face(
     __name__,
     {
-        "validate.latency.comparing": ("Comparison",),
+        "validate.latency.statistics.pairwise": ("Comparison",),
         "validate.latency.experiment": ("Progress", "measure"),
         "validate.latency.job": ("BenchJob",),
         "validate.latency.options": ("BenchOptions", "Device"),
         "validate.latency.results": ("Compared", "Control", "Latency", "Phases", "Row", "Timing"),
         "validate.latency.rows": ("Status",),
-        "validate.latency.statistics": ("Interval",),
+        "validate.latency.statistics.percentiles": ("Interval",),
         "validate.latency.variant": ("Variant",),
     },
 )

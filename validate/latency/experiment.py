@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
 
-from validate.latency.comparing import Paired, paired_ratio, verdicts
-from validate.latency.host import host_facts
+from validate.latency.host.facts import host_facts
+from validate.latency.host.machine import Launch
+from validate.latency.host.noise import MachineState, NoiseLog, SlotNoise
+from validate.latency.host.nvml import gpu_state
 from validate.latency.job import BenchJob, rows_of
-from validate.latency.machine import Launch
-from validate.latency.noise import MachineState, NoiseLog, SlotNoise
-from validate.latency.nvml import gpu_state
 from validate.latency.results import Compared, Control, Latency, Row
 from validate.latency.rows import Status
+from validate.latency.statistics.pairwise import Paired, paired_ratio, verdicts
 from validate.latency.subject import Subject, launch_here
 
 Progress = Callable[[str, float], None]

@@ -142,8 +142,8 @@ def _prove_onnxruntime(path: Path, request: Message) -> Message:
     """Node placement from ONNX Runtime's trace: what ran, not what was asked for."""
     import onnxruntime
 
-    from validate.latency.nvml import gpu_state
-    from validate.latency.profile_onnx import traced
+    from validate.latency.host.nvml import gpu_state
+    from validate.latency.profiling.onnxruntime import traced
     from validate.latency.worker import runtime_options
     from validate.runtimes import open_artifact
 
@@ -170,8 +170,8 @@ def _prove_tensorflow(path: Path, request: Message) -> Message:
     """Device placement from TensorFlow's own results: each output tensor names the device that made it."""
     import tensorflow as tf
 
-    from validate.latency.nvml import gpu_state
-    from validate.latency.profile_nodes import feeds_of
+    from validate.latency.host.nvml import gpu_state
+    from validate.latency.profiling.nodes import feeds_of
     from validate.latency.worker import runtime_options
     from validate.runtimes import open_artifact
 

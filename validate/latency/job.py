@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from converters.checked import Options, part
 from converters.checkpoints.parts import parts_of
+from converters.checks.base import Options, part
 from converters.common import Common
 from converters.errors import UsageError
 from converters.formats import format_of, precision_in_name
-from validate.latency.host import physical_cores
-from validate.latency.machine import Machine
+from validate.latency.host.facts import physical_cores
+from validate.latency.host.machine import Machine
 from validate.latency.options import BenchOptions, Device
 from validate.latency.results import Row
 
@@ -30,7 +30,7 @@ class BenchJob(Options):
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
             inputs are made up and answers stay unchecked.
         golden_of: golden vectors of single artifacts, where they differ from `golden`.
-        board: where to measure, when not here (see `validate.latency.board`).
+        board: where to measure, when not here (see `validate.latency.boards.ssh`).
         compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
     """
 

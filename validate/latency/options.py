@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from converters.checked import Options, checked
-from converters.checks import Flag, Instance, Number, Several, Word
+from converters.checks.base import Options, checked
+from converters.checks.values import Flag, Instance, Number, Several, Word
 from validate.latency.variant import DEFAULT, Variant
 
 

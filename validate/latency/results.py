@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from converters.formats import Format, Precision
-from validate.latency.comparing import Comparison
 from validate.latency.rows import ComparisonRow, Status, TimingRow, sample_names
-from validate.latency.statistics import Interval, Samples
+from validate.latency.statistics.pairwise import Comparison
+from validate.latency.statistics.percentiles import Interval, Samples
 from validate.latency.variant import DEFAULT, Variant
 from validate.written import written
 
@@ -220,7 +220,7 @@ class Latency:
         controls: the A/A controls.
         noise: rounds, tainted ones by reason, canary, context switches.
         notes: what was left out and why, in sentences.
-        profiles: where the time goes, one a profiled row (see `validate.latency.profile`).
+        profiles: where the time goes, one a profiled row (see `validate.latency.profiling.operations`).
         peaks: the machine's measured peak, by threads.
         tuned: the fastest settings of each artifact, where they were looked for (see `validate.latency.tuning`).
     """

@@ -10,8 +10,8 @@ from typing import Any
 
 from converters.formats import Format, Precision
 from converters.signature import unique_names
-from validate.latency.comparing import Comparison
-from validate.latency.statistics import Interval
+from validate.latency.statistics.pairwise import Comparison
+from validate.latency.statistics.percentiles import Interval
 
 
 class Status(StrEnum):

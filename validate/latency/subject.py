@@ -15,12 +15,12 @@ from converters.checkpoints.scan_file import check
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError
 from converters.isolation import Limits, Message, Worker, worker_environment
 from validate.latency import worker as worker_side
+from validate.latency.host.machine import Launch, Speaker
+from validate.latency.host.noise import SlotNoise
 from validate.latency.job import BenchJob
-from validate.latency.machine import Launch, Speaker
-from validate.latency.noise import SlotNoise
 from validate.latency.results import Phases, Row, Timing
 from validate.latency.rows import Status
-from validate.latency.statistics import Interval, Samples, percentile
+from validate.latency.statistics.percentiles import Interval, Samples, percentile
 
 P50_KNOWN_TO, P90_KNOWN_TO = 0.01, 0.03
 QUANTILES = (("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99))

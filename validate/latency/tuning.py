@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from converters.formats import Format, format_of
-from validate.latency.comparing import Comparison
 from validate.latency.experiment import Progress, measure
-from validate.latency.host import physical_cores
+from validate.latency.host.facts import physical_cores
 from validate.latency.job import BenchJob
 from validate.latency.results import Latency, Row, Timing
 from validate.latency.rows import Status
+from validate.latency.statistics.pairwise import Comparison
 from validate.latency.variant import DEFAULT, GraphLevel, Interface, Variant
 
 _ONNX_VARIANTS = (DEFAULT, Variant(spinning=False), Variant(graph=GraphLevel.EXTENDED), Variant(graph=GraphLevel.BASIC))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from converters.checked import Options, checked
-from converters.checks import Flag, Word
+from converters.checks.base import Options, checked
+from converters.checks.values import Flag, Word
 from converters.formats import Format
 
 

@@ -27,10 +27,10 @@ from converters.formats import Precision
 from converters.isolation import Channel, Message
 from validate.latency.calls import Call, check_synchronous, prepare
 from validate.latency.feeds import Feeds, Golden, check_answers, make_feeds
-from validate.latency.host import cpus_for, physical_cores
-from validate.latency.noise import canary_ns
-from validate.latency.placement import placement
-from validate.latency.statistics import is_steady
+from validate.latency.host.facts import cpus_for, physical_cores
+from validate.latency.host.noise import canary_ns
+from validate.latency.host.placement import placement
+from validate.latency.statistics.percentiles import is_steady
 from validate.latency.variant import Variant
 from validate.runtimes.base import Runtime
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from validate.localize.reading import Layers, in_layout
+from validate.localize.tensor_match import Layers, in_layout
 from validate.runtimes.base import Array
 
 Cut = Callable[[Sequence[str]], list[Array] | None]

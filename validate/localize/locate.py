@@ -10,9 +10,9 @@ from pathlib import Path
 from converters.errors import RefusedError, UsageError
 from converters.formats import Format, Precision
 from converters.isolation import Standing
-from validate.localize.asking import Asking, standing
-from validate.localize.holding import Held, OnProgress, precision_of
+from validate.localize.requests import Asking, standing
 from validate.localize.results import Localization, LocalizeJob
+from validate.localize.session import Held, OnProgress, precision_of
 from validate.runtimes import runtime_name
 
 Make = Callable[[Path, Format, Precision, Path], Path]

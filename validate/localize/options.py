@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from converters.checked import Options, checked
-from converters.checks import Flag, Word
+from converters.checks.base import Options, checked
+from converters.checks.values import Flag, Word
 
 
 class Localized(StrEnum):

@@ -14,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.load_options import Opening
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import loaded_model
-from converters.checkpoints.opening import Opening
 from converters.isolation import Channel, Message
 from validate.agreement.arrays import path_of, read
-from validate.agreement.coverage import Extremes, watches
-from validate.agreement.metrics import difference
-from validate.agreement.oracle import NoOracleError, float64_clone, float64_default
-from validate.agreement.recording import Record, predecessors, recording
-from validate.agreement.workers import inputs_that_run
+from validate.agreement.judging.metrics import difference
+from validate.agreement.worker.activation_coverage import Extremes, watches
+from validate.agreement.worker.layer_recording import Record, predecessors, recording
+from validate.agreement.worker.oracle import NoOracleError, float64_clone, float64_default
+from validate.agreement.worker.reference_runs import inputs_that_run
 from validate.compat.keras import OPERATION_CALL
 from validate.inputs import STRUCTURED, Inputs, beside, saturated
-from validate.localize.widening import widened, widening
+from validate.localize.input_range_search import widened, widening
 from validate.runtimes import Arrays, RuntimeOptions
 from validate.runtimes.base import Array, failed
 from validate.runtimes.keras import KerasRuntime

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.checked import Options, checked, part
-from converters.checks import Word
+from converters.checks.base import Options, checked, part
+from converters.checks.values import Word
 from converters.common import Common
 from converters.formats import Precision
 from validate.localize.options import LocalizeOptions

@@ -13,10 +13,10 @@ from converters.errors import EdgeportError, RefusedError, error_from_json
 from converters.formats import Precision
 from converters.isolation import Batch, Message, Standing, each
 from validate.agreement.compare import Comparison
-from validate.agreement.gates import Gate, gate_for
+from validate.agreement.judging.gates import Gate, gate_for
+from validate.agreement.judging.reference_values import Yardstick
 from validate.agreement.processes import Processes, processes
 from validate.agreement.results import DISAGREE, ERROR, JudgeJob, Verdict
-from validate.agreement.yardstick import Yardstick
 from validate.inputs import Range
 from validate.mutants.catalogue import HEALTHY
 from validate.mutants.faults import MUTATIONS

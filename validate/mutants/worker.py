@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.load_options import Opening
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import loaded_model
-from converters.checkpoints.opening import Opening
 from converters.errors import EdgeportError
 from converters.isolation import Channel, Message, error_document, resolve
 from converters.signature import Signature
 from validate.agreement.arrays import read
-from validate.agreement.batches import run_batches
-from validate.agreement.oracle import float64_clone, float64_default
 from validate.agreement.plan import Plan
-from validate.agreement.taps.function import TappedFunction
+from validate.agreement.worker.batches import run_batches
+from validate.agreement.worker.oracle import float64_clone, float64_default
+from validate.agreement.worker.taps.function import TappedFunction
 from validate.mutants.catalogue import HEALTHY, Survey, broken
 from validate.mutants.faults import MUTATIONS
 from validate.runtimes import Arrays, RuntimeOptions

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.checkpoints.opening import Opening
+from converters.checkpoints.load_options import Opening
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
 

@@ -37,8 +37,8 @@ class KerasRuntime(Runtime):
                 file=path,
             )
         from converters.checkpoints.identify import identify
+        from converters.checkpoints.load_options import Opening
         from converters.checkpoints.loading import load
-        from converters.checkpoints.opening import Opening
 
         # refused before a framework sees it
         checkpoint = options.checkpoint or identify(path, options.opening or Opening())

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from converters.checkpoints.checkpoint import SourceKind
 from converters.checkpoints.identify import identify
-from converters.checkpoints.opening import Code, Opening, parse_code, parse_replacement
+from converters.checkpoints.load_options import Code, Opening, parse_code, parse_replacement
 from converters.errors import EdgeportError
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters import conversion
 from converters.artifact import digest
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.identify import identify
@@ -24,11 +23,12 @@ from converters.checkpoints.loading import load
 from converters.compat import keras, tensorflow, tf2onnx
 from converters.compat.patch import Part, Patch, noting
 from converters.errors import MisfitError
-from converters.targets import onnx_tf2onnx
-from converters.targets.onnx import write_onnx
-from converters.targets.savedmodel import write_saved_model
-from converters.targets.tflite import write_tflite
 from converters.tracing import trace
+from converters.workers import float32 as conversion
+from converters.writers.onnx import tensorflow_graph as onnx_tf2onnx
+from converters.writers.onnx.write import write_onnx
+from converters.writers.savedmodel import write_saved_model
+from converters.writers.tflite.write import write_tflite
 from validate.compat.litert import operations_in
 
 EVERY = {"onnx", "tflite", "variables"}

@@ -15,12 +15,12 @@ import pytest
 from converters.artifact import digest, size_of
 from exporter.bundle import finish, staged, write_golden
 from exporter.cli.main import run
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 
 QUICK = ["--max-seconds", "2", "--threads", "1", "-q"]
 _MAKE = """
 import pathlib, sys
-from exporter.doctor import _tiny_onnx
+from exporter.doctor.checks import _tiny_onnx
 pathlib.Path(sys.argv[1]).write_bytes(_tiny_onnx())
 """
 

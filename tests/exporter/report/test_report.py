@@ -11,7 +11,7 @@ import pytest
 
 import exporter.report
 from converters.contract import Contract, OutputContract
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report import MODEL_CARD, REPORT_HTML, REPORT_MD, render, view, wording
 from exporter.report.axis import Axis
 from exporter.report.commands import commands

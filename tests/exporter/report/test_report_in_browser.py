@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.report import REPORT_HTML, render
 from exporter.report.evidence import Evidence
 

@@ -11,7 +11,7 @@ import pytest
 
 from converters.isolation import Limits
 from exporter.options import RunOptions
-from exporter.pipeline import run
+from exporter.run.pipeline import run
 
 NAMES = (
     'cl"ass\\u0041 #{x} ${y}',

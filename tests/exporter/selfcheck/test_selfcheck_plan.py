@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from converters.errors import UsageError
 from exporter.bundle import write_golden
 from exporter.cli.run import command as run_command
-from exporter.manifest import Manifest
+from exporter.manifest.schema import Manifest
 from exporter.options import RunOptions
 from exporter.selfcheck import refuse_names, write_selfcheck
 from exporter.selfcheck.checks import MAX_BYTES, Plan, plan

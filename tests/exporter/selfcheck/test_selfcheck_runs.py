@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from exporter.bundle import verify
-from exporter.manifest_file import load
+from exporter.manifest.reader import load
 
 from ...tools import npm_package, program
 

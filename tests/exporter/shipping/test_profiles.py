@@ -9,7 +9,7 @@ import pytest
 from converters.errors import UsageError
 from converters.formats import Format
 from exporter.options import RunOptions
-from exporter.precisions import targets_of
+from exporter.run.plan import targets_of
 from exporter.shipping.profiles import batch_of, settled
 
 

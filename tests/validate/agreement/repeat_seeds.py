@@ -17,14 +17,14 @@ from converters.checkpoints.loading import loaded_model
 from converters.checkpoints.ranges import input_hints
 from converters.formats import Precision
 from validate import inputs as inputs_of
-from validate.agreement.batches import run_batches
-from validate.agreement.gates import gate_for
-from validate.agreement.judge import judge_output
-from validate.agreement.oracle import float64_clone, float64_default
+from validate.agreement.judging.gates import gate_for
+from validate.agreement.judging.judge import judge_output
+from validate.agreement.judging.reference_values import Candidate, Reference
 from validate.agreement.plan import make_plan
-from validate.agreement.taps import open_tapped
-from validate.agreement.taps.function import TappedFunction
-from validate.agreement.yardstick import Candidate, Reference
+from validate.agreement.worker.batches import run_batches
+from validate.agreement.worker.oracle import float64_clone, float64_default
+from validate.agreement.worker.taps import open_tapped
+from validate.agreement.worker.taps.function import TappedFunction
 from validate.runtimes import RuntimeOptions
 
 

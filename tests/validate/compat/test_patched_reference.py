@@ -14,9 +14,9 @@ from converters.compat.patch import Part, noting
 from converters.errors import MisfitError
 from converters.formats import Precision
 from converters.signature import Signature, TensorSpec
-from validate.agreement.grouped import own_kernels
-from validate.agreement.rounding import run_rounded
-from validate.agreement.taps.function import TappedFunction
+from validate.agreement.worker.grouped_convolutions import own_kernels
+from validate.agreement.worker.rounding import run_rounded
+from validate.agreement.worker.taps.function import TappedFunction
 from validate.compat import keras as parts
 from validate.compat import litert
 from validate.mutants.catalogue import leaves

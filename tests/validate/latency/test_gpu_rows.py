@@ -17,7 +17,7 @@ import pytest
 from converters.formats import Format
 from validate.latency import BenchJob
 from validate.latency.gpu_rows import ROWS, GpuRow, evidence, judged
-from validate.latency.nvml import gpu_state
+from validate.latency.host.nvml import gpu_state
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "gpu_evidence.py"
 

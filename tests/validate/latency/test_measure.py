@@ -17,8 +17,9 @@ import pytest
 
 from converters.errors import UsageError
 from converters.isolation import Limits
-from validate.latency import BenchJob, Comparison, Latency, Status, host, measure
+from validate.latency import BenchJob, Comparison, Latency, Status, measure
 from validate.latency.experiment import MIN_ROUNDS, every_how_many
+from validate.latency.host import facts as host
 
 ROW_FIELDS = {
     "artifact", "format", "precision", "device", "status", "reason", "threads", "batch", "boundary", "p50_ms",

@@ -9,7 +9,7 @@ import pytest
 from validate.latency import BenchJob, Comparison, Latency, Status, Variant
 from validate.latency.job import rows_of
 from validate.latency.results import Compared, Timing
-from validate.latency.statistics import Interval
+from validate.latency.statistics.percentiles import Interval
 from validate.latency.tuning import best_of
 
 

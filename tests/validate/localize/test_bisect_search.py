@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from validate.localize.bisect import Bisection
-from validate.localize.cutting import cut_onnx, needed
-from validate.localize.reading import Layers
+from validate.localize.subgraph_run import cut_onnx, needed
+from validate.localize.tensor_match import Layers
 
 Graph = dict[str, list[str]]
 

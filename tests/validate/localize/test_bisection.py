@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exporter.making import Twins
+from exporter.run.twins import Twins
 from validate.localize import LocalizeJob, localize, localize_each
 
 pytestmark = pytest.mark.slow

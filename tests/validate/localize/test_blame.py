@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from validate.localize.blame import Member, broken_member
+from validate.localize.fused_layer import Member, broken_member
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(0, 1, (12, 6))

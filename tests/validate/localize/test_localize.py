@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from exporter.making import Twins
+from exporter.run.twins import Twins
 from validate.localize import localize_each
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from converters.checkpoints.ranges import Range
-from validate.localize.widening import Reach, widening
+from validate.localize.input_range_search import Reach, widening
 
 
 def test_inputs_go_as_far_as_the_last_activation_needs() -> None:

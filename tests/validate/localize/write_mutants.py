@@ -13,8 +13,8 @@ import numpy as np
 
 from converters.checkpoints.identify import identify
 from converters.checkpoints.loading import load
-from exporter.making import write
-from validate.agreement.taps.function import TappedFunction
+from exporter.run.twins import write
+from validate.agreement.worker.taps.function import TappedFunction
 from validate.mutants.catalogue import broken
 from validate.mutants.faults import MUTATIONS
 

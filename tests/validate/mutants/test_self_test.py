@@ -18,7 +18,7 @@ from validate.mutants.selftest import _round
 
 @pytest.fixture(scope="session")
 def digits(examples: Path) -> SelfTest:
-    return self_test(examples / "digits_se_inception.keras", "exporter.making:write", ("onnx",))
+    return self_test(examples / "digits_se_inception.keras", "exporter.run.twins:write", ("onnx",))
 
 
 @pytest.mark.slow
@@ -39,7 +39,7 @@ def test_every_fault_is_caught_in_the_model_and_in_the_file(digits: SelfTest) ->
 def test_the_weaker_the_inputs_the_less_is_caught(examples: Path) -> None:
     """Blank images: what is not brought out is told apart from what is missed, and nothing is called caught."""
     options = JudgeJob.of(input_range=(0.0, 1e-6), samples=4)
-    weak = self_test(examples / "digits_se_inception.keras", "exporter.making:write", (), options)
+    weak = self_test(examples / "digits_se_inception.keras", "exporter.run.twins:write", (), options)
     assert any(row.status != CAUGHT and row.status != NO_PLACE for row in weak.rows)
     document = weak.to_json()
     assert {"reference", "seed", "samples", "passed", "mutants", "unexercised", "notes"} <= document.keys()
@@ -52,7 +52,7 @@ def test_what_is_not_written_is_not_called_caught(examples: Path) -> None:
         examples / "digits_se_inception.keras",
         JudgeJob.of(samples=2),
         lambda _stage, _share: None,
-        "exporter.making:write",
+        "exporter.run.twins:write",
         ("ort",),
         {"epsilon", "tanh-gelu"},
     )
@@ -92,7 +92,7 @@ def test_what_the_samples_do_not_show_is_run_on_all_inputs(examples: Path) -> No
         examples / "digits_se_inception.keras",
         options,
         lambda _stage, _share: None,
-        "exporter.making:write",
+        "exporter.run.twins:write",
         (),
         {"relu6"},
     ).rows
@@ -109,7 +109,7 @@ def test_a_healthy_file_that_fails_fails_the_self_test() -> None:
 def test_only_a_checkpoint_can_be_broken(tmp_path: Path) -> None:
     (tmp_path / "file.onnx").write_bytes(b"")
     with pytest.raises(RefusedError, match="no Keras checkpoint"):
-        self_test(tmp_path / "file.onnx", "exporter.making:write")
+        self_test(tmp_path / "file.onnx", "exporter.run.twins:write")
 
 
 def test_usage(edgeport: Any, examples: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Checks of what a user may choose, made where the options are made."""

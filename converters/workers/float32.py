@@ -1,0 +1,164 @@
+"""The conversion worker: loads and traces once, makes the formats in turn, commits each as soon as it is whole."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.identify import confirm
+from converters.checkpoints.interface import interface_facts
+from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.loading import load
+from converters.checkpoints.ranges import input_hints
+from converters.compat.patch import noting
+from converters.errors import EdgeportError
+from converters.facts import Facts
+from converters.formats import Format, Precision
+from converters.isolation import Channel, Message, error_document
+from converters.signature import Signature
+from converters.tracing import Traced, trace
+from converters.writers.onnx.write import write_onnx
+from converters.writers.savedmodel import write_saved_model
+from converters.writers.tflite.write import write_tflite
+
+
+class _Open(NamedTuple):
+    """A source as it is loaded, its trace in float32 with the batch size that was asked for, and what is to be said."""
+
+    loaded: Loaded
+    traced: Traced
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a writer has to say about the file it wrote."""
+
+    road: str
+    signature: Signature
+    notes: tuple[str, ...] = ()
+
+
+class _Job:
+    """A traced source on its way through the formats."""
+
+    def __init__(self, source: _Open, request: Message, scratch: Path) -> None:
+        self.loaded, self.traced, _ = source
+        self.request, self.scratch = request, scratch
+        self._saved: dict[bool, Path] = {}
+
+    def saved_model(self, traced: Traced) -> Path:
+        """The SavedModel of a trace, written once."""
+        own = traced is self.traced
+        if own not in self._saved:
+            folder = self.scratch / ("traced" if own else "single-batch")
+            write_saved_model(traced, folder)
+            self._saved[own] = folder
+        return self._saved[own]
+
+    def write_saved_model(self, path: Path) -> _Made:
+        source = self.saved_model(self.traced)
+        os.rename(source, path)  # noqa: PTH104 - a folder within one file system
+        return _Made("traced-module", self.traced.signature)
+
+    def committed(self, fmt: Format, path: Path) -> None:
+        """Told where a finished artifact lies now: TFLite is made from the SavedModel."""
+        if fmt is Format.SAVEDMODEL:
+            self._saved[True] = path
+
+    def write_tflite(self, path: Path) -> _Made:
+        traced = self.traced
+        notes: tuple[str, ...] = ()
+        if traced.recurrent and self.request["batch"] is None:
+            traced = trace(self.loaded, 1)
+            notes = ("Fixed to a batch of 1: a recurrent layer with a dynamic batch would need Flex operations.",)
+        saved = functools.partial(self.saved_model, traced)
+        road = write_tflite(traced, saved, path, allow_flex=self.request["allow_flex"])
+        return _Made(road, traced.signature, notes)
+
+    def write_onnx(self, path: Path) -> _Made:
+        written = write_onnx(self.traced, path, self.request["opset"])
+        return _Made(written.road, self.traced.signature)
+
+
+_WRITERS: dict[tuple[Format, Precision], Callable[[_Job, Path], _Made]] = {
+    (Format.SAVEDMODEL, Precision.FLOAT32): _Job.write_saved_model,
+    (Format.TFLITE, Precision.FLOAT32): _Job.write_tflite,
+    (Format.ONNX, Precision.FLOAT32): _Job.write_onnx,
+}
+
+
+_open: _Open | None = None
+"""What this process has open: it stays from step to step."""
+
+
+def open_source(request: Message, _channel: Channel) -> Message:
+    """Loads and traces; answers with `converters.facts.Facts`."""
+    loaded, traced, notes = _opened(request)
+    names = (loaded.signature.input_names, loaded.signature.output_names)
+    facts = Facts(
+        traced.signature,
+        loaded.parameters,
+        notes,
+        input_hints(loaded.model),
+        interface_facts(loaded.model, names),
+    )
+    return facts.to_json()
+
+
+def write_float32(request: Message, channel: Channel) -> Message:
+    """Makes each of `targets`, from a source that a process in the place of one that died opens first.
+
+    Events: `{opened}`, then of each target as `converters.isolation.batch` reads them; a result is `{road, signature,
+    notes}`.
+    """
+    source = _opened(request)
+    channel.event(opened=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=request["folder"]))  # two workers may share the folder
+    try:
+        job = _Job(source, request, scratch)
+        for target in request["targets"]:
+            channel.event(item=target["item"])
+            fmt, precision = Format(target["format"]), Precision(target["precision"])
+            try:
+                with noting() as left_out:
+                    made = _make(job, fmt, precision, Path(target["path"]))
+            except EdgeportError as error:
+                document = error_document(error)
+                document["message"] = " ".join([error.message, *left_out])
+                channel.event(item=target["item"], error=document)
+            else:
+                made["notes"] = [*made["notes"], *left_out]
+                channel.event(item=target["item"], result=made)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return {}
+
+
+def _opened(request: Message) -> _Open:
+    global _open
+    if _open is None:
+        checkpoint = Checkpoint.from_json(request["checkpoint"])
+        confirm(checkpoint)
+        with noting() as left_out:
+            loaded = load(checkpoint)
+            traced = trace(loaded, request["batch"])
+        _open = _Open(loaded, traced, (*loaded.notes, *left_out))
+    return _open
+
+
+def _make(job: _Job, fmt: Format, precision: Precision, path: Path) -> Message:
+    part = job.scratch / f"{fmt.value}-{precision.value}"
+    part.mkdir()
+    made = _WRITERS[fmt, precision](job, part / path.name)
+    for written in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
+        os.replace(written, path.parent / written.name)  # noqa: PTH105 - works for files and folders alike
+    job.committed(fmt, path)
+    return {"road": made.road, "signature": made.signature.to_json(), "notes": made.notes}

@@ -1,0 +1,90 @@
+"""Equal nodes and equal small constants become one; which of them stays depends on the graph's structure alone.
+
+tf2onnx merges them too, but keeps whichever a Python set hands out first, so that names differ between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from converters.weightless_graph import Array
+from converters.writers.onnx.order import has_subgraph, in_order
+
+_SMALL = 4096  # bytes: larger constants are weights, which are rarely equal and slow to compare
+
+
+def merge_equal(model: Any, constants: dict[str, Array], outputs: Sequence[str]) -> None:
+    """Changes `model` and `constants` in place; `outputs` keep their names and their own nodes."""
+    same = _equal_constants(constants, [i for node in in_order(model.graph, outputs) for i in node.input])
+    kept: list[Any] = []
+    seen: dict[tuple[Any, ...], Any] = {}
+    for node in in_order(model.graph, outputs):
+        _redirect(node, same)
+        twin = None if has_subgraph(node) else seen.setdefault(_key(node), node)
+        if twin is None or twin is node or set(node.output) & set(outputs):
+            kept.append(node)
+        else:
+            same.update(zip(node.output, twin.output, strict=True))
+    refill(model.graph.node, kept)
+
+
+def _redirect(node: Any, same: Mapping[str, str]) -> None:
+    """Lets a node read other values, and the bodies of loops and branches that take them from outside."""
+    node.input[:] = [same.get(i, i) for i in node.input]
+    for attribute in node.attribute:
+        for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+            for inner in body.node:  # no name stands for two values, inside and outside
+                _redirect(inner, same)
+            for value in body.output:
+                value.name = same.get(value.name, value.name)
+
+
+def settle_identities(body: Any) -> None:
+    """A loop body's Identity nodes, anew: one for each output that hands on what is no node's own or went out before.
+
+    Which of two outputs an Identity stands at is left to chance by tf2onnx.
+    """
+    from onnx import helper
+
+    alias: dict[str, str] = {}
+    kept = []
+    for node in body.node:
+        node.input[:] = [alias.get(i, i) for i in node.input]
+        if node.op_type == "Identity":
+            alias[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    free = {name for node in kept for name in node.output}
+    for value in body.output:
+        source = alias.get(value.name, value.name)
+        if source in free:
+            free.remove(source)
+            value.name = source
+        else:
+            kept.append(helper.make_node("Identity", [source], [f"{source}/handed_on_{len(kept)}"], name="handed_on"))
+            value.name = kept[-1].output[0]
+    refill(body.node, kept)
+
+
+def refill(field: Any, items: Sequence[Any]) -> None:
+    """Replaces the messages of a repeated field, by some that may be in it."""
+    copies = [type(item).FromString(item.SerializeToString()) for item in items]
+    del field[:]
+    field.extend(copies)
+
+
+def _key(node: Any) -> tuple[Any, ...]:
+    attributes = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
+    return node.domain, node.op_type, tuple(node.input), len(node.output), tuple(attributes)
+
+
+def _equal_constants(constants: dict[str, Array], read: Sequence[str]) -> dict[str, str]:
+    """Each small constant -> the first one that is read of those that equal it."""
+    first: dict[tuple[Any, ...], str] = {}
+    same: dict[str, str] = {}
+    for name in dict.fromkeys(read):
+        value = constants.get(name)
+        if value is not None and value.nbytes <= _SMALL:
+            same[name] = first.setdefault((value.dtype.str, value.shape, value.tobytes()), name)
+    return same

@@ -1,0 +1,141 @@
+"""A TensorFlow graph -> an ONNX model: tf2onnx's rules, without the steps that this graph does not need."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from converters.compat.patch import is_our_mistake, misused
+from converters.compat.tf2onnx import MADE_FOR, RESOLVE_FUNCTIONS, RUN_REWRITERS
+from converters.errors import UnsupportedError
+from converters.writers.onnx.passes import optimized
+
+_CONTROL_FLOW = {"Enter", "Merge", "Switch", "While", "StatelessWhile", "If", "StatelessIf"}
+_OF_CONTROL_FLOW = {
+    "rewriter_lstm_tf2", "rewrite_gru_tf2", "rewrite_single_direction_lstm", "rewrite_bi_direction_lstm",
+    "rewrite_single_direction_gru", "rewrite_bi_direction_gru", "rewrite_custom_rnn_cell", "rewrite_generic_loop",
+    "rewrite_cond",
+}  # fmt: skip
+
+
+def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> Any:
+    """The GraphDef as a ModelProto of standard operations, transposes moved together, nodes in topological order.
+
+    Args:
+        definition: after `weights.optimized`.
+        inputs, outputs: tensor names (`name:0`) in the order that the model shall have.
+
+    Raises:
+        UnsupportedError: an operation, or a use of it, that tf2onnx does not know.
+        MisfitError: edgeport's own code does not go with this tf2onnx.
+    """
+    import tensorflow as tf
+    from tf2onnx import tfonnx
+
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(_with_one_bias(definition), name="")
+        try:
+            with _needed_steps(definition):
+                processed = tfonnx.process_tf_graph(
+                    graph,
+                    opset=opset,
+                    input_names=list(inputs),
+                    output_names=list(outputs),
+                    custom_op_handlers={"Erfc": (_erfc, [])},
+                )
+            _widen_scalars(processed)
+            return optimized(processed).make_model("edgeport")
+        except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
+            if is_our_mistake(cause):
+                raise misused(cause, "tf2onnx", MADE_FOR) from cause
+            reason = " ".join(str(cause).split())[:300]
+            raise UnsupportedError(
+                f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {reason}).",
+                next_step="Leave onnx out with -f, or replace the layer that it names.",
+                step="convert",
+            ) from cause
+
+
+def _with_one_bias(definition: Any) -> Any:
+    """The GraphDef with a plain addition for each bias that is added to a bias.
+
+    Keras adds any vector so, and tf2onnx takes both for the third input of one convolution.
+    """
+    kinds = {node.name: node.op for node in definition.node}
+    second = [
+        n.name
+        for n in definition.node
+        if n.op == "BiasAdd"
+        and kinds.get(n.input[0].split(":")[0]) == "BiasAdd"
+        and n.attr["data_format"].s in {b"", b"NHWC"}
+    ]
+    if not second:
+        return definition
+    changed = type(definition)()
+    changed.CopyFrom(definition)  # it is other formats' too
+    for node in changed.node:
+        if node.name in second:
+            node.op = "AddV2"
+            del node.attr["data_format"]
+    return changed
+
+
+@contextlib.contextmanager
+def _needed_steps(definition: Any) -> Iterator[None]:
+    """While open, tf2onnx leaves out what only graphs with functions, loops or branches need.
+
+    It translates the whole graph once more to find functions, and looks for recurrent cells, loops and branches in ten
+    passes: a fifth of its time where there are none.
+    """
+    if definition.library.function or {node.op for node in definition.node} & _CONTROL_FLOW:
+        yield
+        return
+
+    def rewriting(original: Callable[..., Any]) -> Callable[..., Any]:
+        def run_rewriters(graph: Any, rewriters: Sequence[Any], continue_on_error: bool) -> Any:
+            return original(graph, [r for r in rewriters if r.__name__ not in _OF_CONTROL_FLOW], continue_on_error)
+
+        return run_rewriters
+
+    def resolving(_original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda graph: []
+
+    with RUN_REWRITERS.replaced(rewriting), RESOLVE_FUNCTIONS.replaced(resolving):
+        yield
+
+
+def _widen_scalars(graph: Any) -> None:
+    """Scalars that are added become vectors of one: tf2onnx's transpose pass stumbles over a shape of no length."""
+    for node in graph.get_nodes():
+        if node.type != "Add":
+            continue
+        for index, other in ((0, 1), (1, 0)):
+            constant = node.inputs[index]
+            if constant is None or not constant.is_const() or not graph.get_shape(node.input[other]):
+                continue
+            value = constant.get_tensor_value(as_list=False)
+            if value.ndim == 0:
+                value = value.reshape(1)
+                graph.replace_input(node, node.input[index], _constant(graph, node.name, value), index)
+
+
+def _constant(graph: Any, stem: str, value: Any) -> str:
+    from tf2onnx import utils
+
+    name: str = graph.make_const(utils.make_name(stem), value).output[0]
+    return name
+
+
+def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Erfc(x) = 1 - Erf(x); tf2onnx passes Erfc through unknown. GELU is traced to it."""
+    dtype = ctx.get_dtype(node.output[0])
+    from tf2onnx import utils
+
+    one = ctx.make_const(utils.make_name(name), np.array(1.0, dtype=utils.map_onnx_to_numpy_type(dtype)))
+    shape, source, output = ctx.get_shape(node.output[0]), node.input[0], node.output[0]
+    ctx.remove_node(node.name)
+    erf = ctx.make_node("Erf", [source], shapes=[shape], dtypes=[dtype])
+    ctx.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])

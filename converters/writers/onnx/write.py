@@ -1,0 +1,140 @@
+"""ONNX: the graph is converted without its weights, which are bound and folded afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.compat.tensorflow import frozen
+from converters.errors import StepError, UnsupportedError, UsageError
+from converters.signature import Signature
+from converters.tracing import Traced
+from converters.weightless_graph import optimized, ordered_outputs
+from converters.writers.onnx.file import skeleton, write_model
+from converters.writers.onnx.fuse import fuse_affine
+from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops
+from converters.writers.onnx.merge import merge_equal
+from converters.writers.onnx.opset import NEWEST, raised
+from converters.writers.onnx.tensorflow_graph import converted
+
+DEFAULT_OPSET = 17
+OPSETS = range(13, NEWEST + 1)
+"""Below 13 quantization has no per-channel form."""
+
+_WRITTEN = 18  # the highest that tf2onnx 1.17 writes; above it ONNX's version converter goes on
+
+_IR_VERSION = 8  # what ONNX 1.13 to 1.15 write: runtimes of old devices refuse newer files
+
+WEIGHTLESS, FROZEN = "weightless", "frozen"
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """What was written: the road taken and the opset of the file."""
+
+    road: str
+    opset: int
+
+
+def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile:
+    """Writes `path` in float32 as the function computes it.
+
+    Raises:
+        UsageError: an opset that cannot be written.
+        StepError: an operation that ONNX cannot express (named, with its layer), or a graph that fails the checker.
+    """
+    opset = opset or DEFAULT_OPSET
+    if opset not in OPSETS:
+        raise UsageError(
+            f"Opset {opset} cannot be written.",
+            step="convert",
+            next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.",
+        )
+    written = min(opset, _WRITTEN)
+    graph = traced.weightless
+    if graph is not None:
+        names = [f"{name}:0" for name in graph.weights]
+        inputs, outputs = list(graph.inputs), list(graph.outputs)
+        model = converted(graph.definition, [*inputs, *names], outputs, written)
+        weights = {f"{name}:0": value for name, value in graph.weights.items()}
+        road = WEIGHTLESS
+    else:
+        definition, inputs, outputs = _frozen(traced)
+        model = converted(definition, inputs, outputs, written)
+        weights, road = {}, FROZEN
+    constants = fold_constants(model, weights)
+    settle_loops(model, constants)
+    fuse_affine(model, constants)
+    merge_equal(model, constants, outputs)
+    signature = traced.signature
+    renames = dict(zip([*inputs, *outputs], [*signature.input_names, *signature.output_names], strict=True))
+    finished, initializers = canonical_model(model, constants, renames, outputs)
+    _declare(finished, signature)
+    if opset > written:
+        finished, initializers = raised(finished, initializers, opset)
+    _check(skeleton(finished, initializers))
+    write_model(finished, initializers, path)
+    return OnnxFile(road, opset)
+
+
+def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
+    """The plain road: variables become constants in the graph, functions are inlined."""
+    try:
+        constant = frozen(traced.concrete)
+    except ValueError as cause:
+        state = "AssignVariableOp" in str(cause)
+        why = "it keeps a state between calls (a stateful layer)" if state else " ".join(str(cause).split())[:300]
+        raise UnsupportedError(
+            f"The model's variables cannot become constants of an ONNX file: {why}.",
+            next_step="Leave onnx out with -f, or build the layer with stateful=False.",
+            step="convert",
+        ) from cause
+    outputs = ordered_outputs(constant, traced.signature.output_names)
+    inputs = [t.name for t in constant.inputs if t.dtype.name != "resource"]
+    names = [t.name for t in outputs]
+    return optimized(constant.graph.as_graph_def(), inputs, names), inputs, names
+
+
+def _declare(model: Any, signature: Signature) -> None:
+    """Writes the signature's shapes with their symbolic dimensions into the graph's inputs and outputs."""
+    from onnx import helper
+
+    pairs = [(model.graph.input, signature.inputs), (model.graph.output, signature.outputs)]
+    for values, specs in pairs:
+        del values[:]
+        for spec in specs:
+            dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+            values.append(helper.make_tensor_value_info(spec.name, dtype, list(spec.shape)))
+    model.ir_version = _IR_VERSION
+
+
+def _check(model: Any) -> None:
+    """Only standard ops, a valid graph, shapes that can be inferred strictly."""
+    import onnx
+    from onnx import checker, shape_inference
+
+    foreign = sorted({f"{n.domain or 'ai.onnx'}::{n.op_type}" for n in model.graph.node if not _is_standard(n, model)})
+    if foreign:
+        raise UnsupportedError(
+            f"The model needs operations that ONNX does not have: {', '.join(foreign)}.",
+            next_step="Leave onnx out with -f, or replace the layer that uses them.",
+            step="convert",
+        )
+    try:
+        checker.check_model(model, full_check=True)  # which infers types and shapes strictly
+    except (checker.ValidationError, shape_inference.InferenceError, onnx.checker.ValidationError) as cause:
+        raise StepError(
+            f"The ONNX graph that was made is not valid ({str(cause).splitlines()[0]}).",
+            next_step="Report this model's architecture; leave onnx out with -f meanwhile.",
+            step="convert",
+        ) from cause
+
+
+def _is_standard(node: Any, model: Any) -> bool:
+    from onnx import defs
+
+    version = {o.domain: o.version for o in model.opset_import}.get(node.domain, 1)
+    return node.domain in {"", "ai.onnx"} and defs.has(node.op_type, max_inclusive_version=version)

@@ -1,0 +1,90 @@
+"""Does a `.tflite` file hold the model's weights? Told by its constants, and where those are folded, by its answers."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from converters.compat.tensorflow import SCHEMA
+from converters.errors import StepError
+from converters.signature import TensorSpec
+from converters.tracing import Traced
+from converters.weightless_graph import Array, reached_variables, value_of
+from converters.writers.savedmodel import SIGNATURE_KEY
+from converters.writers.tflite.weights import missing_kernels
+
+_VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
+_ALIKE = 1e-4
+"""Of an output's greatest value: a lost kernel moves far more, and what float32 rounds in a deep network far less."""
+
+
+def check_weights(content: bytearray, traced: Traced) -> None:
+    """No variable operation, and every kernel that the outputs depend on is inside, as it is or in a folded form.
+
+    `TFLiteConverter.from_concrete_functions` on an unfrozen function silently writes a file without weights (design).
+    Loops take their kernels apart; there the sum of the bytes is checked. The converter also folds kernels into one
+    another: the positions of a transformer into what they are added to, a batch norm into the rows of the next layer.
+    So where one is not found the file is run, and has to answer as the function does.
+
+    Raises:
+        StepError: the file lacks weights.
+    """
+    schema = SCHEMA.get()
+    model = schema.Model.GetRootAs(content, 0)
+    builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
+    kernels = {n: value_of(v) for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
+    held = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
+    missing = [] if traced.recurrent else missing_kernels(content, kernels)
+    suspected = bool(missing) or _holds_less(held, kernels)
+    if codes & _VARIABLE_OPS or (suspected and not _answers_alike(content, traced)):
+        lost = f": {', '.join(missing[:3])}" if missing else ""
+        raise StepError(
+            f"The TFLite file came out without all of its weights{lost}.",
+            next_step="Report this model's architecture; leave tflite out with -f meanwhile.",
+            step="convert",
+        )
+
+
+def _holds_less(held: int, kernels: Mapping[str, Array]) -> bool:
+    """Are `held` bytes too few for the kernels? Equal ones are stored once."""
+    if held >= sum(value.nbytes for value in kernels.values()):
+        return False
+    distinct = {hashlib.blake2b(value.tobytes()).digest(): value.nbytes for value in kernels.values()}
+    return held < sum(distinct.values())
+
+
+def _answers_alike(content: bytearray, traced: Traced) -> bool:
+    """Whether the file computes on random inputs what the traced function does; False where either does not run."""
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    generator = np.random.default_rng(0)
+    feeds = {spec.name: _drawn(spec, generator) for spec in traced.signature.inputs}
+    try:
+        expected = traced.concrete(*(tf.constant(value) for value in feeds.values()))
+        runner = Interpreter(model_content=bytes(content)).get_signature_runner(SIGNATURE_KEY)
+        found = runner(**feeds)
+    except Exception:  # TensorFlow's and LiteRT's kinds are many; that it is not known is the answer
+        traceback.print_exc()
+        return False
+    return all(_alike(found.get(name), value.numpy()) for name, value in expected.items())
+
+
+def _drawn(spec: TensorSpec, generator: np.random.Generator) -> Array:
+    """Two samples where the batch is open; of integers the first two, which are in every vocabulary."""
+    values = generator.uniform(0, 1, spec.concrete(2))
+    drawn: Array = (values if "float" in spec.dtype else values > 0.5).astype(spec.dtype)
+    return drawn
+
+
+def _alike(found: Any, expected: Array) -> bool:
+    if np.shape(found) != expected.shape:
+        return False
+    wide = expected.astype(np.float64)
+    greatest = float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0))
+    return np.allclose(found, wide, rtol=0, atol=_ALIKE * greatest, equal_nan=True)

@@ -1,0 +1,1 @@
+"""edgeport inside other tools: a Keras callback and an MLflow logger."""

@@ -1,0 +1,265 @@
+"""Rescue: a precision that missed its gate keeps the layers that hurt it in float, as few as do.
+
+missed gate -> noise of every operation -> the worst one stays float -> make again -> ... -> take back what buys
+nothing -> judged again like any other file
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from converters.artifact import Artifact
+from converters.checkpoints.parts import parts_of
+from converters.errors import EdgeportError
+from converters.formats import Format, Precision
+from converters.isolation import run_step
+from converters.options import Io
+from converters.reduced_precisions import Conversion, DeriveJob
+from converters.stamping import stamped
+from exporter.inspection.executed import layer_names
+from validate.agreement import Agreement, JudgeJob
+from validate.agreement.compare import compare
+from validate.agreement.judging.gates import gate_for
+from validate.agreement.results import DISAGREE
+
+RESCUED = frozenset({Precision.INT8, Precision.INT16X8, Precision.DYNAMIC_INT8, Precision.DYNAMIC_INT4})
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a rescue is done: the gate of the precision, and the share of multiply-adds it may cost."""
+
+    sqnr_db: float
+    top1: float
+    budget: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One layer that stays float.
+
+    Attributes:
+        sqnr_db_without: of the logits, with this layer quantized again and all others as they are.
+    """
+
+    key: str
+    layer: str
+    operation: str
+    macs_share: float
+    sqnr_db_without: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "operation": self.operation,
+            "macs_share": round(self.macs_share, 6),
+            "sqnr_db_without": round(self.sqnr_db_without, 2),
+        }
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """What a rescue came to.
+
+    Attributes:
+        reached: the goal is met on the samples that it was tried on; the verdict is given elsewhere.
+        sqnr_db: of the logits against the float file: before and after.
+    """
+
+    artifact: Path
+    reached: bool
+    kept: tuple[Kept, ...]
+    macs_share: float
+    sqnr_db: tuple[float, float]
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        before, after = (round(value, 2) for value in self.sqnr_db)
+        return {
+            "reached": self.reached,
+            "float_layers": [kept.to_json() for kept in self.kept],
+            "float_macs_share": round(self.macs_share, 6),
+            "sqnr_db_before": before,
+            "sqnr_db_after": after,
+            "reason": self.reason,
+        }
+
+    @property
+    def sentence(self) -> str:
+        names = ", ".join(dict.fromkeys(kept.layer for kept in self.kept)) or "no layer"
+        if self.reached:
+            return (
+                f"Rescued by keeping {names} in float ({self.macs_share:.1%} of the multiply-adds): "
+                f"{self.sqnr_db[0]:.1f} dB became {self.sqnr_db[1]:.1f} dB."
+            )
+        return f"A rescue was tried and failed: {self.reason}"
+
+
+@dataclass(frozen=True)
+class RescueJob:
+    """What the rescues of one run go by.
+
+    Attributes:
+        derive: how the artifacts were made, and what a mended one says of its inputs and outputs.
+        judge: how they were judged; its checkpoint is the reference.
+        golden: the bundle's golden inputs, which a rescue is tried on beside the calibration data.
+    """
+
+    derive: DeriveJob
+    judge: JudgeJob
+    golden: Path
+
+    @property
+    def reference(self) -> Path:
+        assert self.judge.checkpoint is not None
+        return self.judge.checkpoint.path
+
+
+@dataclass(frozen=True)
+class Rescued:
+    """Artifacts and their verdicts, after what missed its gate was rescued and `-p auto` kept what passes.
+
+    Attributes:
+        agreement: None where nothing was judged.
+        rescues: by artifact, what was done for a precision that missed its gate.
+        dropped: by file name, why `-p auto` did not keep it.
+    """
+
+    conversion: Conversion
+    agreement: Agreement | None
+    rescues: Mapping[Path, Rescue] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+
+def rescue_missed(
+    conversion: Conversion, agreement: Agreement, job: RescueJob, on_progress: Callable[[str, float], None]
+) -> tuple[Conversion, Agreement, Mapping[Path, Rescue]]:
+    """Tries to mend every quantized artifact that disagrees; those mended are judged again.
+
+    Returns the artifacts and the verdicts with the mended ones in their places, and what each rescue came to. A rescue
+    that fails leaves its file as it was.
+    """
+    rescues: dict[Path, Rescue] = {}
+    budget = job.derive.options.rescue_budget
+    if budget == 0 or all(v.status != DISAGREE for v in agreement.verdicts):
+        return conversion, agreement, rescues
+    layers = layer_names(job.reference)
+    for extra_db in _STRICTER:
+        mended: dict[Path, Artifact] = {}
+        for artifact, base in _to_rescue(conversion, agreement, rescues):
+            on_progress(f"rescuing {artifact.path.name}", 1.0)
+            gate = gate_for(artifact.precision, job.judge.options.tolerances)
+            level = max(gate.sqnr_db, _level_needed(agreement, artifact.path))
+            found = _try(artifact, base, Goal(level + extra_db, gate.top1, budget), job, layers)
+            earlier = rescues.get(artifact.path)
+            rescues[artifact.path] = found
+            if found.reached:
+                mended[artifact.path] = _remade(artifact, found, earlier, job.derive)
+        if not mended:
+            break
+        conversion = replace(conversion, artifacts=tuple(mended.get(a.path, a) for a in conversion.artifacts))
+        agreement = _judged_again(agreement, job, list(mended))
+    return conversion, agreement, rescues
+
+
+def _to_rescue(
+    conversion: Conversion, agreement: Agreement, rescues: Mapping[Path, Rescue]
+) -> Iterator[tuple[Artifact, Artifact]]:
+    """Artifacts that disagree and may be mended, each with the float32 file that it was made from."""
+    missed = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
+    for artifact in conversion.artifacts:
+        base, tried = conversion.bases.get(artifact.format), rescues.get(artifact.path)
+        unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
+        if artifact.path not in missed or unfit or base is None or (tried is not None and not tried.reached):
+            continue
+        yield artifact, base
+
+
+def _level_needed(agreement: Agreement, path: Path) -> float:
+    """The decibels at which the file would cost no more than its rounding may; nothing where that is not its fault."""
+    (verdict,) = (v for v in agreement.verdicts if v.artifact == path)
+    missed = [
+        row.sqnr_db + 20 * math.log10(row.rounding_ratio / row.gate.limit)
+        for row in verdict.outputs
+        if row.rounding_ratio and row.gate.limit and not row.gate.kept and row.sqnr_db is not None
+    ]
+    return max(missed, default=-math.inf)
+
+
+_STRICTER = (0.0, 4.0)
+"""A rescue is tried on few samples. Where all samples say that it fell short, it is tried once more, aiming higher."""
+
+
+def _try(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers: Collection[str]) -> Rescue:
+    try:
+        return _rescue(artifact, base, goal, job, layers)
+    except EdgeportError as error:
+        return Rescue(artifact.path, False, (), 0.0, (0.0, 0.0), error.message)
+
+
+def _remade(artifact: Artifact, found: Rescue, earlier: Rescue | None, job: DeriveJob) -> Artifact:
+    """The artifact as it lies there now; what an earlier try said of it is no longer so."""
+    kept = tuple(note for note in artifact.notes if earlier is None or note != earlier.sentence)
+    made = Artifact.on_disk(
+        artifact.path,
+        artifact.format,
+        artifact.precision,
+        artifact.signature,
+        road=artifact.road,
+        notes=(*kept, found.sentence),
+    )
+    return stamped(made, job.contract) if job.contract else made
+
+
+def _judged_again(agreement: Agreement, job: RescueJob, paths: list[Path]) -> Agreement:
+    verdicts = {v.artifact: v for v in compare(job.reference, paths, job.judge).verdicts}
+    return replace(agreement, verdicts=tuple(verdicts.get(v.artifact, v) for v in agreement.verdicts))
+
+
+def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers: Collection[str]) -> Rescue:
+    """Makes `artifact` again with some layers in float and replaces its file where that meets the goal.
+
+    Args:
+        base: the float32 file that it was made from.
+        layers: the checkpoint's layer names.
+
+    Raises:
+        EdgeportError: the worker failed; the artifact is as it was.
+    """
+    how = job.derive
+    request = {
+        "artifact": str(artifact.path),
+        "base": str(base.path),
+        "format": artifact.format.value,
+        "precision": artifact.precision.value,
+        "signature": base.signature.to_json(),
+        "io": how.options.io or Io.FLOAT,
+        "device": how.options.target_device,
+        "method": how.options.calibration_method,
+        "golden": str(job.golden),
+        "calibration": str(how.calibration) if how.calibration else None,
+        "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
+        "layers": sorted(layers),
+    }
+    found = run_step(
+        "exporter.rescue.search:rescue_in_worker",
+        request,
+        step="rescue",
+        limits=how.common.limits,
+        log=how.common.log,
+        reads=[*parts_of(base.path), job.golden, *([how.calibration] if how.calibration else [])],
+        writes=[artifact.path],
+    )
+    kept = tuple(Kept(**entry) for entry in found["kept"])
+    return Rescue(
+        artifact.path,
+        bool(found["reached"]),
+        kept,
+        float(found["macs_share"]),
+        (float(found["before"]), float(found["after"])),
+        str(found["reason"]),
+    )

@@ -1,0 +1,30 @@
+"""The timing of what a run made: every artifact in a process of its own, answers checked against the golden ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from validate.latency import BenchJob, Latency, Progress, measure
+from validate.latency.profiling.insight import with_profiles
+from validate.latency.tuning import tune
+
+
+def time_artifacts(paths: Sequence[Path], job: BenchJob, progress: Progress) -> Latency:
+    """Times the artifacts, rounds interleaved; see `validate.latency.measure`."""
+    latency = tune(paths, job, progress) if job.options.tune else measure(paths, job, progress)
+    return with_profiles(latency, job, progress) if job.options.profile else latency
+
+
+def kept_profiles(latency: Latency) -> dict[str, Any]:
+    """`profiles` and `peaks` for a manifest's `environment`: groups by layer and by kind, not each operation."""
+    if not latency.profiles:
+        return {}
+    groups = [{key: value for key, value in found.items() if key != "nodes"} for found in latency.profiles]
+    return {"profiles": groups, "peaks": list(latency.peaks)}
+
+
+def kept_settings(latency: Latency) -> dict[str, Any]:
+    """`settings` for a manifest's `recommended`: by artifact file, what `--tune` found, with code to paste."""
+    return {"settings": {found["artifact"]: found for found in latency.tuned}} if latency.tuned else {}

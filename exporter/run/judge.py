@@ -1,0 +1,52 @@
+"""A run's artifacts against its checkpoint; what misses its gate is rescued, and `-p auto` keeps what passes."""
+
+from __future__ import annotations
+
+from converters.options import Auto
+from converters.reduced_precisions import Conversion, DeriveJob
+from exporter.bundle import write_answers, write_golden
+from exporter.manifest.schema import ANSWERS, GOLDEN
+from exporter.rescue.rescue import Rescued, RescueJob, rescue_missed
+from exporter.run.plan import Kept, keep_passing
+from exporter.run.task import Task
+from validate.agreement import Agreement, JudgeJob, JudgeOptions
+from validate.agreement.compare import compare
+
+
+def judge(task: Task, conversion: Conversion) -> Agreement | None:
+    """Every artifact, opened again from disk, against the checkpoint; writes the golden vectors. None: left out.
+
+    Raises:
+        EdgeportError: the checkpoint could not be run. What befalls an artifact is its verdict.
+    """
+    if task.options.judge is None:
+        return None
+    paths = [artifact.path for artifact in conversion.artifacts]
+    job, progress = _job(task, task.options.judge), task.place.share("validate")
+    agreement = compare(task.checkpoint.path, paths, job, progress)
+    write_golden(task.place.staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
+    return agreement
+
+
+def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, derive: DeriveJob) -> Rescued:
+    """Mends what missed its gate; writes each artifact's answers to the golden inputs."""
+    if agreement is None or task.options.judge is None:
+        return Rescued(conversion, agreement)
+    staging, progress = task.place.staging, task.place.share("validate")
+    job = RescueJob(derive, _job(task, task.options.judge), staging / GOLDEN)
+    mended, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
+    auto = Auto.AUTO in (task.options.convert.precisions or ())
+    lenient = task.options.judge.allow_inconclusive
+    kept = keep_passing(mended, verdicts, allow_inconclusive=lenient) if auto else Kept(mended, verdicts)
+    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in kept.agreement.verdicts})
+    return Rescued(kept.conversion, kept.agreement, rescues, kept.dropped)
+
+
+def _job(task: Task, options: JudgeOptions) -> JudgeJob:
+    return JudgeJob(
+        options,
+        task.options.common,
+        fixed_batch=task.options.convert.batch,
+        checkpoint=task.checkpoint,
+        tensorflow=task.place.tensorflow,
+    )

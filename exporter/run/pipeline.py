@@ -1,0 +1,144 @@
+"""The story of `edgeport run`: a source becomes a checkpoint, the checkpoint artifacts, and they a proven bundle.
+
+source -> facts -> artifacts -> verdicts -> timings -> manifest
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.calibration import Calibration
+from converters.contract import Contract
+from converters.errors import EdgeportError, StepError
+from converters.facts import Facts
+from converters.reduced_precisions import Conversion, DeriveJob
+from exporter.bundle import finish
+from exporter.manifest.passing import exit_code
+from exporter.manifest.schema import GOLDEN, Manifest
+from exporter.options import RunOptions
+from exporter.run.artifact_rows import artifact_details
+from exporter.run.bench import time_artifacts
+from exporter.run.convert import convert, open_targets, remove_hidden
+from exporter.run.describe import Findings, describe
+from exporter.run.judge import judge, rescue
+from exporter.run.localize import locate
+from exporter.run.plan import calibrated
+from exporter.run.task import Task, planned, working
+from exporter.run.workspace import Progress
+from exporter.selfcheck import refuse_names, write_selfcheck
+from exporter.shipping.ship import Shipment, check_names, ship
+from exporter.shipping.terms import Terms, contract_of
+from validate.latency import BenchJob, Latency
+
+LATENCY = "latency"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The manifest as it was written, and the exit code that it earns."""
+
+    manifest: Manifest
+    exit_code: int
+
+
+def run(given: str, output: Path, options: RunOptions, progress: Progress = lambda _label, _share: None) -> Outcome:
+    """Makes the bundle `output` from the source `given`; an error leaves an older bundle there as it was.
+
+    Raises:
+        EdgeportError: the source or the options are refused, nothing could be made, or a required device is missing
+            (the bundle is written all the same).
+    """
+    plan = planned(given, output, options)
+    with working(plan, progress) as task, open_targets(task) as source:
+        facts = source.facts
+        contract = agree(task, facts)
+        calibration = calibrate(task, facts)
+        how = derivation(task, contract, calibration)
+        artifacts = convert(task, source, how)
+        verdicts = judge(task, artifacts)
+        rescued = rescue(task, artifacts, verdicts, how)
+        located = locate(task.checkpoint, rescued.agreement, task.options, task.place)
+        shipping = ship(
+            task.options,
+            Shipment(task.checkpoint.name, rescued.conversion, contract, rescued.agreement),
+            task.place.staging,
+        )
+        timings = time(task, rescued.conversion)
+        manifest = write(task, Findings(facts, contract, calibration, rescued, located, shipping, timings))
+    _required_devices(timings, plan.options, output)
+    return Outcome(manifest, exit_code(manifest))
+
+
+def agree(task: Task, facts: Facts) -> Contract:
+    """What the files are to say of themselves: what the user gave, against what the source turned out to be.
+
+    Raises:
+        UsageError, RefusedError: they contradict each other, or a name is one that a profile or a program cannot hold.
+    """
+    options, signature = task.options, facts.signature
+    contract = contract_of(facts, Terms.of(options))
+    check_names(options.ship.profiles, task.checkpoint.name, contract)
+    if options.ship.selfcheck and options.judge is not None:
+        refuse_names((*signature.input_names, *signature.output_names))
+    return contract
+
+
+def calibrate(task: Task, facts: Facts) -> Calibration | None:
+    """The checked calibration data, kept for the workers too; None where no target needs any."""
+    calibration = calibrated(facts, task.targets, task.options)
+    if calibration is not None:
+        calibration.save(_calibration_file(task))
+    return calibration
+
+
+def derivation(task: Task, contract: Contract, calibration: Calibration | None) -> DeriveJob:
+    """How the reduced precisions are made."""
+    return DeriveJob(
+        task.options.quantize,
+        task.options.common,
+        calibration=_calibration_file(task) if calibration else None,
+        notes=calibration.notes() if calibration else (),
+        contract=contract,
+    )
+
+
+def _calibration_file(task: Task) -> Path:
+    return task.place.scratch / "calibration.npz"
+
+
+def time(task: Task, conversion: Conversion) -> Latency | None:
+    """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
+    bench, batch, golden = task.options.bench, task.options.convert.batch, task.place.staging / GOLDEN
+    if bench is None:
+        return None
+    job = BenchJob(bench, task.options.common, batch=batch, golden=golden if golden.is_file() else None)
+    latency = time_artifacts([artifact.path for artifact in conversion.artifacts], job, task.place.share("bench"))
+    return latency.save_samples(task.place.staging / LATENCY)
+
+
+def write(task: Task, found: Findings) -> Manifest:
+    """The self-check, the reports and, last, the manifest with the digests of everything."""
+    staging, options = task.place.staging, task.options
+    remove_hidden(staging)
+    details = artifact_details(found.rescued, found.calibration, task.checkpoint, options)
+    described = describe(task, found, details)
+    if options.ship.selfcheck:
+        write_selfcheck(staging, described, options.judge.tolerances if options.judge else {})
+    return finish(staging, described)
+
+
+def _required_devices(latency: Latency | None, options: RunOptions, output: Path) -> None:
+    for device in options.bench.require if options.bench else ():
+        if latency is not None and latency.lacks(device):
+            row = next((t for t in latency.timings if t.row.device == device), None)
+            raise _missing(device, output, row.reason if row else "", row.next_step if row else "")
+
+
+def _missing(device: str, output: Path, reason: str, next_step: str) -> EdgeportError:
+    return StepError(
+        f"{device} is required and cannot be used: {reason} The bundle {output} was written without it.",
+        next_step=next_step or "Run `edgeport doctor`.",
+        file=output,
+        step="bench",
+    )

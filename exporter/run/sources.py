@@ -1,0 +1,121 @@
+"""SOURCE on the command line -> a checkpoint on disk: a path, a name in the table, or weights with an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
+from converters.checkpoints.identify import checkpoint_prefix, identify
+from converters.checks.values import did_you_mean
+from converters.common import Common
+from converters.errors import RefusedError, UsageError
+from exporter.models.build import BuildOptions, build_in_worker
+from exporter.models.table import ARCHITECTURES
+from exporter.options import BuildChoices
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the user named, known well enough to refuse it before any work.
+
+    Attributes:
+        given: as on the command line; it stands in the manifest.
+        checkpoint: the file that was given; None for an architecture's name.
+        build: how to make the checkpoint that is converted; None where `checkpoint` is it.
+    """
+
+    given: str
+    kind: str
+    checkpoint: Checkpoint | None
+    build: BuildOptions | None
+
+
+def find_source(given: str, choices: BuildChoices, common: Common = Common()) -> Source:
+    """Tells what SOURCE is, without a framework.
+
+    Raises:
+        UsageError: neither a path nor a name, or options that do not fit it.
+        RefusedError: a file that is damaged, unsafe, or weights without an architecture.
+    """
+    path = Path(given)
+    if given in ARCHITECTURES and not path.exists():
+        if choices.architecture:
+            raise UsageError(f"`{given}` is an architecture already.", next_step="Leave --architecture out.")
+        return Source(given, "architecture", None, _build(given, choices, choices.weights, common.seed))
+    there = path.exists() or path.is_symlink() or checkpoint_prefix(path) is not None
+    if not there and path.name == given and not path.suffix:
+        raise _no_such(given)
+    checkpoint = identify(path, common.opening)
+    _check_choices(given, checkpoint, choices)
+    if checkpoint.kind not in WEIGHTS or common.opening.model_code:
+        return Source(given, checkpoint.kind.value, checkpoint, None)
+    if not choices.architecture:
+        raise RefusedError(
+            f"{given} holds weights only, no architecture.",
+            next_step="Say what they belong to: --architecture NAME (see `edgeport models`), or --model-code "
+            "MODULE:FUNCTION, a function of yours that builds the model.",
+            file=given,
+            step="load",
+        )
+    build = _build(choices.architecture, choices, str(checkpoint.path), common.seed)
+    return Source(given, checkpoint.kind.value, checkpoint, build)
+
+
+def _check_choices(given: str, checkpoint: Checkpoint, choices: BuildChoices) -> None:
+    """Raises UsageError where an option is for another kind of source."""
+    opening, weights = checkpoint.opening, checkpoint.kind in WEIGHTS
+    if choices != BuildChoices() and (not weights or opening.model_code):
+        what = "is a whole model" if not weights else "gets its model from --model-code"
+        raise UsageError(
+            f"{given} {what}: --architecture, --classes, --input-shape, --weights and --set do not apply.",
+            next_step="Leave them out, or name an architecture of `edgeport models` instead.",
+            file=given,
+        )
+    keras = {SourceKind.KERAS, SourceKind.H5}
+    fits = {
+        "--signature": (opening.signature, {SourceKind.SAVEDMODEL}),
+        "--model-code": (opening.model_code, WEIGHTS),
+        "--custom-objects": (opening.custom_objects, keras | WEIGHTS),
+        "--replace": (opening.replaced, keras),
+        "--allow-unsafe": (opening.allow_unsafe, keras | {SourceKind.SAVEDMODEL, SourceKind.FROZEN_GRAPH}),
+        "--graph-input": (opening.inputs, {SourceKind.FROZEN_GRAPH}),
+        "--graph-output": (opening.outputs, {SourceKind.FROZEN_GRAPH}),
+    }
+    for option, (value, kinds) in fits.items():
+        if value and checkpoint.kind not in kinds:
+            raise UsageError(
+                f"{option} does not apply to {given}, which is of the kind {checkpoint.kind.value}.",
+                next_step="Leave it out; docs/sources.md says what each kind of source takes.",
+                file=given,
+            )
+
+
+def open_source(source: Source, folder: Path, log: Path, progress: Progress) -> Checkpoint:
+    """The checkpoint to convert; one that has to be built is written to `folder`. Raises what building raises."""
+    if source.build is None:
+        assert source.checkpoint is not None
+        return source.checkpoint
+    name = source.checkpoint.name if source.checkpoint else source.build.name
+    path = folder / f"{name}.keras"
+    build_in_worker(source.build, path, progress=progress, log=log)
+    built = identify(path)
+    return replace(built, sha256=source.checkpoint.sha256, scanned=built.sha256) if source.checkpoint else built
+
+
+def _build(name: str, choices: BuildChoices, weights: str | None, seed: int) -> BuildOptions:
+    options = BuildOptions(name, choices.input_shape, choices.classes, choices.settings, weights, seed)
+    options.plan()
+    return options
+
+
+def _no_such(given: str) -> UsageError:
+    return UsageError(
+        f"There is no file and no architecture `{given}`.",
+        next_step=f"{did_you_mean(given, ARCHITECTURES)}`edgeport models` lists the names; a checkpoint is given by "
+        "its path.",
+        file=given,
+    )

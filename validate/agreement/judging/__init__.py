@@ -1,0 +1,1 @@
+"""From arrays on disk to a verdict: metrics, gates, classes."""

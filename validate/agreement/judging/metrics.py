@@ -1,0 +1,152 @@
+"""Numbers between two arrays, in float64, a block of samples at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from validate.agreement.arrays import blocks, wide
+from validate.agreement.judging.gates import FLOOR_ULPS, ULP
+from validate.runtimes.base import Array
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a candidate lies from something.
+
+    Attributes:
+        max_abs: greatest absolute difference over the elements that are finite on both sides.
+        mean_square: mean of the squared differences over the same.
+        nonfinite: elements that are finite there and not in the candidate.
+    """
+
+    max_abs: float
+    mean_square: float
+    nonfinite: int
+
+    @property
+    def rmse(self) -> float:
+        return math.sqrt(self.mean_square)
+
+
+def difference(candidate: Array, truth: Array, rows: slice | None = None) -> Difference:
+    """Compares the candidate with the truth over these samples (all by default). Equal infinities differ by nothing."""
+    if rows is not None:
+        candidate, truth = candidate[rows], truth[rows]
+    greatest, squares, count, nonfinite = 0.0, 0.0, 0, 0
+    for part in blocks(len(truth), candidate, truth):
+        true = wide(truth[part])
+        gap = wide(candidate[part])
+        with np.errstate(invalid="ignore"):
+            gap -= true
+        if not np.isfinite(gap).all():
+            finite = np.isfinite(true)
+            both = finite & np.isfinite(gap)
+            nonfinite += int((finite & ~both).sum())
+            gap = gap[both]
+        greatest = max(greatest, _greatest(gap))
+        squares += float(np.vdot(gap, gap))
+        count += gap.size
+    return Difference(greatest, squares / count if count else 0.0, nonfinite)
+
+
+def _greatest(values: Array) -> float:
+    """Greatest absolute value; 0 of nothing."""
+    return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What the reference's values do over the inputs: the yardstick for errors.
+
+    Attributes:
+        greatest: greatest absolute value.
+        moving_square: mean square of what is left after subtracting each element's mean over the samples.
+        dead_max: greatest distance of a dead model (each element's mean over the samples) from the values.
+        floor: the least noise that float32 is granted, `FLOOR_ULPS` unit roundoffs of `greatest`.
+    """
+
+    greatest: float
+    moving_square: float
+    dead_max: float
+
+    @property
+    def floor(self) -> float:
+        return FLOOR_ULPS * ULP * self.greatest
+
+
+def signal(values: Array) -> Signal:
+    """Measures the values over all their samples; what is not finite is left out."""
+    total, count = np.zeros(values.shape[1:]), np.zeros(values.shape[1:])
+    for part in blocks(len(values), values):
+        block = wide(values[part])
+        finite = np.isfinite(block)
+        total += block.sum(axis=0, where=finite)
+        count += finite.sum(axis=0)
+    mean = total / np.maximum(count, 1)
+    greatest, squares, dead, elements = 0.0, 0.0, 0.0, 0
+    for part in blocks(len(values), values):
+        block = wide(values[part])
+        finite = np.isfinite(block)
+        if finite.all():
+            gap = block - mean
+        else:
+            gap, block = (block - mean)[finite], block[finite]
+        greatest = max(greatest, _greatest(block))
+        dead = max(dead, _greatest(gap))
+        squares += float(np.vdot(gap, gap))
+        elements += gap.size
+    return Signal(greatest, squares / elements if elements else 0.0, dead)
+
+
+def sqnr_db(moving_square: float, error_square: float) -> float:
+    """Signal over error in decibels; infinite where there is no error, minus infinite where nothing moves.
+
+    >>> round(sqnr_db(1.0, 0.01), 6)
+    20.0
+    """
+    if error_square == 0.0:
+        return math.inf
+    return 10 * math.log10(moving_square / error_square) if moving_square > 0.0 else -math.inf
+
+
+@dataclass(frozen=True)
+class TopOne:
+    """Classes alike.
+
+    Attributes:
+        agreement: share of samples with the reference's class, near-ties counted as alike.
+        flips: samples of another class that are no near-ties.
+        ties: samples whose two best classes lie closer in the reference than `margin`.
+    """
+
+    agreement: float
+    flips: int
+    ties: int
+
+
+def top_one(candidate: Array, reference: Array, margin: float) -> TopOne:
+    """Compares classes; a flip between classes that lie within `margin` in the reference tells nothing."""
+    got, want = wide(candidate), wide(reference)
+    order = np.partition(want, -2, axis=1)
+    near = order[:, -1] - order[:, -2] <= margin
+    other = got.argmax(axis=1) != want.argmax(axis=1)
+    flips = int((other & ~near).sum())
+    return TopOne(1.0 - flips / len(want), flips, int(near.sum()))
+
+
+def softmax(logits: Array) -> Array:
+    """Over the last axis, in float64."""
+    values = wide(logits)
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    result: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+def sigmoid(logits: Array) -> Array:
+    """1 / (1 + exp(-x)) in float64, without overflow."""
+    values = wide(logits)
+    result: Array = 0.5 * (1.0 + np.tanh(0.5 * values))
+    return result

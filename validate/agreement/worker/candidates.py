@@ -1,0 +1,76 @@
+"""The worker's side of a comparison: open the candidates of one runtime, run them, write what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.compat.patch import noting
+from converters.errors import EdgeportError
+from converters.isolation import Channel, Message, error_document
+from converters.signature import Signature
+from validate.agreement.plan import Plan
+from validate.agreement.structure import compare_structure
+from validate.agreement.worker.batches import Run, in_whole_batches, read_inputs, run_batches
+from validate.agreement.worker.shape_refusals import shapes_accepted
+from validate.agreement.worker.special_values import special_values
+from validate.agreement.worker.taps import open_tapped
+from validate.agreement.worker.taps.quantized import in_floats
+from validate.runtimes import RuntimeOptions, fixed_batch
+
+
+def run_candidates(request: Message, channel: Channel) -> Message:
+    """Runs candidates of one runtime, one after the other; events tell which is at work and what each gave.
+
+    Events: `{item, fraction}` while one runs, `{item, result}` or `{item, error}` when it is done.
+    """
+    reference = Signature.from_json(request["signature"])
+    work = Path(request["work"])
+    inputs = read_inputs(work, reference)
+    for entry in request["candidates"]:
+        key = entry["key"]
+        channel.event(item=key, fraction=0.0)
+        try:
+            with noting() as left_out:
+                result = _run_candidate(entry, request, reference, inputs, channel)
+        except EdgeportError as error:
+            channel.event(item=key, error=error_document(error))
+        else:
+            channel.event(item=key, result={**result, "notes": [*result["notes"], *left_out]})
+    return {}
+
+
+def _run_candidate(
+    entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
+) -> Message:
+    work, options = Path(request["work"]), RuntimeOptions(threads=request["threads"])
+    tapped = in_floats(open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"]), reference)
+    signature = tapped.runtime.signature
+    problems, notes = compare_structure(
+        reference, signature, ordered=tapped.runtime.ordered, fixed_batch=request["fixed_batch"]
+    )
+    notes = [*notes, *tapped.runtime.notes]
+    result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "ran": False}
+    if problems:
+        return result
+    plan, first_look = Plan.from_json(request["plan"]), request.get("first_look", False)
+    plan = plan.first_look if first_look else plan
+    fixed = fixed_batch(signature)
+    run: Run = tapped.run
+    if fixed is not None and fixed > 1:
+        plan = replace(plan, singles=0, wide=0, batch=-(-plan.batch // fixed) * fixed)
+        run = in_whole_batches(run, fixed)
+
+    def report(fraction: float) -> None:
+        channel.event(item=entry["key"], fraction=fraction)
+
+    run_batches(run, inputs, plan, reference, work / entry["key"], report)
+    if first_look:
+        return {**result, "ran": True}
+    few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
+    special = special_values(tapped.run, few)
+    return {**result, "ran": True, "special": special, "accepted": shapes_accepted(tapped.runtime, few)}

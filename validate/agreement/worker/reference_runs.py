@@ -1,0 +1,252 @@
+"""The worker's side of a comparison: run the reference, the oracle and the reduced precisions, write what they give.
+
+The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>`,
+`rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1,out32,logits32}.<k>`, all
+`.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Rows
+come in the order of the plan: its samples (of the oracle: the first of them), then the structured ones, then the
+saturating ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.identify import confirm
+from converters.checkpoints.load_options import Opening
+from converters.compat.patch import noting
+from converters.errors import EdgeportError, StepError
+from converters.formats import Precision
+from converters.isolation import Channel, Message
+from converters.signature import Signature
+from validate import inputs as inputs_of
+from validate.agreement.arrays import Writer
+from validate.agreement.cache import cache_key, recall, remember
+from validate.agreement.plan import Plan, make_plan
+from validate.agreement.worker.batches import Run, read_inputs, run_batches
+from validate.agreement.worker.special_values import special_values
+from validate.agreement.worker.taps import Tapped, open_tapped
+from validate.runtimes import Array, Arrays, RuntimeOptions, fixed_batch
+
+_UNKNOWN_SIZES = (inputs_of.UNKNOWN_SIZE, 64, 128, 16, 8)
+
+
+def run_reference(request: Message, channel: Channel) -> Message:
+    """Loads the reference and runs it, with a note for each part of a library that edgeport had to leave alone.
+
+    Returns:
+        As `_run_reference`.
+    """
+    with noting() as left_out:
+        result = _run_reference(request, channel)
+    return {**result, "notes": [*result["notes"], *left_out]}
+
+
+def _run_reference(request: Message, channel: Channel) -> Message:
+    """Loads the reference, makes or reads the inputs, runs it, its oracle and its reduced precisions.
+
+    Returns:
+        `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`,
+        `unexercised`, `special` and `averaged`.
+    """
+    work, path = Path(request["work"]), Path(request["path"])
+    checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
+    if checkpoint is not None:
+        confirm(checkpoint)
+    options = RuntimeOptions(
+        threads=request["threads"], opening=Opening.from_json(request["opening"]), checkpoint=checkpoint
+    )
+    tapped = open_tapped(path, options, work / "taps" / "reference")
+    signature = tapped.runtime.signature
+    given = inputs_that_run(request, signature, _model(tapped), tapped.run)
+    if given.labels is not None:
+        np.save(work / "labels.npy", given.labels, allow_pickle=False)
+    plan = _plan(tapped, given, signature)
+    _write_inputs(work, given, signature, plan, request["seed"])
+    inputs = read_inputs(work, signature)
+    notes = [*given.notes, *tapped.runtime.notes]
+    narrow = replace(plan, wide=0)
+    run_batches(tapped.run, inputs, narrow, signature, work / "reference", lambda f: channel.event(fraction=0.4 * f))
+    few = {name: _rows(array, plan) for name, array in inputs.items()}
+    reason = _cached_oracle(
+        request,
+        few,
+        work / "oracle",
+        lambda folder: _run_oracle(tapped, few, plan, folder, lambda f: channel.event(fraction=0.4 + 0.4 * f)),
+    )
+    if reason is not None:
+        plan = replace(plan, oracle=0)
+        notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
+    unexercised = _unexercised(tapped)  # before special values pass through the same watches
+    special = special_values(tapped.run, _first(inputs, signature))
+    notes += _run_rounded(request, tapped, inputs, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
+    return {
+        "signature": signature.to_json(),
+        "plan": plan.to_json(),
+        "kinds": tapped.kinds,
+        "ranges": {name: limits.to_json() for name, limits in given.ranges.items()},
+        "notes": notes,
+        "has_labels": given.labels is not None,
+        "unexercised": unexercised,
+        "special": special,
+        "averaged": tapped.averaged,
+    }
+
+
+def _write_inputs(work: Path, given: inputs_of.Inputs, signature: Signature, plan: Plan, seed: int) -> None:
+    """The given or drawn samples, then those that stand beside them: what a comparison runs is on disk."""
+    with Writer(work / "inputs", "in", signature.input_names, plan.total) as writer:
+        writer.append(given.arrays, given.samples)
+        if plan.beside:
+            writer.append(inputs_of.beside(given.arrays, given.ranges, seed, plan.saturating), plan.beside)
+
+
+def _rows(array: Array, plan: Plan) -> Array:
+    """What the oracle runs of the inputs: the first samples and those beside them."""
+    if plan.oracle == plan.samples:
+        return array
+    return np.concatenate([array[: plan.oracle], array[plan.samples :]])
+
+
+def _run_rounded(
+    request: Message, tapped: Tapped, inputs: Mapping[str, Any], plan: Plan, on_progress: Callable[[float], None]
+) -> list[str]:
+    """Writes what each reduced precision asked for must cost; a note for each that cannot be emulated."""
+    precisions, model = [Precision(p) for p in request.get("precisions", ())], _model(tapped)
+    if model is None or not precisions:
+        return []
+    from converters.checkpoints.loading import loaded_model
+    from validate.agreement.worker.rounding import DRAWS, run_rounded
+    from validate.agreement.worker.taps.function import TappedFunction
+
+    signature, few = tapped.runtime.signature, Plan(plan.rounded, 0, plan.batch, plan.rounded)
+    written = 0
+
+    def write(name: str, run: Run) -> None:
+        nonlocal written
+        run_batches(run, inputs, few, signature, Path(request["work"]) / "rounded" / name, lambda _share: None)
+        written += 1
+        on_progress(written / (len(precisions) * len(DRAWS)))
+
+    reasons = run_rounded(model, lambda: TappedFunction(loaded_model(model).function, signature), precisions, write)
+    return [
+        f"What {name} rounds cannot be emulated here ({why}): it is judged by decibels."
+        for name, why in reasons.items()
+    ]
+
+
+def _unexercised(tapped: Tapped) -> list[str]:
+    """Layers whose activations bend where no input came, see `coverage`; an artifact does not tell."""
+    return [] if tapped.extremes is None else list(tapped.extremes.unexercised())
+
+
+def inputs_that_run(
+    request: Message, signature: Signature, model: Any, run: Callable[[Arrays], object]
+) -> inputs_of.Inputs:
+    """The given inputs, or drawn ones; unknown dimensions get the first size that `run` accepts.
+
+    Args:
+        model: the Keras model, whose layers tell what range an input has; None for an artifact.
+    """
+    if request["inputs"] is not None:
+        return inputs_of.read(Path(request["inputs"]), signature)
+    sizes = _UNKNOWN_SIZES if any(spec.is_dynamic for spec in signature.inputs) else _UNKNOWN_SIZES[:1]
+    options = _drawing(request, signature, model)
+    refusals: list[StepError] = []
+    for size in sizes:
+        given = inputs_of.generate(signature, replace(options, unknown_size=size))
+        try:
+            run(_first(given.arrays, signature))
+        except StepError as error:
+            refusals.append(error)
+        else:
+            return given
+    raise refusals[0]
+
+
+def _drawing(request: Message, signature: Signature, model: Any) -> inputs_of.InputOptions:
+    hints = {}
+    if model is not None:
+        from converters.checkpoints.ranges import input_hints
+
+        hints = input_hints(model)
+    fixed = fixed_batch(signature) or 1
+    wanted = tuple(request["input_range"]) if request["input_range"] else None
+    return inputs_of.InputOptions(-(-int(request["samples"]) // fixed) * fixed, request["seed"], wanted, hints)
+
+
+def _first(inputs: Arrays, signature: Signature) -> Arrays:
+    """As few samples as the model takes at once."""
+    return {name: array[: fixed_batch(signature) or 1] for name, array in inputs.items()}
+
+
+def _model(tapped: Tapped) -> Any:
+    """The Keras model behind a checkpoint; None for an artifact."""
+    return None if tapped.loaded is None else tapped.loaded.model
+
+
+def _plan(tapped: Tapped, given: inputs_of.Inputs, signature: Signature) -> Plan:
+    fixed = fixed_batch(signature)
+    few = _first(given.arrays, signature)
+    outputs, logits = tapped.run(few)
+    arrays = [*few.values(), *outputs.values(), *logits.values()]
+    row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
+    model = _model(tapped)
+    return make_plan(given.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+
+
+def _cached_oracle(request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]) -> str | None:
+    """The oracle's outputs, from the cache where the same checkpoint ran on the same inputs before."""
+    cache = request.get("cache")
+    if cache is None:
+        return run(folder)
+    key = cache_key(Path(request["path"]), inputs)
+    if recall(Path(cache), key, folder):
+        return None
+    reason = run(folder)
+    if reason is None:
+        remember(Path(cache), key, folder)
+    return reason
+
+
+def _run_oracle(
+    tapped: Tapped, inputs: Arrays, plan: Plan, folder: Path, on_progress: Callable[[float], None]
+) -> str | None:
+    """Writes the oracle's outputs; the reason where it cannot be had."""
+    from validate.agreement.worker.oracle import NoOracleError, float64_clone, float64_default
+
+    model = _model(tapped)
+    if model is None:
+        return "it is no Keras checkpoint"
+    from converters.checkpoints.loading import loaded_model
+    from validate.agreement.worker.taps.function import TappedFunction
+
+    try:
+        with float64_default():
+            loaded = loaded_model(float64_clone(model))
+            exact = TappedFunction(loaded.function, loaded.signature)
+        if exact.narrowing is not None:
+            raise NoOracleError(f"its operation {exact.narrowing} rounds to a narrower type whatever is asked for")
+    except NoOracleError as cause:
+        return str(cause)
+    except EdgeportError as cause:
+        return cause.message
+    except (TypeError, ValueError, RuntimeError) as cause:  # a layer that mixes float32 constants in fails to trace
+        return " ".join(f"it does not run in float64 ({type(cause).__name__}: {cause})".split())[:300]
+    mine, theirs = tapped.runtime.signature, loaded.signature
+    names = dict(zip(mine.input_names, theirs.input_names, strict=True))
+    renamed = dict(zip(theirs.output_names, mine.output_names, strict=True))
+
+    def run(arrays: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
+        outputs, logits = exact.run({names[key]: value for key, value in arrays.items()})
+        return {renamed[k]: v for k, v in outputs.items()}, {renamed[k]: v for k, v in logits.items()}
+
+    count = plan.oracle + plan.beside
+    few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count)
+    run_batches(run, inputs, few, mine, folder, on_progress)
+    return None

@@ -1,0 +1,122 @@
+"""Taps: read the value before a final softmax or sigmoid (design: Logits). Worker side.
+
+A saturated probability hides errors: a batch-norm bug that moves the logits by 0.96 moves the softmax by 3e-6. So the
+output edge is moved back over that operation in a copy of the file; the file itself is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from converters.checkpoints.identify import needs_reader
+from converters.checkpoints.loaded import Loaded
+from converters.errors import RefusedError
+from validate.agreement.worker.activation_coverage import Extremes
+from validate.runtimes import Arrays, Runtime, RuntimeOptions, open_artifact, runtime_name
+from validate.runtimes.base import Array, failed
+from validate.runtimes.quantized import dequantized
+
+SOFTMAX, SIGMOID = "softmax", "sigmoid"
+
+
+class Tapped(Protocol):
+    """An artifact or checkpoint together with its logits.
+
+    Attributes:
+        runtime: the untouched file.
+        kinds: by output name, `softmax` or `sigmoid`; an output without a tap is not there.
+        loaded: the model in memory, of a checkpoint.
+        extremes: what the values before each bent activation reached, of a checkpoint.
+        averaged: how many values a checkpoint's last mean runs over; 1 without any, and of an artifact.
+    """
+
+    runtime: Runtime
+    kinds: dict[str, str]
+    loaded: Loaded | None = None
+    extremes: Extremes | None = None
+    averaged: int = 1
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        """The outputs of the untouched file, and the logits by the names of the outputs they lead to."""
+
+
+def open_tapped(path: Path, options: RuntimeOptions, scratch: Path) -> Tapped:
+    """Opens a file in its runtime and taps what can be tapped; see `open_artifact` for the errors.
+
+    Args:
+        scratch: a folder that need not exist, for a SavedModel's copy; the caller removes it.
+    """
+    name = runtime_name(path)
+    if name == "keras" or (name == "saved_model" and options.opening and needs_reader(path, options.opening)):
+        return TappedCheckpoint(path, options)
+    try:
+        return TappedFile(path, options, scratch)
+    except RefusedError:
+        if name != "saved_model" or options.opening is None:
+            raise
+        return TappedCheckpoint(path, options)  # a source that cannot be restored: the reader has a further road
+
+
+class TappedCheckpoint(Tapped):
+    """A Keras checkpoint, traced once with its logits as further outputs."""
+
+    def __init__(self, path: Path, options: RuntimeOptions) -> None:
+        from validate.agreement.worker.taps.function import TappedFunction
+        from validate.runtimes.keras import KerasRuntime
+
+        self._path = path
+        runtime = KerasRuntime(path, options)
+        self.runtime: Runtime = runtime
+        self.loaded = runtime.loaded
+        self._function = TappedFunction(self.loaded.function, self.loaded.signature, watched=True)
+        self.kinds = self._function.kinds
+        self.extremes = self._function.extremes
+        self.averaged = self._function.averaged
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        try:
+            return self._function.run(inputs)
+        except Exception as cause:
+            failed(self._path, cause)
+
+
+class TappedFile(Tapped):
+    """An artifact and the copy of it that ends before the final softmax or sigmoid."""
+
+    def __init__(self, path: Path, options: RuntimeOptions, scratch: Path) -> None:
+        self.runtime = open_artifact(path, options)
+        self.kinds, self._copy = _open_copy(path, options, scratch)
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        outputs = self.runtime.run(inputs)
+        if self._copy is None:
+            return outputs, {}
+        values = self._copy.run(inputs)
+        # A tapped ONNX output has a name of its own; its place is the same.
+        there = dict(zip(outputs, values, strict=True)) if set(values) != set(outputs) else {k: k for k in outputs}
+        return outputs, {name: dequantized(self._copy, there[name], values[there[name]]) for name in self.kinds}
+
+
+def _open_copy(path: Path, options: RuntimeOptions, scratch: Path) -> tuple[dict[str, str], Runtime | None]:
+    """What could be tapped, and the copy opened; its outputs come in the untouched file's order."""
+    name = runtime_name(path)
+    if name == "onnxruntime" and path.suffix == ".onnx":
+        from validate.agreement.worker.taps.onnx import tapped_bytes
+        from validate.runtimes.onnxruntime import OnnxRuntime
+
+        kinds, content = tapped_bytes(path)
+        return (kinds, OnnxRuntime(path, options, content)) if kinds else ({}, None)
+    if name == "tflite":
+        from validate.agreement.worker.taps.tflite import tapped_bytes as tapped_flatbuffer
+        from validate.runtimes.tflite import TfliteRuntime
+
+        kinds, content = tapped_flatbuffer(path)
+        return (kinds, TfliteRuntime(path, options, content)) if kinds else ({}, None)
+    if name == "saved_model":
+        from validate.agreement.worker.taps.saved_model import tapped_folder
+
+        kinds, copy = tapped_folder(path, scratch)
+        return (kinds, open_artifact(copy, options)) if kinds else ({}, None)
+    return {}, None

@@ -1,0 +1,88 @@
+"""A Keras model's function, traced once to give its outputs and the values before their final softmax or sigmoid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from converters.signature import Signature
+from validate.agreement.worker.activation_coverage import Extremes, watches
+from validate.agreement.worker.layer_recording import recording
+from validate.runtimes.base import Array, Arrays
+
+_KINDS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+_PASS = {"Identity", "Cast", "StopGradient"}
+
+
+class TappedFunction:
+    """Runs a function of tensors in signature order; see `Tapped` for what it gives.
+
+    Attributes:
+        narrowing: the first operation that turns float64 into a narrower float, by name; None where there is none.
+        averaged: how many values its last mean runs over, where the shape tells; 1 without any. Means before it, as in
+            squeeze and excitation, have layers behind them whose noise is greater.
+        extremes: what the values before each bent activation reached in the runs so far.
+
+    Args:
+        function: list of input tensors -> list of output tensors.
+        signature: names, shapes and dtypes of both; a float64 function takes a float64 signature.
+        watched: keep `extremes`, which costs a pass over each of those values.
+    """
+
+    def __init__(
+        self, function: Callable[[Sequence[Any]], Sequence[Any]], signature: Signature, *, watched: bool = False
+    ) -> None:
+        import tensorflow as tf
+
+        self._signature = signature
+        specs = [
+            tf.TensorSpec([None if isinstance(d, str) else d for d in spec.shape], spec.dtype)
+            for spec in signature.inputs
+        ]
+        with recording() as records:
+            traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
+        outputs = list(traced.outputs)
+        taps = {name: found for name, out in zip(signature.output_names, outputs, strict=True) if (found := _tap(out))}
+        self.narrowing = next((op.name for op in traced.graph.get_operations() if _narrows(op)), None)
+        means = [op for op in traced.graph.get_operations() if op.type == "Mean"]
+        self.averaged = _averaged(means[-1]) if means else 1
+        self.kinds = {name: kind for name, (kind, _) in taps.items()}
+        self.extremes = Extremes(watches(records) if watched else ())
+        self._watched = self.extremes.tensors(traced.graph)
+        fetches = [*outputs, *(tensor for _, tensor in taps.values()), *self._watched]
+        self._function = traced.prune(list(traced.inputs[: len(specs)]), fetches)
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        """Outputs and logits by output name; inputs are converted to the signature's dtypes."""
+        import tensorflow as tf
+
+        results = self._function(*(tf.constant(inputs[s.name], dtype=s.dtype) for s in self._signature.inputs))
+        values = [result.numpy() for result in results]
+        if self._watched:
+            self.extremes.take(*values[-2:])
+            values = values[:-2]
+        names = self._signature.output_names
+        return dict(zip(names, values, strict=False)), dict(zip(self.kinds, values[len(names) :], strict=True))
+
+
+def _narrows(operation: Any) -> bool:
+    wide = any(tensor.dtype.name == "float64" for tensor in operation.inputs)
+    return wide and any(tensor.dtype.name in {"float32", "float16", "bfloat16"} for tensor in operation.outputs)
+
+
+def _averaged(mean: Any) -> int:
+    """How many values it runs over; 1 where its shape does not tell."""
+    before, after = mean.inputs[0].shape, mean.outputs[0].shape
+    if before.rank is None or after.rank is None:
+        return 1
+    count: int = math.prod(size or 1 for size in before) // math.prod(size or 1 for size in after)
+    return max(1, count)
+
+
+def _tap(tensor: Any) -> tuple[str, Any] | None:
+    operation = tensor.op
+    while operation.type in _PASS:
+        operation = operation.inputs[0].op
+    kind = _KINDS.get(operation.type)
+    return None if kind is None else (kind, operation.inputs[0])

@@ -1,0 +1,1 @@
+"""Timing on other machines: a board over ssh, a phone over adb."""

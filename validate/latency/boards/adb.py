@@ -1,0 +1,102 @@
+"""Measuring on a phone: the artifact is pushed over adb and timed by the TFLite benchmark binary that lies there.
+
+The binary is TensorFlow's `benchmark_model`, put at `/data/local/tmp/benchmark_model` by whoever owns the phone. It
+tells a median and no samples, so that these rows have no interval.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from converters.artifact import size_of
+from converters.errors import StepError
+from converters.formats import Format
+from validate.latency.job import BenchJob, rows_of
+from validate.latency.results import Latency, Row, Timing
+from validate.latency.rows import Status
+from validate.latency.statistics.percentiles import Interval
+
+BINARY = "/data/local/tmp/benchmark_model"
+_FOLDER = "/data/local/tmp/edgeport-bench"
+_TIMEOUT_S = 300
+_STATISTICS = re.compile(r"count=(?P<count>\d+).*?first=(?P<first>\d+).*?min=(?P<min>\d+).*?avg=(?P<avg>[\d.e+]+)")
+_MEDIAN = re.compile(r"median=(?P<median>\d+)")
+_P95 = re.compile(r"p95=(?P<p95>\d+)")
+
+
+def measure_on_phone(artifacts: Sequence[Path], job: BenchJob, serial: str) -> Latency:
+    """Times `.tflite` files on the phone `serial`; other formats are `unavailable` there.
+
+    Raises:
+        StepError: adb is not installed, the phone does not answer, or the binary is not on it.
+    """
+    rows = rows_of(artifacts, job)
+    if shutil.which("adb") is None:
+        raise StepError(
+            "adb is not installed here.", next_step="Install the Android platform tools, or use --ssh.", step="bench"
+        )
+    _adb(serial, "shell", f"test -x {BINARY}", missing=f"{BINARY} is not there")
+    model = _adb(serial, "shell", "getprop ro.product.model").strip()
+    _adb(serial, "shell", f"mkdir -p {_FOLDER}")
+    try:
+        seconds = job.options.max_seconds / len(rows)
+        timings = tuple(_time(row, serial, seconds) for row in rows)
+    finally:
+        _adb(serial, "shell", f"rm -rf {_FOLDER}")
+    return Latency({"cpu": model, "system": "Android", "serial": serial}, timings)
+
+
+def parse(row: Row, output: str) -> Timing:
+    """The row that benchmark_model's last statistics line tells; durations there are in microseconds."""
+    lines = [found for line in output.splitlines() if (found := _STATISTICS.search(line))]
+    if not lines:
+        raise StepError("benchmark_model printed no statistics.", next_step="Run it by hand on the phone.")
+    last, text = lines[-1], lines[-1].string
+    median, p95 = _MEDIAN.search(text), _P95.search(text)
+    middle = float(median["median"]) if median else float(last["avg"])
+    flags = ("measured_by_benchmark_model", "unchecked", *(() if median else ("mean_for_p50",)))
+    more: dict[str, Any] = {"p95_ms": Interval(float(p95["p95"]) / 1e3)} if p95 else {}
+    return Timing(
+        row,
+        Status.OK,
+        size_bytes=size_of(row.artifact),
+        p50_ms=Interval(middle / 1e3),
+        min_ms=int(last["min"]) / 1e3,
+        throughput=row.batch * 1e6 / float(last["avg"]),
+        flags=flags,
+        facts={"runs": int(last["count"])},
+        **more,
+    )
+
+
+def _time(row: Row, serial: str, seconds: float) -> Timing:
+    if row.format is not Format.TFLITE:
+        reason = f"{row.artifact.name}: benchmark_model runs .tflite files alone."
+        return Timing(row, Status.UNAVAILABLE, reason, "Measure it with --ssh on a board that has its runtime.")
+    there = f"{_FOLDER}/{row.artifact.name}"
+    try:
+        _adb(serial, "push", str(row.artifact), there)
+        xnnpack = "true" if row.variant.xnnpack else "false"
+        arguments = f"--graph={there} --num_threads={row.threads} --use_xnnpack={xnnpack} --max_secs={seconds:.0f}"
+        return parse(row, _adb(serial, "shell", f"{BINARY} {arguments} 2>&1"))
+    except StepError as error:
+        return Timing(row, Status.ERROR, error.message, error.next_step, error.exit_code)
+
+
+def _adb(serial: str, *arguments: str, missing: str = "") -> str:
+    try:
+        done = subprocess.run(
+            ["adb", "-s", serial, *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        cause = f"adb did not answer within {_TIMEOUT_S} s"
+    else:
+        if done.returncode == 0:
+            return done.stdout
+        cause = missing if missing and not done.stderr.strip() else (done.stderr or done.stdout).strip()[-200:]
+    raise StepError(f"The phone {serial} cannot be used: {cause}.", next_step="Look at `adb devices`.", step="bench")

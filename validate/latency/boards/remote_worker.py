@@ -1,0 +1,72 @@
+"""The worker on a board: `python -m validate.latency.boards.remote_worker`. Needs numpy alone.
+
+It speaks JSON lines on stdin and stdout.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from converters.errors import EdgeportError, StepError
+from converters.isolation import Channel
+
+
+def main() -> int:
+    """Serves one request. What frameworks print goes to stderr: stdout carries the conversation."""
+    write_fd = os.dup(1)
+    os.dup2(2, 1)
+    channel = Channel(0, write_fd)
+    threading.Thread(target=_end_with_the_pipe, daemon=True).start()
+    asked = channel.receive()
+    if asked is None:
+        return 1
+    try:
+        channel.send({"result": _answer(asked, channel)})
+    except BrokenPipeError:
+        return 1
+    except EdgeportError as error:
+        channel.send({"error": error.to_json()})
+    except Exception as cause:
+        traceback.print_exc()
+        text = f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
+        channel.send({"error": StepError(f"The step failed ({text}).", next_step="Look at the board.").to_json()})
+    return 0
+
+
+def _answer(asked: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    if asked["do"] == "host":
+        from validate.latency.host.facts import host_facts
+
+        return host_facts()
+    from validate.latency.worker import serve
+
+    return serve({**asked["request"], "spawned_ns": _started_ns()}, channel)
+
+
+def _started_ns() -> int:
+    """When this process began, on its own monotonic clock: proc(5), /proc/self/stat, field 22, in ticks since boot."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        age_s = float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        age_s = 0.0
+    return time.monotonic_ns() - int(max(0.0, age_s) * 1e9)
+
+
+def _end_with_the_pipe() -> None:
+    """Ends this process when the other side is gone, in the middle of a run too: nothing may outlive the command."""
+    poll = select.poll()
+    poll.register(0, 0)  # hang-up and error are always told
+    while not poll.poll(1000):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The machine that a timing runs on: its facts, its noise, its GPU."""

@@ -1,0 +1,38 @@
+"""Where the time goes: per-operation profiles, grouped by Keras layer and by kind, with multiply-adds.
+
+A profile is taken in a process of its own, never in the one that is timed: taking it costs time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from converters.errors import UnsupportedError
+from converters.formats import Format, format_of
+from converters.isolation import Channel, Message
+from validate.latency.host.facts import cpus_for
+from validate.latency.profiling import litert as profile_litert
+from validate.latency.profiling import onnxruntime as profile_onnx
+from validate.latency.variant import Variant
+from validate.latency.worker import pin
+
+TARGET = "validate.latency.profiling.operations:serve"
+
+
+def serve(request: Message, _: Channel) -> Message:
+    """In a worker: profiles one artifact on one device."""
+    pin(cpus_for(int(request["threads"])) if request["device"] == "cpu" else [])
+    path = Path(request["artifact"])
+    fmt = format_of(path)
+    if fmt is Format.TFLITE:
+        nodes, runs = profile_litert.profile(path, int(request["threads"]), int(request["batch"]))
+    elif fmt in (Format.ONNX, Format.ORT):
+        nodes, runs = profile_onnx.profile(path, request, Variant.from_json(request.get("variant", {})))
+    else:
+        raise UnsupportedError(
+            f"{path.name} cannot be profiled by operation: there is no such profile for a SavedModel.",
+            next_step="Profile the .onnx or .tflite file.",
+            file=path,
+            step="profile",
+        )
+    return {"runs": runs, "nodes": [node.to_json() for node in nodes]}

@@ -1,0 +1,1 @@
+"""Percentiles with intervals, and comparisons of rows."""
