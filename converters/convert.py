@@ -6,7 +6,7 @@ checkpoint -> `Converter.open` -> facts -> `Converter.float32` -> artifacts
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from converters.facts import Facts
 from converters.formats import Format, artifact_name
 from converters.isolation import Batch, Message, Outcome, Standing, each
 from converters.options import ConvertOptions
-from converters.progress import ConversionProgress
 from converters.routes import COSTS, Target
 from converters.signature import Signature
 
@@ -190,3 +189,43 @@ def _side_by_side(orders: Sequence[Order]) -> list[list[Order]]:
     """TFLite may be made from the SavedModel; ONNX needs neither."""
     onnx = [order for order in orders if order.target.format is Format.ONNX]
     return [group for group in ([order for order in orders if order not in onnx], onnx) if group]
+
+
+_LOAD_SHARE = 0.3
+
+
+class ConversionProgress:
+    """Shares of the time: loading, then each target's cost.
+
+    Args:
+        targets: what is to be made.
+        costs: of each target, by its words (`onnx float32`).
+        on_progress: told a label and the share that is done, 0..1.
+    """
+
+    def __init__(
+        self, targets: Iterable[Any], costs: Mapping[str, float], on_progress: Callable[[str, float], None] | None
+    ) -> None:
+        self._costs = costs
+        self._whole = sum(costs[str(t)] for t in targets) or 1.0
+        self._done = 0.0
+        self._on_progress = on_progress
+        self._tell("loading the checkpoint", 0.0)
+
+    def _tell(self, label: str, share: float) -> None:
+        if self._on_progress:
+            self._on_progress(label, share)
+
+    def loaded(self) -> None:
+        """The source is loaded and traced."""
+        self._tell("tracing", _LOAD_SHARE)
+
+    def begun(self, target: str) -> None:
+        """A target is in hand."""
+        share = _LOAD_SHARE + (1 - _LOAD_SHARE) * self._done / self._whole
+        self._tell(f"converting to {target}", min(share, 1.0))
+
+    def done(self, target: str) -> None:
+        """A target is made, or failed."""
+        self._done += self._costs[target]
+        self.begun(target)

@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
-    from exporter.models.saving import save_checkpoint
+    from exporter.models.build import save_checkpoint
 
     (images, labels), (held_images, held_labels) = load_digits()
     model = train(images, labels, arguments.seed)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Container
 from pathlib import Path
 
@@ -125,3 +129,38 @@ def test_only_the_cli_prints_and_exits(path: Path) -> None:
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             assert name not in {"print", "exit", "sys.exit", "quit"}, f"{path}:{node.lineno} calls {name}"
+
+
+CAPS = {"exporter": (16, 7, 50), "validate": (9, 5, 19), "converters": (27, 8, 88)}
+"""By package, the most rooms, levels and arrows between rooms. Whoever adds a room raises its cap and says why."""
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_rooms_of_a_package_keep_to_their_caps(package: str) -> None:
+    """`scripts/house` draws the same graph for people."""
+    command = [sys.executable, ROOT / "scripts" / "house", "--json", package]
+    row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)[package]
+    assert row["upward"] == []
+    assert all(row[name] <= cap for name, cap in zip(("rooms", "levels", "arrows"), CAPS[package], strict=True)), row
+
+
+def test_exporter_has_few_modules_beside_its_rooms() -> None:
+    assert len(list((ROOT / "exporter").glob("*.py"))) <= 8
+
+
+SMALL = 60
+"""Lines below which a module is part of its one importer, unless its first line says why it stands apart."""
+
+
+def test_a_small_module_with_one_importer_says_why_it_stands_apart() -> None:
+    names = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
+    importers: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        for target in imported_modules(ast.parse(path.read_text()), names) - {name}:
+            importers[target].add(name)
+    alone = [
+        name
+        for name, path in names.items()
+        if path.name != "__init__.py" and len(importers[name]) == 1 and path.read_text().count("\n") < SMALL
+    ]
+    assert [n for n in alone if not re.search(r"\b[Aa]part\b", names[n].read_text().split("\n", 1)[0])] == []

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.errors import UsageError
 from converters.readers.facts import MalformedError, TensorFact, WeightFact, checked_shape, mapped, refusing
-from converters.readers.graph_nodes import Node, nodes_of, producer
 from converters.readers.protobuf import Message
 from converters.readers.saved_model_file import DTYPES, VARIABLE_OPS
 from converters.readers.saved_model_ops import read_graph_ops
@@ -136,3 +135,28 @@ def _constant(node: Node) -> WeightFact | None:
     dims = tuple(dim.integer(1) for dim in shape.messages(2)) if shape is not None else ()
     dtype = DTYPES.get(tensor.integer(1), "unknown")
     return WeightFact(node.name, checked_shape(dims, f"the constant {node.name!r}"), dtype)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of the graph itself."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    message: Message = field(repr=False, compare=False)
+
+    def attribute(self, name: str) -> Message | None:
+        """The AttrValue of that name."""
+        return next((value for key, value in self.message.map(5) if key == name), None)
+
+
+def nodes_of(graph: Message) -> Iterator[Node]:
+    """The nodes of a GraphDef. Raises MalformedError."""
+    for node in graph.messages(1):
+        yield Node(node.text(1), node.text(2), tuple(node.texts(3)), node)
+
+
+def producer(reference: str) -> str:
+    """The node behind `^name`, `name` or `name:output`."""
+    return reference.lstrip("^").split(":")[0]

@@ -1,4 +1,4 @@
-"""How the integer ends of a `.tflite` file are read: scale and zero point by the signature's names."""
+"""Scale and zero point of the integer ends of a `.tflite` file. Apart, as a reader that others may use."""
 
 from __future__ import annotations
 

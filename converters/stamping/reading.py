@@ -1,4 +1,4 @@
-"""Reads a contract back from an artifact. The file may be anybody's: every size is checked before anything is read."""
+"""Reads a contract back from an artifact, which may be anybody's. Apart from the writers: sizes are checked first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which weights of a checkpoint hold values that are no numbers: Keras and the converters carry them on in silence."""
+"""Which weights of a checkpoint hold NaN or infinity. Apart from the row that tells it: this reads the file.
+
+Keras and the converters carry such values on in silence.
+"""
 
 from __future__ import annotations
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import keras
 
     from converters.isolation import Channel
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip member can carry
 
 Progress = Callable[[str, float], None]
 
@@ -116,8 +120,6 @@ def build_checkpoint(request: dict[str, Any], channel: Channel) -> dict[str, Any
     tf.config.experimental.enable_op_determinism()
     model = build_model(options, progress)
     progress(f"writing {path.name}", 0.9)
-    from exporter.models.saving import save_checkpoint
-
     save_checkpoint(model, path)
     return {"path": str(path), "parameters": model.count_params()}
 
@@ -187,3 +189,47 @@ def is_checkpoint(path: Path) -> bool:
             return {"config.json", "metadata.json"} <= set(archive.namelist())
     except (BadZipFile, OSError):
         return False
+
+
+def save_checkpoint(model: keras.Model, path: Path) -> None:
+    """Writes `model` to `path` as `.keras`, without optimizer state when the model was not compiled.
+
+    Same model, same bytes: Keras writes the time of saving and the memory addresses of shared objects; both are
+    replaced here, the time by a fixed one, the addresses by 1, 2, 3. The file appears under its name only when it is
+    whole. Raises OSError where it cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        raw, whole = Path(folder) / "raw.keras", Path(folder) / "whole.keras"
+        model.save(raw)
+        _normalize(raw, whole)
+        whole.replace(path)
+
+
+def _normalize(source: Path, target: Path) -> None:
+    with zipfile.ZipFile(source) as before, zipfile.ZipFile(target, "w") as after:
+        for name in sorted(before.namelist()):
+            info = zipfile.ZipInfo(name, date_time=_EPOCH)
+            info.external_attr = 0o644 << 16
+            if name == "metadata.json":
+                metadata = json.loads(before.read(name)) | {"date_saved": "1980-01-01@00:00:00"}
+                after.writestr(info, json.dumps(metadata))
+            elif name == "config.json":
+                after.writestr(info, json.dumps(_renumbered(json.loads(before.read(name)), {})))
+            else:
+                with before.open(name) as reading, after.open(info, "w", force_zip64=True) as writing:
+                    while chunk := reading.read(1 << 20):
+                        writing.write(chunk)
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _renumbered(node: Any, numbers: dict[int, int]) -> Any:
+    """The config with every `shared_object_id` replaced by the order in which it first appears."""
+    if isinstance(node, dict):
+        return {
+            key: numbers.setdefault(value, len(numbers) + 1)
+            if key == "shared_object_id" and isinstance(value, int)
+            else _renumbered(value, numbers)
+            for key, value in node.items()
+        }
+    return [_renumbered(item, numbers) for item in node] if isinstance(node, list) else node

@@ -1,4 +1,7 @@
-"""A run's artifacts against its checkpoint; what misses its gate is rescued, and `-p auto` keeps what passes."""
+"""A step of the pipeline, apart as each is: artifacts against their checkpoint; what misses its gate is rescued.
+
+`-p auto` keeps what passes.
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,7 @@ import pytest
 
 from converters.checkpoints.loading import loaded_model
 from converters.tracing import trace
-from converters.writers.savedmodel import write_saved_model
-from converters.writers.unfused import unfused
+from converters.writers.savedmodel import unfused, write_saved_model
 
 
 def convolutional(rank: int, groups: int) -> Any:

@@ -1,4 +1,4 @@
-"""What the oracle gave for a checkpoint and inputs, kept from one comparison to the next."""
+"""What the oracle gave, kept from one comparison to the next: a store of its own, apart from what fills it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A private part of TensorFlow."""
+"""A private part of TensorFlow. Apart, for there is one file a library."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
 """Inputs to judge and time models on: seeded ones by rule, or the user's own arrays and images."""
 
+from pathlib import Path
+
 from converters.checkpoints.ranges import Range
-from converters.user_arrays import UNKNOWN_SIZE
+from converters.signature import Signature
+from converters.user_arrays import LABELS, UNKNOWN_SIZE, read_given
 from validate.inputs.drawn import InputOptions, Inputs, generate
-from validate.inputs.given import LABELS, read
 from validate.inputs.structured import LEAST_SATURATING, STRUCTURED, beside, saturated, suites
 
 __all__ = [
@@ -20,3 +22,16 @@ __all__ = [
     "saturated",
     "suites",
 ]
+
+
+__all__ = ["LABELS", "read"]
+
+
+def read(path: Path, signature: Signature) -> Inputs:
+    """The user's inputs and their ranges; see `converters.user_arrays.read_given` for files and errors."""
+    given = read_given(path, signature)
+    ranges = {
+        name: Range(float(array.min()), float(array.max()), f"given in {path.name}")
+        for name, array in given.arrays.items()
+    }
+    return Inputs(given.arrays, ranges, given.labels, given.notes)

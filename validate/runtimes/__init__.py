@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from converters.errors import RefusedError, UsageError
@@ -9,23 +11,45 @@ from converters.formats import Format, format_of
 from validate.runtimes.base import Array, Arrays, DeviceUnavailableError, Runtime, RuntimeOptions, fixed_batch
 
 __all__ = [
+    "RUNTIMES",
     "Array",
     "Arrays",
     "DeviceUnavailableError",
     "Runtime",
     "RuntimeOptions",
+    "RuntimeRow",
     "fixed_batch",
     "open_artifact",
     "runtime_name",
 ]
 
+
+@dataclass(frozen=True)
+class RuntimeRow:
+    """A runtime: what it opens and the class that does it.
+
+    Attributes:
+        home: `module:class` of this folder, imported when a file is opened.
+        interface: of the runtime's interfaces, the one that this class uses; None where it has one alone.
+    """
+
+    name: str
+    opens: frozenset[Format]
+    home: str
+    interface: str | None = None
+
+
+_KERAS = "keras"
+RUNTIMES: tuple[RuntimeRow, ...] = (
+    RuntimeRow("saved_model", frozenset({Format.SAVEDMODEL}), "saved_model:SavedModelRuntime"),
+    RuntimeRow("tflite", frozenset({Format.TFLITE}), "tflite:TfliteRuntime", "interpreter"),
+    RuntimeRow("tflite", frozenset({Format.TFLITE}), "compiled_model:CompiledModelRuntime", "compiled"),
+    RuntimeRow("onnxruntime", frozenset({Format.ONNX, Format.ORT}), "onnxruntime:OnnxRuntime"),
+    RuntimeRow(_KERAS, frozenset(), "keras:KerasRuntime"),
+)  # fmt: skip
+"""Every runtime. A new one is a file in this folder and a row here."""
+
 _CHECKPOINTS = {".keras", ".h5", ".hdf5", ".pb", ".index"}
-_RUNTIMES = {
-    Format.SAVEDMODEL: "saved_model",
-    Format.TFLITE: "tflite",
-    Format.ONNX: "onnxruntime",
-    Format.ORT: "onnxruntime",
-}
 
 
 def runtime_name(path: Path) -> str:
@@ -39,9 +63,9 @@ def runtime_name(path: Path) -> str:
         raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
     found = format_of(path)
     if found is not None:
-        return _RUNTIMES[found]
+        return next(row.name for row in RUNTIMES if found in row.opens)
     if path.suffix.lower() in _CHECKPOINTS:
-        return "keras"
+        return _KERAS
     raise RefusedError(
         f"{path.name} is neither a SavedModel folder nor a .tflite, .onnx, .ort, .keras or .h5 file.",
         next_step="Give an artifact that edgeport, Keras, TensorFlow or ONNX wrote.",
@@ -58,22 +82,7 @@ def open_artifact(path: Path, options: RuntimeOptions = RuntimeOptions()) -> Run
         DeviceUnavailableError: the device asked for does not work here.
     """
     name = runtime_name(path)
-    if name == "onnxruntime":
-        from validate.runtimes.onnxruntime import OnnxRuntime
-
-        return OnnxRuntime(path, options)
-    if name == "tflite" and options.interface == "compiled":
-        from validate.runtimes.compiled_model import CompiledModelRuntime
-
-        return CompiledModelRuntime(path, options)
-    if name == "tflite":
-        from validate.runtimes.tflite import TfliteRuntime
-
-        return TfliteRuntime(path, options)
-    if name == "saved_model":
-        from validate.runtimes.saved_model import SavedModelRuntime
-
-        return SavedModelRuntime(path, options)
-    from validate.runtimes.keras import KerasRuntime
-
-    return KerasRuntime(path, options)
+    row = next(r for r in RUNTIMES if r.name == name and r.interface in {None, options.interface})
+    module, _, kind = row.home.partition(":")
+    runtime: Runtime = getattr(import_module(f"{__name__}.{module}"), kind)(path, options)
+    return runtime

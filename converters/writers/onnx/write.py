@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from converters.compat.tensorflow import frozen
 from converters.errors import StepError, UnsupportedError, UsageError
 from converters.signature import Signature
 from converters.tracing import Traced
-from converters.weightless_graph import optimized, ordered_outputs
+from converters.weightless_graph import Array, optimized, ordered_outputs
 from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
 from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops
 from converters.writers.onnx.merge import merge_equal
-from converters.writers.onnx.opset import NEWEST, raised
 from converters.writers.onnx.tensorflow_graph import converted
 
+NEWEST = 23
+"""The newest opset that ONNX Runtime 1.31 declares finished; what comes after may change under a shipped file."""
 DEFAULT_OPSET = 17
 OPSETS = range(13, NEWEST + 1)
 """Below 13 quantization has no per-channel form."""
@@ -138,3 +140,30 @@ def _is_standard(node: Any, model: Any) -> bool:
 
     version = {o.domain: o.version for o in model.opset_import}.get(node.domain, 1)
     return node.domain in {"", "ai.onnx"} and defs.has(node.op_type, max_inclusive_version=version)
+
+
+def raised(model: Any, constants: Mapping[str, Array], opset: int) -> tuple[Any, dict[str, Array]]:
+    """The model (a ModelProto without initializers) and its constants at a higher opset.
+
+    Raises:
+        UnsupportedError: the version converter has no rule for an operation of the graph.
+    """
+    from onnx import helper, numpy_helper, version_converter
+
+    try:
+        converted = version_converter.convert_version(skeleton(model, constants), opset)
+    except (RuntimeError, ValueError) as cause:
+        reason = " ".join(str(cause).split())[:300]
+        raise UnsupportedError(
+            f"ONNX's version converter cannot raise the model to opset {opset} ({reason}).",
+            next_step="Choose a lower --opset; 17 and 18 are written directly.",
+            step="convert",
+        ) from cause
+    graph = converted.graph
+    kept = dict(constants) | {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.name not in constants}
+    inputs = [value for value in graph.input if value.name not in constants]
+    del graph.input[:], graph.initializer[:], graph.value_info[:]
+    graph.input.extend(inputs)
+    converted.ir_version = helper.find_min_ir_version_for(list(converted.opset_import))
+    used = {name for node in graph.node for name in node.input}
+    return converted, {name: value for name, value in kept.items() if name in used or name in constants}

@@ -11,7 +11,7 @@ import pytest
 
 from converters.errors import UsageError
 from exporter.bundle import finish, read_answers, rewrite_reports, staged, verify, write_answers
-from exporter.bundle.gathering import gather
+from exporter.bundle.sealing import gather
 from exporter.manifest.reader import load
 from exporter.manifest.schema import MANIFEST
 

@@ -49,7 +49,7 @@ def test_two_processes_write_the_same_bytes(tmp_path):
 def test_a_checkpoint_loads_again_with_the_same_outputs(tmp_path):
     import keras
 
-    from exporter.models.saving import save_checkpoint
+    from exporter.models.build import save_checkpoint
 
     model = build_model(BuildOptions(DIGITS))
     save_checkpoint(model, tmp_path / "m.keras")
@@ -60,7 +60,7 @@ def test_a_checkpoint_loads_again_with_the_same_outputs(tmp_path):
 
 
 def test_shared_object_numbers_still_pair_up():
-    from exporter.models.saving import _renumbered
+    from exporter.models.build import _renumbered
 
     config = [{"shared_object_id": 140}, {"a": {"shared_object_id": 99, "b": [{"shared_object_id": 140}]}}]
     expected = [{"shared_object_id": 1}, {"a": {"shared_object_id": 2, "b": [{"shared_object_id": 1}]}}]
@@ -68,7 +68,7 @@ def test_shared_object_numbers_still_pair_up():
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    from exporter.models.saving import save_checkpoint
+    from exporter.models.build import save_checkpoint
 
     class Broken:
         def save(self, path):

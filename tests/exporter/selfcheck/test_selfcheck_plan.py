@@ -16,7 +16,7 @@ from exporter.manifest.schema import Manifest
 from exporter.options import RunOptions
 from exporter.selfcheck import refuse_names, write_selfcheck
 from exporter.selfcheck.checks import MAX_BYTES, Plan, plan
-from exporter.selfcheck.words import fed, given
+from exporter.selfcheck.programs import fed, given
 
 
 @pytest.fixture

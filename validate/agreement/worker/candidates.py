@@ -16,11 +16,11 @@ from converters.signature import Signature
 from validate.agreement.plan import Plan
 from validate.agreement.structure import compare_structure
 from validate.agreement.worker.batches import Run, in_whole_batches, read_inputs, run_batches
-from validate.agreement.worker.shape_refusals import shapes_accepted
 from validate.agreement.worker.special_values import special_values
-from validate.agreement.worker.taps import open_tapped
-from validate.agreement.worker.taps.quantized import in_floats
+from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
+from validate.runtimes.base import Array, Arrays, Runtime
+from validate.runtimes.quantized import FloatEnds
 
 
 def run_candidates(request: Message, channel: Channel) -> Message:
@@ -74,3 +74,41 @@ def _run_candidate(
     few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
     special = special_values(tapped.run, few)
     return {**result, "ran": True, "special": special, "accepted": shapes_accepted(tapped.runtime, few)}
+
+
+def shapes_accepted(runtime: Runtime, few: Arrays) -> dict[str, list[int]]:
+    """By input, a shape that the file takes though it states another: one more along a dimension that it fixes.
+
+    Nothing is told of runtimes that cannot be asked (files with integer ends).
+    """
+    found: dict[str, list[int]] = {}
+    for spec in runtime.signature.inputs:
+        for axis in [k for k, size in enumerate(spec.shape) if isinstance(size, int) and size > 0]:
+            longer = _longer(few[spec.name], axis)
+            if runtime.refuses({**few, spec.name: longer}) is False:
+                found[spec.name] = list(longer.shape)
+    return found
+
+
+def _longer(array: Array, axis: int) -> Array:
+    """One more along the axis, the last repeated."""
+    longer: Array = np.concatenate([array, np.take(array, [-1], axis=axis)], axis=axis)
+    return longer
+
+
+def in_floats(tapped: Tapped, reference: Signature) -> Tapped:
+    """The same file with float ends, where the reference has floats and the file has integers with a scale."""
+    floats = {s.name for s in (*reference.inputs, *reference.outputs) if s.dtype.startswith("float")}
+    ends = FloatEnds(tapped.runtime, floats)
+    return _TappedFloatEnds(tapped, ends) if ends.ends else tapped
+
+
+class _TappedFloatEnds(Tapped):
+    def __init__(self, tapped: Tapped, ends: FloatEnds) -> None:
+        self._tapped, self._ends = tapped, ends
+        self.runtime: Runtime = ends
+        self.kinds = tapped.kinds
+
+    def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        outputs, logits = self._tapped.run(self._ends.in_codes(inputs))
+        return self._ends.in_floats(outputs), logits

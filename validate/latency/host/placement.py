@@ -1,4 +1,4 @@
-"""Where a row really ran: the providers of the session, the nodes that each took, and our memory on the device."""
+"""Where a row really ran: its providers, its nodes, our memory on the device. Apart, for it asks the GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time goes: per-operation profiles, grouped by Keras layer and by kind, with multiply-adds.
+"""Profiles by operation, grouped by Keras layer and by kind. Apart from `insight`: this is the worker's side.
 
 A profile is taken in a process of its own, never in the one that is timed: taking it costs time.
 """

@@ -1,4 +1,4 @@
-"""What this machine can do at most: float32 multiply-adds and bytes a second, measured in the same run. A roofline.
+"""The machine's peak multiply-adds and bytes a second, a roofline. Apart from `insight`: this is the worker's side.
 
 Williams, Waterman, Patterson, "Roofline: an insightful visual performance model" (2009).
 """

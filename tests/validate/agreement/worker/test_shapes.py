@@ -10,7 +10,7 @@ import numpy as np
 
 from converters.signature import Signature, TensorSpec
 from validate.agreement.worker.batches import in_whole_batches
-from validate.agreement.worker.shape_refusals import shapes_accepted
+from validate.agreement.worker.candidates import shapes_accepted
 from validate.runtimes import open_artifact
 
 
