@@ -26,7 +26,7 @@ class Artifact:
         signature: names, shapes and dtypes as the checkpoint has them.
         size_bytes: the sum over its files.
         sha256: of the file; for a folder see `digest`.
-        road: how it was made, for example `weightless-tf2onnx` or `saved-model`.
+        conversion_path: how it was made, for example `weightless-tf2onnx` or `saved-model`.
         notes: what the maker has to say about it, in sentences.
     """
 
@@ -36,7 +36,7 @@ class Artifact:
     signature: Signature
     size_bytes: int
     sha256: str
-    road: str = ""
+    conversion_path: str = ""
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -47,11 +47,11 @@ class Artifact:
         precision: Precision,
         signature: Signature,
         *,
-        road: str = "",
+        conversion_path: str = "",
         notes: tuple[str, ...] = (),
     ) -> Artifact:
         """Measures and digests what lies at `path`."""
-        return cls(path, fmt, precision, signature, size_of(path), digest(path), road, notes)
+        return cls(path, fmt, precision, signature, size_of(path), digest(path), conversion_path, notes)
 
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
         """The manifest's row, `path` relative to `base` in POSIX form."""
@@ -63,7 +63,7 @@ class Artifact:
             "signature": self.signature.to_json(),
             "size_bytes": self.size_bytes,
             "sha256": self.sha256,
-            "road": self.road,
+            "road": self.conversion_path,
             "notes": list(self.notes),
         }
 
@@ -77,7 +77,7 @@ class Artifact:
             signature=Signature.from_json(document["signature"]),
             size_bytes=int(document["size_bytes"]),
             sha256=str(document["sha256"]),
-            road=str(document.get("road", "")),
+            conversion_path=str(document.get("road", "")),
             notes=tuple(document.get("notes", ())),
         )
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
 from converters.user_arrays import UNKNOWN_SIZE, Given, read_given
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 RANDOM = "random"
 DEFAULT_SAMPLES = 128

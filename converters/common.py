@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.checkpoints.load_options import Opening
+from converters.checkpoints.load_options import LoadOptions
 from converters.checks.base import Options, checked, part
 from converters.checks.values import FilePath, Number, Span
 from converters.isolation import Limits
@@ -33,5 +33,5 @@ class Common(Options):
     samples: int = checked(Number("--samples", 1, whole=True), 16)
     input_range: tuple[float, float] | None = checked(Span("--input-range"), None)
     limits: Limits = part(Limits)
-    opening: Opening = part(Opening)
+    opening: LoadOptions = part(LoadOptions)
     log: Path | None = checked(FilePath("log"), None)

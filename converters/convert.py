@@ -6,7 +6,7 @@ checkpoint -> `Converter.open` -> facts -> `Converter.float32` -> artifacts
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ from converters.facts import Facts
 from converters.formats import Format, artifact_name
 from converters.isolation import Batch, Message, Outcome, Standing, each
 from converters.options import ConvertOptions
+from converters.progress import Progress
 from converters.routes import COSTS, Target
 from converters.signature import Signature
-
-Progress = Callable[[str, float], None]
 
 STEP = "convert"
 _WORKER = "converters.workers.float32"
@@ -180,7 +179,7 @@ def filed(order: Order, outcome: Outcome, notes: tuple[str, ...] = ()) -> Artifa
         target.format,
         target.precision,
         Signature.from_json(outcome["signature"]),
-        road=outcome["road"],
+        conversion_path=outcome["road"],
         notes=(*outcome["notes"], *notes),
     )
 
@@ -203,9 +202,7 @@ class ConversionProgress:
         on_progress: told a label and the share that is done, 0..1.
     """
 
-    def __init__(
-        self, targets: Iterable[Any], costs: Mapping[str, float], on_progress: Callable[[str, float], None] | None
-    ) -> None:
+    def __init__(self, targets: Iterable[Any], costs: Mapping[str, float], on_progress: Progress | None) -> None:
         self._costs = costs
         self._whole = sum(costs[str(t)] for t in targets) or 1.0
         self._done = 0.0

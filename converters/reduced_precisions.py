@@ -15,11 +15,12 @@ from converters.checkpoints.parts import parts_of
 from converters.checks.base import Options, part
 from converters.common import Common
 from converters.contract import Contract
-from converters.convert import STEP, Converter, Failure, Order, Progress, filed
+from converters.convert import STEP, Converter, Failure, Order, filed
 from converters.errors import UsageError
 from converters.formats import Format, Precision
 from converters.isolation import Batch, Message, Standing, each
 from converters.options import ConvertOptions, Io, QuantizeOptions
+from converters.progress import Progress
 from converters.routes import Target
 
 CALIBRATED = frozenset({Precision.INT8, Precision.INT16X8})

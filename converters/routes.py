@@ -58,7 +58,7 @@ ROUTES: tuple[Route, ...] = (
 
 _EVERY = frozenset(Format)
 SOURCES: Mapping[SourceKind, tuple[frozenset[Format], str]] = {
-    # source                  gives    by which road
+    # source                  gives    by which way
     SourceKind.KERAS:         (_EVERY, "Keras 3 builds it; ONNX is converted without its weights"),
     SourceKind.H5:            (_EVERY, "as .keras; configs of Keras 2 are rewritten"),
     SourceKind.WEIGHTS_H5:    (_EVERY, "into what --architecture or --model-code builds"),

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SIGNATURE_KEY = "serving_default"
+"""Of SavedModel and TFLite files that edgeport makes, and TensorFlow's default."""
 BATCH = "batch"
 """The symbol of the batch dimension in every format."""
 

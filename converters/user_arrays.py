@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.errors import RefusedError, UsageError
 from converters.signature import BATCH, Signature, TensorSpec
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 LABELS = "labels"
 UNKNOWN_SIZE = 32

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
-
+from converters.arrays import Array
 from converters.compat.tensorflow import READ_VALUE, view_of
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

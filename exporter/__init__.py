@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from converters.faces import face
 
 if TYPE_CHECKING:
-    from converters.checkpoints.load_options import Code, Opening, Rescaled
+    from converters.checkpoints.load_options import Code, LoadOptions, Rescaled
     from converters.common import Common
     from converters.errors import EdgeportError
     from converters.formats import Format, Precision
@@ -54,11 +54,11 @@ __all__ = [
     "Io",
     "JudgeOptions",
     "Limits",
+    "LoadOptions",
     "LocalizeOptions",
     "Localized",
     "Manifest",
     "Objective",
-    "Opening",
     "Outcome",
     "Precision",
     "QuantizeOptions",
@@ -77,7 +77,7 @@ __all__ = [
 __getattr__, __dir__ = face(
     __name__,
     {
-        "converters.checkpoints.load_options": ("Code", "Opening", "Rescaled"),
+        "converters.checkpoints.load_options": ("Code", "LoadOptions", "Rescaled"),
         "converters.common": ("Common",),
         "converters.errors": ("EdgeportError",),
         "converters.formats": ("Format", "Precision"),

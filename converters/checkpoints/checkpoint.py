@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints.load_options import Opening
+from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.parts import parts_of
 
 
@@ -49,7 +49,7 @@ class Checkpoint:
     kind: SourceKind
     name: str
     sha256: str
-    opening: Opening = field(default_factory=Opening)
+    opening: LoadOptions = field(default_factory=LoadOptions)
     scanned: str = ""
 
     @property
@@ -74,6 +74,6 @@ class Checkpoint:
             SourceKind(document["kind"]),
             document["name"],
             document["sha256"],
-            Opening.from_json(document["opening"]),
+            LoadOptions.from_json(document["opening"]),
             document["scanned"],
         )

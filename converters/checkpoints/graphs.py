@@ -1,6 +1,6 @@
 """SavedModels and frozen graphs -> a function. Runs in workers only: it imports TensorFlow.
 
-Three roads lead in. A SavedModel of TensorFlow 2 is restored with its variables. One that holds graphs alone
+There are three ways in. A SavedModel of TensorFlow 2 is restored with its variables. One that holds graphs alone
 (TensorFlow 1), or that this TensorFlow cannot restore (Keras 2 optimizers: "has no attribute 'add_slot'"), is read by
 the version 1 loader, whose variables become constants. A frozen graph is that already.
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 from converters.artifact import digest
 from converters.checkpoints.checkpoint import FINISHED, Checkpoint, SourceKind
 from converters.checkpoints.keras_files import ModelConfig, config_of_archive, config_of_h5
-from converters.checkpoints.load_options import Opening
+from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.scan import Trust
 from converters.errors import RefusedError, UsageError
 from converters.formats import model_name
@@ -27,6 +27,7 @@ from converters.readers.saved_model_file import Signature as SavedSignature
 from converters.readers.sniff import FileKind, sniff
 from converters.readers.tensor_bundle import missing_data, read_bundle
 from converters.readers.tflite_file import read_tflite
+from converters.signature import SIGNATURE_KEY
 
 SOURCES = (
     "a .keras or .h5 file, a SavedModel folder, a frozen .pb graph, a .tflite or .onnx file, or weights (.weights.h5 "
@@ -34,7 +35,7 @@ SOURCES = (
 )
 
 
-def identify(path: Path, opening: Opening = Opening()) -> Checkpoint:
+def identify(path: Path, opening: LoadOptions = LoadOptions()) -> Checkpoint:
     """Tells the kind of a source by its content, scans it and digests it.
 
     An `.h5` that is named `.keras`, or the other way round, is what its bytes say. A TensorFlow checkpoint may be given
@@ -85,7 +86,7 @@ def checkpoint_prefix(path: Path) -> Path | None:
     return path.with_name(name) if there else None
 
 
-def _tf_checkpoint(prefix: Path, opening: Opening) -> Checkpoint:
+def _tf_checkpoint(prefix: Path, opening: LoadOptions) -> Checkpoint:
     index = check_tf_checkpoint(prefix)
     return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), _digest_of_tf(index), opening)
 
@@ -109,12 +110,12 @@ def check_tf_checkpoint(prefix: Path) -> Path:
     return index
 
 
-def trust_in(opening: Opening) -> Trust:
+def trust_in(opening: LoadOptions) -> Trust:
     """What of a model's config may pass because of what the user said."""
     return Trust(later=bool(opening.custom_objects), lambdas=opening.allow_unsafe)
 
 
-def _scanned(path: Path, found: FileKind, opening: Opening) -> SourceKind:
+def _scanned(path: Path, found: FileKind, opening: LoadOptions) -> SourceKind:
     suffix = path.suffix.lower()
     if found is FileKind.FOLDER:
         facts = check_saved_model(path, allow_unsafe=opening.allow_unsafe)
@@ -146,7 +147,9 @@ def _scanned(path: Path, found: FileKind, opening: Opening) -> SourceKind:
     raise _no_checkpoint(path, found)
 
 
-def check_h5(path: Path, facts: H5Facts, opening: Opening = Opening(), trust: Trust = Trust()) -> ModelConfig | None:
+def check_h5(
+    path: Path, facts: H5Facts, opening: LoadOptions = LoadOptions(), trust: Trust = Trust()
+) -> ModelConfig | None:
     """Scans the model of a whole-model file; None for a weights file. Raises RefusedError."""
     if facts.model_config is not None:
         return config_of_h5(path, facts, opening, trust)
@@ -172,7 +175,7 @@ def check_saved_model(folder: Path, *, allow_unsafe: bool = False) -> SavedModel
     return facts
 
 
-def check_frozen_graph(path: Path, opening: Opening = Opening()) -> GraphFacts:
+def check_frozen_graph(path: Path, opening: LoadOptions = LoadOptions()) -> GraphFacts:
     """Reads a `.pb` file; refuses a graph that is not frozen or reaches for the host's files. Raises RefusedError."""
     if path.name == "saved_model.pb":
         raise _refused(path, "is the graph of a SavedModel", f"Give its folder: {path.parent}.")
@@ -210,7 +213,7 @@ def chosen_signature(path: Path, facts: SavedModelFacts, wanted: str | None) -> 
             "has no signature, so nothing says what goes in and what comes out",
             "Save it again with one: tf.saved_model.save(module, folder, signatures=...).",
         )
-    default, twin = by_key.get("serving_default"), by_key.get("serve")
+    default, twin = by_key.get(SIGNATURE_KEY), by_key.get("serve")
     if default and twin and (default.inputs, default.outputs) == (twin.inputs, twin.outputs):
         del by_key["serve"]
     if len(by_key) > 1:
@@ -218,10 +221,10 @@ def chosen_signature(path: Path, facts: SavedModelFacts, wanted: str | None) -> 
     return next(iter(by_key.values()))
 
 
-def needs_reader(folder: Path, opening: Opening) -> bool:
+def needs_reader(folder: Path, opening: LoadOptions) -> bool:
     """Whether `tf.saved_model.load` and its `serving_default` are not what this SavedModel is meant to be opened by."""
     facts = read_saved_model(folder)
-    return opening.signature not in {None, "serving_default"} or not facts.has_objects or len(facts.tags) > 1
+    return opening.signature not in {None, SIGNATURE_KEY} or not facts.has_objects or len(facts.tags) > 1
 
 
 def _usage(path: Path, reason: str, next_step: str) -> UsageError:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from converters.arrays import Array
 from converters.errors import RefusedError
 
-Array = npt.NDArray[Any]
 _GATES = {"LSTM": (0, 2, 1, 3), "GRU": (0, 1, 2)}
 """Where the gates of today's order stand in the file."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints.load_options import Opening, Rescaled
+from converters.checkpoints.load_options import LoadOptions, Rescaled
 from converters.checkpoints.old_config import is_old, modernized
 from converters.checkpoints.scan import ScanReport, Trust, scan_config
 from converters.errors import UsageError
@@ -35,13 +35,13 @@ class ModelConfig:
     notes: list[str] = field(default_factory=list)
 
 
-def config_of_archive(path: Path, facts: KerasFacts, opening: Opening, trust: Trust) -> ModelConfig:
+def config_of_archive(path: Path, facts: KerasFacts, opening: LoadOptions, trust: Trust) -> ModelConfig:
     """Of a `.keras` archive. Raises RefusedError, and UsageError where a layer to replace is not there."""
     stored = Stored(path, facts.config, str(facts.metadata.get("keras_version") or "3"), legacy=False)
     return prepared(stored, facts.weights.stored_elements, opening, trust)
 
 
-def config_of_h5(path: Path, facts: H5Facts, opening: Opening, trust: Trust) -> ModelConfig:
+def config_of_h5(path: Path, facts: H5Facts, opening: LoadOptions, trust: Trust) -> ModelConfig:
     """Of an `.h5` file with a model in it; errors as of `config_of_archive`."""
     with refusing(path, "Keras .h5 file"):
         config = parse_config(facts.model_config or "", "model_config")
@@ -58,7 +58,7 @@ class Stored:
     legacy: bool
 
 
-def prepared(stored: Stored, elements: int, opening: Opening, trust: Trust) -> ModelConfig:
+def prepared(stored: Stored, elements: int, opening: LoadOptions, trust: Trust) -> ModelConfig:
     """The config with layers replaced, then modernized, then scanned.
 
     Args:

@@ -46,7 +46,7 @@ class Rescaled(Options):
 
 
 @dataclass(frozen=True)
-class Opening(Options):
+class LoadOptions(Options):
     """What a source needs besides itself; nothing for most.
 
     Attributes:
@@ -84,7 +84,7 @@ class Opening(Options):
         return asdict(self)
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Opening:
+    def from_json(cls, document: Mapping[str, Any]) -> LoadOptions:
         known = {f.name: document[f.name] for f in fields(cls)}
         known["custom_objects"] = tuple(Code(**code) for code in known["custom_objects"])
         known["model_code"] = Code(**known["model_code"]) if known["model_code"] else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from converters.checkpoints.load_options import Opening
+from converters.checkpoints.load_options import LoadOptions
 from converters.errors import EdgeportError
 from converters.readers.onnx_file import read_onnx
 
 
-def parts_of(path: Path, opening: Opening = Opening()) -> tuple[Path, ...]:
+def parts_of(path: Path, opening: LoadOptions = LoadOptions()) -> tuple[Path, ...]:
     """The model's own file or folder, the files beside it that belong to it, and the folders of the user's code.
 
     An ONNX model brings its external data, and a TensorFlow checkpoint's index its shards. A model that cannot be read

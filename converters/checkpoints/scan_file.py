@@ -19,7 +19,7 @@ from converters.checkpoints.identify import (
     trust_in,
 )
 from converters.checkpoints.keras_files import config_of_archive
-from converters.checkpoints.load_options import Opening
+from converters.checkpoints.load_options import LoadOptions
 from converters.errors import EdgeportError, RefusedError, UsageError
 from converters.readers.h5_file import read_h5
 from converters.readers.keras_file import read_keras
@@ -68,7 +68,7 @@ class Scan:
         }
 
 
-def scan(path: Path, opening: Opening = Opening()) -> Scan:
+def scan(path: Path, opening: LoadOptions = LoadOptions()) -> Scan:
     """Scans any model file, TensorFlow checkpoint or SavedModel; what `opening` lets pass is a note.
 
     Raises:
@@ -85,7 +85,7 @@ def scan(path: Path, opening: Opening = Opening()) -> Scan:
     return _scan_of(path, kind, opening)
 
 
-def _scan_of(path: Path, kind: str, opening: Opening) -> Scan:
+def _scan_of(path: Path, kind: str, opening: LoadOptions) -> Scan:
     try:
         notes = _CHECKS[kind](path, opening)
     except UsageError:
@@ -97,7 +97,7 @@ def _scan_of(path: Path, kind: str, opening: Opening) -> Scan:
 
 def check(path: Path) -> None:
     """Refuses what `scan` finds. Raises RefusedError, UsageError."""
-    _CHECKS[_kind(path, sniff(path))](path, Opening())
+    _CHECKS[_kind(path, sniff(path))](path, LoadOptions())
 
 
 def _kind(path: Path, found: FileKind) -> str:
@@ -121,7 +121,7 @@ def _kind(path: Path, found: FileKind) -> str:
     )
 
 
-def _told(opening: Opening) -> list[str]:
+def _told(opening: LoadOptions) -> list[str]:
     """What passes by the user's word alone, which a scan that runs nothing cannot look into."""
     custom = ", ".join(map(str, opening.custom_objects))
     told = [f"Classes that Keras does not know pass unseen: they are looked for in {custom}."] if custom else []
@@ -130,12 +130,12 @@ def _told(opening: Opening) -> list[str]:
     return [*told, "Python code in the file passes: --allow-unsafe runs it."] if opening.allow_unsafe else told
 
 
-def _keras(path: Path, opening: Opening) -> list[str]:
+def _keras(path: Path, opening: LoadOptions) -> list[str]:
     found = config_of_archive(path, read_keras(path), opening, trust_in(opening))
     return [*found.report.notes, *found.notes, *_told(opening)]
 
 
-def _h5(path: Path, opening: Opening) -> list[str]:
+def _h5(path: Path, opening: LoadOptions) -> list[str]:
     facts = read_h5(path)
     found = check_h5(path, facts, opening, trust_in(opening))
     if found is None:
@@ -143,12 +143,12 @@ def _h5(path: Path, opening: Opening) -> list[str]:
     return [*found.report.notes, *found.notes, *_told(opening)]
 
 
-def _tf_checkpoint(prefix: Path, opening: Opening) -> list[str]:
+def _tf_checkpoint(prefix: Path, opening: LoadOptions) -> list[str]:
     check_tf_checkpoint(prefix)
     return ["It holds variables alone.", *_told(opening)]
 
 
-def _saved_model(path: Path, opening: Opening) -> list[str]:
+def _saved_model(path: Path, opening: LoadOptions) -> list[str]:
     facts = check_saved_model(path, allow_unsafe=opening.allow_unsafe)
     if opening.signature is not None:
         chosen_signature(path, facts, opening.signature)
@@ -160,13 +160,13 @@ def _host_operations(found: list[tuple[str, str]]) -> list[str]:
     return [f"Operations that may reach the host pass by --allow-unsafe: {passed}."] if passed else []
 
 
-def _frozen_graph(path: Path, opening: Opening) -> list[str]:
+def _frozen_graph(path: Path, opening: LoadOptions) -> list[str]:
     facts = check_frozen_graph(path, opening)
     told = "It is a frozen graph: its inputs and outputs are told by its placeholders and ends."
     return [told, *_host_operations(facts.foreign)]
 
 
-def _tflite(path: Path, _opening: Opening) -> list[str]:
+def _tflite(path: Path, _opening: LoadOptions) -> list[str]:
     custom = ", ".join(read_tflite(path).custom_ops)
     return [f"It needs operations that are not TFLite's own: {custom}."] if custom else []
 
@@ -176,7 +176,7 @@ def flex_operations(path: Path) -> list[str]:
     return [operation for operation in read_tflite(path).custom_ops if operation.startswith("Flex")]
 
 
-def _onnx(path: Path, _opening: Opening) -> list[str]:
+def _onnx(path: Path, _opening: LoadOptions) -> list[str]:
     facts = read_onnx(path)
     check_operations(path, facts)
     return [f"It uses operations of ONNX Runtime's own: {', '.join(facts.custom_ops)}."] if facts.custom_ops else []
@@ -194,7 +194,7 @@ def check_operations(path: Path, facts: OnnxFacts) -> None:
         )
 
 
-def _ort(path: Path, _opening: Opening) -> list[str]:
+def _ort(path: Path, _opening: LoadOptions) -> list[str]:
     return ["An .ort file is checked by ONNX Runtime when it is opened, in a worker process."]
 
 

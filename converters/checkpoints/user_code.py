@@ -1,6 +1,6 @@
 """Python that is not Keras': the user's custom objects and model functions. Runs in workers only.
 
-What runs here was named on the command line and stands in the manifest as unsafe; see `Opening.runs_code`.
+What runs here was named on the command line and stands in the manifest as unsafe; see `LoadOptions.runs_code`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from converters.checkpoints.load_options import Code, Opening
+from converters.checkpoints.load_options import Code, LoadOptions
 from converters.checkpoints.old_config import HARD_SIGMOID
 from converters.errors import StepError, UsageError
 
 
-def custom_objects(opening: Opening) -> dict[str, Any]:
+def custom_objects(opening: LoadOptions) -> dict[str, Any]:
     """The classes and functions that `--custom-objects` names, by name; importing them may register more with Keras.
 
     Without a name it is every public class and function that the module itself defines. Keras' own registry gets them
@@ -70,7 +70,7 @@ def bound(config: Any, objects: Mapping[str, Any]) -> Any:
     return found
 
 
-def built_model(opening: Opening) -> Any:
+def built_model(opening: LoadOptions) -> Any:
     """What the function of `--model-code` returns.
 
     Raises:
@@ -102,7 +102,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def _imported(code: Code, opening: Opening) -> ModuleType:
+def _imported(code: Code, opening: LoadOptions) -> ModuleType:
     if opening.folder and opening.folder not in sys.path:
         sys.path.insert(0, opening.folder)
     try:

@@ -1,7 +1,7 @@
 """Contracts with parts of libraries that nobody promised to keep: private ones, and those that edgeport replaces.
 
 Each is a value that tells where the part is, what edgeport does with it and what it looked like when that was written.
-The part is held against that before it is touched. Where it looks different it is left alone: the plain road is taken
+The part is held against that before it is touched. Where it looks different it is left alone: the plain way is taken
 and a note says so, or, where there is none, the step fails and names the library, never the user's model.
 """
 
@@ -43,7 +43,7 @@ class Part:
             function of Python.
         mentions: names that the function's own code uses, or attributes that a class or module has.
         needs: parts that have to fit as well.
-        otherwise: the plain road; empty where there is none.
+        otherwise: the plain way; empty where there is none.
     """
 
     where: str
@@ -67,14 +67,14 @@ class Part:
         return all(part.fits() for part in self.needs) and self._agrees(original)
 
     def usable(self) -> bool:
-        """Whether it fits; where it does not, the plain road that is taken instead is noted."""
+        """Whether it fits; where it does not, the plain way that is taken instead is noted."""
         if self.fits():
             return True
         _note(f"{self._complaint()}: {self.otherwise or 'it is left out'}.")
         return False
 
     def required(self) -> Self:
-        """The part itself. Raises MisfitError where it does not fit: for uses that have no plain road."""
+        """The part itself. Raises MisfitError where it does not fit: for uses that have no plain way."""
         if not self.fits():
             raise MisfitError(f"{self._complaint()} ({self.why}).", next_step=_install(self.library, self.made_for))
         return self

@@ -14,6 +14,7 @@ from converters.readers.facts import MalformedError, TensorFact, WeightFact, map
 from converters.readers.protobuf import Message
 from converters.readers.saved_model_ops import read_ops
 from converters.readers.tensor_bundle import Entry, missing_data, read_bundle
+from converters.signature import SIGNATURE_KEY
 
 DTYPES: dict[int, str] = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 8: "complex64", 9: "int64",
@@ -70,7 +71,7 @@ class SavedModelFacts:
     has_objects: bool = False
     variables: list[WeightFact] = field(default_factory=list)
 
-    def signature(self, key: str = "serving_default") -> Signature | None:
+    def signature(self, key: str = SIGNATURE_KEY) -> Signature | None:
         """The signature of that key; where it is missing and there is but one, that one."""
         named = next((s for s in self.signatures if s.key == key), None)
         return named or (self.signatures[0] if len(self.signatures) == 1 else None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from converters.readers import tflite_schema as schema
 from converters.readers.facts import MalformedError, TensorFact, mapped, refusing
 from converters.readers.flatbuffer import Buffer, Table
+from converters.signature import SIGNATURE_KEY
 
 IDENTIFIER = b"TFL3"
 _MAX_RANK = 8
@@ -72,7 +73,7 @@ class TfliteFacts:
         """TensorFlow operations that need the Flex delegate."""
         return [op for op in self.custom_ops if op.startswith("Flex")]
 
-    def signature(self, key: str = "serving_default") -> Signature | None:
+    def signature(self, key: str = SIGNATURE_KEY) -> Signature | None:
         """The signature of that key; where it is missing and there is but one, that one."""
         named = next((s for s in self.signatures if s.key == key), None)
         return named or (self.signatures[0] if len(self.signatures) == 1 else None)

@@ -40,7 +40,12 @@ def stamped(artifact: Artifact, contract: Contract) -> Artifact:
         for name, content in files_of(own).items():
             (folder / name).write_bytes(content)
     return Artifact.on_disk(
-        path, artifact.format, artifact.precision, artifact.signature, road=artifact.road, notes=notes
+        path,
+        artifact.format,
+        artifact.precision,
+        artifact.signature,
+        conversion_path=artifact.conversion_path,
+        notes=notes,
     )
 
 

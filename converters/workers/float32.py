@@ -41,7 +41,7 @@ class _Open(NamedTuple):
 class _Made:
     """What a writer has to say about the file it wrote."""
 
-    road: str
+    conversion_path: str
     signature: Signature
     notes: tuple[str, ...] = ()
 
@@ -80,12 +80,12 @@ class _Job:
             traced = trace(self.loaded, 1)
             notes = ("Fixed to a batch of 1: a recurrent layer with a dynamic batch would need Flex operations.",)
         saved = functools.partial(self.saved_model, traced)
-        road = write_tflite(traced, saved, path, allow_flex=self.request["allow_flex"])
-        return _Made(road, traced.signature, notes)
+        conversion_path = write_tflite(traced, saved, path, allow_flex=self.request["allow_flex"])
+        return _Made(conversion_path, traced.signature, notes)
 
     def write_onnx(self, path: Path) -> _Made:
         written = write_onnx(self.traced, path, self.request["opset"])
-        return _Made(written.road, self.traced.signature)
+        return _Made(written.conversion_path, self.traced.signature)
 
 
 _WRITERS: dict[tuple[Format, Precision], Callable[[_Job, Path], _Made]] = {
@@ -161,4 +161,4 @@ def _make(job: _Job, fmt: Format, precision: Precision, path: Path) -> Message:
     for written in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
         os.replace(written, path.parent / written.name)  # noqa: PTH105 - works for files and folders alike
     job.committed(fmt, path)
-    return {"road": made.road, "signature": made.signature.to_json(), "notes": made.notes}
+    return {"road": made.conversion_path, "signature": made.signature.to_json(), "notes": made.notes}

@@ -19,7 +19,7 @@ from converters.stamping import plain_copy
 from converters.stamping.onnx import properties
 from converters.writers.onnx import precisions as onnx_precisions
 from converters.writers.onnx.precisions import OnnxQuantization, OnnxSource
-from converters.writers.ort import ROAD, write_ort
+from converters.writers.ort import CONVERSION_PATH, write_ort
 from converters.writers.tflite import precisions as tflite_precisions
 from converters.writers.tflite.precisions import TfliteSource
 
@@ -74,13 +74,13 @@ def derive_in_worker(request: Message, channel: Channel) -> Message:
         path = Path(target["path"])
         part = path.with_name(f".part-{path.name}")
         try:
-            signature, road = _make(sources, request, target, part)
+            signature, conversion_path = _make(sources, request, target, part)
         except EdgeportError as error:
             part.unlink(missing_ok=True)
             channel.event(item=target["item"], error=error_document(error))
             continue
         part.replace(path)
-        channel.event(item=target["item"], result={"signature": signature, "road": road, "notes": []})
+        channel.event(item=target["item"], result={"signature": signature, "road": conversion_path, "notes": []})
     return {}
 
 
@@ -88,14 +88,14 @@ def _make(sources: _Sources, request: Message, target: Message, path: Path) -> t
     fmt, precision, keep = Format(target["format"]), Precision(target["precision"]), tuple(target["keep"])
     if fmt is Format.TFLITE:
         signature = sources.tflite().write(precision, path, io=request["io"], keep=keep)
-        return signature.to_json(), tflite_precisions.ROAD
+        return signature.to_json(), tflite_precisions.CONVERSION_PATH
     made = sources.onnx_file(precision, keep)
     if fmt is Format.ORT:
         signature = request["bases"][fmt.value]["signature"]
         write_ort(made, path, _properties(request["contract"], signature))
-        return signature, ROAD
+        return signature, CONVERSION_PATH
     shutil.copyfile(made, path)
-    return request["bases"][fmt.value]["signature"], onnx_precisions.ROAD
+    return request["bases"][fmt.value]["signature"], onnx_precisions.CONVERSION_PATH
 
 
 def _properties(contract: Message | None, signature: Message) -> dict[str, str]:

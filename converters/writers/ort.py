@@ -14,7 +14,7 @@ from converters.compat import onnxruntime
 from converters.errors import MisfitError, UnsupportedError
 from converters.stamping import onnx as stamping
 
-ROAD = "onnxruntime-ort"
+CONVERSION_PATH = "onnxruntime-ort"
 CONFIG_SUFFIX = ".required_operators_and_types.config"
 
 

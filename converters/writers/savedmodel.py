@@ -11,9 +11,8 @@ from typing import Any
 
 from converters.artifact import digest_file, files_of
 from converters.compat.tensorflow import RESTORE, SERIALIZE, assigned, value_callable
+from converters.signature import SIGNATURE_KEY
 from converters.tracing import Traced
-
-SIGNATURE_KEY = "serving_default"
 
 
 def write_saved_model(traced: Traced, folder: Path) -> None:

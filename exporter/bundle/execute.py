@@ -7,23 +7,22 @@ manifest's verdicts say that the artifact differed by when it was judged; see `t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from converters.arrays import Array
 from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
 from converters.isolation import Channel, Limits, run_step
+from converters.progress import Progress
 from exporter.bundle import Bundle, Problem, read_golden
 from exporter.manifest.rows import ArtifactRow
 from exporter.manifest.schema import GOLDEN, Manifest
 from validate.agreement.results import OutputRow
-
-Array = npt.NDArray[Any]
 
 SLACK = 4.0
 """Another processor may round in another order. The recorded error is one draw from that spread: honest float32 paths
@@ -35,9 +34,7 @@ FLOOR = 1e-6
 _OUTPUTS = "outputs.npz"
 
 
-def execute(
-    bundle: Bundle, *, limits: Limits = Limits(), progress: Callable[[str, float], None] | None = None
-) -> list[Problem]:
+def execute(bundle: Bundle, *, limits: Limits = Limits(), progress: Progress | None = None) -> list[Problem]:
     """Runs every artifact of a bundle that was opened whole; an empty list means that all still agree.
 
     Raises:

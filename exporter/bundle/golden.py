@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from converters.arrays import NamedArrays
 from converters.errors import IntegrityError
 from exporter.bundle.disk import write_file
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can hold
 _GROUPS = ("input", "output")
 
 
-def write_golden(path: Path, inputs: Arrays, outputs: Arrays) -> None:
+def write_golden(path: Path, inputs: NamedArrays, outputs: NamedArrays) -> None:
     """Writes keys `input/<name>` and `output/<name>`, sorted, stored without compression or clock.
 
     `numpy.savez` stamps members with their own order and settings; this writer fixes both, so that equal arrays give
@@ -36,12 +35,12 @@ def write_golden(path: Path, inputs: Arrays, outputs: Arrays) -> None:
     _write(path, members | {f"output/{name}": array for name, array in outputs.items()})
 
 
-def write_answers(path: Path, answers: Mapping[str, Arrays]) -> None:
+def write_answers(path: Path, answers: Mapping[str, NamedArrays]) -> None:
     """Writes keys `<artifact>/<output>` like `write_golden`; `answers` is by the artifact's path in the bundle."""
     _write(path, {f"{artifact}/{name}": a for artifact, outputs in answers.items() for name, a in outputs.items()})
 
 
-def _write(path: Path, members: Arrays) -> None:
+def _write(path: Path, members: NamedArrays) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for key in sorted(members):

@@ -7,13 +7,14 @@ import json as jsonlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from converters.errors import EdgeportError
+from converters.progress import Progress
 
-ProgressCallback = Callable[[str, float], None]
+ProgressCallback = Progress
 """Called with what is being done and the fraction of the whole that is finished, 0..1."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -12,7 +12,7 @@ from exporter.cli.console import Console
 from exporter.cli.options import opening_options, output_options, sandbox_option
 
 if TYPE_CHECKING:
-    from converters.checkpoints.load_options import Opening
+    from converters.checkpoints.load_options import LoadOptions
 
 _TOP_OPS = 20
 
@@ -42,7 +42,7 @@ def command(path: Path, scan_only: bool, console: Console, **chosen: Any) -> int
     return 0
 
 
-def _scan(path: Path, opening: Opening, console: Console) -> int:
+def _scan(path: Path, opening: LoadOptions, console: Console) -> int:
     """Under `--json` the one document is both the findings and the error."""
     from converters.checkpoints.scan_file import scan
 

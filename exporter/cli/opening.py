@@ -1,4 +1,4 @@
-"""The command line's words on how a source is opened -> an Opening. Nothing of the user's is imported here."""
+"""The command line's words on how a source is opened -> an LoadOptions. Nothing of the user's is imported here."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoints.load_options import Opening, parse_code, parse_replacement
+from converters.checkpoints.load_options import LoadOptions, parse_code, parse_replacement
 from converters.common import Common
 from converters.errors import UsageError
 
 
-def opening_of(chosen: dict[str, Any]) -> Opening:
+def opening_of(chosen: dict[str, Any]) -> LoadOptions:
     """Takes the options of `opening_options` out of `chosen`. Raises UsageError."""
     custom, code = chosen.pop("custom_objects"), chosen.pop("model_code")
     runs = bool(custom or code)
-    return Opening(
+    return LoadOptions(
         signature=chosen.pop("signature"),
         custom_objects=tuple(parse_code(text, "--custom-objects") for text in custom),
         model_code=parse_code(code, "--model-code", named=True) if code else None,

@@ -17,7 +17,7 @@ from exporter.cli.options import baking_options, limit_options, opening_options,
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
-    from converters.checkpoints.load_options import Opening
+    from converters.checkpoints.load_options import LoadOptions
     from exporter.manifest.rows import Passing
     from validate.agreement import Agreement, JudgeJob, Verdict
 
@@ -172,7 +172,7 @@ def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
     return formats
 
 
-def _checked_reference(path: Path, opening: Opening) -> Path:
+def _checked_reference(path: Path, opening: LoadOptions) -> Path:
     """Scanned before a framework sees it; what is no artifact must be a checkpoint."""
     from converters.checkpoints.identify import identify
     from converters.checkpoints.scan_file import check

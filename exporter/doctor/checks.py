@@ -10,15 +10,15 @@ import importlib.metadata
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from converters.errors import EdgeportError, StepError
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
-
-Progress = Callable[[str, float], None]
+from converters.progress import Progress
+from converters.signature import SIGNATURE_KEY
 
 PROBE_TIMEOUT_S = 120.0
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -280,7 +280,7 @@ def _tiny_tflite() -> bytes:
         graph.tensors.append(tensor)
         maps.append(entry)
     graph.inputs, graph.outputs, graph.operators = [0, 1], [2], [operator]
-    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE_KEY, 0
     signature.inputs, signature.outputs = maps[:2], maps[2:]
     model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
     model.buffers, model.signatureDefs = [schema.BufferT()], [signature]

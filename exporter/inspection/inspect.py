@@ -11,7 +11,7 @@ from typing import Any
 from converters.artifact import digest, size_of
 from converters.checkpoints.identify import check_frozen_graph, check_h5, check_saved_model, checkpoint_prefix, identify
 from converters.checkpoints.keras_files import ModelConfig, config_of_archive
-from converters.checkpoints.load_options import Opening
+from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.scan import Trust
 from converters.errors import RefusedError
 from converters.formats import Format
@@ -24,7 +24,7 @@ from converters.readers.saved_model_file import DTYPES
 from converters.readers.sniff import FileKind, sniff
 from converters.readers.tensor_bundle import read_bundle
 from converters.readers.tflite_file import read_tflite
-from converters.signature import BATCH, TensorSpec
+from converters.signature import BATCH, SIGNATURE_KEY, TensorSpec
 from converters.stamping.reading import read_contract
 from exporter.inspection import precision
 from exporter.inspection.integer import count_integers
@@ -48,7 +48,7 @@ class _Findings:
     integer: dict[str, Any] | None = None
 
 
-def inspect(path: Path, opening: Opening = Opening()) -> dict[str, Any]:
+def inspect(path: Path, opening: LoadOptions = LoadOptions()) -> dict[str, Any]:
     """What a model file holds, of any kind in docs/sources.md (design: JSON, `inspect`).
 
     `ops` counts operations; for Keras files it counts layers by class. `parameters` counts the stored numbers: for an
@@ -84,7 +84,7 @@ def inspect(path: Path, opening: Opening = Opening()) -> dict[str, Any]:
     }
 
 
-def _find(path: Path, kind: FileKind, opening: Opening) -> _Findings:
+def _find(path: Path, kind: FileKind, opening: LoadOptions) -> _Findings:
     trust = Trust(later=bool(opening.custom_objects), lambdas=opening.allow_unsafe)
     if kind is FileKind.FOLDER:
         return _saved_model(path, opening)
@@ -123,7 +123,7 @@ def _keras(fmt: str, found: ModelConfig, weights: H5Facts) -> _Findings:
     )
 
 
-def _h5(path: Path, opening: Opening, trust: Trust) -> _Findings:
+def _h5(path: Path, opening: LoadOptions, trust: Trust) -> _Findings:
     facts = read_h5(path)
     found = check_h5(path, facts, opening, trust)
     if found is not None:
@@ -154,7 +154,7 @@ def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
     return found, index, size + index.stat().st_size, checkpoint.sha256
 
 
-def _frozen_graph(path: Path, opening: Opening) -> _Findings:
+def _frozen_graph(path: Path, opening: LoadOptions) -> _Findings:
     facts = check_frozen_graph(path, opening)
     return _Findings(
         "frozen_graph",
@@ -167,9 +167,9 @@ def _frozen_graph(path: Path, opening: Opening) -> _Findings:
     )
 
 
-def _saved_model(path: Path, opening: Opening) -> _Findings:
+def _saved_model(path: Path, opening: LoadOptions) -> _Findings:
     facts = check_saved_model(path, allow_unsafe=opening.allow_unsafe)
-    signature = facts.signature(opening.signature or "serving_default")
+    signature = facts.signature(opening.signature or SIGNATURE_KEY)
     keys = ", ".join(s.key for s in facts.signatures) or "none"
     notes = []
     if signature is None:

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from converters.checkpoints.weights import load_weights
 from converters.errors import ResourceError, UsageError
 from converters.isolation import run_step, sandbox
+from converters.progress import Progress
 from exporter.models.table import Plan, Shape, plan_for
 from exporter.models.weights import IMAGENET, check_weights, downloads, share_download_cache
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip member can carry
 
-Progress = Callable[[str, float], None]
 
 TARGET = "exporter.models.build:build_checkpoint"
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+from converters.arrays import NamedArrays
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Arrays that a report draws.
+    """NamedArrays that a report draws.
 
     Attributes:
         inputs, outputs: the golden samples and what the reference makes of them, by tensor name.
@@ -22,7 +21,7 @@ class Evidence:
         samples: by index in the manifest's `timings`, the duration of each run in milliseconds.
     """
 
-    inputs: Arrays = field(default_factory=dict)
-    outputs: Arrays = field(default_factory=dict)
-    answers: Mapping[str, Arrays] = field(default_factory=dict)
+    inputs: NamedArrays = field(default_factory=dict)
+    outputs: NamedArrays = field(default_factory=dict)
+    answers: Mapping[str, NamedArrays] = field(default_factory=dict)
     samples: Mapping[int, npt.NDArray[np.float64]] = field(default_factory=dict)

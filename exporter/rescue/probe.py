@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Arrays = dict[str, Array]
+from converters.arrays import Array, Arrays
 
 _BYTES = 384 << 20
 _FEWEST = 4

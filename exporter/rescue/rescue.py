@@ -7,7 +7,7 @@ nothing -> judged again like any other file
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from converters.errors import EdgeportError
 from converters.formats import Format, Precision
 from converters.isolation import run_step
 from converters.options import Io
+from converters.progress import Progress
 from converters.reduced_precisions import Conversion, DeriveJob
 from converters.stamping import stamped
 from exporter.inspection.executed import layer_names
@@ -136,7 +137,7 @@ class Rescued:
 
 
 def rescue_missed(
-    conversion: Conversion, agreement: Agreement, job: RescueJob, on_progress: Callable[[str, float], None]
+    conversion: Conversion, agreement: Agreement, job: RescueJob, on_progress: Progress
 ) -> tuple[Conversion, Agreement, Mapping[Path, Rescue]]:
     """Tries to mend every quantized artifact that disagrees; those mended are judged again.
 
@@ -209,7 +210,7 @@ def _remade(artifact: Artifact, found: Rescue, earlier: Rescue | None, job: Deri
         artifact.format,
         artifact.precision,
         artifact.signature,
-        road=artifact.road,
+        conversion_path=artifact.conversion_path,
         notes=(*kept, found.sentence),
     )
     return stamped(made, job.contract) if job.contract else made

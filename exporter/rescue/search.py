@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.formats import Format, Precision
 from converters.isolation import Channel
 from converters.stamping import plain_copy
 from exporter.inspection.integer import layer_of
 from exporter.rescue import probe
-from exporter.rescue.probe import Array, Arrays, Step
+from exporter.rescue.probe import Step
 from exporter.rescue.rescue import Goal
 
 _ROUNDS = 12

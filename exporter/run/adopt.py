@@ -12,13 +12,13 @@ from converters.errors import RefusedError, UsageError
 from converters.facts import Facts
 from converters.formats import Format, Precision
 from converters.options import ConvertOptions
+from converters.progress import Progress
 from converters.routes import Target, makeable
 from converters.signature import Signature
 from exporter.inspection import inspect
 from exporter.options import RunOptions
-from exporter.run.workspace import Progress
 
-ROAD = "the source itself"
+CONVERSION_PATH = "the source itself"
 
 
 def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) -> tuple[Target, ...]:
@@ -82,7 +82,9 @@ class Adopted:
     def float32(self) -> Iterator[Artifact]:
         """The file itself, for each order."""
         fmt = Format(self._checkpoint.kind.value)
-        own = Artifact.on_disk(self._checkpoint.path, fmt, Precision.FLOAT32, self._signature, road=ROAD)
+        own = Artifact.on_disk(
+            self._checkpoint.path, fmt, Precision.FLOAT32, self._signature, conversion_path=CONVERSION_PATH
+        )
         for order in self._orders:
             yield copy_artifact(own, order.path)
 

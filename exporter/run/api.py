@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from converters.errors import RefusedError
+from converters.progress import Progress
 from exporter.options import RunOptions
 from exporter.run.pipeline import Outcome
 from exporter.run.pipeline import run as run_pipeline
-
-Progress = Callable[[str, float], None]
 
 
 @runtime_checkable

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from validate.latency import BenchJob, Latency, Progress, measure
+from converters.progress import Progress
+from validate.latency import BenchJob, Latency, measure
 from validate.latency.profiling.insight import with_profiles
 from validate.latency.tuning import tune
 

@@ -18,6 +18,7 @@ from converters.checkpoints.checkpoint import FINISHED as FINISHED_KINDS
 from converters.convert import Converter, Failure
 from converters.facts import Facts
 from converters.options import ConvertOptions
+from converters.progress import Progress
 from converters.reduced_precisions import HIDDEN, Conversion, DeriveJob, Orders, completed, float32_share
 from converters.routes import Target
 from converters.stamping import stamped
@@ -25,7 +26,6 @@ from exporter.bundle import abandoned
 from exporter.run.adopt import Adopted
 from exporter.run.artifact_cache import FINISHED, Shelf
 from exporter.run.task import Task
-from exporter.run.workspace import Progress
 from exporter.shipping.profiles import batch_of
 
 

@@ -12,6 +12,7 @@ from converters.calibration import Calibration
 from converters.contract import Contract
 from converters.errors import EdgeportError, StepError
 from converters.facts import Facts
+from converters.progress import Progress
 from converters.reduced_precisions import Conversion, DeriveJob
 from exporter.bundle import finish
 from exporter.manifest.passing import exit_code
@@ -25,7 +26,6 @@ from exporter.run.judge import judge, rescue
 from exporter.run.localize import locate
 from exporter.run.plan import calibrated
 from exporter.run.task import Task, planned, working
-from exporter.run.workspace import Progress
 from exporter.selfcheck import refuse_names, write_selfcheck
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Terms, contract_of

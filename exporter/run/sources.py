@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,11 +10,10 @@ from converters.checkpoints.identify import checkpoint_prefix, identify
 from converters.checks.values import did_you_mean
 from converters.common import Common
 from converters.errors import RefusedError, UsageError
+from converters.progress import Progress
 from exporter.models.build import BuildOptions, build_in_worker
 from exporter.models.table import ARCHITECTURES
 from exporter.options import BuildChoices
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

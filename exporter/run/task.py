@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.progress import Progress
 from converters.routes import Target
 from exporter.bundle import check_output, staged
 from exporter.options import RunOptions
 from exporter.run.adopt import targets_from
 from exporter.run.plan import targets_of
 from exporter.run.sources import Source, find_source, open_source
-from exporter.run.workspace import Place, Progress, awaiting_judgement, shares
+from exporter.run.workspace import Place, awaiting_judgement, shares
 from exporter.shipping.baking import baked
 from exporter.shipping.profiles import settled
 from exporter.shipping.terms import Terms

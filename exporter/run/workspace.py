@@ -11,10 +11,9 @@ from pathlib import Path
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.parts import parts_of
 from converters.isolation import Standing
+from converters.progress import Progress
 from exporter.options import RunOptions
 from validate.agreement import tensorflow_worker
-
-Progress = Callable[[str, float], None]
 
 LOG = "edgeport.log"
 

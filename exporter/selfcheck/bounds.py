@@ -15,11 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from converters.arrays import Array
 from converters.formats import Precision
 from validate.agreement.judging.class_decisions import allowed
 from validate.agreement.judging.final_activation import LEFT_DB
@@ -27,8 +26,6 @@ from validate.agreement.judging.gate_checks import CREST
 from validate.agreement.judging.gates import FLOOR_ULPS, ULP, gate_for
 from validate.agreement.judging.metrics import signal
 from validate.agreement.results import AGREE, OutputRow
-
-Array = npt.NDArray[Any]
 
 CLASS, LABEL, NONE = "class", "label", "none"
 _ROUNDING = 8 * ULP

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from converters.arrays import Array
 from converters.errors import UsageError
 from converters.formats import Format
 from converters.readers.tflite_quantization import Quantization, read_end_quantization
@@ -25,8 +25,6 @@ from exporter.manifest.rows import ArtifactRow, Tensor
 from exporter.manifest.schema import GOLDEN, Manifest
 from exporter.selfcheck.bounds import Bound, Judgement, bound_of
 from validate.agreement.results import OutputRow
-
-Array = npt.NDArray[Any]
 
 DTYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
 """Element types that every language here can hold."""

@@ -90,7 +90,9 @@ def test_an_artifact_survives_json(tmp_path: Path) -> None:
     path = tmp_path / "net.float32.onnx"
     path.write_bytes(b"onnx")
     signature = Signature((TensorSpec("x", (BATCH, 3), "float32"),), ())
-    artifact = Artifact.on_disk(path, Format.ONNX, Precision.FLOAT32, signature, road="weightless", notes=("n",))
+    artifact = Artifact.on_disk(
+        path, Format.ONNX, Precision.FLOAT32, signature, conversion_path="weightless", notes=("n",)
+    )
     assert artifact.to_json(tmp_path)["path"] == "net.float32.onnx"
     assert Artifact.from_json(artifact.to_json(tmp_path), tmp_path) == artifact
 

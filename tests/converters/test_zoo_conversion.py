@@ -112,9 +112,9 @@ def test_tflite(case: Case) -> None:
     traced = trace(case.loaded, 1) if case.traced.recurrent else case.traced
     folder, path = case.folder / "for_tflite", case.folder / "m.tflite"
     write_saved_model(traced, folder)
-    road = write_tflite(traced, lambda: folder, path)
-    assert road == ("weightless" if case.name in WEIGHTLESS_TFLITE else "saved-model")
-    if road == "weightless":
+    conversion_path = write_tflite(traced, lambda: folder, path)
+    assert conversion_path == ("weightless" if case.name in WEIGHTLESS_TFLITE else "saved-model")
+    if conversion_path == "weightless":
         kernels = {n: v.numpy() for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
         assert missing_kernels(path.read_bytes(), kernels) == []
     interpreter = Interpreter(str(path))
@@ -148,7 +148,7 @@ def test_onnx(case: Case) -> None:
 
     path = case.folder / "m.onnx"
     written = write_onnx(case.traced, path)
-    assert written.road == ("frozen" if case.name in FROZEN else "weightless")
+    assert written.conversion_path == ("frozen" if case.name in FROZEN else "weightless")
     model = onnx.load(path)
     assert {o.domain for o in model.opset_import} == {""}
     if case.name not in FROZEN | SHAPE_ARITHMETIC:

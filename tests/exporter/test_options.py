@@ -27,8 +27,8 @@ from exporter import (
     Io,
     JudgeOptions,
     Limits,
+    LoadOptions,
     Localized,
-    Opening,
     RunOptions,
     ShipOptions,
     Variant,
@@ -199,8 +199,8 @@ def test_values_are_kept_as_what_they_are() -> None:
     assert (type(options.common.samples), options.common.inputs) == (int, Path("scans.npz"))
     assert options.workspace.cache == Path("cache")
     assert Variant(boundary="device_resident").boundary is Boundary.DEVICE_RESIDENT  # type: ignore[arg-type]
-    assert Opening(inputs=["x"]).inputs == ("x",)  # type: ignore[arg-type]
-    hash(RunOptions.of(opening=Opening(inputs=("x",))).common)
+    assert LoadOptions(inputs=["x"]).inputs == ("x",)  # type: ignore[arg-type]
+    hash(RunOptions.of(opening=LoadOptions(inputs=("x",))).common)
 
 
 def test_a_step_that_is_none_is_left_out_and_flat_names_reach_every_part() -> None:

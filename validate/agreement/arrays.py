@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.errors import StepError
-from validate.runtimes.base import Array, Arrays
 
 _BLOCK_BYTES = 8 << 20  # about what a core's caches hold
 

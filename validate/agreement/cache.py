@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.arrays import Arrays
 from converters.artifact import digest
-from validate.runtimes.base import Arrays
 
 _LARGEST = 64 << 20
 _SCHEME = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
 from converters.formats import Precision, precision_in_name
 from converters.isolation import Grants, Message, each
+from converters.progress import Progress
 from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.judging.class_decisions import accuracy, scores
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.judge import judge_output
-from validate.agreement.judging.reference_values import Candidate, Reference, Yardstick
+from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
 from validate.agreement.plan import Plan
 from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
 from validate.agreement.results import (
@@ -39,7 +40,6 @@ from validate.agreement.results import (
 from validate.inputs import Range, suites
 from validate.runtimes import runtime_name
 
-OnProgress = Callable[[str, float], None]
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
 _ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
 _REFERENCE = 2
@@ -50,7 +50,7 @@ def compare(
     reference: Path,
     candidates: Sequence[Path],
     job: JudgeJob = JudgeJob(),
-    on_progress: OnProgress | None = None,
+    on_progress: Progress | None = None,
 ) -> Agreement:
     """Judges each candidate against the reference: one worker for that, then one for each runtime.
 
@@ -82,11 +82,11 @@ def _precision(path: Path, job: JudgeJob) -> Precision:
 class Comparison:
     """One comparison under way, in its processes and their folder."""
 
-    def __init__(self, running: Processes, job: JudgeJob, on_progress: OnProgress) -> None:
+    def __init__(self, running: Processes, job: JudgeJob, on_progress: Progress) -> None:
         self._running, self._job, self._on_progress = running, job, on_progress
         self._work = running.folder
         self.threads = len(os.sched_getaffinity(0))
-        self._yardsticks: dict[tuple[str, int], Yardstick] = {}
+        self._reference_values: dict[tuple[str, int], ReferenceValues] = {}
         self._share_of_reference = 0.0
 
     def _places(self) -> Message:
@@ -198,7 +198,7 @@ class Comparison:
         folder = self._work / key
         candidate = Candidate(folder, dict(result["kinds"]), _precision(path, self._job))
         rows = tuple(
-            judge_output(self.reference, self._yardsticks, candidate, i, gate)
+            judge_output(self.reference, self._reference_values, candidate, i, gate)
             for i in range(len(self.reference.output_names))
         )
         answers = self._answers(candidate)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from converters.arrays import Array
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checks.base import Options, checked, part
 from converters.checks.values import Word
@@ -17,7 +18,6 @@ from converters.isolation import Standing
 from converters.signature import Signature
 from validate.agreement.options import JudgeOptions
 from validate.inputs import Range
-from validate.runtimes.base import Array
 from validate.written import SPARSE, written
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError, UsageError
 from converters.signature import Signature, TensorSpec
 from converters.user_arrays import UNKNOWN_SIZE
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _DEFAULT_INTEGERS = 10
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.checkpoints.ranges import Range
-from validate.inputs.drawn import Array, stream
+from validate.inputs.drawn import stream
 
 Shape = tuple[int, ...]
 Fill = Callable[[Shape, np.random.Generator], Array]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from converters.faces import face
 
 if TYPE_CHECKING:
-    from validate.latency.experiment import Progress, measure
+    from converters.progress import Progress
+    from validate.latency.experiment import measure
     from validate.latency.job import BenchJob
     from validate.latency.options import BenchOptions, Device
     from validate.latency.results import Compared, Control, Latency, Phases, Row, Timing

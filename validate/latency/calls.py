@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Arrays
 from converters.errors import StepError
-from validate.latency.feeds import Arrays
 from validate.latency.variant import Boundary
 from validate.runtimes.base import Runtime
 

@@ -6,11 +6,12 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
 
+from converters.progress import Progress
 from validate.latency.host.facts import host_facts
 from validate.latency.host.machine import Launch
 from validate.latency.host.noise import MachineState, NoiseLog, SlotNoise
@@ -20,9 +21,6 @@ from validate.latency.results import Compared, Control, Latency, Row
 from validate.latency.rows import Status
 from validate.latency.statistics.pairwise import Paired, paired_ratio, verdicts
 from validate.latency.subject import Subject, launch_here
-
-Progress = Callable[[str, float], None]
-"""Told what is being done and the share of the time that is spent, 0..1."""
 
 MIN_ROUNDS = 6
 ROUNDS_BEFORE_STOPPING = 30

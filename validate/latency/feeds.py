@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Precision
 from converters.signature import BATCH, Signature, TensorSpec
-
-Array = np.ndarray[Any, np.dtype[Any]]
-Arrays = dict[str, Array]
 
 DISTINCT = 8
 

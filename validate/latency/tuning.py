@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.formats import Format, format_of
-from validate.latency.experiment import Progress, measure
+from converters.progress import Progress
+from validate.latency.experiment import measure
 from validate.latency.host.facts import physical_cores
 from validate.latency.job import BenchJob
 from validate.latency.results import Latency, Row, Timing

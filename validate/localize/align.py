@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.isolation import Message
 from validate.agreement.arrays import path_of
-from validate.runtimes.base import Array
 
 Shape = tuple[int, ...]
 _PROBES = 4096

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from converters.arrays import Array
 from validate.localize.tensor_match import Layers, in_layout
-from validate.runtimes.base import Array
 
 Cut = Callable[[Sequence[str]], list[Array] | None]
 """Values of a file's tensors, of the file cut at them; None where it cannot be cut there."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from validate.runtimes.base import Array
+from converters.arrays import Array
 
 _ACTIVATIONS = {"ReLU", "LeakyReLU", "Activation", "PReLU", "ELU", "Softmax"}
 _NORMS = {"BatchNormalization", "LayerNormalization", "GroupNormalization", "Normalization"}

@@ -10,9 +10,10 @@ from pathlib import Path
 from converters.errors import RefusedError, UsageError
 from converters.formats import Format, Precision
 from converters.isolation import Standing
+from converters.progress import Progress
 from validate.localize.requests import Asking, standing
 from validate.localize.results import Localization, LocalizeJob
-from validate.localize.session import Held, OnProgress, precision_of
+from validate.localize.session import Held, precision_of
 from validate.runtimes import runtime_name
 
 Make = Callable[[Path, Format, Precision, Path], Path]
@@ -25,7 +26,7 @@ def localize(
     candidate: Path,
     make: Make,
     job: LocalizeJob = LocalizeJob(),
-    on_progress: OnProgress = lambda _label, _share: None,
+    on_progress: Progress = lambda _label, _share: None,
 ) -> Localization:
     """The first layer at which the candidate's values leave the checkpoint's.
 
@@ -47,7 +48,7 @@ def localize_each(
     candidates: Sequence[Path],
     make: Make,
     job: LocalizeJob = LocalizeJob(),
-    on_progress: OnProgress = lambda _label, _share: None,
+    on_progress: Progress = lambda _label, _share: None,
 ) -> tuple[Localization, ...]:
     """`localize` for several candidates of one checkpoint, which runs once, and is made into one twin of a kind."""
     for path in (reference, *candidates):
@@ -98,7 +99,7 @@ class _Passes:
     worker: Standing
     job: LocalizeJob
     make: Make
-    on_progress: OnProgress
+    on_progress: Progress
     twins: dict[tuple[Format, Precision], Path] = field(default_factory=dict)
 
     def run(self, candidates: Sequence[Path], beyond: str) -> tuple[Localization, ...]:

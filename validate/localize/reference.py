@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.checkpoints.load_options import Opening
+from converters.arrays import Array, Arrays
+from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import loaded_model
 from converters.isolation import Channel, Message
@@ -27,8 +28,8 @@ from validate.agreement.worker.reference_runs import inputs_that_run
 from validate.compat.keras import OPERATION_CALL
 from validate.inputs import STRUCTURED, Inputs, beside, saturated
 from validate.localize.input_range_search import widened, widening
-from validate.runtimes import Arrays, RuntimeOptions
-from validate.runtimes.base import Array, failed
+from validate.runtimes import RuntimeOptions
+from validate.runtimes.base import failed
 from validate.runtimes.keras import KerasRuntime
 
 _BYTES = 256 << 20
@@ -131,7 +132,7 @@ class _Checkpoint:
 
 @lru_cache(maxsize=1)
 def _held(path: str, opening: str, threads: int) -> _Checkpoint:
-    options = RuntimeOptions(threads=threads, opening=Opening.from_json(json.loads(opening)))
+    options = RuntimeOptions(threads=threads, opening=LoadOptions.from_json(json.loads(opening)))
     return _Checkpoint(Path(path), options)
 
 

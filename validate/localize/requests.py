@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.checkpoints.parts import parts_of
 from converters.errors import CrashError, ResourceError, StepError
 from converters.isolation import Message, Standing, run_step
 from validate.agreement.arrays import path_of, read
 from validate.localize.align import File
 from validate.localize.results import LocalizeJob
-from validate.runtimes.base import Array
 
 _HERE = "validate.localize"
 _THREADS = 2

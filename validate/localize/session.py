@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.formats import Format, Precision, format_of, precision_in_name
+from converters.progress import Progress
 from validate.agreement.arrays import read
 from validate.agreement.judging.metrics import difference
 from validate.localize.align import File
@@ -20,9 +22,6 @@ from validate.localize.requests import Asking
 from validate.localize.results import LayerRow, Localization, LocalizeJob
 from validate.localize.tensor_match import LIMIT, Layers, Reading, Twin
 from validate.runtimes import runtime_name
-from validate.runtimes.base import Array
-
-OnProgress = Callable[[str, float], None]
 
 
 def precision_of(candidate: Path, job: LocalizeJob) -> Precision:
@@ -34,7 +33,7 @@ class Held:
     """One checkpoint, run once, and the candidates that are held against it."""
 
     def __init__(
-        self, asking: Asking, beyond: str, make: Callable[[Format, Precision, Path], Path], on_progress: OnProgress
+        self, asking: Asking, beyond: str, make: Callable[[Format, Precision, Path], Path], on_progress: Progress
     ) -> None:
         self.asking, self.job = asking, asking.job
         self.beyond, self.make, self.on_progress = beyond, make, on_progress

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.isolation import Channel, Message
 from validate.agreement.arrays import path_of
 from validate.localize.tensors import FrozenSavedModel, filled, load_onnx
 from validate.runtimes import RuntimeOptions, runtime_name
-from validate.runtimes.base import Array, Arrays, Runtime, damaged
+from validate.runtimes.base import Runtime, damaged
 from validate.runtimes.quantized import FloatEnds
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.formats import Precision
 from converters.isolation import Message
 from validate.agreement.arrays import read
 from validate.agreement.judging.gates import FLOOR_ULPS, GATES, ULP
 from validate.agreement.judging.metrics import difference
 from validate.localize.align import Correspondence, File, Probe, match_by_value, nearest
-from validate.runtimes.base import Array
 
 LIMIT = GATES[Precision.FLOAT32].noise_ratio or 4.0
 _MATCH = {Precision.FLOAT32: 1e-3, Precision.FLOAT16: 0.05}

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.errors import UsageError
 from converters.isolation import Channel, Message
-from converters.signature import Signature
+from converters.signature import SIGNATURE_KEY, Signature
 from validate.agreement.arrays import path_of
 from validate.compat.litert import operations_in
 from validate.compat.tensorflow import FREEZE
 from validate.runtimes import RuntimeOptions, fixed_batch, runtime_name
-from validate.runtimes.base import Array, Arrays, damaged, failed
+from validate.runtimes.base import damaged, failed
 from validate.runtimes.quantized import FloatEnds
 
 
@@ -141,7 +142,7 @@ class _Tflite:
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         keys = list(self._interpreter.get_signature_list())
-        key = "serving_default" if "serving_default" in keys else keys[0]
+        key = SIGNATURE_KEY if SIGNATURE_KEY in keys else keys[0]
         self._runner = self._interpreter.get_signature_runner(key)
         self._names = names
         indices = {name: str(detail["index"]) for name, detail in self._runner.get_input_details().items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from validate.compat.keras import operation_of
 from validate.mutants.catalogue import (
     Mutation,
@@ -23,8 +24,6 @@ from validate.mutants.catalogue import (
     with_call,
     with_weight,
 )
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _epsilon(model: Any, _survey: Survey) -> Place | None:

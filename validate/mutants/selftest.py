@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from converters.checkpoints.parts import parts_of
 from converters.errors import EdgeportError, RefusedError, error_from_json
 from converters.formats import Precision
 from converters.isolation import Batch, Message, Standing, each
+from converters.progress import Progress
 from validate.agreement.compare import Comparison
 from validate.agreement.judging.gates import Gate, gate_for
-from validate.agreement.judging.reference_values import Yardstick
+from validate.agreement.judging.reference_values import ReferenceValues
 from validate.agreement.processes import Processes, processes
 from validate.agreement.results import DISAGREE, ERROR, JudgeJob, Verdict
 from validate.inputs import Range
@@ -25,7 +26,6 @@ from validate.runtimes import runtime_name
 CAUGHT, SURVIVED = "caught", "survived"
 NOT_EXERCISED, NO_PLACE, NOT_WRITTEN = "not exercised", "no place", "not written"
 
-OnProgress = Callable[[str, float], None]
 
 _KERAS = "keras"
 _WORKER, _STEP = "validate.mutants.worker", "self-test"
@@ -96,7 +96,7 @@ def self_test(
     make: str,
     formats: tuple[str, ...] = ("tflite", "onnx"),
     job: JudgeJob = JudgeJob(),
-    on_progress: OnProgress | None = None,
+    on_progress: Progress | None = None,
 ) -> SelfTest:
     """Breaks the checkpoint in each known way, in memory and in files of these formats, and judges what comes out.
 
@@ -147,7 +147,7 @@ def _beyond(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> Mut
 def _round(
     reference: Path,
     job: JudgeJob,
-    on_progress: OnProgress,
+    on_progress: Progress,
     make: str,
     formats: tuple[str, ...],
     only: set[str] | None,
@@ -161,7 +161,7 @@ class _Run:
     reference: Path
     running: Processes
     job: JudgeJob
-    on_progress: OnProgress
+    on_progress: Progress
     only: set[str] | None
     rows: list[MutantRow] = field(default_factory=list)
     layers: dict[str, str | None] = field(default_factory=dict)
@@ -292,7 +292,7 @@ class _Run:
         comparison = self.comparison
         for k, name in enumerate(comparison.reference.output_names):
             stem = "logits" if name in comparison.reference.kinds else "out"
-            noise = Yardstick.of(comparison.reference, stem, k).noise or 0.0
+            noise = ReferenceValues.of(comparison.reference, stem, k).noise or 0.0
             if effect[name] > noise:
                 return False
         return True

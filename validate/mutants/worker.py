@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.checkpoints.load_options import Opening
+from converters.arrays import Arrays
+from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import loaded_model
 from converters.errors import EdgeportError
@@ -22,7 +23,7 @@ from validate.agreement.worker.oracle import float64_clone, float64_default
 from validate.agreement.worker.taps.function import TappedFunction
 from validate.mutants.catalogue import HEALTHY, Survey, broken
 from validate.mutants.faults import MUTATIONS
-from validate.runtimes import Arrays, RuntimeOptions
+from validate.runtimes import RuntimeOptions
 from validate.runtimes.keras import KerasRuntime
 
 KERAS = "keras"
@@ -87,7 +88,7 @@ class _Job:
 
     def __init__(self, request: Message) -> None:
         self.work, self.request = Path(request["work"]), request
-        options = RuntimeOptions(threads=request["threads"], opening=Opening.from_json(request["opening"]))
+        options = RuntimeOptions(threads=request["threads"], opening=LoadOptions.from_json(request["opening"]))
         self.loaded = KerasRuntime(Path(request["path"]), options).loaded
         self.model = self.loaded.model
         self.plan = Plan.from_json(request["plan"])

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from converters.errors import RefusedError, UsageError
 from converters.formats import Format, format_of
-from validate.runtimes.base import Array, Arrays, DeviceUnavailableError, Runtime, RuntimeOptions, fixed_batch
+from validate.runtimes.base import DeviceUnavailableError, Runtime, RuntimeOptions, fixed_batch
 
 __all__ = [
     "RUNTIMES",
-    "Array",
-    "Arrays",
     "DeviceUnavailableError",
     "Runtime",
     "RuntimeOptions",

@@ -12,16 +12,15 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.checkpoints.checkpoint import Checkpoint
-from converters.checkpoints.load_options import Opening
+from converters.checkpoints.load_options import LoadOptions
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
 
 _NO_ROW = re.compile(r"is not in \[0, (\d+)\)")
 _NO_MEMORY = re.compile(r"[Ff]ailed to allocate|bad_alloc|[Oo]ut of memory|RESOURCE_EXHAUSTED|OOM when")
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Arrays = dict[str, Array]
 Prepared = tuple[Callable[[], Any], Callable[[Any], Arrays]]
 
 
@@ -59,7 +58,7 @@ class RuntimeOptions:
     spinning: bool = True
     conv_search: str | None = None
     profile: Path | None = None
-    opening: Opening | None = None
+    opening: LoadOptions | None = None
     checkpoint: Checkpoint | None = None
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from converters.arrays import Arrays
 from converters.errors import UsageError
 from converters.signature import Signature
-from validate.runtimes.base import Arrays, fixed_batch
+from validate.runtimes.base import fixed_batch
 
 
 def run_in_fixed_batches(signature: Signature, inputs: Arrays, run: Callable[[Arrays], Arrays]) -> Arrays:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from converters.signature import Signature
+from converters.arrays import Array, Arrays
+from converters.signature import SIGNATURE_KEY, Signature
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
-from validate.runtimes.tflite import SIGNATURE_KEY, TfliteRuntime
+from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
+from validate.runtimes.tflite import TfliteRuntime
 
 
 class CompiledModelRuntime(Runtime):

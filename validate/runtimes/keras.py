@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from validate.runtimes.base import (
-    Array,
-    Arrays,
-    DeviceUnavailableError,
-    Runtime,
-    RuntimeOptions,
-    failed,
-    ordered_inputs,
-)
+from converters.arrays import Array, Arrays
+from validate.runtimes.base import DeviceUnavailableError, Runtime, RuntimeOptions, failed, ordered_inputs
 from validate.runtimes.batching import run_in_fixed_batches
 from validate.runtimes.saved_model import prepare_tensorflow
 
@@ -37,11 +30,11 @@ class KerasRuntime(Runtime):
                 file=path,
             )
         from converters.checkpoints.identify import identify
-        from converters.checkpoints.load_options import Opening
+        from converters.checkpoints.load_options import LoadOptions
         from converters.checkpoints.loading import load
 
         # refused before a framework sees it
-        checkpoint = options.checkpoint or identify(path, options.opening or Opening())
+        checkpoint = options.checkpoint or identify(path, options.opening or LoadOptions())
         prepare_tensorflow(options)
         import tensorflow as tf
 

@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from converters.arrays import Array, Arrays
 from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Format, format_of
 from converters.signature import Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 _DTYPES = {

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.signature import Signature, TensorSpec
-from validate.runtimes.base import Array, Arrays, Runtime
+from validate.runtimes.base import Runtime
 
 
 class FloatEnds(Runtime):

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from converters.arrays import Array, Arrays
 from converters.checkpoints.quick import import_keras
 from converters.errors import RefusedError, StepError
-from converters.signature import Signature, TensorSpec
+from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, Runtime, RuntimeOptions
+from validate.runtimes.base import Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
-
-SIGNATURE_KEY = "serving_default"
 
 
 class SavedModelRuntime(Runtime):

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
-from converters.signature import Signature, TensorSpec
+from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.compat.litert import RUNNER, resized, subgraph_of
 from validate.runtimes import base
-from validate.runtimes.base import Array, Arrays, Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
-
-SIGNATURE_KEY = "serving_default"
 
 
 class TfliteRuntime(Runtime):

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.readers.protobuf import tag
-from converters.weightless_graph import Array
 
 EXTERNAL_OVER = 1536 << 20
 """Bytes of weights from which they go into `<name>.onnx.data`: protobuf messages end at 2 GiB."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.weightless_graph import Array
+from converters.arrays import Array
 
 _AFFINE = {"Mul", "Add", "Sub", "Div"}
 _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gemm": -1}

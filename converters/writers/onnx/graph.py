@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.weightless_graph import Array
+from converters.arrays import Array
 from converters.writers.onnx.merge import refill, settle_identities
 from converters.writers.onnx.order import has_subgraph, in_order, inputs_of
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from converters.weightless_graph import Array
+from converters.arrays import Array
 from converters.writers.onnx.order import has_subgraph, in_order
 
 _SMALL = 4096  # bytes: larger constants are weights, which are rarely equal and slow to compare

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.compat.onnxruntime import MADE_FOR
 from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-ROAD = "onnxruntime"
+CONVERSION_PATH = "onnxruntime"
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 """How activations' ranges are told from the calibration data."""
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.compat.tensorflow import frozen
 from converters.errors import StepError, UnsupportedError, UsageError
 from converters.signature import Signature
 from converters.tracing import Traced
-from converters.weightless_graph import Array, optimized, ordered_outputs
+from converters.weightless_graph import optimized, ordered_outputs
 from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
 from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops
@@ -35,9 +36,9 @@ WEIGHTLESS, FROZEN = "weightless", "frozen"
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What was written: the road taken and the opset of the file."""
+    """What was written: the conversion path taken and the opset of the file."""
 
-    road: str
+    conversion_path: str
     opset: int
 
 
@@ -62,11 +63,11 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
         inputs, outputs = list(graph.inputs), list(graph.outputs)
         model = converted(graph.definition, [*inputs, *names], outputs, written)
         weights = {f"{name}:0": value for name, value in graph.weights.items()}
-        road = WEIGHTLESS
+        conversion_path = WEIGHTLESS
     else:
         definition, inputs, outputs = _frozen(traced)
         model = converted(definition, inputs, outputs, written)
-        weights, road = {}, FROZEN
+        weights, conversion_path = {}, FROZEN
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
     fuse_affine(model, constants)
@@ -79,11 +80,11 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
         finished, initializers = raised(finished, initializers, opset)
     _check(skeleton(finished, initializers))
     write_model(finished, initializers, path)
-    return OnnxFile(road, opset)
+    return OnnxFile(conversion_path, opset)
 
 
 def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
-    """The plain road: variables become constants in the graph, functions are inlined."""
+    """The plain way: variables become constants in the graph, functions are inlined."""
     try:
         constant = frozen(traced.concrete)
     except ValueError as cause:

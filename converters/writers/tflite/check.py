@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.compat.tensorflow import SCHEMA
 from converters.errors import StepError
-from converters.signature import TensorSpec
+from converters.signature import SIGNATURE_KEY, TensorSpec
 from converters.tracing import Traced
-from converters.weightless_graph import Array, reached_variables, value_of
-from converters.writers.savedmodel import SIGNATURE_KEY
+from converters.weightless_graph import reached_variables, value_of
 from converters.writers.tflite.weights import missing_kernels
 
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}

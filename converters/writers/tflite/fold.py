@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.weightless_graph import Array, WeightlessGraph
+from converters.arrays import Array
+from converters.weightless_graph import WeightlessGraph
 
 _KERNEL_READERS = {"Conv2D", "DepthwiseConv2dNative", "MatMul"}
 _ADDS = {"AddV2", "Add"}

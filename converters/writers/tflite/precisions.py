@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
-from converters.signature import Signature, TensorSpec
+from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Rule = dict[str, Any]
 
-ROAD = "ai-edge-quantizer"
+CONVERSION_PATH = "ai-edge-quantizer"
 _MADE_FOR = "0.10.0"
 _BATCH_BYTES = 4 << 20
 _BLOCK = 32
@@ -210,7 +210,7 @@ def _interpreter(path: Path) -> Any:
 
 def _signature_key(path: Path) -> str:
     keys = list(_interpreter(path).get_signature_list())
-    return "serving_default" if "serving_default" in keys else str(keys[0])
+    return SIGNATURE_KEY if SIGNATURE_KEY in keys else str(keys[0])
 
 
 def _fixed_batch(path: Path) -> int | None:

@@ -2,7 +2,7 @@
 
 The converter then folds, moves and checks a few thousand numbers instead of all of them. A number of its own marks each
 kernel, so that no guess is needed to find its place. Where anything in the file cannot be accounted for, `converted`
-gives up and the road over the SavedModel is taken.
+gives up and the way over the SavedModel is taken.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.compat.tensorflow import SCHEMA
-from converters.signature import Signature
-from converters.weightless_graph import Array, WeightlessGraph
-from converters.writers.savedmodel import SIGNATURE_KEY
+from converters.signature import SIGNATURE_KEY, Signature
+from converters.weightless_graph import WeightlessGraph
 from converters.writers.tflite.fold import Folded, folded
 from converters.writers.tflite.weights import float_constants
 

@@ -7,8 +7,8 @@ from itertools import permutations
 
 import numpy as np
 
+from converters.arrays import Array
 from converters.compat.tensorflow import SCHEMA
-from converters.weightless_graph import Array
 
 _TOLERANCE = 1e-5  # of a folded scale: one float32 multiplication for each element
 _BLOCK = 1 << 16  # numbers that are compared at a time: what a core's own cache holds

@@ -13,10 +13,9 @@ from typing import Any
 
 from converters.compat.tensorflow import CONVERT_SAVED_MODEL, DEDUPLICATE, SCHEMA, vector_start
 from converters.errors import StepError, UnsupportedError
-from converters.signature import Signature
+from converters.signature import SIGNATURE_KEY, Signature
 from converters.tracing import Traced
 from converters.weightless_graph import reached_variables
-from converters.writers.savedmodel import SIGNATURE_KEY
 from converters.writers.tflite.check import check_weights
 from converters.writers.tflite.weightless import converted
 
@@ -28,31 +27,31 @@ _SMALL = 1024
 
 
 def write_tflite(traced: Traced, saved_model: Callable[[], Path], path: Path, *, allow_flex: bool = False) -> str:
-    """Writes `path` in float32 and tells the road that was taken.
+    """Writes `path` in float32 and tells the conversion path that was taken.
 
     Args:
-        saved_model: gives the SavedModel that `traced` was saved as; called only where that road is taken.
+        saved_model: gives the SavedModel that `traced` was saved as; called only where that conversion path is taken.
 
     Raises:
         UnsupportedError: an operation that TFLite lacks (named, with its layer), or weights beyond its 2 GiB.
         StepError: a file that came out without its weights.
     """
     _check_size(traced)
-    content, road = _without_weights(traced), WEIGHTLESS
+    content, conversion_path = _without_weights(traced), WEIGHTLESS
     if content is None:
-        content, road = _from_saved_model(traced, saved_model(), allow_flex), SAVED_MODEL
+        content, conversion_path = _from_saved_model(traced, saved_model(), allow_flex), SAVED_MODEL
     order_signature(content, traced.signature)
     path.write_bytes(content)
-    return road
+    return conversion_path
 
 
 def _without_weights(traced: Traced) -> bytearray | None:
-    """The file by the road of `tflite_weightless`; None where it cannot be taken. What failed on it is in the log."""
+    """The file made without weights; None where that cannot be done. What failed is in the log."""
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch:
         try:
             graph, convert = traced.weightless, functools.partial(_converted, allow_flex=False)
             content = converted(graph, traced.signature, Path(scratch), convert) if graph else None
-        except Exception:  # TensorFlow's kinds are many; the road over the SavedModel is open, and tells its own
+        except Exception:  # TensorFlow's kinds are many; the way over the SavedModel is open, and tells its own
             traceback.print_exc()
             return None
     return content and without_duplicates(content)

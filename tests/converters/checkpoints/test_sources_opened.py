@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from converters.checkpoints.checkpoint import SourceKind
 from converters.checkpoints.identify import identify
-from converters.checkpoints.load_options import Code, Opening, parse_code, parse_replacement
+from converters.checkpoints.load_options import Code, LoadOptions, parse_code, parse_replacement
 from converters.errors import EdgeportError
 
 
@@ -34,23 +34,23 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-Open = Callable[[Path], tuple[Path, Opening]]
+Open = Callable[[Path], tuple[Path, LoadOptions]]
 
 
 def plain(name: str, **opening: Any) -> Open:
-    return lambda folder: (folder / name, Opening(**opening))
+    return lambda folder: (folder / name, LoadOptions(**opening))
 
 
 def with_code(name: str, **codes: str) -> Open:
     """`shop.py` in the folder, by its path."""
 
-    def opened(folder: Path) -> tuple[Path, Opening]:
+    def opened(folder: Path) -> tuple[Path, LoadOptions]:
         given: dict[str, Any] = {}
         if "model" in codes:
             given["model_code"] = Code(str(folder / "shop.py"), codes["model"])
         if "objects" in codes:
             given["custom_objects"] = (Code(str(folder / "shop.py"), codes["objects"] or None),)
-        return folder / name, Opening(**given, folder=str(folder))
+        return folder / name, LoadOptions(**given, folder=str(folder))
 
     return opened
 

@@ -210,7 +210,7 @@ def test_a_layer_of_any_name_is_why_scopes_are_opened_so(
     [*((part, "channels_first") for part in keras.CHANNEL_OPERATIONS), (keras.CONV, "grouped")],
     ids=lambda value: value.where if isinstance(value, Part) else value,
 )
-def test_where_there_is_no_plain_road_the_library_is_blamed_and_not_the_model(
+def test_where_there_is_no_plain_way_the_library_is_blamed_and_not_the_model(
     part: Part, name: str, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = models.source(name)

@@ -174,8 +174,8 @@ def test_kernels_that_the_converter_folds_away_are_not_called_lost(name: str, tm
     model = _folded_model(name)
     traced = trace(loaded_model(model))
     write_saved_model(traced, tmp_path / "sm")
-    road = write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
-    assert road == "saved-model"
+    conversion_path = write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
+    assert conversion_path == "saved-model"
     batch = np.random.default_rng(0).uniform(0, 2, (3, *model.inputs[0].shape[1:])).astype(np.float32)
     (found,) = Interpreter(str(tmp_path / "m.tflite")).get_signature_runner("serving_default")(x=batch).values()
     np.testing.assert_allclose(found, model(batch), rtol=1e-5, atol=1e-5)

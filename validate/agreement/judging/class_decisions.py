@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array
 from validate.agreement.arrays import wide
-from validate.runtimes.base import Array
 
 CONFIDENCE = 0.95
 _RESAMPLES = 1000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from converters.arrays import Array
 from validate.agreement.arrays import blocks, wide
 from validate.agreement.judging.gates import Gate
 from validate.agreement.judging.metrics import difference, sigmoid, signal, softmax, sqnr_db
 from validate.agreement.judging.reference_values import Values
-from validate.runtimes.base import Array
 
 _MAPS = {"softmax": (softmax, 0.5), "sigmoid": (sigmoid, 0.25)}
 """The final maps and how much they can stretch a difference: |d softmax| <= |d x| / 2, |d sigmoid| <= |d x| / 4."""

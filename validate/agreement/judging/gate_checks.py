@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from validate.agreement.judging.gates import BESIDE, MORE_SAMPLES, Gate
 from validate.agreement.judging.metrics import difference, sqnr_db
-from validate.agreement.judging.reference_values import Rounding, Values, Yardstick
+from validate.agreement.judging.reference_values import ReferenceValues, Rounding, Values
 from validate.agreement.results import GateRow
 
 INPUTS = "inputs"
@@ -48,15 +48,15 @@ class Judged:
 
 def noise_ratios(values: Values) -> dict[str, float]:
     """The greatest error against the oracle over float32's own, by kind of samples; nothing without an oracle."""
-    stick = values.stick
-    if stick.oracle is None or stick.noise is None:
+    expected = values.expected
+    if expected.oracle is None or expected.noise is None:
         return {}
-    worst = difference(values.values[: len(stick.oracle)], stick.oracle).max_abs
+    worst = difference(values.values[: len(expected.oracle)], expected.oracle).max_abs
     for array, rows in values.again:
-        known = [k for k, row in enumerate(rows) if row < len(stick.oracle)]
-        worst = max(worst, difference(array[known], stick.oracle[[rows[k] for k in known]]).max_abs)
-    found = {INPUTS: _ratio(worst, stick.noise)}
-    for name, beside in stick.beside.items():
+        known = [k for k, row in enumerate(rows) if row < len(expected.oracle)]
+        worst = max(worst, difference(array[known], expected.oracle[[rows[k] for k in known]]).max_abs)
+    found = {INPUTS: _ratio(worst, expected.noise)}
+    for name, beside in expected.beside.items():
         if len(values.every) >= beside.rows.stop:
             found[name] = _ratio(difference(values.every[beside.rows], beside.oracle).max_abs, beside.noise)
     return found
@@ -69,55 +69,55 @@ def _ratio(error: float, noise: float) -> float:
 
 
 def by_noise(values: Values, ratios: dict[str, float], limit: float) -> Judged:
-    stick, noise = values.stick, values.stick.noise or 0.0
+    expected, noise = values.expected, values.expected.noise or 0.0
     ratio, bound, where = ratios[INPUTS], limit, ""
     for kind, found in ratios.items():
         if kind != INPUTS and ratio <= bound and found > BESIDE * limit:
             ratio, bound, where = found, BESIDE * limit, f" on {kind} inputs"
     passed = ratio <= bound
     reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {bound:g})"
-    seen = 0 if stick.oracle is None else len(stick.oracle)
+    seen = 0 if expected.oracle is None else len(expected.oracle)
     if passed and seen < len(values.values):
         wider = MORE_SAMPLES * (limit + 1)
-        rest = difference(values.values, stick.values, slice(seen, None)).max_abs
+        rest = difference(values.values, expected.values, slice(seen, None)).max_abs
         passed = rest <= wider * noise
         if not passed:
             reason = (
                 f"beyond the oracle's {seen} samples it lies {rest:.2g} from the reference, "
                 f"more than {wider:g} times float32's noise"
             )
-    dead = stick.signal.dead_max <= limit * noise
+    dead = expected.signal.dead_max <= limit * noise
     furthest = (limit + 1) * noise * (MORE_SAMPLES if seen < len(values.values) else 1.0)
     return Judged("noise_ratio", ratio, bound, passed, dead, limit * noise, limit * noise, furthest, reason)
 
 
-def by_rounding(stick: Yardstick, rms: float, rounding: Rounding, limit: float, drawn: bool) -> Judged:
+def by_rounding(expected: ReferenceValues, rms: float, rounding: Rounding, limit: float, drawn: bool) -> Judged:
     """The rms error over that of the emulated precision.
 
     On drawn inputs the reference's decisions are nobody's: one that the precision's own rounding may turn is a tie. On
     the user's inputs that is no excuse.
     """
-    floor = stick.signal.floor
+    floor = expected.signal.floor
     allowed = max(limit * rounding.rms, floor)
     ratio = _ratio(rms, max(rounding.rms, floor))
-    level = sqnr_db(stick.signal.moving_square, rms**2)
+    level = sqnr_db(expected.signal.moving_square, rms**2)
     reason = (
         f"its error is {ratio:.2g} times what rounding to the precision costs (limit {limit:g}), "
         f"{level:.1f} dB below the moving part of the signal"
     )
-    dead = math.sqrt(stick.signal.moving_square) <= allowed
+    dead = math.sqrt(expected.signal.moving_square) <= allowed
     tie = max(rounding.greatest, floor) if drawn else floor
     return Judged("rounding_ratio", ratio, limit, rms <= allowed, dead, floor, tie, allowed, reason)
 
 
-def by_sqnr(stick: Yardstick, error_square: float, gate: Gate) -> Judged:
-    moving, floor = stick.signal.moving_square, stick.signal.floor**2
+def by_sqnr(expected: ReferenceValues, error_square: float, gate: Gate) -> Judged:
+    moving, floor = expected.signal.moving_square, expected.signal.floor**2
     allowed = max(moving * 10 ** (-gate.sqnr_db / 10), floor)
     value = sqnr_db(moving, error_square)
     reason = f"its error is {value:.1f} dB below the moving part of the signal (limit {gate.sqnr_db:g} dB)"
     if error_square == 0:
         reason = "it has no error at all"
     # A reduced precision's own error is no excuse for another class: the share that may change is its gate.
-    undecided = stick.signal.floor if gate.noise_ratio is None else CREST * math.sqrt(allowed)
+    undecided = expected.signal.floor if gate.noise_ratio is None else CREST * math.sqrt(allowed)
     passed, dead, root = error_square <= allowed, moving <= allowed, math.sqrt(allowed)
     return Judged("sqnr_db", value, gate.sqnr_db, passed, dead, undecided, undecided, root, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from converters.arrays import Array
 from converters.formats import Precision
 from validate.agreement.arrays import read
 from validate.agreement.judging.class_decisions import LabelsKept, accuracy, allowed, labels_kept, lower_bound, scores
@@ -12,26 +13,29 @@ from validate.agreement.judging.final_activation import lost_outputs, map_faults
 from validate.agreement.judging.gate_checks import INPUTS, Judged, by_noise, by_rounding, by_sqnr, noise_ratios
 from validate.agreement.judging.gates import Gate
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
-from validate.agreement.judging.reference_values import Candidate, Reference, Rounding, Values, Yardstick
+from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
 from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, GateRow, OutputRow
 from validate.agreement.worker.batches import SMALL, WIDE
-from validate.runtimes.base import Array
 
 
 def judge_output(
-    reference: Reference, yardsticks: dict[tuple[str, int], Yardstick], candidate: Candidate, k: int, gate: Gate
+    reference: Reference,
+    reference_values: dict[tuple[str, int], ReferenceValues],
+    candidate: Candidate,
+    k: int,
+    gate: Gate,
 ) -> OutputRow:
-    """Judges output `k`; `yardsticks` keeps what was measured of the reference, by basis and output."""
+    """Judges output `k`; `reference_values` keeps what was measured of the reference, by basis and output."""
     name = reference.output_names[k]
     kind = reference.kinds.get(name)
     tapped = kind is not None and name in candidate.kinds
     stem = "logits" if tapped else "out"
     basis = "logits" if tapped else "probabilities" if kind or name in candidate.kinds else "outputs"
-    if (stem, k) not in yardsticks:
-        yardsticks[stem, k] = Yardstick.of(reference, stem, k)
+    if (stem, k) not in reference_values:
+        reference_values[stem, k] = ReferenceValues.of(reference, stem, k)
     wanted = reference.values("out", k)
     values = Values(
-        yardsticks[stem, k],
+        reference_values[stem, k],
         candidate.values(stem, k),
         _again(reference, candidate, stem, k),
         candidate.values("out", k)[: len(wanted)],
@@ -53,8 +57,8 @@ class _Head:
 
 
 def _row(head: _Head, values: Values, reference: Reference, precision: Precision, gate: Gate) -> OutputRow:
-    stick, kind, labels = values.stick, head.kind, reference.labels
-    gap = difference(values.values, stick.values)
+    expected, kind, labels = values.expected, head.kind, reference.labels
+    gap = difference(values.values, expected.values)
     probability = difference(values.outputs, values.wanted) if head.basis == "logits" else gap
     lone = _difference_again(values)
     ratios = noise_ratios(values)
@@ -63,12 +67,12 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         ratios,
         max(gap.mean_square, lone.mean_square if lone else 0.0),
         gate,
-        stick.roundings.get(precision),
+        expected.roundings.get(precision),
         reference.drawn,
     )
     nonfinite = max(gap.nonfinite, lone.nonfinite if lone else 0, probability.nonfinite, _lost_beside(values, judged))
     ranked = values.values.ndim == 2 and values.values.shape[1] > 1
-    top = top_one(values.values, stick.values, 2 * judged.tie) if ranked and kind != "sigmoid" else None
+    top = top_one(values.values, expected.values, 2 * judged.tie) if ranked and kind != "sigmoid" else None
     kept = _labels(values, judged, head.basis) if kind == "sigmoid" else None
     faults = _faults(judged, nonfinite, _decided(head, values, gate, top, kept))
     if head.basis == "logits":
@@ -81,7 +85,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         basis=head.basis,
         max_abs=gap.max_abs,
         rmse=gap.rmse,
-        sqnr_db=sqnr_db(stick.signal.moving_square, gap.mean_square),
+        sqnr_db=sqnr_db(expected.signal.moving_square, gap.mean_square),
         noise_ratio=gated.get("noise_ratio", ratios.get(INPUTS)),
         top1_agreement=top.agreement if top else None,
         accuracy=accuracy(values.outputs, labels),
@@ -94,7 +98,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         scores=scores(values.outputs, labels, kind),
         gate=judged.row,
         status=status,
-        reason="; ".join(faults) if faults else _dead(stick) if judged.dead_passes else judged.reason,
+        reason="; ".join(faults) if faults else _dead(expected) if judged.dead_passes else judged.reason,
         noise_ratios=ratios,
         rounding_ratio=gated.get("rounding_ratio"),
     )
@@ -110,10 +114,10 @@ def _judged(
     if gate.noise_ratio is not None and ratios:
         return by_noise(values, ratios, gate.noise_ratio)
     if gate.rounding_ratio is not None and rounding is not None:
-        judged = by_rounding(values.stick, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
+        judged = by_rounding(values.expected, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
         if not judged.dead_passes:
             return judged
-    return by_sqnr(values.stick, mean_square, gate)
+    return by_sqnr(values.expected, mean_square, gate)
 
 
 def _lost_beside(values: Values, judged: Judged) -> int:
@@ -122,7 +126,7 @@ def _lost_beside(values: Values, judged: Judged) -> int:
         return 0
     found = [
         difference(values.every[b.rows], b.oracle).nonfinite
-        for b in values.stick.beside.values()
+        for b in values.expected.beside.values()
         if len(values.every) >= b.rows.stop
     ]
     return max(found, default=0)
@@ -145,7 +149,7 @@ def _decided(head: _Head, values: Values, gate: Gate, top: TopOne | None, kept: 
 
 def _labels(values: Values, judged: Judged, basis: str) -> LabelsKept:
     """A label is on above a probability of one half, which is a logit of 0."""
-    return labels_kept(values.values, values.stick.values, judged.tie, 0.0 if basis == "logits" else 0.5)
+    return labels_kept(values.values, values.expected.values, judged.tie, 0.0 if basis == "logits" else 0.5)
 
 
 def _sure(top: TopOne | None, kept: LabelsKept | None, samples: int) -> float | None:
@@ -170,7 +174,7 @@ def _pairs(reference: Reference, candidate: Candidate, k: int) -> tuple[tuple[Ar
 
 def _difference_again(values: Values) -> Difference | None:
     """How far other batches lie from the reference, at worst."""
-    gaps = [difference(array, values.stick.values[rows]) for array, rows in values.again]
+    gaps = [difference(array, values.expected.values[rows]) for array, rows in values.again]
     if not gaps:
         return None
     return Difference(
@@ -199,8 +203,8 @@ def _misshapen(name: str, basis: str, values: Values) -> OutputRow:
     )
 
 
-def _dead(stick: Yardstick) -> str:
+def _dead(expected: ReferenceValues) -> str:
     return (
         f"these inputs cannot tell: a constant output would pass too, for the reference moves by "
-        f"{stick.signal.dead_max:.2g} only; give real --inputs, another --input-range, or a trained checkpoint"
+        f"{expected.signal.dead_max:.2g} only; give real --inputs, another --input-range, or a trained checkpoint"
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from converters.arrays import Array
 from validate.agreement.arrays import blocks, wide
 from validate.agreement.judging.gates import FLOOR_ULPS, ULP
-from validate.runtimes.base import Array
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from converters.arrays import Array
 from converters.errors import StepError
 from converters.formats import Precision
 from validate.agreement.arrays import read
@@ -13,7 +14,6 @@ from validate.agreement.judging.gates import least_noise
 from validate.agreement.judging.metrics import Signal, difference, signal
 from validate.agreement.plan import Plan
 from validate.agreement.worker.rounding import emulated
-from validate.runtimes.base import Array
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Rounding:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class ReferenceValues:
     """The reference's values of one output on one basis, and what noise there is in them.
 
     Attributes:
@@ -109,7 +109,7 @@ class Yardstick:
     roundings: dict[Precision, Rounding] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, reference: Reference, stem: str, k: int) -> Yardstick:
+    def of(cls, reference: Reference, stem: str, k: int) -> ReferenceValues:
         values = reference.values(stem, k)
         singles = read(reference.work / "reference", f"{stem}1", k)
         moves = signal(values)
@@ -158,7 +158,7 @@ class Values:
         pairs: the untouched file's outputs there with the logits of its copy, where those are judged.
     """
 
-    stick: Yardstick
+    expected: ReferenceValues
     every: Array
     again: tuple[tuple[Array, list[int]], ...]
     outputs: Array
@@ -167,9 +167,9 @@ class Values:
 
     @property
     def values(self) -> Array:
-        return self.every[: len(self.stick.values)]
+        return self.every[: len(self.expected.values)]
 
     @property
     def fits(self) -> bool:
-        pairs = ((self.every, self.stick.values), (self.outputs, self.wanted))
+        pairs = ((self.every, self.expected.values), (self.outputs, self.wanted))
         return all(tuple(got.shape[1:]) == tuple(want.shape[1:]) and len(got) >= len(want) for got, want in pairs)

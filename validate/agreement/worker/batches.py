@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Arrays
 from converters.signature import Signature
 from validate.agreement.arrays import Writer, read
 from validate.agreement.plan import Plan, small_batches
-from validate.runtimes import Arrays
 
 Run = Callable[[Mapping[str, Any]], tuple[Arrays, Arrays]]
 

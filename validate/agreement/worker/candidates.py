@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.compat.patch import noting
 from converters.errors import EdgeportError
 from converters.isolation import Channel, Message, error_document
@@ -19,7 +20,7 @@ from validate.agreement.worker.batches import Run, in_whole_batches, read_inputs
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
-from validate.runtimes.base import Array, Arrays, Runtime
+from validate.runtimes.base import Runtime
 from validate.runtimes.quantized import FloatEnds
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
-from converters.checkpoints.load_options import Opening
+from converters.checkpoints.load_options import LoadOptions
 from converters.compat.patch import noting
 from converters.errors import EdgeportError, StepError
 from converters.formats import Precision
@@ -31,7 +32,7 @@ from validate.agreement.plan import Plan, make_plan
 from validate.agreement.worker.batches import Run, read_inputs, run_batches
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
-from validate.runtimes import Array, Arrays, RuntimeOptions, fixed_batch
+from validate.runtimes import RuntimeOptions, fixed_batch
 
 _UNKNOWN_SIZES = (inputs_of.UNKNOWN_SIZE, 64, 128, 16, 8)
 
@@ -59,7 +60,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     if checkpoint is not None:
         confirm(checkpoint)
     options = RuntimeOptions(
-        threads=request["threads"], opening=Opening.from_json(request["opening"]), checkpoint=checkpoint
+        threads=request["threads"], opening=LoadOptions.from_json(request["opening"]), checkpoint=checkpoint
     )
     tapped = open_tapped(path, options, work / "taps" / "reference")
     signature = tapped.runtime.signature

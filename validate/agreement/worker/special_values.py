@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from converters.arrays import Array, Arrays
 from converters.errors import EdgeportError
-from validate.runtimes.base import Array, Arrays
 
 VALUES = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "denormal": 1e-40}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from converters.errors import EdgeportError
 from converters.isolation import Limits, Message, run_step, worker_environment
-from validate.latency.experiment import Progress
+from converters.progress import Progress
 from validate.latency.job import BenchJob
 from validate.latency.profiling import operations as profile
 from validate.latency.profiling import peak

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from converters.arrays import Array, Arrays
 from converters.checkpoints.identify import needs_reader
 from converters.checkpoints.loaded import Loaded
 from converters.errors import RefusedError
 from validate.agreement.worker.activation_coverage import Extremes
-from validate.runtimes import Arrays, Runtime, RuntimeOptions, open_artifact, runtime_name
-from validate.runtimes.base import Array, failed
+from validate.runtimes import Runtime, RuntimeOptions, open_artifact, runtime_name
+from validate.runtimes.base import failed
 from validate.runtimes.quantized import dequantized
 
 SOFTMAX, SIGMOID = "softmax", "sigmoid"
@@ -56,7 +57,7 @@ def open_tapped(path: Path, options: RuntimeOptions, scratch: Path) -> Tapped:
     except RefusedError:
         if name != "saved_model" or options.opening is None:
             raise
-        return TappedCheckpoint(path, options)  # a source that cannot be restored: the reader has a further road
+        return TappedCheckpoint(path, options)  # a source that cannot be restored: the reader has a further way
 
 
 class TappedCheckpoint(Tapped):

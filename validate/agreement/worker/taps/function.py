@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from converters.arrays import Array, Arrays
 from converters.signature import Signature
 from validate.agreement.worker.activation_coverage import Extremes, watches
 from validate.agreement.worker.layer_recording import recording
-from validate.runtimes.base import Array, Arrays
 
 _KINDS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 _PASS = {"Identity", "Cast", "StopGradient"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from converters.signature import SIGNATURE_KEY
 from validate.runtimes.base import damaged
 
 _KINDS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
@@ -44,7 +45,7 @@ def _tap(graph: Any) -> dict[str, str]:
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
     nodes = {node.name: node for node in graph.graph_def.node}
     signatures = graph.signature_def
-    key = "serving_default" if "serving_default" in signatures else next(iter(signatures), None)
+    key = SIGNATURE_KEY if SIGNATURE_KEY in signatures else next(iter(signatures), None)
     if key is None:
         return {}
     kinds: dict[str, str] = {}

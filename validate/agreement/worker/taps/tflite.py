@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from converters.signature import SIGNATURE_KEY
 from validate.compat.litert import field_place, vector_place
 from validate.runtimes.base import damaged
 
@@ -42,7 +43,7 @@ def tapped_bytes(path: Path) -> tuple[dict[str, str], bytes]:
 def _signature(model: Any) -> Any:
     definitions = [model.SignatureDefs(k) for k in range(model.SignatureDefsLength())]
     for definition in definitions:
-        if definition.SignatureKey() == b"serving_default":
+        if definition.SignatureKey() == SIGNATURE_KEY.encode():
             return definition
     return definitions[0] if len(definitions) == 1 else None
 
