@@ -125,7 +125,7 @@ class WorkerRequests:
         """Values of these tensors, of the file cut at them and run as it really runs; None where it does not run so."""
         stem = self._stem("cut")
         try:
-            self._of_file("cutting:run_cut", path, {"stem": stem, "tensors": list(tensors)})
+            self._of_file("subgraph_run:run_cut", path, {"stem": stem, "tensors": list(tensors)})
         except (CrashError, StepError):
             return None
         values = [np.load(path_of(self.work, stem, k)) for k in range(len(tensors))]
