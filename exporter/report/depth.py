@@ -19,7 +19,7 @@ def depth_plot(layers: Sequence[Mapping[str, Any]], first: str | None = None) ->
     """Noise ratio by layer in the order of execution, on a logarithmic scale; None where fewer than two are seen.
 
     Filled dots part from the checkpoint, hollow ones keep to their limit (the dashed line); a small dot is what the
-    layer adds itself. Positions are percentages and heights pixels, as in `exporter.report.plots`.
+    layer adds itself. Positions are percentages and heights pixels.
 
     Args:
         layers: the rows of `edgeport localize --json`.

@@ -22,7 +22,7 @@ class Step:
     """One operation of the float file.
 
     Attributes:
-        key: what keeps it in float, in the words of `converters.targets`.
+        key: what keeps it in float, in the words of `converters.writers`.
         name: what its layer is read from.
         inputs, outputs: of computed tensors only.
         channel: the axis of its outputs that is a channel.
