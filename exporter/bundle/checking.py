@@ -17,7 +17,7 @@ from exporter.manifest.rows import ArtifactRow, FileRow
 from exporter.manifest.schema import MANIFEST, Manifest, content_digest
 
 EXEMPT = frozenset({MANIFEST, "model.sig"})
-"""What `files[]` does not list: a file cannot hold its own digest, and a signature is made after the manifest."""
+"""Files that `files[]` does not list: a file cannot hold its own digest, and a signature is made after the manifest."""
 
 _CHUNK = 1 << 20
 
@@ -156,7 +156,7 @@ def _digest_no_follow(path: Path) -> str:
 
 
 def artifact_mismatch(artifact: ArtifactRow, rows: Sequence[FileRow]) -> Problem | None:
-    """An artifact's row says the same as the rows of its files (`converters.artifact.digest` and `size_of`)."""
+    """The problem of an artifact's row that differs from its files' (`converters.artifact.digest`, `size_of`)."""
     files = {row.path: row for row in rows if row.path == artifact.path}
     inside = sorted(
         (row.path[len(artifact.path) + 1 :], row) for row in rows if row.path.startswith(f"{artifact.path}/")
@@ -179,5 +179,5 @@ def _without_path(error: EdgeportError, path: Path) -> str:
 
 
 def _text(name: str) -> str:
-    """A file name that may hold bytes that are no UTF-8, as text that can be printed."""
+    """A file name that may hold bytes that are not UTF-8, as text that can be printed."""
     return name.encode("utf-8", "backslashreplace").decode()

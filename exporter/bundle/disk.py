@@ -93,7 +93,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below `folder` that is no folder, as (relative POSIX path, lstat), sorted. Follows no link."""
+    """Everything below `folder` that is not a folder, as (relative POSIX path, lstat), sorted. Follows no link."""
     files: list[tuple[str, os.stat_result]] = []
     pending = [(folder, "")]
     while pending:

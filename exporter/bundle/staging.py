@@ -6,7 +6,7 @@ Siblings of `OUT`:
                         (`abandoned`) and sweeps them when it ends
     .OUT.previous       the old bundle for the two renames that replace it where the kernel cannot swap; put back by
                         the next run if the machine died between them
-    OUT.old-<n>         with `force`: what lay at OUT and was no bundle of ours: only what we wrote is ever deleted
+    OUT.old-<n>         with `force`: what lay at OUT and was not a bundle of ours: only what we wrote is ever deleted
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _free_name(path: Path) -> Path:
 
 
 def abandoned(output: Path, staging: Path) -> tuple[Path, ...]:
-    """What our killed runs left of their staging folders, newest first; ask while `staging` is held.
+    """The staging folders that our killed runs left, newest first; ask while `staging` is held.
 
     Only folders of this user: in a shared place anyone may make one of that name.
     """
@@ -220,7 +220,7 @@ def _make_parents(path: Path) -> list[Path]:
 
 
 def _remove_parents(path: Path, parents: list[Path]) -> None:
-    """Takes back the folders that were made for OUT, as far as they are empty but for our lock."""
+    """Removes the folders that were made for OUT, as far as they are empty but for our lock."""
     if not parents:
         return
     with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""What changed between two bundles: artifacts, agreement, latency, operations, signature; and what that breaks.
+"""The changes between two bundles: artifacts, agreement, latency, operations, signature; and what they break.
 
 Artifacts are matched by format and precision, not by name, so that a checkpoint under a new name is compared with the
-one that it follows. Both bundles are verified first: figures that someone has edited are no figures.
+one that it follows. Both bundles are verified first: figures that someone has edited count for nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MEASURES = ("noise_ratio", "sqnr_db")
 
 
 def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) -> Difference:
-    """What the bundle `after` changes against `before`.
+    """The changes of the bundle `after` against `before`.
 
     Raises:
         UsageError: a folder is not there, or a limit was given that cannot be judged: latencies of unlike hosts, errors
@@ -199,7 +199,7 @@ def _choices(manifest: Manifest) -> dict[str, str]:
 
 
 def regressions(difference: Difference, allowed: Allowed) -> Iterator[Miss]:
-    """What is worse than allowed. An artifact that stops agreeing with its checkpoint is never allowed."""
+    """The changes that are worse than allowed. An artifact that stops agreeing with its checkpoint is never allowed."""
     for change in difference.artifacts:
         yield from _worse(change, allowed)
     if allowed.anything:

@@ -1,4 +1,4 @@
-"""Which runtimes and devices really work on this machine, what stands in their way, and the command that mends it.
+"""Which runtimes and devices really work on this machine, what stands in their way, and the command that fixes it.
 
 A runtime works when a tiny model, written to disk and opened through edgeport's own runtimes in a worker process, gives
 the right answer. What a library says that it could do counts for nothing: ONNX Runtime lists CUDA where there is none.
@@ -48,7 +48,7 @@ PROBES = (
 
 @dataclass(frozen=True)
 class RuntimeState:
-    """What a probe found. `reason` and `mend` are empty where it works."""
+    """The result of a probe. `reason` and `mend` are empty where it works."""
 
     name: str
     device: str
@@ -63,7 +63,7 @@ class RuntimeState:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, as a sentence, and the command (or the step) that mends it."""
+    """The problem as a sentence, and the command (or the step) that fixes it."""
 
     what: str
     mend: str
@@ -74,7 +74,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The document of `edgeport doctor`. `ok` when every CPU runtime works; a GPU that is not there is no problem."""
+    """The document of `edgeport doctor`. `ok` when every CPU runtime works; a missing GPU is not a problem."""
 
     runtimes: tuple[RuntimeState, ...]
     problems: tuple[Problem, ...]
@@ -213,7 +213,7 @@ def probe_tensorflow(request: Message, _: Channel) -> Message:
 
 
 class _needing:  # noqa: N801 - reads as a verb where it is used
-    """Turns a failing import into a sentence with the command that mends it."""
+    """Turns a failing import into a sentence with the command that fixes it."""
 
     def __init__(self, distribution: str) -> None:
         self._distribution = distribution

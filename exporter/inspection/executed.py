@@ -1,4 +1,4 @@
-"""What the runtime makes of a quantized file: ONNX Runtime writes down the graph that it executes."""
+"""The graph that a runtime executes for a quantized file, as ONNX Runtime writes it down."""
 
 from __future__ import annotations
 

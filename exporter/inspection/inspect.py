@@ -33,7 +33,7 @@ from exporter.inspection.keras_signature import signature_of
 
 @dataclass
 class _Findings:
-    """What differs from format to format."""
+    """The part of the document that differs from format to format."""
 
     format: str
     precision: str
@@ -49,7 +49,7 @@ class _Findings:
 
 
 def inspect(path: Path, opening: LoadOptions = LoadOptions()) -> dict[str, Any]:
-    """What a model file holds, of any kind in docs/sources.md (design: JSON, `inspect`).
+    """The contents of a model file of any kind in docs/sources.md (design: JSON, `inspect`).
 
     `ops` counts operations; for Keras files it counts layers by class. `parameters` counts the stored numbers: for an
     artifact these are its constants, which folding and quantization scales make a little more or less than the
@@ -58,7 +58,7 @@ def inspect(path: Path, opening: LoadOptions = LoadOptions()) -> dict[str, Any]:
 
     Raises:
         UsageError: nothing is there, or it cannot be read.
-        RefusedError: it is damaged, unsafe, or no model.
+        RefusedError: it is damaged, unsafe, or not a model.
     """
     prefix = checkpoint_prefix(path)
     if prefix is not None:
@@ -138,7 +138,7 @@ def _h5(path: Path, opening: LoadOptions, trust: Trust) -> _Findings:
 
 
 def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
-    """What a TensorFlow checkpoint holds, its index, the bytes of all of its files, and its digest."""
+    """The contents of a TensorFlow checkpoint, its index, the bytes of all of its files, and its digest."""
     checkpoint = identify(path)
     index = checkpoint.path
     entries = [entry for entry in read_bundle(index).entries if DTYPES.get(entry.dtype) != "string"]
@@ -241,7 +241,7 @@ def _ort(path: Path) -> _Findings:
 
 
 def _integer(path: Path, fmt: Format, computes: str) -> dict[str, Any] | None:
-    """What a quantized file computes in; None for a file that computes in floats alone."""
+    """The arithmetic of a quantized file; None for a file that computes in floats alone."""
     report = count_integers(path, fmt) if "int" in computes else None
     return report.to_json() if report is not None else None
 

@@ -42,7 +42,7 @@ _MOVES = {
 CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QUANTIZE", "DEQUANTIZE"}
 _LAYOUT = {"com.microsoft.nchwc::ReorderInput", "com.microsoft.nchwc::ReorderOutput"}
 _TOKEN = re.compile(r"(_token_\d+|_quant|_nhwc|/MatMulAddFusion)+$")
-"""What ONNX Runtime appends to the name of a node that it rewrites."""
+"""The text that ONNX Runtime appends to the name of a node that it rewrites."""
 _ROOTS = ("convolution", "depthwise", "conv", "Conv", "MatMul", "Tensordot", "einsum")
 
 
@@ -58,7 +58,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class IntegerReport:
-    """What a file computes in.
+    """The arithmetic that a file computes in.
 
     Attributes:
         basis: what was counted: the file's tensor types, or the graph that ONNX Runtime executes.

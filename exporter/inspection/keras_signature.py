@@ -22,7 +22,7 @@ _MAX_NESTING = 32
 
 @dataclass
 class ConfigSignature:
-    """What the config tells; empty lists where it does not, with a note."""
+    """The signature that a config tells; empty lists where it does not, with a note."""
 
     inputs: list[TensorSpec] = field(default_factory=list)
     outputs: list[TensorSpec] = field(default_factory=list)

@@ -37,7 +37,7 @@ def output_shape(class_name: str, settings: dict[str, Any], shapes: list[Dims]) 
     if class_name.startswith(("GlobalAveragePooling", "GlobalMaxPooling")):
         return None if settings.get("keepdims") else (first[0], first[-1])
     if class_name == "Reshape":
-        target = as_dims(settings["target_shape"])  # -1 is no size, so such a target is not told
+        target = as_dims(settings["target_shape"])  # -1 is not a size, so such a target is not told
         return None if target is None else (first[0], *target)
     if class_name == "Concatenate":
         return _concatenated(shapes, settings.get("axis", -1))

@@ -95,7 +95,7 @@ class Manifest(Closed):
         return named.model_copy(update={"digest": document_digest(named.to_document())})
 
     def to_bytes(self) -> bytes:
-        """What `manifest.json` holds: indented for people; the digests are over the canonical form, not over this."""
+        """The content of `manifest.json`, indented for people; the digests are over the canonical form instead."""
         text = json.dumps(self.to_document(), indent=2, ensure_ascii=False, allow_nan=False)
         return text.encode() + b"\n"
 

@@ -32,7 +32,7 @@ TARGET = "exporter.models.build:build_checkpoint"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What to build. None is the architecture's default.
+    """The choices of a build. None is the architecture's default.
 
     Attributes:
         name: a key of `exporter.models.table.ARCHITECTURES`.

@@ -1,4 +1,4 @@
-"""`MODEL_CARD.md`: the facts that a run knows, and places for those that only the model's author can tell.
+"""`MODEL_CARD.md`: the facts that a run knows, and gaps for those that only the model's author can tell.
 
 Headings follow Mitchell et al., "Model Cards for Model Reporting" (2019), in the order that model hubs use.
 """
@@ -83,7 +83,7 @@ def _preprocessing(manifest: Manifest) -> list[str]:
 
 
 def _answers(manifest: Manifest) -> list[str]:
-    """What the places of each output stand for, where the contract says it."""
+    """The meaning of each output's classes, where the contract says it."""
     sentences = []
     for tensor in manifest.signature.outputs:
         labels = [say.clean(label) for label in class_names(manifest.contract, tensor.name)]
@@ -131,7 +131,7 @@ def _latency(manifest: Manifest) -> list[str]:
 
 
 def _limits(manifest: Manifest) -> list[str]:
-    """What the run itself found that a user must know."""
+    """The findings of the run itself that a user must know."""
     lines = [f"{row.format.value} {row.precision.value} could not be made: {row.reason}" for row in manifest.failures]
     lines += [miss.sentence for miss in passing(manifest, allow_inconclusive=False).misses]
     lines += [note for row in manifest.artifacts for note in row.notes]

@@ -1,4 +1,4 @@
-"""What to ship: the recommended artifact of each device, and what else is best at something."""
+"""The artifacts to ship: the recommended one of each device, and others that are best at something."""
 
 from __future__ import annotations
 

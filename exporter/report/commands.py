@@ -60,14 +60,14 @@ def _source(manifest: Manifest, words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _reference(words: Sequence[str]) -> list[str]:
-    """What has to be said again for the source to be taken as it was: how it is opened, what was baked into it."""
+    """The options that open the source as it was opened, and bake into it what was baked."""
     unsafe = ["--allow-unsafe"] if "--allow-unsafe" in words else []
     baking = [_BAKING, *_again(words, ["--preprocess"])] if _BAKING in words else []
     return [*_again(words, _OPENING), *unsafe, *baking]
 
 
 def _again(words: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Those of the options that are on the command line, with their values."""
+    """The options among `options` that are on the command line, with their values."""
     return [part for option in options for value in _values_of(words, [option]) for part in (option, value)]
 
 

@@ -69,7 +69,7 @@ def _agreement_part(by_status: Mapping[str, list[str]], total: int, source: str)
 
 
 def _missed_parts(manifest: Manifest) -> list[str]:
-    """A clause for each kind of gate that was missed beside the agreement."""
+    """A clause for each kind of gate that was missed besides the agreement."""
     parts = []
     for gate, names in _subjects(gate_misses(manifest.artifacts)).items():
         parts.append(f"{say.listed(names)} {'misses' if len(names) == 1 else 'miss'} the gate {say.clean(gate)}")

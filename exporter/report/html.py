@@ -66,7 +66,7 @@ def render_html(manifest: Manifest, evidence: Evidence) -> str:
 
 
 def _short(summary: Table) -> Table:
-    """What fits on a page: the noise ratio stands under Agreement, and one device alone is no column."""
+    """The columns that fit on a page: the noise ratio stands under Agreement, and one device alone needs no column."""
     one_device = len({row[k] for row in summary.rows for k, c in enumerate(summary.columns) if c.title == "Device"}) < 2
     left_out = {"Noise ratio", *({"Device"} if one_device else ())}
     indexes = [k for k, column in enumerate(summary.columns) if column.title not in left_out]

@@ -30,7 +30,7 @@ class Depth:
 
 @dataclass(frozen=True)
 class Group:
-    """One bar of a profile: `width` is its share of the greatest one, as a percentage."""
+    """One bar of a profile: `width` is its share of the largest one, as a percentage."""
 
     name: str
     figure: str

@@ -25,7 +25,7 @@ _LETTER = 7.0
 
 @dataclass(frozen=True)
 class Point:
-    """One artifact. `error_db` is its error against the moving signal, less is better; None where there is no error."""
+    """One artifact. `error_db` is its error against the moving signal, lower is better; None without any error."""
 
     artifact: str
     name: str
@@ -169,7 +169,7 @@ def _upward(axis: Axis, value: float) -> float:
 
 
 def _label_places(names: Sequence[str], places: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
-    """(x, baseline, anchor) of each label: the first of eight places round its point that covers least."""
+    """(x, baseline, anchor) of each label: the first of eight positions round its point with the minimum overlap."""
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
     result = []
     for name, (x, y) in zip(names, places, strict=True):

@@ -1,4 +1,4 @@
-"""What quantized artifacts compute in, what they were calibrated on, and what a rescue kept in float."""
+"""The arithmetic of quantized artifacts, their calibration data, and what a rescue kept in float."""
 
 from __future__ import annotations
 

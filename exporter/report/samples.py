@@ -91,7 +91,7 @@ def _columns(inputs: Values, reference: Values, manifest: Manifest, name: str) -
 
 
 def _range(manifest: Manifest, name: str) -> tuple[float | None, float | None]:
-    """What the input's values span, where the manifest says so: black and white of its picture."""
+    """The range of the input's values, where the manifest says so: black and white of its picture."""
     span = (manifest.preprocessing or {}).get(name, {})
     low, high = span.get("low"), span.get("high")
     return (low, high) if low is not None and high is not None and high > low else (None, None)
@@ -141,7 +141,7 @@ def _shares(values: Values) -> bool:
 
 
 def _bars(values: Values, reference: Values, best: int) -> Markup:
-    """A bar a class, on the scale of the reference's; the greatest one stands out."""
+    """A bar a class, on the scale of the reference's; the largest one stands out."""
     shown = list(range(len(reference)))
     if len(shown) > _CLASSES:
         shown = sorted({*np.argsort(-reference, kind="stable")[:_BEST].tolist(), best})

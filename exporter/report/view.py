@@ -102,7 +102,7 @@ def agreement(manifest: Manifest) -> Table:
 
 
 def _how_judged(manifest: Manifest) -> str:
-    """What the verdict rows say about the inputs, as far as they all say the same."""
+    """The inputs of the verdict rows in words, as far as all rows say the same."""
     words = []
     for key, text in (("samples", "{} samples"), ("seed", "seed {}"), ("input_range", "input range {}")):
         values = {_count_or_ranges(getattr(verdict, key)) for verdict in manifest.verdicts}
@@ -150,7 +150,7 @@ def latency(manifest: Manifest) -> Table:
 
 
 def start(manifest: Manifest) -> Table:
-    """What comes before the steady state, and the memory that it takes."""
+    """The phases before the steady state, and the memory that a run takes."""
     columns = (
         Column("Artifact", "name"),
         Column("Setting"),
@@ -194,7 +194,7 @@ def comparisons(manifest: Manifest) -> Table:
 
 
 def quantized(manifest: Manifest) -> Table:
-    """What quantized artifacts really compute in."""
+    """The arithmetic that quantized artifacts really compute in."""
     columns = tuple(Column(title, kind) for title, kind in precisions.HEADERS)
     return table("Really integer?", columns, precisions.rows(manifest), precisions.NOTE)
 
@@ -230,7 +230,7 @@ def signature(manifest: Manifest) -> Table:
 
 
 def notes(manifest: Manifest) -> Table:
-    """What the makers and judges of the artifacts have to say, and how each was made."""
+    """The remarks of the artifacts' makers and judges, and how each was made."""
     columns = (Column("Artifact", "name"), Column("Made by"), Column("Remarks"))
     remarks: dict[str, list[str]] = {
         row.artifact: [text for text in (row.reason, *row.notes) if text] for row in manifest.verdicts

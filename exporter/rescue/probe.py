@@ -1,4 +1,4 @@
-"""Where a quantized file loses the signal: every tensor beside the float file's, on a few samples. Worker side."""
+"""Where a quantized file loses the signal: every tensor against the float file's, on a few samples. Worker side."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Step:
 
 
 def affordable(steps: Sequence[Step], samples: int) -> int:
-    """How many samples can be looked at, every tensor of them, in the memory that a rescue may take."""
+    """The number of samples of which every tensor fits into the memory that a rescue may take."""
     row = 4 * sum(step.elements for step in steps)
     return max(_FEWEST, min(samples, _BYTES // max(1, row)))
 
@@ -137,7 +137,7 @@ def _tensor(interpreter: Any, entry: Any) -> Array | None:
 
 
 def onnx_values(path: Path, inputs: Mapping[str, Array], names: Sequence[str], batch: int = 8) -> Arrays:
-    """The tensors `names` by name, as their consumers see them: behind a Q/DQ pair where there is one."""
+    """The named tensors as their consumers see them: behind a Q/DQ pair where there is one."""
     import onnx
     import onnxruntime as ort
 
@@ -182,7 +182,7 @@ def decision(steps: Sequence[Step], outputs: Sequence[str]) -> dict[str, str]:
 def noise(floats: Array, quantized: Array, channel: int = -1) -> float:
     """Mean over the channels of error power over signal power, each at most 1: a lost channel counts like any other.
 
-    One number for the whole tensor would hide a quiet channel beside a loud one, which is how int8 goes wrong.
+    One number for the whole tensor would hide a quiet channel next to a loud one, which is how int8 goes wrong.
     """
     axis = tuple(k for k in range(floats.ndim) if k != channel % floats.ndim)
     signal = np.square(floats - floats.mean(axis=0), dtype=np.float64).mean(axis=axis)

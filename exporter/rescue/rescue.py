@@ -64,7 +64,7 @@ class FloatLayer:
 
 @dataclass(frozen=True)
 class Rescue:
-    """What a rescue came to.
+    """The result of a rescue.
 
     Attributes:
         reached: the goal is met on the samples that it was tried on; the verdict is given elsewhere.
@@ -102,12 +102,12 @@ class Rescue:
 
 @dataclass(frozen=True)
 class RescueJob:
-    """What the rescues of one run go by.
+    """The settings of a run's rescues.
 
     Attributes:
-        derive: how the artifacts were made, and what a mended one says of its inputs and outputs.
+        derive: how the artifacts were made, and what a fixed one says of its inputs and outputs.
         judge: how they were judged; its checkpoint is the reference.
-        golden: the bundle's golden inputs, which a rescue is tried on beside the calibration data.
+        golden: the bundle's golden inputs, which a rescue is tried on besides the calibration data.
     """
 
     derive: DeriveJob
@@ -139,9 +139,9 @@ class Rescued:
 def rescue_missed(
     conversion: Conversion, agreement: Agreement, job: RescueJob, on_progress: Progress
 ) -> tuple[Conversion, Agreement, Mapping[Path, Rescue]]:
-    """Tries to mend every quantized artifact that disagrees; those mended are judged again.
+    """Tries to fix every quantized artifact that disagrees; those fixed are judged again.
 
-    Returns the artifacts and the verdicts with the mended ones in their places, and what each rescue came to. A rescue
+    Returns the artifacts and the verdicts with the fixed ones in their places, and the result of each rescue. A rescue
     that fails leaves its file as it was.
     """
     rescues: dict[Path, Rescue] = {}
@@ -150,7 +150,7 @@ def rescue_missed(
         return conversion, agreement, rescues
     layers = layer_names(job.reference)
     for extra_db in _STRICTER:
-        mended: dict[Path, Artifact] = {}
+        fixed: dict[Path, Artifact] = {}
         for artifact, base in _to_rescue(conversion, agreement, rescues):
             on_progress(f"rescuing {artifact.path.name}", 1.0)
             gate = gate_for(artifact.precision, job.judge.options.tolerances)
@@ -159,18 +159,18 @@ def rescue_missed(
             earlier = rescues.get(artifact.path)
             rescues[artifact.path] = rescue
             if rescue.reached:
-                mended[artifact.path] = _remade(artifact, rescue, earlier, job.derive)
-        if not mended:
+                fixed[artifact.path] = _remade(artifact, rescue, earlier, job.derive)
+        if not fixed:
             break
-        conversion = replace(conversion, artifacts=tuple(mended.get(a.path, a) for a in conversion.artifacts))
-        agreement = _judged_again(agreement, job, list(mended))
+        conversion = replace(conversion, artifacts=tuple(fixed.get(a.path, a) for a in conversion.artifacts))
+        agreement = _judged_again(agreement, job, list(fixed))
     return conversion, agreement, rescues
 
 
 def _to_rescue(
     conversion: Conversion, agreement: Agreement, rescues: Mapping[Path, Rescue]
 ) -> Iterator[tuple[Artifact, Artifact]]:
-    """Artifacts that disagree and may be mended, each with the float32 file that it was made from."""
+    """Artifacts that disagree and may be fixed, each with the float32 file that it was made from."""
     missed = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
     for artifact in conversion.artifacts:
         base, tried = conversion.bases.get(artifact.format), rescues.get(artifact.path)
@@ -203,7 +203,7 @@ def _try(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers:
 
 
 def _remade(artifact: Artifact, rescue: Rescue, earlier: Rescue | None, job: DeriveJob) -> Artifact:
-    """The artifact as it lies there now; what an earlier try said of it is no longer so."""
+    """The artifact as it is on disk now, without the note of an earlier try."""
     notes = tuple(note for note in artifact.notes if earlier is None or note != earlier.sentence)
     remade = Artifact.on_disk(
         artifact.path,

@@ -22,7 +22,7 @@ CONVERSION_PATH = "the source itself"
 
 
 def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) -> tuple[Target, ...]:
-    """Those that a source of this kind can give; formats left open are those that it has.
+    """The targets that a source of this kind can give; formats left open are those that it has.
 
     Raises:
         UsageError: what was asked for cannot be made of it, with what can.
@@ -55,7 +55,7 @@ class Adopted:
         self._checkpoint, self._orders, self._options, self._progress = checkpoint, orders, options, progress
 
     def open(self) -> Facts:
-        """What the file says of itself.
+        """The facts that the file states.
 
         Raises:
             RefusedError: it is not in float32, so that no other precision can be made of it.

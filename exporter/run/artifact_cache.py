@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Taken:
-    """What was on the shelf; without an artifact the source has said nothing yet."""
+    """The artifacts that were on the shelf; without one, the source's facts are not known yet."""
 
     artifacts: tuple[Artifact, ...] = ()
     facts: Facts | None = None
@@ -81,7 +81,7 @@ class Shelf:
         return Taken(artifacts, hits[-1][1].facts if hits else None)
 
     def note(self, artifacts: Sequence[Artifact], facts: Facts, options: ConvertOptions) -> None:
-        """Writes down what a later run must know of artifacts that are whole on disk."""
+        """Writes down what a later run must know of artifacts that are complete on disk."""
         if self.finished is None:
             return
         for artifact in artifacts:
@@ -179,7 +179,7 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
 
 
 def reuse_row(artifact: Artifact, facts: Facts, key: str) -> dict[str, Any]:
-    """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
+    """The fields of a manifest's row by which a later run reuses the artifact without loading the source."""
     return {
         "key": key,
         "signature": facts.signature.to_json(),

@@ -117,7 +117,7 @@ def remove_hidden(staging: Path) -> None:
 
 
 def _groups(task: Task) -> list[Group]:
-    """Those of a dynamic batch first, so that the facts are theirs."""
+    """The groups by batch size, a dynamic one first, so that the facts come from it."""
     by_batch: dict[int | None, list[Target]] = {}
     for target in task.targets:
         by_batch.setdefault(batch_of(target.format, task.options), []).append(target)

@@ -1,4 +1,4 @@
-"""What a run found out -> the manifest that says it."""
+"""The findings of a run -> its manifest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from validate.written import written
 
 @dataclass(frozen=True)
 class Findings:
-    """What the steps of a run found out; None for a step that was left out.
+    """The findings of a run's steps; None for a step that was left out.
 
     Attributes:
         contract: what a device feeds and reads.
@@ -136,7 +136,7 @@ def _verdicts(agreement: Agreement | None, staging: Path, notes: Notes) -> list[
 
 
 def _preprocessing(agreement: Agreement | None) -> dict[str, Any] | None:
-    """What each input expects: the range of its raw values, and where that is known from."""
+    """By input, the range of its raw values and the source of that range."""
     if agreement is None:
         return None
     return {name: limits.to_json() for name, limits in agreement.ranges.items()}

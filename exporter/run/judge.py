@@ -32,15 +32,15 @@ def judge(task: Task, conversion: Conversion) -> Agreement | None:
 
 
 def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, derive: DeriveJob) -> Rescued:
-    """Mends what missed its gate; writes each artifact's answers to the golden inputs."""
+    """Fixes what missed its gate; writes each artifact's answers to the golden inputs."""
     if agreement is None or task.options.judge is None:
         return Rescued(conversion, agreement)
     staging, progress = task.place.staging, task.place.share("validate")
     job = RescueJob(derive, _job(task, task.options.judge), staging / GOLDEN)
-    mended, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
+    fixed, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
     auto = Auto.AUTO in (task.options.convert.precisions or ())
     lenient = task.options.judge.allow_inconclusive
-    selection = keep_passing(mended, verdicts, allow_inconclusive=lenient) if auto else Selection(mended, verdicts)
+    selection = keep_passing(fixed, verdicts, allow_inconclusive=lenient) if auto else Selection(fixed, verdicts)
     write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in selection.agreement.verdicts})
     return Rescued(selection.conversion, selection.agreement, rescues, selection.dropped)
 

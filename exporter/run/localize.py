@@ -27,7 +27,7 @@ _TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Located:
-    """What localizing came to: the manifest's `environment.localized`, and notes for verdicts by file name."""
+    """The result of localizing: the manifest's `environment.localized`, and notes for verdicts by file name."""
 
     rows: tuple[LocalizedFacts, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
@@ -80,7 +80,7 @@ def _to_localize(agreement: Agreement | None, which: Localized) -> Sequence[Verd
 
 
 def _limited(common: Common) -> Common:
-    """What all steps share, with less time for a worker: a run is not to wait for a note."""
+    """The settings that all steps share, with less time for a worker: a run is not to wait for a note."""
     seconds = min(common.limits.timeout_s or _TIMEOUT_S, _TIMEOUT_S)
     return replace(common, limits=replace(common.limits, timeout_s=seconds))
 

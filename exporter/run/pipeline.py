@@ -73,7 +73,7 @@ def run(
 
 
 def agree(task: Task, facts: Facts) -> Contract:
-    """What the files are to say of themselves: what the user gave, against what the source turned out to be.
+    """The contract that the files carry: the user's terms, checked against the facts of the source.
 
     Raises:
         UsageError, RefusedError: they contradict each other, or a name is one that a profile or a program cannot hold.
@@ -95,7 +95,7 @@ def calibrate(task: Task, facts: Facts) -> Calibration | None:
 
 
 def derivation(task: Task, contract: Contract, calibration: Calibration | None) -> DeriveJob:
-    """How the reduced precisions are made."""
+    """The job that makes the reduced precisions."""
     return DeriveJob(
         task.options.quantize,
         task.options.common,

@@ -21,14 +21,14 @@ from exporter.shipping.profiles import profile_targets
 from validate.agreement import Agreement
 
 OPEN_FORMATS = (Format.SAVEDMODEL, Format.TFLITE, Format.ONNX)
-"""What is made where the formats are left open."""
+"""The formats that are made where they are left open."""
 
 _AUTO = (Precision.FLOAT32, Precision.FLOAT16, Precision.DYNAMIC_INT8, Precision.INT8, Precision.INT16X8)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What `-p auto` keeps.
+    """The artifacts and verdicts that `-p auto` keeps.
 
     Attributes:
         dropped: by file name, why others went.
@@ -40,7 +40,7 @@ class Selection:
 
 
 def targets_of(options: RunOptions) -> tuple[Target, ...]:
-    """What is to be made; `auto` stands for all that the formats can hold and the calibration data allows.
+    """The targets of a run; `auto` stands for all that the formats can hold and the calibration data allows.
 
     With the formats left open, pairs that cannot be (an int8 SavedModel) are left out; with formats given they are an
     error.
@@ -103,7 +103,7 @@ def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> 
 def keep_passing(conversion: Conversion, agreement: Agreement, *, allow_inconclusive: bool) -> Selection:
     """Removes the reduced artifacts that did not pass, from disk too.
 
-    The float32 files stay, whatever their verdict: a source whose plain conversion fails is no choice of precision.
+    The float32 files stay, whatever their verdict: a source whose plain conversion fails is not a matter of precision.
     """
     verdicts = {verdict.artifact: verdict for verdict in agreement.verdicts}
     missed = {miss.subject for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}

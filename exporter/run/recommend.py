@@ -24,7 +24,7 @@ class Contender:
 
     Attributes:
         p50_ms: None where it was not timed.
-        error: what is lost, less is better: 1 - accuracy where labels were given, else the error's share of the signal.
+        error: lower is better: 1 - accuracy where labels were given, else the error's share of the signal.
         agreement: share of samples of the checkpoint's class; None where there are no classes.
     """
 
@@ -89,7 +89,7 @@ def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = 
 
 
 def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]:
-    """What was judged, passed, and gave right answers where it was timed."""
+    """The artifacts that were judged, passed, and gave right answers where they were timed."""
     missed = [*verdict_misses(manifest.verdicts, allow_inconclusive=allow_inconclusive)]
     out = {miss.subject for miss in (*missed, *gate_misses(manifest.artifacts))}
     verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts if verdict.artifact not in out}
@@ -112,7 +112,7 @@ def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]
 
 
 def _devices(rows: Sequence[TimingRow]) -> dict[str, float | None]:
-    """By device, the least p50 over threads and batches of one size; `""` where it was timed nowhere.
+    """By device, the minimum p50 over threads and batches of one size; `""` where it was timed nowhere.
 
     Nothing where it only ever failed: what gives no right answer is not to be shipped.
     """
@@ -175,7 +175,7 @@ def _limits(choice: Choice) -> dict[str, float]:
 
 
 def _pareto(contenders: Sequence[Contender]) -> list[str]:
-    """Artifacts for which there is no other that is at least as good in all three measures and better in one."""
+    """Artifacts without another that is at least as good in all three measures and better in one."""
     measures = ("size_bytes", "p50_ms", "error")
     front = []
     for one in contenders:

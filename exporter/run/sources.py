@@ -18,7 +18,7 @@ from exporter.options import BuildChoices
 
 @dataclass(frozen=True)
 class Source:
-    """What the user named, known well enough to refuse it before any work.
+    """The source that the user named, known well enough to refuse it before any work.
 
     Attributes:
         given: as on the command line; it stands in the manifest.

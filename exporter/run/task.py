@@ -24,7 +24,7 @@ from exporter.shipping.terms import Terms
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to make, and of what; nothing was opened yet, and what can be refused by now was."""
+    """The source and targets of a run: nothing was opened yet, and what can be refused by now was."""
 
     source: Source
     targets: tuple[Target, ...]
@@ -34,7 +34,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """What every step of a run goes by.
+    """The settings and folders that every step of a run uses.
 
     Attributes:
         source: what the user named.

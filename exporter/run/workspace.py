@@ -1,4 +1,4 @@
-"""Where a run works, and how it tells of its progress."""
+"""The folders of a run, and its progress callbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from validate.agreement import tensorflow_worker
 LOG = "edgeport.log"
 
 _COSTS = {"build": 0.15, "convert": 0.3, "validate": 0.25, "bench": 0.3}
-"""How the time of a run is spent, roughly: for the progress bar only."""
+"""Rough shares of a run's time by step, for the progress bar only."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Place:
     """The folders of one run.
 
     Attributes:
-        output: the bundle's final name; nothing is written there before everything is whole.
-        staging: beside it; becomes the bundle.
+        output: the bundle's final name; nothing is written there before everything is complete.
+        staging: a sibling of it; becomes the bundle.
         scratch: removed with the run.
         share: by the name of a step, the callback for its share of the progress.
         tensorflow: the process that judges with TensorFlow, once it was started; see `awaiting_judgement`.
@@ -64,7 +64,7 @@ def shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]
 def awaiting_judgement(checkpoint: Checkpoint, options: RunOptions, place: Place) -> Iterator[Place]:
     """A place with a process that imports TensorFlow while the artifacts are made, and holds no model meanwhile.
 
-    On one core there is no while. What TensorFlow does not open needs none.
+    Not on one core, where nothing runs meanwhile, and not for sources that TensorFlow does not open.
     """
     finished = checkpoint.kind in {SourceKind.TFLITE, SourceKind.ONNX}
     if options.judge is None or finished or len(os.sched_getaffinity(0)) < 2:

@@ -1,4 +1,4 @@
-"""What a self-check runs, as values: inputs and reference outputs in raw files, and what each output is held to.
+"""A self-check as values: inputs and reference outputs in raw files, and what each output is held to.
 
 The raw files are plain little-endian numbers, runs one after the other, so that any language can read them: inputs in
 the type that the artifact takes (already quantized where it takes integers), reference outputs as float64.
@@ -99,7 +99,7 @@ def refuse_names(names: tuple[str, ...]) -> None:
     """Refuses names that some language of the self-check has no string for.
 
     Raises:
-        UsageError: a name holds a null character (C's strings end there) or half of a surrogate pair (no UTF-8).
+        UsageError: a name holds a null character (C's strings end there) or half of a surrogate pair (not UTF-8).
     """
     for name in names:
         if "\0" in name or any(0xD800 <= ord(c) < 0xE000 for c in name):
@@ -218,7 +218,7 @@ def activations(manifest: Manifest) -> dict[str, str]:
 
 
 def _samples(arrays: list[Array]) -> int:
-    """How many golden samples travel: all of them, or as many as `MAX_BYTES` hold."""
+    """The number of golden samples that travel: all of them, or as many as `MAX_BYTES` hold."""
     counts = [len(array) for array in arrays if array.ndim]
     sample = sum(array.nbytes // max(1, len(array)) for array in arrays if array.ndim)
     return max(1, min([*counts, MAX_BYTES // max(1, sample)]))

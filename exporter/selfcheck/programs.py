@@ -98,7 +98,7 @@ def render(planned: Plan, manifest: Manifest) -> dict[str, str]:
 
 
 def _values(planned: Plan, manifest: Manifest) -> dict[str, Any]:
-    """What the templates are filled in with. Names of files are clean; names of tensors go through literals alone."""
+    """The values of the templates. Names of files are clean; names of tensors go through literals alone."""
     document = manifest.to_document()
     return {
         "checks": planned.checks,

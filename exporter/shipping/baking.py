@@ -1,6 +1,6 @@
 """`--bake-preprocess`: the checkpoint with inputs of uint8 that it scales itself, before anything is made of it.
 
-The wrapped checkpoint takes the place of the given one: artifacts are made from it, judged against it, and its golden
+The wrapped checkpoint takes the place of the original: artifacts are made from it, judged against it, and its golden
 inputs are what a camera gives. Casting eight bits to float is exact, so nothing is lost.
 """
 
@@ -24,13 +24,13 @@ _LAYER = "edgeport_scaling"
 
 
 def baked(checkpoint: Checkpoint, preprocess: Sequence[str], common: Common, folder: Path) -> Checkpoint:
-    """The checkpoint that takes uint8, in `folder`; its digest is that of the given one and of what was baked in.
+    """The checkpoint that takes uint8, in `folder`; its digest is that of the original one and of what was baked in.
 
     Args:
         preprocess: `KEY=VALUE`, how its values are scaled.
 
     Raises:
-        RefusedError: a source that is no Keras checkpoint, no image-like float input, or one of which nobody says how
+        RefusedError: a source that is not a Keras checkpoint, no image-like float input, or one of which nobody says how
             its values are scaled; what `preprocess_of` raises.
     """
     if checkpoint.kind not in (SourceKind.KERAS, SourceKind.H5):
@@ -118,7 +118,7 @@ def _factors(
 
 
 def _input(keras: Any, name: str, old: Any, factors: tuple[list[float], list[float]] | None) -> tuple[Any, Any]:
-    """The new input and what the model is to be given in the place of the old one."""
+    """The new input, and the tensor that the model is fed in the place of the old one."""
     if factors is None:
         same = keras.Input(batch_shape=old.shape, dtype=old.dtype, name=name)
         return same, same

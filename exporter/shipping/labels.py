@@ -1,4 +1,4 @@
-"""`--labels FILE`: the names of an output's places, one a line."""
+"""`--labels FILE`: the names of an output's classes, one a line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     Raises:
         UsageError: the file is not there or cannot be read.
-        RefusedError: it is no text, too large, or a line in it is empty or holds control characters.
+        RefusedError: it is not text, too large, or a line in it is empty or holds control characters.
     """
     try:
         content = path.read_bytes() if path.is_file() else None
@@ -86,16 +86,16 @@ def _only(
 
 
 def _count(spec: TensorSpec, activation: str | None, count: int) -> bool:
-    places = spec.shape[-1] if spec.shape else None
-    return places == count or (places == 1 and activation == "sigmoid" and count == 2)
+    classes = spec.shape[-1] if spec.shape else None
+    return classes == count or (classes == 1 and activation == "sigmoid" and count == 2)
 
 
 def _fits(spec: TensorSpec, labels: tuple[str, ...], path: Path, activation: str | None) -> None:
     if _count(spec, activation, len(labels)):
         return
-    places = spec.shape[-1] if spec.shape else "no"
+    classes = spec.shape[-1] if spec.shape else "no"
     raise RefusedError(
-        f"{path} has {len(labels)} labels, and the output `{spec.name}` has {places} places.",
+        f"{path} has {len(labels)} labels, and the output `{spec.name}` has {classes} places.",
         next_step="Give one label a line, in the order of the output's places, and none too many.",
         file=path,
         step="contract",

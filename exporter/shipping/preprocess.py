@@ -18,7 +18,7 @@ _EXAMPLE = "Write it as --preprocess scale=1/255, mean=0.485,0.456,0.406, colour
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What was said of one input; None is nothing. A value x becomes `(x * scale - mean) / std`."""
+    """The preprocessing of one input; None where nothing was said. A value x becomes `(x * scale - mean) / std`."""
 
     scale: float | None = None
     mean: tuple[float, ...] | None = None
@@ -88,10 +88,10 @@ def _number(part: str, text: str) -> float:
 def preprocess_of(
     assignments: Mapping[str | None, Mapping[str, Any]], signature: Signature, scaling: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Preprocess]:
-    """What was said of each input, checked against the model.
+    """The preprocessing of each input, checked against the model.
 
     Args:
-        scaling: what the model itself does, see `converters.checkpoints.interface`.
+        scaling: what the model itself does; see `converters.checkpoints.interface`.
 
     Raises:
         UsageError: an input that is not there, or a count of numbers that is not that of its channels.

@@ -50,7 +50,7 @@ PROFILES: dict[DeviceKind, Profile] = {
 
 
 def profile_targets(options: RunOptions) -> set[Target]:
-    """What the profiles of a run make.
+    """The targets that the profiles of a run make.
 
     Raises:
         UsageError: a precision, format or batch that no profile, or not that profile, can serve.

@@ -20,12 +20,12 @@ from validate.agreement import Agreement
 from validate.agreement.results import DISAGREE, ERROR
 
 FOLDERS = {"server": "server", "microcontroller": "microcontroller"}
-"""Under the bundle's folder; `files[]` lists what lies in them. What phones take lies beside the other artifacts."""
+"""Under the bundle's folder; `files[]` lists what lies in them. What phones take lies next to the other artifacts."""
 
 
 @dataclass(frozen=True)
 class Shipment:
-    """What a run made and found out; what disagrees with the checkpoint is not packed.
+    """The results of a run that are packed; what disagrees with the checkpoint is not.
 
     Attributes:
         model: the name that artifacts begin with.

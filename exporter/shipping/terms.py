@@ -20,7 +20,7 @@ _HALF = 0.5
 
 @dataclass(frozen=True)
 class Terms:
-    """What the command line says of the contract.
+    """The command line's part of the contract.
 
     Attributes:
         ship: labels, preprocessing, and whether that is baked in.
@@ -64,7 +64,7 @@ def contract_of(facts: Facts, terms: Terms) -> Contract:
 
 
 def _for_device(terms: Terms) -> dict[str | None, dict[str, Any]]:
-    """What a device is still to do: the numbers may be in the model by now."""
+    """The preprocessing that is left to the device: with --bake-preprocess the numbers are in the model."""
     assignments = parse_preprocess(terms.ship.preprocess)
     if not terms.ship.bake_preprocess:
         return assignments
@@ -111,7 +111,7 @@ def _input(
 def _numbers(
     preprocess: Preprocess, model_scaling: Mapping[str, Any] | None
 ) -> tuple[float | None, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """What a device computes: as the user says; nothing where the model does it; the family's convention."""
+    """Scale, mean and std for a device: the user's; identity where the model scales; the family's convention."""
     if preprocess.scales:
         return (
             (1.0 if preprocess.scale is None else preprocess.scale),

@@ -144,7 +144,7 @@ def _gpu(path: Path) -> dict[str, Any]:
 
 
 def _xnnpack(path: Path) -> dict[str, Any]:
-    """What LiteRT handed to XNNPACK when it opened the file, its default on every CPU."""
+    """The operations that LiteRT handed to XNNPACK when it opened the file, its default on every CPU."""
     import platform
 
     from ai_edge_litert.interpreter import Interpreter
