@@ -139,7 +139,7 @@ def random_calibration(signature: Signature, samples: int, ranges: Mapping[str, 
 
 
 def check(data: Given, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
-    """Looks at the data as `--calibration` gives it; shapes and dtypes have been checked by then."""
+    """Checks the data of `--calibration`; shapes and dtypes have been checked by then."""
     findings: list[Finding] = []
     for spec in signature.inputs:
         array = data.arrays[spec.name]

@@ -1,4 +1,4 @@
-"""A source is opened and says what it is; then its float32 files are made. The parent's side.
+"""Opens a source for its facts, then makes its float32 files. The parent's side.
 
 checkpoint -> `Converter.open` -> facts -> `Converter.float32` -> artifacts
 """
@@ -37,7 +37,7 @@ class Order:
 
     @classmethod
     def named(cls, target: Target, model: str, folder: Path) -> Order:
-        """Under the name that artifacts of a model have."""
+        """The order under the name that artifacts of a model have."""
         return cls(target, folder / artifact_name(model, target.precision, target.format))
 
     def to_json(self) -> Message:

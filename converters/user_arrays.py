@@ -1,4 +1,4 @@
-"""The user's own arrays and images, fitted to a signature: what models are judged and calibrated on."""
+"""The user's own arrays and images, fitted to a signature: models are judged and calibrated on them."""
 
 from __future__ import annotations
 

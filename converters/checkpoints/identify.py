@@ -55,7 +55,7 @@ def identify(path: Path, opening: LoadOptions = LoadOptions()) -> Checkpoint:
 
 
 def confirm(checkpoint: Checkpoint) -> None:
-    """Holds a checkpoint against its scan, just before somebody opens it: the bytes must still be those scanned.
+    """Compares a checkpoint with its scan, just before it is opened: the bytes must still be those scanned.
 
     Raises:
         UsageError: it is not there any more, or cannot be read.

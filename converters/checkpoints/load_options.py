@@ -1,4 +1,4 @@
-"""How a source is to be opened, beyond what its own bytes say: the user's word where the file has none."""
+"""The user's options for opening a source, where its own bytes do not say how."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Grants:
     writes: tuple[Path, ...] = ()
 
     def and_also(self, reads: Iterable[Path], writes: Iterable[Path]) -> Grants:
-        """These and more."""
+        """These grants and more."""
         return Grants((*self.reads, *reads), (*self.writes, *writes))
 
 

@@ -143,7 +143,7 @@ class OnnxSource:
         )
 
     def _cache(self, how: OnnxQuantization) -> dict[str, Any]:
-        """Ranges are told once for all files that are made of this source, where ONNX Runtime can keep them."""
+        """Finds ranges once for all files that are made of this source, where ONNX Runtime can keep them."""
         from onnxruntime.quantization import quantize_static
 
         if "calibration_cache_path" not in inspect.signature(quantize_static).parameters:

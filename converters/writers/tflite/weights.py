@@ -1,4 +1,4 @@
-"""Are a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm?"""
+"""Finds a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm."""
 
 from __future__ import annotations
 
