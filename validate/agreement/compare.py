@@ -244,7 +244,7 @@ class Comparison:
             reference_accuracy=next((share for share in shares if share is not None), None),
             suites={
                 "given" if self._job.common.inputs else "drawn": plan.samples,
-                **(suites(plan.saturating) if plan.beside else {}),
+                **(suites(plan.saturating) if plan.edge_cases else {}),
             },
             oracle_samples=plan.oracle,
             notes=tuple(document["notes"]),

@@ -101,7 +101,7 @@ class _Job:
         """The range of each activation on the first samples."""
         tapped = TappedFunction(self.loaded.function, self.loaded.signature, watched=True)
         tapped.run({name: array[:_EFFECT_SAMPLES] for name, array in self.inputs.items()})
-        return tapped.extremes.seen
+        return tapped.extremes.ranges
 
     def run(self, folder: Path) -> Message:
         """The model as it is now, in float32: what a candidate's worker would write."""
