@@ -90,8 +90,8 @@ class Contract:
         inputs = {spec.name: spec for spec in signature.inputs}
         outputs = {spec.name: spec for spec in signature.outputs}
         return Contract(
-            tuple(InputContract(**_own(row, inputs)) for row in self.inputs),
-            tuple(OutputContract(**_own(row, outputs)) for row in self.outputs),
+            tuple(InputContract(**_row_fields(row, inputs)) for row in self.inputs),
+            tuple(OutputContract(**_row_fields(row, outputs)) for row in self.outputs),
         )
 
 
@@ -99,7 +99,7 @@ def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
-def _own(row: InputContract | OutputContract, specs: Mapping[str, Any]) -> dict[str, Any]:
+def _row_fields(row: InputContract | OutputContract, specs: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: getattr(row, name) for name in row.__dataclass_fields__}
     spec = specs.get(row.name)
     return fields if spec is None else fields | {"shape": spec.shape, "dtype": spec.dtype}

@@ -134,11 +134,11 @@ class Converter:
             self._progress.done(item)
 
     def _batch(self, worker: Standing, orders: Sequence[Order]) -> Batch:
-        def begin(left: Sequence[str]) -> None:
+        def begin(items: Sequence[str]) -> None:
             if worker in self._opening:
                 self._opening.remove(worker)
                 worker.result()
-            more = {"targets": [self._orders[item].to_json() for item in left]}
+            more = {"targets": [self._orders[item].to_json() for item in items]}
             worker.begin(f"{_WORKER}:write_float32", self._request() | more, step=STEP)
             worker.receive()  # the source is open: what goes wrong before that is no target's fault
 
@@ -204,8 +204,8 @@ class ConversionProgress:
 
     def __init__(self, targets: Iterable[Any], costs: Mapping[str, float], on_progress: Progress | None) -> None:
         self._costs = costs
-        self._whole = sum(costs[str(t)] for t in targets) or 1.0
-        self._done = 0.0
+        self._total_cost = sum(costs[str(t)] for t in targets) or 1.0
+        self._finished_cost = 0.0
         self._on_progress = on_progress
         self._tell("loading the checkpoint", 0.0)
 
@@ -219,10 +219,10 @@ class ConversionProgress:
 
     def begun(self, target: str) -> None:
         """A target is in hand."""
-        share = _LOAD_SHARE + (1 - _LOAD_SHARE) * self._done / self._whole
+        share = _LOAD_SHARE + (1 - _LOAD_SHARE) * self._finished_cost / self._total_cost
         self._tell(f"converting to {target}", min(share, 1.0))
 
     def done(self, target: str) -> None:
         """A target is made, or failed."""
-        self._done += self._costs[target]
+        self._finished_cost += self._costs[target]
         self.begun(target)

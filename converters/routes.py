@@ -86,12 +86,12 @@ def resolve_targets(formats: Sequence[Format], precisions: Sequence[Precision]) 
     Raises:
         UsageError: a pair that cannot be made, with the pairs that can.
     """
-    known = {route.target for route in ROUTES}
-    wanted = {Target(fmt, precision) for fmt in formats for precision in precisions}
-    impossible = sorted(str(t) for t in wanted - known)
+    possible = {route.target for route in ROUTES}
+    targets = {Target(fmt, precision) for fmt in formats for precision in precisions}
+    impossible = sorted(str(t) for t in targets - possible)
     if impossible:
         raise UsageError(
             f"These cannot be made: {', '.join(impossible)}.",
-            next_step=f"Choose from: {', '.join(sorted(str(t) for t in known))}.",
+            next_step=f"Choose from: {', '.join(sorted(str(t) for t in possible))}.",
         )
-    return tuple(route.target for route in ROUTES if route.target in wanted)
+    return tuple(route.target for route in ROUTES if route.target in targets)

@@ -85,16 +85,16 @@ class LoadOptions(Options):
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LoadOptions:
-        known = {f.name: document[f.name] for f in fields(cls)}
-        known["custom_objects"] = tuple(Code(**code) for code in known["custom_objects"])
-        known["model_code"] = Code(**known["model_code"]) if known["model_code"] else None
-        known["replaced"] = tuple(Rescaled(**entry) for entry in known["replaced"])
-        known["inputs"], known["outputs"] = tuple(known["inputs"]), tuple(known["outputs"])
-        return cls(**known)
+        values = {f.name: document[f.name] for f in fields(cls)}
+        values["custom_objects"] = tuple(Code(**code) for code in values["custom_objects"])
+        values["model_code"] = Code(**values["model_code"]) if values["model_code"] else None
+        values["replaced"] = tuple(Rescaled(**entry) for entry in values["replaced"])
+        values["inputs"], values["outputs"] = tuple(values["inputs"]), tuple(values["outputs"])
+        return cls(**values)
 
     def told(self) -> dict[str, Any]:
         """What the manifest says of it: only what was asked for, and what ran code."""
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "signature": self.signature,
             "custom_objects": [str(code) for code in self.custom_objects],
             "model_code": str(self.model_code) if self.model_code else None,
@@ -103,8 +103,8 @@ class LoadOptions(Options):
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
         }
-        told = {key: value for key, value in told.items() if value}
-        return told | {"unsafe": self.runs_code} if told else {}
+        document = {key: value for key, value in document.items() if value}
+        return document | {"unsafe": self.runs_code} if document else {}
 
 
 def parse_code(text: str, option: str, *, named: bool = False) -> Code:
@@ -134,10 +134,10 @@ def parse_code(text: str, option: str, *, named: bool = False) -> Code:
 def parse_replacement(text: str) -> Rescaled:
     """`LAYER=rescaling:SCALE[,OFFSET]`; a number may be a fraction such as 1/255. Raises UsageError."""
     layer, _, what = text.rpartition("=")
-    found = _RESCALING.fullmatch(what.strip())
-    numbers = [_number(found[key]) for key in ("scale", "offset") if found[key]] if found else []
+    match = _RESCALING.fullmatch(what.strip())
+    numbers = [_number(match[key]) for key in ("scale", "offset") if match[key]] if match else []
     values = [number for number in numbers if number is not None]
-    if not layer or not found or len(values) != len(numbers):
+    if not layer or not match or len(values) != len(numbers):
         raise UsageError(
             f"--replace {text} is not LAYER=rescaling:SCALE[,OFFSET].",
             next_step="Give for example --replace scale=rescaling:1/255, which computes x * (1/255).",

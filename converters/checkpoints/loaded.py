@@ -39,8 +39,8 @@ class Loaded:
     @property
     def parameters(self) -> int:
         """How many numbers the weights hold; the state of random generators does not count."""
-        own = sum(int(v.shape.num_elements()) for v in self.variables if "seed_generator" not in v.name)
-        return own + self.constants
+        in_variables = sum(int(v.shape.num_elements()) for v in self.variables if "seed_generator" not in v.name)
+        return in_variables + self.constants
 
 
 def shape_of(name: str, dimensions: Sequence[int | None]) -> tuple[Dimension, ...]:

@@ -66,9 +66,9 @@ def input_hints(model: Any) -> dict[str, Range]:
     hints: dict[str, Range] = {}
     for tensor in getattr(model, "inputs", None) or ():
         operation = operation_of(tensor)
-        found = _follow(operation, model)
-        if found is not None:
-            hints[operation.name] = _as_pixels(found) if str(tensor.dtype) == "uint8" else found
+        hint = _follow(operation, model)
+        if hint is not None:
+            hints[operation.name] = _as_pixels(hint) if str(tensor.dtype) == "uint8" else hint
     return hints
 
 
@@ -80,9 +80,9 @@ def _as_pixels(limits: Range) -> Range:
 def _follow(start: Any, model: Any) -> Range | None:
     convention = _by_name(model)
     for node, consumer in reached(start, model):
-        found = _told_by(consumer, node)
-        if found is not None:
-            return found
+        hint = _range_from(consumer, node)
+        if hint is not None:
+            return hint
         convention = convention or _by_name(consumer) if is_nested(consumer) else convention
     return convention
 
@@ -125,7 +125,7 @@ def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
             yield node, node.operation
 
 
-def _told_by(consumer: Any, node: Any) -> Range | None:
+def _range_from(consumer: Any, node: Any) -> Range | None:
     kind = type(consumer).__name__
     if is_identity(consumer):
         return None

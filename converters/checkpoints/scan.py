@@ -153,17 +153,17 @@ class _Scan:
         if self._trusted(str(registered) if custom else class_name, class_name):
             return
         legacy = keras_api.legacy_layers() if in_layers else keras_api.legacy_names()
-        known = legacy if "module" not in item else _names_of(module)
-        if custom or class_name not in known:
+        names = legacy if "module" not in item else _names_of(module)
+        if custom or class_name not in names:
             if not self._trust.later:
                 raise self._unknown_class(registered if custom else class_name, module, where)
             self.report.custom.add(str(registered) if custom else class_name)
 
     def _trusted(self, *names: str) -> bool:
-        found = next((name for name in names if name in self._trust.names), None)
-        if found is not None:
-            self.report.custom.add(found)
-        return found is not None
+        trusted = next((name for name in names if name in self._trust.names), None)
+        if trusted is not None:
+            self.report.custom.add(trusted)
+        return trusted is not None
 
     def _lambda(self, where: str) -> None:
         if not self._trust.lambdas:
@@ -199,10 +199,10 @@ class _Scan:
     def _function(self, item: dict[str, Any], where: str) -> None:
         name, module = item["config"], item.get("module")
         plain = module in (None, "builtins", "keras")
-        known = keras_api.function_names() if plain else _names_of(module)
+        functions = keras_api.function_names() if plain else _names_of(module)
         if isinstance(name, str) and self._trusted(str(item.get("registered_name") or name), name):
             return
-        if not isinstance(name, str) or name not in known:
+        if not isinstance(name, str) or name not in functions:
             if isinstance(name, str) and self._trust.later:
                 self.report.custom.add(name)
                 return

@@ -77,16 +77,16 @@ def current() -> str:
 @functools.cache
 def unavailable() -> str:
     """Why there can be no sandbox here; empty where a worker's interpreter starts in one."""
-    found = shutil.which("bwrap")
-    if sys.platform != "linux" or found is None:
+    bwrap = shutil.which("bwrap")
+    if sys.platform != "linux" or bwrap is None:
         return "the command bwrap (bubblewrap) is not installed"
     try:
         probe = wrapped([sys.executable, "-I", "-c", ""], {"CUDA_VISIBLE_DEVICES": "-1"}, Grants())
-        ran = subprocess.run(probe, capture_output=True, text=True, timeout=20, check=False)
+        result = subprocess.run(probe, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError) as cause:
         return f"bwrap does not run ({cause})"
-    said = " ".join(ran.stderr.split())[:200] or f"exit status {ran.returncode}"
-    return "" if ran.returncode == 0 else f"bwrap cannot make namespaces here ({said})"
+    output = " ".join(result.stderr.split())[:200] or f"exit status {result.returncode}"
+    return "" if result.returncode == 0 else f"bwrap cannot make namespaces here ({output})"
 
 
 @dataclass(frozen=True)
@@ -153,20 +153,20 @@ class View:
         """The view of a worker that is started now."""
         return cls(_active, _numbered(grants.reads), _numbered(grants.writes))
 
-    def holds(self, wanted: View) -> bool:
-        """Whether a worker with this view can do what one with the view `wanted` could."""
-        if not self.sandboxed or not wanted.sandboxed:
-            return self.sandboxed == wanted.sandboxed
-        return _within(wanted.writable, self.writable) and _within(wanted.readable, self.readable | self.writable)
+    def holds(self, view: View) -> bool:
+        """Whether a worker with this view can do what one with `view` could."""
+        if not self.sandboxed or not view.sandboxed:
+            return self.sandboxed == view.sandboxed
+        return _within(view.writable, self.writable) and _within(view.readable, self.readable | self.writable)
 
 
 def _numbered(paths: Iterable[Path]) -> frozenset[Shown]:
     return frozenset(Shown(path.resolve(), path.stat().st_ino) for path in paths if path.exists())
 
 
-def _within(wanted: frozenset[Shown], shown: frozenset[Shown]) -> bool:
+def _within(entries: frozenset[Shown], shown: frozenset[Shown]) -> bool:
     places = {one.path for one in shown}
-    return all(one in shown or any(folder in places for folder in one.path.parents) for one in wanted)
+    return all(one in shown or any(folder in places for folder in one.path.parents) for one in entries)
 
 
 def _emptied() -> set[Path]:
@@ -183,9 +183,9 @@ def _system(folder: Path) -> list[str]:
 @functools.cache
 def _interpreter() -> tuple[Path, ...]:
     """Where a worker's Python and its packages lie. Not our own path, which may start with the user's folder."""
-    told = subprocess.run([sys.executable, "-I", "-c", _PLACES], capture_output=True, check=True, timeout=20).stdout
+    output = subprocess.run([sys.executable, "-I", "-c", _PLACES], capture_output=True, check=True, timeout=20).stdout
     packages = Path(__file__).parents[2]  # an editable install is on no path that Python tells
-    return (*(Path(place) for place in json.loads(told) if place), packages)
+    return (*(Path(place) for place in json.loads(output) if place), packages)
 
 
 def _shown_already(place: Path, layout: Mapping[Path, Sequence[str]]) -> bool:

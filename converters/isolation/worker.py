@@ -169,12 +169,14 @@ class Worker:
             CrashError, ResourceError: the worker is gone.
             EdgeportError: what the worker reported as an error.
         """
-        limit, left = self._limits.timeout_s, self.time_left_s
-        waits = [t for t in (left, timeout_s) if t is not None]
+        limit, remaining_s = self._limits.timeout_s, self.time_left_s
+        waits = [t for t in (remaining_s, timeout_s) if t is not None]
         try:
             message = self._channel.receive(max(0.0, min(waits)) if waits else None)
         except TimeoutError:
-            seconds = limit if limit is not None and left is not None and left <= min(waits) else timeout_s
+            seconds = (
+                limit if limit is not None and remaining_s is not None and remaining_s <= min(waits) else timeout_s
+            )
             self.close()
             raise StepTimeoutError(
                 f"The {self.step} step was stopped: it ran past its limit of {seconds:.0f} s.",

@@ -83,7 +83,7 @@ def _graphs(graph: Table) -> Iterator[Table]:
         part = waiting.pop()
         yield part
         inner = (a.table(_ATTRIBUTE_GRAPH) for node in part.tables(_NODES) for a in node.tables(_NODE_ATTRIBUTES))
-        waiting += [found for found in inner if found is not None]
+        waiting += [subgraph for subgraph in inner if subgraph is not None]
 
 
 def _initializer(tensor: Table) -> Initializer:

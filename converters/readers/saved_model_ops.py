@@ -83,12 +83,12 @@ def read_graph_ops(graph: Message, entries: Iterable[str], functions: Iterable[s
         functions: library functions that they may call by name.
     """
     bodies = dict(_library(graph))
-    own = list(_nodes(graph.messages(1), in_function=False))
-    everything = [node for nodes in (own, *bodies.values()) for node in nodes]
-    known = safe_ops() | bodies.keys()
-    found = {(node.op, node.name) for node in everything if node.op not in known}
-    found |= {(node.op, node.name) for node in _reached(entries, functions, own, bodies) if node.op in SAVER_OPS}
-    return GraphOps(Counter(node.op for node in everything), sorted(found))
+    main = list(_nodes(graph.messages(1), in_function=False))
+    everything = [node for nodes in (main, *bodies.values()) for node in nodes]
+    allowed = safe_ops() | bodies.keys()
+    unsafe = {(node.op, node.name) for node in everything if node.op not in allowed}
+    unsafe |= {(node.op, node.name) for node in _reached(entries, functions, main, bodies) if node.op in SAVER_OPS}
+    return GraphOps(Counter(node.op for node in everything), sorted(unsafe))
 
 
 def _library(graph: Message) -> Iterator[tuple[str, list[_Node]]]:
@@ -108,40 +108,40 @@ def _nodes(messages: Iterable[Message], *, in_function: bool) -> Iterator[_Node]
 
 def _functions(node: Message) -> tuple[str, ...]:
     """The functions that a node's attributes name (AttrValue.func, and those in AttrValue.list)."""
-    found = []
+    names = []
     for _, value in node.map(5):
         single = value.message(10)
         if single is not None:
-            found.append(single.text(1))
+            names.append(single.text(1))
         listed = value.message(1)
         if listed is not None:
-            found += [function.text(1) for function in listed.messages(9)]
-    return tuple(found)
+            names += [function.text(1) for function in listed.messages(9)]
+    return tuple(names)
 
 
 def _reached(
     entries: Iterable[str], callable_: Iterable[str], main: list[_Node], bodies: dict[str, list[_Node]]
 ) -> list[_Node]:
     """What runs when the model is loaded or called: from signatures, initialisers and callable functions downwards."""
-    own = {node.name: node for node in main}
+    by_name = {node.name: node for node in main}
     waiting = [_node_of(name) for name in entries]
     nodes: dict[str, _Node] = {}
     while waiting:
         name = waiting.pop()
-        if name in own and name not in nodes:
-            nodes[name] = own[name]
-            waiting += [_node_of(source) for source in own[name].inputs]
+        if name in by_name and name not in nodes:
+            nodes[name] = by_name[name]
+            waiting += [_node_of(source) for source in by_name[name].inputs]
     functions = list(callable_)
     functions += [function for node in nodes.values() for function in node.functions]
-    seen: set[str] = set()
-    found = list(nodes.values())
+    visited: set[str] = set()
+    reached = list(nodes.values())
     while functions:
         function = functions.pop()
-        if function in bodies and function not in seen:
-            seen.add(function)
-            found += bodies[function]
+        if function in bodies and function not in visited:
+            visited.add(function)
+            reached += bodies[function]
             functions += [called for node in bodies[function] for called in node.functions]
-    return found
+    return reached
 
 
 def _entries(meta: Message) -> Iterator[str]:

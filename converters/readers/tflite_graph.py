@@ -66,15 +66,15 @@ def read_tflite_graph(path: Path) -> list[GraphOp]:
         model = Buffer(data).root()
         filled = [_filled(table) for table in model.tables(schema.Model.BUFFERS)]
         codes = [_code(table) for table in model.tables(schema.Model.OPERATOR_CODES)]
-        found: list[GraphOp] = []
+        operations: list[GraphOp] = []
         for graph in model.tables(schema.Model.SUBGRAPHS):
             tensors = [_tensor(table, filled) for table in graph.tables(schema.SubGraph.TENSORS)]
             for table in graph.tables(schema.SubGraph.OPERATORS):
                 kind, custom = codes[table.scalar(schema.Operator.OPCODE, "I")]
                 sides = (table.int32s(schema.Operator.INPUTS), table.int32s(schema.Operator.OUTPUTS))
                 inputs, outputs = (tuple(_at(tensors, k) for k in side if k != -1) for side in sides)
-                found.append(GraphOp(kind, custom, inputs, outputs))
-        return found
+                operations.append(GraphOp(kind, custom, inputs, outputs))
+        return operations
 
 
 def _at(tensors: list[GraphTensor], index: int) -> GraphTensor:

@@ -70,8 +70,10 @@ def compare(
     if set(outputs) != set(references):
         missing = sorted(set(references) ^ set(outputs))
         return [Problem(artifact.path, f"its outputs are not the golden ones: {', '.join(missing)}")]
-    found = ((name, _difference(manifest, artifact, name, (references[name], outputs[name]))) for name in references)
-    return [Problem(artifact.path, f"output {name} {why}") for name, why in found if why]
+    differences = (
+        (name, _difference(manifest, artifact, name, (references[name], outputs[name]))) for name in references
+    )
+    return [Problem(artifact.path, f"output {name} {why}") for name, why in differences if why]
 
 
 def tolerance(manifest: Manifest, artifact: ArtifactRow, output: str, largest: float) -> float:

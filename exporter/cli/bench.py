@@ -138,14 +138,14 @@ def _keep(artifacts: Sequence[Path], latency: Latency) -> None:
     from exporter.bundle import is_bundle
     from exporter.cli.bench_inputs import keep
 
-    for given in artifacts:
-        if not is_bundle(given):
+    for path in artifacts:
+        if not is_bundle(path):
             continue
-        inside = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == given}
-        tuned = tuple(found for found in latency.tuned if found["artifact"] in inside)
-        profiles = tuple(found for found in latency.profiles if found["artifact"] in inside)
+        inside = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == path}
+        tuned = tuple(entry for entry in latency.tuned if entry["artifact"] in inside)
+        profiles = tuple(entry for entry in latency.profiles if entry["artifact"] in inside)
         if tuned or profiles:
-            keep(given, replace(latency, tuned=tuned, profiles=profiles))
+            keep(path, replace(latency, tuned=tuned, profiles=profiles))
 
 
 def _raise_failures(latency: Latency, require: Sequence[str]) -> None:

@@ -47,10 +47,10 @@ def expand(artifacts: Sequence[Path], console: Console) -> tuple[list[Path], dic
     """
     paths: list[Path] = []
     golden_of: dict[Path, Path] = {}
-    for given in artifacts:
-        bundle = bundle_at(given, console)
-        members = (given,) if bundle is None else bundle.artifacts
-        around = bundle or _around(given, console)
+    for path in artifacts:
+        bundle = bundle_at(path, console)
+        members = (path,) if bundle is None else bundle.artifacts
+        around = bundle or _around(path, console)
         if around is not None and around.golden is not None:
             golden_of.update(dict.fromkeys(members, around.golden))
         paths += members

@@ -47,23 +47,23 @@ def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Con
 
 def run_options(chosen: dict[str, Any]) -> RunOptions:
     """The command line's words as RunOptions. Raises UsageError."""
-    rest = dict(chosen)
-    assignments = rest.pop("assignments")
-    renamed = {_FIELDS[name]: rest.pop(name) for name in _FIELDS if name in rest}
-    if "litert" in rest:  # `export` has no session settings
-        rest["variants"] = taken_variants(rest)
-        rest["threads"] = tuple(chain(*rest["threads"]))
+    words = dict(chosen)
+    assignments = words.pop("assignments")
+    renamed = {_FIELDS[name]: words.pop(name) for name in _FIELDS if name in words}
+    if "litert" in words:  # `export` has no session settings
+        words["variants"] = taken_variants(words)
+        words["threads"] = tuple(chain(*words["threads"]))
     for name in _OPEN:
-        rest[name] = rest.get(name) or None
+        words[name] = words.get(name) or None
     return RunOptions.of(
-        opening=opening_of(rest),
+        opening=opening_of(words),
         settings=split_assignments(assignments),
-        limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
-        tolerances=tolerances(rest.pop("tolerances", ())),
-        devices=rest.pop("devices", ()) or (Device.CPU,),
+        limits=limits(words.pop("timeout"), words.pop("memory_limit")),
+        tolerances=tolerances(words.pop("tolerances", ())),
+        devices=words.pop("devices", ()) or (Device.CPU,),
         command=("edgeport", *sys.argv[1:]),
         **renamed,
-        **rest,
+        **words,
     )
 
 

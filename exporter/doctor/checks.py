@@ -113,12 +113,12 @@ def try_runtime(probe: Probe, log: Path | None = None) -> RuntimeState:
     request = {"device": probe.device}
     env = worker_environment(gpu=probe.device != "cpu", threads=1)
     try:
-        found = run_step(
+        answer = run_step(
             probe.target, request, step="doctor", limits=Limits(timeout_s=PROBE_TIMEOUT_S), log=log, env=env
         )
     except EdgeportError as error:
         return RuntimeState(probe.name, probe.device, False, reason=error.message, mend=error.next_step)
-    return RuntimeState(probe.name, probe.device, True, version=str(found["version"]))
+    return RuntimeState(probe.name, probe.device, True, version=str(answer["version"]))
 
 
 def package_problems(distribution: str = "edgeport") -> Iterator[Problem]:
@@ -129,13 +129,13 @@ def package_problems(distribution: str = "edgeport") -> Iterator[Problem]:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        wanted = f"{requirement.name}{requirement.specifier}"
+        specification = f"{requirement.name}{requirement.specifier}"
         installed = version_of(requirement.name)
         if installed is None:
-            yield Problem(f"{requirement.name} is not installed.", f"python -m pip install '{wanted}'")
+            yield Problem(f"{requirement.name} is not installed.", f"python -m pip install '{specification}'")
         elif not requirement.specifier.contains(installed, prereleases=True):
             what = f"{requirement.name} {installed} is installed, and edgeport needs {requirement.specifier}."
-            yield Problem(what, f"python -m pip install --upgrade '{wanted}'")
+            yield Problem(what, f"python -m pip install --upgrade '{specification}'")
     if version_of("onnxruntime") and version_of("onnxruntime-gpu"):
         yield Problem(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: CUDA may be gone.",

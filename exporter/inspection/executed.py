@@ -79,9 +79,9 @@ def layer_names(path: Path) -> Collection[str]:
         config = read_keras(path).config
     except EdgeportError:
         return ()
-    found: set[str] = set()
+    names: set[str] = set()
     for item in objects_in(config):
         settings = item.get("config")
         if "class_name" in item and isinstance(settings, dict) and isinstance(settings.get("name"), str):
-            found.add(settings["name"])
-    return found
+            names.add(settings["name"])
+    return names

@@ -72,9 +72,9 @@ class IntegerReport:
     def to_json(self, layers: Collection[str] = ()) -> dict[str, Any]:
         """`layers` are the checkpoint's layer names, by which islands are told."""
         counted = [op for op in self.operations if op.compute != CONVERSION]
-        known = all(op.macs is not None for op in counted)
+        complete = all(op.macs is not None for op in counted)
         macs = {kind: sum(op.macs or 0 for op in counted if op.compute == kind) for kind in (INTEGER, HYBRID, FLOAT)}
-        whole = sum(macs.values())
+        total = sum(macs.values())
         integers = sum(op.compute == INTEGER for op in counted)
         return {
             "basis": self.basis,
@@ -82,9 +82,9 @@ class IntegerReport:
             "integer_operations": integers,
             "hybrid_operations": sum(op.compute == HYBRID for op in counted),
             "conversions": len(self.operations) - len(counted),
-            "macs": whole if known else None,
-            "integer_macs_share": round(macs[INTEGER] / whole, 6) if known and whole else None,
-            "hybrid_macs_share": round(macs[HYBRID] / whole, 6) if known and whole else None,
+            "macs": total if complete else None,
+            "integer_macs_share": round(macs[INTEGER] / total, 6) if complete and total else None,
+            "hybrid_macs_share": round(macs[HYBRID] / total, 6) if complete and total else None,
             "flex_ops": [kind for kind in self.custom if kind.startswith("Flex")],
             "custom_ops": [kind for kind in self.custom if not kind.startswith("Flex")],
             "islands": [
@@ -118,15 +118,15 @@ def count_executed(artifact: Path, optimized: Path) -> IntegerReport:
     """
     filed, runs = read_onnx_graph(artifact), read_onnx_graph(optimized)
     products = {_stem(node.name): node for node in filed.nodes if _is_product(node)}
-    found = []
+    operations = []
     for node, compute in _computed(runs):
         name = node.name or node.outputs[0]
         if not _is_product(node):
-            found.append(Operation(node.kind, name, CONVERSION if node.kind in _LAYOUT else compute, 0))
+            operations.append(Operation(node.kind, name, CONVERSION if node.kind in _LAYOUT else compute, 0))
         elif compute != FLOAT and (source := products.pop(_stem(node.name), None)) is not None:
-            found.append(Operation(node.kind, name, compute, filed.macs(source)))
-    found += [Operation(node.kind, node.name, FLOAT, filed.macs(node)) for node in products.values()]
-    return IntegerReport(tuple(found), "ONNX Runtime's optimised graph")
+            operations.append(Operation(node.kind, name, compute, filed.macs(source)))
+    operations += [Operation(node.kind, node.name, FLOAT, filed.macs(node)) for node in products.values()]
+    return IntegerReport(tuple(operations), "ONNX Runtime's optimised graph")
 
 
 def layer_of(name: str, layers: Collection[str] = ()) -> str:

@@ -32,8 +32,8 @@ def output_shape(class_name: str, settings: dict[str, Any], shapes: list[Dims]) 
     if class_name == "Dense":
         return (*first[:-1], settings["units"])
     if class_name == "Flatten":
-        rest = first[1:]
-        return (first[0], None if None in rest else math.prod(d for d in rest if d is not None))
+        dims = first[1:]
+        return (first[0], None if None in dims else math.prod(d for d in dims if d is not None))
     if class_name.startswith(("GlobalAveragePooling", "GlobalMaxPooling")):
         return None if settings.get("keepdims") else (first[0], first[-1])
     if class_name == "Reshape":

@@ -70,12 +70,12 @@ def verdict_misses(verdicts: Iterable[Judged], *, allow_inconclusive: bool) -> I
     passed = {AGREE, INCONCLUSIVE} if allow_inconclusive else {AGREE}
     for verdict in verdicts:
         if verdict.status not in passed:
-            gate, limit, value = _missed(verdict)
+            gate, limit, value = _first_miss(verdict)
             sentence = f"{PurePath(verdict.artifact).name}: {verdict.status}: {verdict.reason}"
             yield Miss(subject=str(verdict.artifact), gate=gate, limit=limit, value=value, sentence=sentence)
 
 
-def _missed(verdict: Judged) -> tuple[str, float | None, float | None]:
+def _first_miss(verdict: Judged) -> tuple[str, float | None, float | None]:
     """The gate with its limit and the value found; what no number tells goes by its status."""
     if verdict.status in {INCONCLUSIVE, ERROR}:
         return verdict.status, None, None

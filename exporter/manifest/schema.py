@@ -107,8 +107,8 @@ def canonical(document: Any) -> bytes:
 
 def document_digest(document: Mapping[str, Any]) -> Sha256:
     """SHA-256 of the document in canonical form, less its own `digest`."""
-    rest = {key: value for key, value in document.items() if key != "digest"}
-    return hashlib.sha256(canonical(rest)).hexdigest()
+    body = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(canonical(body)).hexdigest()
 
 
 def content_digest(manifest: Manifest) -> Sha256:

@@ -66,11 +66,11 @@ def distributions(manifest: Manifest, evidence: Evidence) -> Distributions | Non
 
 def _marks(row: TimingRow) -> dict[str, float]:
     """What must lie on the axis: the least run, the percentiles and the ends of p50's interval."""
-    known: dict[str, float | None] = {"min": row.min_ms}
-    known |= {name: found.value for name, found in row.percentiles.items()}
+    marks: dict[str, float | None] = {"min": row.min_ms}
+    marks |= {name: percentile.value for name, percentile in row.percentiles.items()}
     if row.p50_ms:
-        known |= {"low": row.p50_ms.low, "high": row.p50_ms.high}
-    return {name: value for name, value in known.items() if value is not None}
+        marks |= {"low": row.p50_ms.low, "high": row.p50_ms.high}
+    return {name: value for name, value in marks.items() if value is not None}
 
 
 def _strip(row: TimingRow, name: str, samples: npt.NDArray[np.float64] | None, axis: Axis) -> Markup:

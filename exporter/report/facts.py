@@ -24,7 +24,7 @@ def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
     host: Any = environment.pop("host", {})
     host = dict(host) if isinstance(host, dict) else {"host": host}
     packages, noise = host.pop("packages", {}), environment.pop("noise", {})
-    found: list[tuple[str, Any]] = [
+    sections: list[tuple[str, Any]] = [
         (
             "Source",
             {
@@ -45,7 +45,7 @@ def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Noise while timing", noise),
         ("Environment", environment),
     ]
-    pairs = [(title, [(say.clean(key), _text(value)) for key, value in flat(value, "")]) for title, value in found]
+    pairs = [(title, [(say.clean(key), _text(value)) for key, value in flat(value, "")]) for title, value in sections]
     return [(title, rows) for title, rows in pairs if rows]
 
 

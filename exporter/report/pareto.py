@@ -107,11 +107,11 @@ def _size_axis(points: Sequence[Point]) -> Axis:
 
 def _error_panel(points: Sequence[Point]) -> Markup:
     """In decibels against the signal; artifacts without any error stand at the bottom, labelled so."""
-    known = [point.error_db for point in points if point.error_db is not None]
-    span = max(known) - min(known)
-    floor = min(known) - max(span * 0.12, 6.0)
+    errors = [point.error_db for point in points if point.error_db is not None]
+    span = max(errors) - min(errors)
+    floor = min(errors) - max(span * 0.12, 6.0)
     perfect = any(point.error_db is None for point in points)
-    axis = Axis.between([*known, floor] if perfect else known)
+    axis = Axis.between([*errors, floor] if perfect else errors)
     return _panel(points, "error", lambda p: floor if p.error_db is None else p.error_db, axis)
 
 
@@ -131,13 +131,13 @@ def _panel(points: Sequence[Point], what: str, value: Callable[[Point], float], 
 
 
 def _spoken(points: Sequence[Point], what: str) -> str:
-    told = [
+    descriptions = [
         f"{p.name}: {say.milliseconds(p.p50_ms)}, "
         + (say.size(p.size_bytes) if what == "size" else "no error" if p.error_db is None else f"{p.error_db:.1f} dB")
         + (", on the Pareto front" if not p.beaten else "")
         for p in points
     ]
-    return say.clean(f"Median latency against {what}. " + "; ".join(told) + ".")
+    return say.clean(f"Median latency against {what}. " + "; ".join(descriptions) + ".")
 
 
 def _grid(x: Axis, y: Axis, unit: Callable[[float], str]) -> list[Markup]:

@@ -40,7 +40,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Kept:
+class FloatLayer:
     """One layer that stays float.
 
     Attributes:
@@ -73,7 +73,7 @@ class Rescue:
 
     artifact: Path
     reached: bool
-    kept: tuple[Kept, ...]
+    float_layers: tuple[FloatLayer, ...]
     macs_share: float
     sqnr_db: tuple[float, float]
     reason: str
@@ -82,7 +82,7 @@ class Rescue:
         before, after = (round(value, 2) for value in self.sqnr_db)
         return {
             "reached": self.reached,
-            "float_layers": [kept.to_json() for kept in self.kept],
+            "float_layers": [layer.to_json() for layer in self.float_layers],
             "float_macs_share": round(self.macs_share, 6),
             "sqnr_db_before": before,
             "sqnr_db_after": after,
@@ -91,7 +91,7 @@ class Rescue:
 
     @property
     def sentence(self) -> str:
-        names = ", ".join(dict.fromkeys(kept.layer for kept in self.kept)) or "no layer"
+        names = ", ".join(dict.fromkeys(row.layer for row in self.float_layers)) or "no layer"
         if self.reached:
             return (
                 f"Rescued by keeping {names} in float ({self.macs_share:.1%} of the multiply-adds): "
@@ -155,11 +155,11 @@ def rescue_missed(
             on_progress(f"rescuing {artifact.path.name}", 1.0)
             gate = gate_for(artifact.precision, job.judge.options.tolerances)
             level = max(gate.sqnr_db, _level_needed(agreement, artifact.path))
-            found = _try(artifact, base, Goal(level + extra_db, gate.top1, budget), job, layers)
+            rescue = _try(artifact, base, Goal(level + extra_db, gate.top1, budget), job, layers)
             earlier = rescues.get(artifact.path)
-            rescues[artifact.path] = found
-            if found.reached:
-                mended[artifact.path] = _remade(artifact, found, earlier, job.derive)
+            rescues[artifact.path] = rescue
+            if rescue.reached:
+                mended[artifact.path] = _remade(artifact, rescue, earlier, job.derive)
         if not mended:
             break
         conversion = replace(conversion, artifacts=tuple(mended.get(a.path, a) for a in conversion.artifacts))
@@ -202,18 +202,18 @@ def _try(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers:
         return Rescue(artifact.path, False, (), 0.0, (0.0, 0.0), error.message)
 
 
-def _remade(artifact: Artifact, found: Rescue, earlier: Rescue | None, job: DeriveJob) -> Artifact:
+def _remade(artifact: Artifact, rescue: Rescue, earlier: Rescue | None, job: DeriveJob) -> Artifact:
     """The artifact as it lies there now; what an earlier try said of it is no longer so."""
-    kept = tuple(note for note in artifact.notes if earlier is None or note != earlier.sentence)
-    made = Artifact.on_disk(
+    notes = tuple(note for note in artifact.notes if earlier is None or note != earlier.sentence)
+    remade = Artifact.on_disk(
         artifact.path,
         artifact.format,
         artifact.precision,
         artifact.signature,
         conversion_path=artifact.conversion_path,
-        notes=(*kept, found.sentence),
+        notes=(*notes, rescue.sentence),
     )
-    return stamped(made, job.contract) if job.contract else made
+    return stamped(remade, job.contract) if job.contract else remade
 
 
 def _judged_again(agreement: Agreement, job: RescueJob, paths: list[Path]) -> Agreement:
@@ -246,7 +246,7 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
         "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
         "layers": sorted(layers),
     }
-    found = run_step(
+    answer = run_step(
         "exporter.rescue.search:rescue_in_worker",
         request,
         step="rescue",
@@ -255,12 +255,12 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
         reads=[*parts_of(base.path), job.golden, *([how.calibration] if how.calibration else [])],
         writes=[artifact.path],
     )
-    kept = tuple(Kept(**entry) for entry in found["kept"])
+    float_layers = tuple(FloatLayer(**entry) for entry in answer["kept"])
     return Rescue(
         artifact.path,
-        bool(found["reached"]),
-        kept,
-        float(found["macs_share"]),
-        (float(found["before"]), float(found["after"])),
-        str(found["reason"]),
+        bool(answer["reached"]),
+        float_layers,
+        float(answer["macs_share"]),
+        (float(answer["before"]), float(answer["after"])),
+        str(answer["reason"]),
     )

@@ -10,7 +10,7 @@ from converters.reduced_precisions import Conversion, DeriveJob
 from exporter.bundle import write_answers, write_golden
 from exporter.manifest.schema import ANSWERS, GOLDEN
 from exporter.rescue.rescue import Rescued, RescueJob, rescue_missed
-from exporter.run.plan import Kept, keep_passing
+from exporter.run.plan import Selection, keep_passing
 from exporter.run.task import Task
 from validate.agreement import Agreement, JudgeJob, JudgeOptions
 from validate.agreement.compare import compare
@@ -40,9 +40,9 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     mended, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
     auto = Auto.AUTO in (task.options.convert.precisions or ())
     lenient = task.options.judge.allow_inconclusive
-    kept = keep_passing(mended, verdicts, allow_inconclusive=lenient) if auto else Kept(mended, verdicts)
-    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in kept.agreement.verdicts})
-    return Rescued(kept.conversion, kept.agreement, rescues, kept.dropped)
+    selection = keep_passing(mended, verdicts, allow_inconclusive=lenient) if auto else Selection(mended, verdicts)
+    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in selection.agreement.verdicts})
+    return Rescued(selection.conversion, selection.agreement, rescues, selection.dropped)
 
 
 def _job(task: Task, options: JudgeOptions) -> JudgeJob:

@@ -42,14 +42,16 @@ class Outcome:
     exit_code: int
 
 
-def run(given: str, output: Path, options: RunOptions, progress: Progress = lambda _label, _share: None) -> Outcome:
-    """Makes the bundle `output` from the source `given`; an error leaves an older bundle there as it was.
+def run(
+    name_or_path: str, output: Path, options: RunOptions, progress: Progress = lambda _label, _share: None
+) -> Outcome:
+    """Makes the bundle `output` from the source `name_or_path`; an error leaves an older bundle there as it was.
 
     Raises:
         EdgeportError: the source or the options are refused, nothing could be made, or a required device is missing
             (the bundle is written all the same).
     """
-    plan = planned(given, output, options)
+    plan = planned(name_or_path, output, options)
     with working(plan, progress) as task, open_targets(task) as source:
         facts = source.facts
         contract = agree(task, facts)
@@ -117,12 +119,12 @@ def time(task: Task, conversion: Conversion) -> Latency | None:
     return latency.save_samples(task.place.staging / LATENCY)
 
 
-def write(task: Task, found: Findings) -> Manifest:
+def write(task: Task, findings: Findings) -> Manifest:
     """The self-check, the reports and, last, the manifest with the digests of everything."""
     staging, options = task.place.staging, task.options
     remove_hidden(staging)
-    details = artifact_details(found.rescued, found.calibration, task.checkpoint, options)
-    described = describe(task, found, details)
+    details = artifact_details(findings.rescued, findings.calibration, task.checkpoint, options)
+    described = describe(task, findings, details)
     if options.ship.selfcheck:
         write_selfcheck(staging, described, options.judge.tolerances if options.judge else {})
     return finish(staging, described)

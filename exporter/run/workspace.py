@@ -49,12 +49,12 @@ def shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]
     """Progress callbacks for the steps, each with its share of the whole bar."""
     taken = {"build": True, "convert": True, "validate": options.judge is not None, "bench": options.bench is not None}
     steps = [step for step in _COSTS if taken[step]]
-    whole = sum(_COSTS[step] for step in steps)
+    total = sum(_COSTS[step] for step in steps)
 
     def of(step: str) -> Progress:
-        before = sum(_COSTS[s] for s in steps[: steps.index(step)]) / whole
+        before = sum(_COSTS[s] for s in steps[: steps.index(step)]) / total
         return lambda label, fraction: progress(
-            f"{step}: {label}" if step not in label else label, before + fraction * _COSTS[step] / whole
+            f"{step}: {label}" if step not in label else label, before + fraction * _COSTS[step] / total
         )
 
     return of

@@ -96,16 +96,18 @@ def bound_of(judged: Judgement, samples: int) -> Bound | None:
     if gate.limit is None or gate.allowed is None:
         return None
     reach = gate.allowed
-    own = gate_for(judged.precision, judged.tolerances or {})
-    if own.noise_ratio is None:
+    precision_gate = gate_for(judged.precision, judged.tolerances or {})
+    if precision_gate.noise_ratio is None:
         words, tie = _in_words(gate.measure, gate.limit), gate.tie or 0.0
-        return _of_reduced(judged, words, reach, lambda decision: _may_flip(judged, samples, decision, own.top1, tie))
-    said = f"float32: the gate is {gate.measure} {gate.limit:g}"
+        return _of_reduced(
+            judged, words, reach, lambda decision: _may_flip(judged, samples, decision, precision_gate.top1, tie)
+        )
+    sentence = f"float32: the gate is {gate.measure} {gate.limit:g}"
     if gate.measure == "noise_ratio":
-        said += " (error over float32 Keras' own rounding noise)"
+        sentence += " (error over float32 Keras' own rounding noise)"
     else:
         reach *= CREST
-    return _elementwise(judged, reach, f"{said}; no {_noun(judged)} may lie further than {reach:.3g} from the")
+    return _elementwise(judged, reach, f"{sentence}; no {_noun(judged)} may lie further than {reach:.3g} from the")
 
 
 def _in_words(measure: str, limit: float) -> str:
@@ -118,15 +120,15 @@ def _noun(judged: Judgement) -> str:
     return "logit" if judged.row.basis == "logits" else "value"
 
 
-def _elementwise(judged: Judgement, reach: float, said: str) -> Bound:
+def _elementwise(judged: Judgement, reach: float, sentence: str) -> Bound:
     """A greatest difference of the basis, as a bound on the outputs."""
     if judged.row.basis != "logits":
-        return Bound(reach, 0.0, 0.0, None, NONE, None, f"{said} checkpoint's.")
+        return Bound(reach, 0.0, 0.0, None, NONE, None, f"{sentence} checkpoint's.")
     softmax = is_softmax(judged)
     shift = min(reach * (2 if softmax else 1), _GREATEST_SHIFT)
     floor, rounding = _FLOORS.get(judged.precision, (_SOFTMAX_FLOOR if softmax else _SIGMOID_FLOOR, _ROUNDING))
     carried = f"so a probability p moves by at most p(1 - p)(e^{shift:.3g} - 1) and what it is rounded by"
-    return Bound(floor, rounding, math.expm1(shift), None, NONE, None, f"{said} checkpoint's, {carried}.")
+    return Bound(floor, rounding, math.expm1(shift), None, NONE, None, f"{sentence} checkpoint's, {carried}.")
 
 
 def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[str], int]) -> Bound:
@@ -137,17 +139,19 @@ def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[st
     reach = CREST * rms
     if row.status == AGREE:  # its own greatest error passed, and another device may round another way
         reach = max(reach, _OTHER_ROUNDING * (row.max_abs or 0.0))
-    said = f"{name}: the gate is {gate} of the logits, {rms:.3g} rms; none may lie further than {reach:.3g} from the"
-    each = _elementwise(judged, reach, said)
-    left = _moves(judged.golden) * 10 ** (-LEFT_DB / 20)
+    sentence = (
+        f"{name}: the gate is {gate} of the logits, {rms:.3g} rms; none may lie further than {reach:.3g} from the"
+    )
+    each = _elementwise(judged, reach, sentence)
+    rms_limit = _moves(judged.golden) * 10 ** (-LEFT_DB / 20)
     why = f"{each.why} Their error must stay {LEFT_DB:g} dB below what they move by"
     if is_softmax(judged) and judged.golden.ndim != 2:
-        return replace(each, rms=left, why=f"{why}.")
+        return replace(each, rms=rms_limit, why=f"{why}.")
     decision = CLASS if is_softmax(judged) else LABEL
     flips = may_flip(decision)
     kinds = "classes" if decision == CLASS else "labels"
     why += f", and at most {flips} {kinds} of the golden samples may change."
-    return replace(each, rms=left, decision=decision, flips=flips, why=why)
+    return replace(each, rms=rms_limit, decision=decision, flips=flips, why=why)
 
 
 def _may_flip(judged: Judgement, samples: int, decision: str, share: float, tie: float) -> int:

@@ -253,13 +253,13 @@ def _run_shape(tensor: Tensor, values: Array, batch: int) -> tuple[int, ...]:
 
 def _codes(values: Array, dtype: str, quantized: Quantization | None) -> Array:
     """The values as the file takes them, little-endian; floats as integer codes where it has integer ends."""
-    wanted = np.dtype(dtype).newbyteorder("<")
-    if values.dtype.kind == "f" and wanted.kind in "iu":
+    target = np.dtype(dtype).newbyteorder("<")
+    if values.dtype.kind == "f" and target.kind in "iu":
         if quantized is None:
             raise _UnfitError(f"it takes {dtype} and does not say how floats become that")
         scale, zero_point = quantized
         limits = np.iinfo(dtype)
         codes = np.rint(values.astype(np.float64) / scale) + zero_point
         values = np.clip(codes, limits.min, limits.max)
-    result: Array = values.astype(wanted)
+    result: Array = values.astype(target)
     return result

@@ -43,29 +43,29 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return labels
 
 
-def labels_of(given: Sequence[str], signature: Signature, activations: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def labels_of(words: Sequence[str], signature: Signature, activations: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The labels of each output that has some.
 
     Args:
-        given: `FILE`, or `OUTPUT=FILE` where there are several outputs.
+        words: `FILE`, or `OUTPUT=FILE` where there are several outputs.
 
     Raises:
         UsageError: an output that is not there, or two files for one.
         RefusedError: a count that does not fit the output; what `read_labels` raises.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    by_output: dict[str, tuple[str, ...]] = {}
     outputs = {spec.name: spec for spec in signature.outputs}
-    for word in given:
-        name, _, rest = word.partition("=")
-        named = bool(rest) and name in outputs
-        path = Path(rest if named else word)
+    for word in words:
+        name, _, file = word.partition("=")
+        named = bool(file) and name in outputs
+        path = Path(file if named else word)
         labels = read_labels(path)
         spec = outputs[name] if named else _only(outputs, labels, path, activations)
-        if spec.name in found:
+        if spec.name in by_output:
             raise UsageError(f"There are two files of labels for `{spec.name}`.", next_step="Give one.", file=path)
         _fits(spec, labels, path, activations.get(spec.name))
-        found[spec.name] = labels
-    return found
+        by_output[spec.name] = labels
+    return by_output
 
 
 def _only(

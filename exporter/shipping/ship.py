@@ -62,8 +62,8 @@ def ship(options: RunOptions, shipment: Shipment, staging: Path) -> dict[str, An
         base = shipment.conversion.bases.get(Format.ORT)
         rows["mobile"] = {"usability": usability(phones, base, options.common.limits, options.common.log)}
     if "server" in options.ship.profiles:
-        own = shipment.artifacts(Format.ONNX, Format.SAVEDMODEL)
-        rows["server"] = write_server(staging / FOLDERS["server"], shipment.model, own, shipment.contract)
+        artifacts = shipment.artifacts(Format.ONNX, Format.SAVEDMODEL)
+        rows["server"] = write_server(staging / FOLDERS["server"], shipment.model, artifacts, shipment.contract)
     if "microcontroller" in options.ship.profiles:
         folder = staging / FOLDERS["microcontroller"]
         boards = [a for a in shipment.artifacts(Format.TFLITE) if a.precision is Precision.INT8]

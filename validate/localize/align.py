@@ -33,19 +33,19 @@ class File:
     nodes: list[tuple[str, list[str], list[str]]]
     tensors: dict[str, int]
     inputs: list[str]
-    _open: dict[str, Array] = field(default_factory=dict)
+    _arrays: dict[str, Array] = field(default_factory=dict)
     _sizes: dict[int, list[str]] = field(default_factory=dict)
-    _taken: dict[tuple[str, Shape, bool], Array] = field(default_factory=dict)
+    _samples: dict[tuple[str, Shape, bool], Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, stem: str, document: Message) -> File:
-        nodes = [(op, list(given), list(made)) for op, given, made in document["nodes"]]
+        nodes = [(op, list(inputs), list(outputs)) for op, inputs, outputs in document["nodes"]]
         return cls(folder, stem, nodes, dict(document["tensors"]), list(document["inputs"]))
 
     def value(self, name: str) -> Array:
-        if name not in self._open:
-            self._open[name] = np.load(path_of(self.folder, self.stem, self.tensors[name]), mmap_mode="r")
-        return self._open[name]
+        if name not in self._arrays:
+            self._arrays[name] = np.load(path_of(self.folder, self.stem, self.tensors[name]), mmap_mode="r")
+        return self._arrays[name]
 
     def of_size(self, size: int) -> list[str]:
         if not self._sizes:
@@ -54,27 +54,27 @@ class File:
         return self._sizes.get(size, [])
 
     def distance(self, name: str, probe: Probe) -> float:
-        """Of a tensor from a layer, in the nearer of its layouts. What is read of it is kept: layers are many."""
-        found = [math.inf]
+        """A tensor's distance from a layer, in the nearer of its layouts. Its samples are cached: layers are many."""
+        distances = [math.inf]
         for moved in _layouts(self.value(name).shape, probe.shape):
             key = (name, probe.shape, moved)
-            if key not in self._taken:
-                self._taken[key] = probe.taken(self.value(name), moved=moved)
-            found.append(probe.distance(self._taken[key]))
-        return min(found)
+            if key not in self._samples:
+                self._samples[key] = probe.sample(self.value(name), moved=moved)
+            distances.append(probe.distance(self._samples[key]))
+        return min(distances)
 
     @property
     def made(self) -> set[str]:
-        """What its operations give, whether it was read or not."""
+        """Names of its operations' outputs, whether they were read or not."""
         return {name for _, _, made in self.nodes for name in made}
 
     def tokens(self, *, shaped: bool) -> list[tuple[Any, ...]]:
-        """What its operations are told by when two files are aligned: the kind, and the shape of what each gives."""
-        return [self._token(op, made, shaped=shaped) for op, _, made in self.nodes]
+        """Keys of its operations when two files are aligned: the kind, and the shape of the first output."""
+        return [self._token(op, outputs, shaped=shaped) for op, _, outputs in self.nodes]
 
-    def _token(self, op: str, results: list[str], *, shaped: bool) -> tuple[Any, ...]:
-        made = [name for name in results if name in self.tensors] if shaped else []
-        return (op, tuple(self.value(made[0]).shape[1:]) if made else None)
+    def _token(self, op: str, outputs: list[str], *, shaped: bool) -> tuple[Any, ...]:
+        written_outputs = [name for name in outputs if name in self.tensors] if shaped else []
+        return (op, tuple(self.value(written_outputs[0]).shape[1:]) if written_outputs else None)
 
 
 def as_layer(value: Array, truth: Array) -> list[Array]:
@@ -83,14 +83,14 @@ def as_layer(value: Array, truth: Array) -> list[Array]:
 
 
 def _layouts(shape: Shape, layer: Shape) -> list[bool]:
-    """Whether channels are to be moved last for a value of this shape to be in the layer's; what may be the case."""
+    """Possible answers to whether channels must be moved last to bring a value of this shape into the layer's."""
     if math.prod(shape) != math.prod(layer):
         return []
     # Shapes that differ by dimensions of one only hold the same numbers in the same order.
-    found = [False] if [d for d in shape[1:] if d != 1] == [d for d in layer[1:] if d != 1] else []
+    layouts = [False] if [d for d in shape[1:] if d != 1] == [d for d in layer[1:] if d != 1] else []
     if len(shape) == len(layer) > 2 and (shape[0], *shape[2:], shape[1]) == layer:
-        found.append(True)
-    return found or [False]
+        layouts.append(True)
+    return layouts or [False]
 
 
 def _arranged(value: Array, layer: Shape, *, moved: bool) -> Array:
@@ -98,16 +98,16 @@ def _arranged(value: Array, layer: Shape, *, moved: bool) -> Array:
 
 
 class Probe:
-    """A layer's value at some thousand places, to be told by."""
+    """A layer's value at some thousand places, by which it is recognized."""
 
     def __init__(self, truth: Array) -> None:
         self.shape: Shape = truth.shape
         count = min(_PROBES, truth.size)
         self.places = np.random.Generator(np.random.PCG64(0)).integers(0, max(1, truth.size), count)
-        self._want = np.ravel(truth)[self.places].astype(np.float64)
-        self._scale = math.sqrt(float(np.mean(self._want**2))) or 1.0 if count else math.inf
+        self._truth = np.ravel(truth)[self.places].astype(np.float64)
+        self._scale = math.sqrt(float(np.mean(self._truth**2))) or 1.0 if count else math.inf
 
-    def taken(self, value: Array, *, moved: bool) -> Array:
+    def sample(self, value: Array, *, moved: bool) -> Array:
         """Another value, in one of its layouts, at the same places."""
         if not moved:
             return np.ravel(value)[self.places]
@@ -115,17 +115,17 @@ class Probe:
         return np.asarray(value[(index[0], index[-1], *index[1:-1])])
 
     def distance(self, got: Array) -> float:
-        """Relative and rms; of a layer without values infinite."""
-        return math.sqrt(float(np.mean((got - self._want) ** 2))) / self._scale if got.size else math.inf
+        """Relative rms distance; infinite for a layer without values."""
+        return math.sqrt(float(np.mean((got - self._truth) ** 2))) / self._scale if got.size else math.inf
 
 
 def nearest(value: Array, probe: Probe) -> tuple[Array | None, float]:
     """The layout of `value` that lies closest to the truth at the probe's places, and its distance."""
-    found = [
-        (_arranged(value, probe.shape, moved=moved), probe.distance(probe.taken(value, moved=moved)))
+    layouts = [
+        (_arranged(value, probe.shape, moved=moved), probe.distance(probe.sample(value, moved=moved)))
         for moved in _layouts(value.shape, probe.shape)
     ]
-    near = min(found, key=lambda pair: pair[1], default=(None, math.inf))
+    near = min(layouts, key=lambda pair: pair[1], default=(None, math.inf))
     return near if near[1] < math.inf else (None, math.inf)
 
 
@@ -133,19 +133,19 @@ def match_by_value(file: File, truths: Mapping[str, Array], limit: float) -> dic
     """By layer, the tensor of a healthy file that holds its output; the earliest where several hold the same.
 
     Args:
-        limit: greatest relative rms distance of a match.
+        limit: maximum relative rms distance of a match.
     """
-    found: dict[str, str] = {}
+    matches: dict[str, str] = {}
     for layer, truth in truths.items():
         best, distance = None, limit
         probe = Probe(truth)
         for name in file.of_size(truth.size):
-            near = file.distance(name, probe)
-            if near < distance * (1 - 1e-6):
-                best, distance = name, near
+            tensor_distance = file.distance(name, probe)
+            if tensor_distance < distance * (1 - 1e-6):
+                best, distance = name, tensor_distance
         if best is not None:
-            found[layer] = best
-    return found
+            matches[layer] = best
+    return matches
 
 
 def align(healthy: File, broken: File) -> list[tuple[int, int]]:
@@ -177,7 +177,7 @@ def _from_the_end(
 
 @dataclass
 class Correspondence:
-    """What stands in the broken file for a tensor of the healthy one.
+    """Counterparts in the broken file of the healthy one's tensors.
 
     Attributes:
         made: by the operation that makes it.
@@ -190,12 +190,12 @@ class Correspondence:
     @classmethod
     def of(cls, healthy: File, broken: File) -> Correspondence:
         self = cls(dict(zip(healthy.inputs, broken.inputs, strict=True)))
-        known = broken.tensors or broken.made
+        candidates = broken.tensors or broken.made
         for a, b in align(healthy, broken):
-            (op, given, made), (other, taken, results) = healthy.nodes[a], broken.nodes[b]
-            self.made.update(dict(zip(made, results, strict=False)))
-            if op == other and len(given) == len(taken):
-                for mine, theirs in zip(given, taken, strict=True):
-                    if mine in healthy.tensors and theirs in known:
-                        self.read.setdefault(mine, []).append(theirs)
+            (op, inputs, outputs), (other_op, other_inputs, other_outputs) = healthy.nodes[a], broken.nodes[b]
+            self.made.update(dict(zip(outputs, other_outputs, strict=False)))
+            if op == other_op and len(inputs) == len(other_inputs):
+                for tensor, counterpart in zip(inputs, other_inputs, strict=True):
+                    if tensor in healthy.tensors and counterpart in candidates:
+                        self.read.setdefault(tensor, []).append(counterpart)
         return self

@@ -20,15 +20,15 @@ Parts = Callable[[str, Array], bool]
 
 
 class Bisection:
-    """One file under the knife.
+    """The search in one file.
 
     Args:
         places: by layer, the file's tensor that stands for it.
         parts: whether such a value of such a layer parts from the checkpoint.
 
     Attributes:
-        values: of every layer that was cut at.
-        cuts: how many pieces were run.
+        values: by layer, of each one that the file was cut at.
+        cuts: number of pieces that were run.
         failed: layers at which the file could not be cut, or did not run.
     """
 
@@ -43,8 +43,8 @@ class Bisection:
         """The layer; None where no end of the file parts."""
         inner = {earlier for name in self._order for earlier in self._layers.ancestors(name)}
         ends = [name for name in self._order if name not in inner]
-        self._look(ends)
-        parting = next((name for name in ends if self._parts(name)), None)
+        self._measure(ends)
+        parting = next((name for name in ends if self._diverges(name)), None)
         while parting is not None:
             earlier = self._earlier(parting)
             if earlier is None:
@@ -59,34 +59,34 @@ class Bisection:
         good, bad = -1, len(before)
         while bad - good > 1:
             middle = (good + bad) // 2
-            if self._parts(before[middle]):
+            if self._diverges(before[middle]):
                 bad = middle
             else:
                 good = middle
         if bad < len(before):
             return before[bad]
-        return next((name for name in self._read_by(parting) if self._parts(name)), None)
+        return next((name for name in self._read_by(parting) if self._diverges(name)), None)
 
     def _read_by(self, name: str) -> list[str]:
         """The nearest layers before this one that the file can be cut at."""
-        found: dict[str, None] = {}
-        queue, seen = [name], {name}
+        layers: dict[str, None] = {}
+        queue, visited = [name], {name}
         while queue:
             for earlier in self._layers.before[queue.pop()]:
                 if earlier in self._places:
-                    found[earlier] = None
-                elif earlier not in seen:
-                    seen.add(earlier)
+                    layers[earlier] = None
+                elif earlier not in visited:
+                    visited.add(earlier)
                     queue.append(earlier)
-        return list(found)
+        return list(layers)
 
-    def _parts(self, name: str) -> bool:
+    def _diverges(self, name: str) -> bool:
         if name not in self.values and name not in self.failed:
-            self._look([name])
+            self._measure([name])
         value = self.values.get(name)
         return value is not None and self._judge(name, value)
 
-    def _look(self, names: Sequence[str]) -> None:
+    def _measure(self, names: Sequence[str]) -> None:
         self.cuts += 1
         values = self._cut([self._places[name] for name in names])
         if values is None:

@@ -1,5 +1,5 @@
-"""How far beyond its range must an input go for a wrong cap to show? Where a ReLU became a ReLU6, nothing tells until
-the values rise above 6."""
+"""How far beyond its range an input must go for a wrong cap to show: a ReLU that became a ReLU6 shows nothing until the
+values rise above 6."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ from converters.checkpoints.ranges import Range
 from converters.isolation import Message
 
 CAP = 6.0
-"""The greatest cap that converters and hands put in by mistake: ReLU6's; hard sigmoids and hard swishes bend below."""
+"""The highest cap that is put in by mistake, by converters or by hand: ReLU6's; hard sigmoids and hard swishes have
+their breakpoints below."""
 
-_STEP = 8.0
-_MOST = _STEP**5
+_FACTOR_STEP = 8.0
+_MAX_FACTOR = _FACTOR_STEP**5
 
 
-def short(heights: Mapping[str, float]) -> list[str]:
+def below_cap(heights: Mapping[str, float]) -> list[str]:
     """Activations without a cap whose values stay where one would not show."""
     return [name for name, height in heights.items() if height <= CAP]
 
 
 def widening(heights: Callable[[float], Mapping[str, float]]) -> float:
-    """The least factor, of powers of eight, at which every activation without a cap rises above one.
+    """The smallest factor, of powers of eight, at which every activation without a cap rises above one.
 
     A factor more is tried while it helps one of those that are still below: what a sigmoid or a norm bounds stays below
     for good. Too far is where a value is no longer finite, or the factor 32 768.
 
     Args:
-        heights: by activation, what its values rise to at this factor.
+        heights: by activation, the maximum of its values at this factor.
     """
-    factor, now = 1.0, heights(1.0)
-    while factor < _MOST and (below := short(now)):
-        wider = heights(_STEP * factor)
-        if not all(map(math.isfinite, wider.values())) or not any(wider[name] > 2 * now[name] for name in below):
+    factor, current = 1.0, heights(1.0)
+    while factor < _MAX_FACTOR and (below := below_cap(current)):
+        next_heights = heights(_FACTOR_STEP * factor)
+        if not all(map(math.isfinite, next_heights.values())) or not any(
+            next_heights[name] > 2 * current[name] for name in below
+        ):
             break
-        factor, now = _STEP * factor, wider
+        factor, current = _FACTOR_STEP * factor, next_heights
     return factor
 
 
@@ -61,8 +64,8 @@ class Reach:
         return ", ".join(f"{name} from {r.low:g} to {r.high:g}" for name, r in self.ranges.items())
 
     def unshown(self) -> str | None:
-        """Where a wrong cap would not have shown, in a sentence; None where it would have everywhere."""
-        below = short(self.heights)
+        """A sentence on the activations where a wrong cap would not have shown; None where it would have in all."""
+        below = below_cap(self.heights)
         if not below:
             return None
         highest = max(below, key=lambda name: self.heights[name])

@@ -1,4 +1,4 @@
-"""Where does a candidate part from its checkpoint? The parent's side."""
+"""Finds the layer where a candidate parts from its checkpoint. The parent's side."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from converters.errors import RefusedError, UsageError
 from converters.formats import Format, Precision
 from converters.isolation import Standing
 from converters.progress import Progress
-from validate.localize.requests import Asking, standing
+from validate.localize.requests import WorkerRequests, standing
 from validate.localize.results import Localization, LocalizeJob
-from validate.localize.session import Held, precision_of
+from validate.localize.session import Session, precision_of
 from validate.runtimes import runtime_name
 
 Make = Callable[[Path, Format, Precision, Path], Path]
@@ -30,14 +30,14 @@ def localize(
 ) -> Localization:
     """The first layer at which the candidate's values leave the checkpoint's.
 
-    A file's own tensors are read, unfused; which tensor is which layer is told by a healthy twin that `make` makes from
-    the checkpoint in the same format and precision, and that also shows what error is honest in each layer. Where
+    A file's own tensors are read, unfused; a healthy twin tells which tensor is which layer: `make` makes it from
+    the checkpoint in the same format and precision, and it also shows the honest error of each layer. Where
     nothing parts so, and the file as it really runs does, with what its runtime fuses and delegates, it is bisected:
     see `validate.localize.bisect`.
 
     Raises:
-        UsageError: a path is not there.
-        RefusedError: the reference is no Keras checkpoint, or a file is damaged.
+        UsageError: a path does not exist.
+        RefusedError: the reference is not a Keras checkpoint, or a file is damaged.
         EdgeportError: a worker failed.
     """
     return localize_each(reference, [candidate], make, job, on_progress)[0]
@@ -65,29 +65,29 @@ def localize_each(
         standing(job, reference, Path(folder)) as worker,
     ):
         passes = _Passes(Path(folder), reference, worker, job, make, on_progress)
-        found = passes.run(candidates, "")
+        results = passes.run(candidates, "")
         if job.common.inputs is not None:
-            return found
-        for beyond, some in _by_reach(found, job):
-            louder = {result.candidate: result for result in passes.run(some, beyond)}
-            found = tuple(_louder(result, louder.get(result.candidate)) for result in found)
-        return found
+            return results
+        for beyond, paths in _by_reach(results, job):
+            wide_results = {result.candidate: result for result in passes.run(paths, beyond)}
+            results = tuple(_with_wide_result(result, wide_results.get(result.candidate)) for result in results)
+        return results
 
 
-def _louder(within: Localization, beyond: Localization | None) -> Localization:
-    """What parts beyond the range alone; where nothing does the layers within it, and what was not shown even so."""
-    if beyond is None or beyond.first_divergent_layer is not None:
-        return beyond or within
-    return replace(within, notes=beyond.notes)
+def _with_wide_result(result: Localization, wide_result: Localization | None) -> Localization:
+    """The result beyond the range where something parts there; else the one within it, with the notes of the other."""
+    if wide_result is None or wide_result.first_divergent_layer is not None:
+        return wide_result or result
+    return replace(result, notes=wide_result.notes)
 
 
-def _by_reach(found: Sequence[Localization], job: LocalizeJob) -> list[tuple[str, list[Path]]]:
-    """Where nothing parts within the range: how far beyond it to go, and with which candidates. What holds reduced
-    precisions overflows, or is calibrated to nothing, where a cap's worth of float32 still runs."""
-    silent = [result.candidate for result in found if result.first_divergent_layer is None]
+def _by_reach(results: Sequence[Localization], job: LocalizeJob) -> list[tuple[str, list[Path]]]:
+    """For candidates of which nothing parts within the range: how far beyond it to go. Files of reduced precision
+    overflow, or are calibrated to nothing, at inputs with which float32 still runs up to a cap."""
+    silent = [result.candidate for result in results if result.first_divergent_layer is None]
     wide = [p for p in silent if runtime_name(p) == "keras" or precision_of(p, job) is Precision.FLOAT32]
     groups = [("caps", wide), ("range", [path for path in silent if path not in wide])]
-    return [(beyond, some) for beyond, some in groups if some]
+    return [(beyond, paths) for beyond, paths in groups if paths]
 
 
 @dataclass
@@ -105,11 +105,11 @@ class _Passes:
     def run(self, candidates: Sequence[Path], beyond: str) -> tuple[Localization, ...]:
         """All candidates on inputs of one kind: see `reference.run_reference`."""
         with tempfile.TemporaryDirectory(dir=self.folder) as work:
-            asking = Asking(Path(work), self.reference, self.job, self.worker)
-            held = Held(asking, beyond, self._kept, self.on_progress)
-            return tuple(held.locate(candidate) for candidate in candidates)
+            requests = WorkerRequests(Path(work), self.reference, self.job, self.worker)
+            session = Session(requests, beyond, self._twin_path, self.on_progress)
+            return tuple(session.locate(candidate) for candidate in candidates)
 
-    def _kept(self, form: Format, precision: Precision, inputs: Path) -> Path:
+    def _twin_path(self, form: Format, precision: Precision, inputs: Path) -> Path:
         """Each twin is made once for all passes."""
         if (form, precision) not in self.twins:
             self.twins[form, precision] = self.make(self.reference, form, precision, inputs)

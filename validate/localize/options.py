@@ -1,4 +1,4 @@
-"""What a user may choose of a localisation."""
+"""A user's options of a localisation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from converters.checks.values import Flag, Word
 
 
 class Localized(StrEnum):
-    """What a run localizes: artifacts that disagree, all that were judged, none."""
+    """Artifacts that a run localizes: those that disagree, all that were judged, none."""
 
     AUTO = "auto"
     ALL = "all"
@@ -19,7 +19,7 @@ class Localized(StrEnum):
 
 @dataclass(frozen=True)
 class LocalizeOptions(Options):
-    """What to localize, and how.
+    """Artifacts to localize, and the method.
 
     Attributes:
         which: of a run's artifacts.

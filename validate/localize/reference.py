@@ -1,4 +1,4 @@
-"""The checkpoint's side: what every layer gives, in float64 and in float32. Worker side.
+"""The checkpoint's side: every layer's output, in float64 and in float32. Worker side.
 
 The process stays from one question to the next, and keeps the checkpoint that it opened.
 """
@@ -33,7 +33,7 @@ from validate.runtimes.base import failed
 from validate.runtimes.keras import KerasRuntime
 
 _BYTES = 256 << 20
-"""Of one side's float64 values of all layers, all samples together."""
+"""Limit of one side's float64 values of all layers, all samples together."""
 
 
 class RecordedModel:
@@ -80,27 +80,29 @@ class RecordedModel:
         _, highs = self._extremes(*self._constants(inputs))
         return {watch.name: float(high) for watch, high in zip(self._watched, highs.numpy(), strict=True)}
 
-    def step_by_step(self, inputs: Sequence[Any], held: Mapping[str, Array], wanted: Sequence[str]) -> Arrays:
-        """What the wanted layers give where each layer after a held one is fed what is held, and not what the model
-        itself has there: no error that a layer makes reaches a further held one. One trace, one run."""
+    def step_by_step(
+        self, inputs: Sequence[Any], candidate_values: Mapping[str, Array], layers: Sequence[str]
+    ) -> Arrays:
+        """Outputs of these layers where each layer after a candidate value is fed that value, and not the model's own:
+        no error that a layer makes goes past the next candidate value. One trace, one run."""
         import tensorflow as tf
 
-        signature, instead = self.loaded.signature, dict[str, Any]()
+        signature, replacements = self.loaded.signature, dict[str, Any]()
         types = {record.name: record.tensor.dtype for record in self.records}
-        feeds = [tf.constant(value, types[name]) for name, value in held.items()]
+        feeds = [tf.constant(value, types[name]) for name, value in candidate_values.items()]
         specs = [tf.TensorSpec([None, *feed.shape[1:]], feed.dtype) for feed in feeds]
 
         def call(*tensors: Any) -> list[Any]:
-            instead.update(zip(held, tensors[len(signature.inputs) :], strict=True))
+            replacements.update(zip(candidate_values, tensors[len(signature.inputs) :], strict=True))
             return list(self.loaded.function(list(tensors[: len(signature.inputs)])))
 
-        with recording(instead) as records:
+        with recording(replacements) as records:
             traced = tf.compat.v1.wrap_function(call, [*self._specs, *specs])
         places = {record.name: record.tensor for record in records}
         count = len(self._specs) + len(specs)
-        alone = traced.prune(list(traced.inputs[:count]), [places[name] for name in wanted])
-        values = alone(*self._constants(inputs), *feeds)
-        return {name: value.numpy() for name, value in zip(wanted, values, strict=True)}
+        layer_function = traced.prune(list(traced.inputs[:count]), [places[name] for name in layers])
+        values = layer_function(*self._constants(inputs), *feeds)
+        return {name: value.numpy() for name, value in zip(layers, values, strict=True)}
 
 
 class _Checkpoint:
@@ -131,13 +133,13 @@ class _Checkpoint:
 
 
 @lru_cache(maxsize=1)
-def _held(path: str, opening: str, threads: int) -> _Checkpoint:
+def _cached_checkpoint(path: str, opening: str, threads: int) -> _Checkpoint:
     options = RuntimeOptions(threads=threads, opening=LoadOptions.from_json(json.loads(opening)))
     return _Checkpoint(Path(path), options)
 
 
 def _checkpoint(request: Message) -> _Checkpoint:
-    return _held(request["path"], json.dumps(request["opening"], sort_keys=True), int(request["threads"]))
+    return _cached_checkpoint(request["path"], json.dumps(request["opening"], sort_keys=True), int(request["threads"]))
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
@@ -153,24 +155,24 @@ def run_reference(request: Message, channel: Channel) -> Message:
     work = Path(request["work"])
     checkpoint = _checkpoint(request)
     runtime, plain = checkpoint.runtime, checkpoint.plain
-    given = inputs_that_run(request, runtime.signature, runtime.loaded.model, runtime.run)
+    inputs = inputs_that_run(request, runtime.signature, runtime.loaded.model, runtime.run)
     if request["beyond"]:
-        given = _beyond(given, plain, request)
-    arrays = [given.arrays[name] for name in runtime.signature.input_names]
+        inputs = _wide_inputs(inputs, plain, request)
+    arrays = [inputs.arrays[name] for name in runtime.signature.input_names]
     try:
-        one = plain.run([array[:1] for array in arrays])
+        one_sample = plain.run([array[:1] for array in arrays])
     except Exception as cause:
         failed(checkpoint.path, cause)
-    row_bytes = 8 * sum(value.size for value in one.values())
-    samples = max(1, min(given.samples, _BYTES // max(1, row_bytes)))
-    few = [array[:samples] for array in arrays]
-    for k, array in enumerate(few):
+    row_bytes = 8 * sum(value.size for value in one_sample.values())
+    samples = max(1, min(inputs.samples, _BYTES // max(1, row_bytes)))
+    feeds = [array[:samples] for array in arrays]
+    for k, array in enumerate(feeds):
         np.save(path_of(work, "in", k), array)
     channel.event(fraction=0.2)
-    _write(work, "plain", one if samples == 1 else plain.run(few))
+    _write(work, "plain", one_sample if samples == 1 else plain.run(feeds))
     channel.event(fraction=0.4)
-    notes = [*given.notes, *runtime.notes]
-    reason = _run_oracle(checkpoint, few, work)
+    notes = [*inputs.notes, *runtime.notes]
+    reason = _run_oracle(checkpoint, feeds, work)
     if reason is not None:
         notes.append(f"There is no float64 oracle for {checkpoint.path.name}: {reason}.")
     before = predecessors(plain.records)
@@ -180,26 +182,26 @@ def run_reference(request: Message, channel: Channel) -> Message:
         "oracle": reason is None,
         "notes": notes,
         "layers": [[r.name, r.kind, list(before[r.name]), _has_bias(r)] for r in plain.records],
-        "ranges": {name: limits.to_json() for name, limits in given.ranges.items()},
-        "heights": plain.heights(few),
+        "ranges": {name: limits.to_json() for name, limits in inputs.ranges.items()},
+        "heights": plain.heights(feeds),
     }
 
 
-def _beyond(given: Inputs, plain: RecordedModel, request: Message) -> Inputs:
-    """Inputs from beyond the range in the place of those within it."""
+def _wide_inputs(inputs: Inputs, plain: RecordedModel, request: Message) -> Inputs:
+    """Inputs from beyond the range, in place of those within it."""
     names = plain.loaded.signature.input_names
 
-    def at(factor: float, count: int) -> Inputs:
-        ranges = widened(given.ranges, factor)
-        wider = edge_cases(given.arrays, ranges, request["seed"], count)
+    def inputs_at(factor: float, count: int) -> Inputs:
+        ranges = widened(inputs.ranges, factor)
+        wider = edge_cases(inputs.arrays, ranges, request["seed"], count)
         drawn = {name: replace(r, low=saturated(r)[0], high=saturated(r)[1]) for name, r in ranges.items()}
-        return replace(given, arrays={name: array[STRUCTURED:] for name, array in wider.items()}, ranges=drawn)
+        return replace(inputs, arrays={name: array[STRUCTURED:] for name, array in wider.items()}, ranges=drawn)
 
     def heights(factor: float) -> dict[str, float]:
-        arrays = at(factor, 1).arrays
+        arrays = inputs_at(factor, 1).arrays
         return plain.heights([arrays[name] for name in names])
 
-    return at(widening(heights) if request["beyond"] == "caps" else 1.0, given.samples)
+    return inputs_at(widening(heights) if request["beyond"] == "caps" else 1.0, inputs.samples)
 
 
 def _has_bias(record: Record) -> bool:
@@ -233,30 +235,30 @@ def run_checkpoint(request: Message, _channel: Channel) -> Message:
 
 
 def measure_local(request: Message, _channel: Channel) -> Message:
-    """What each layer itself adds: the float64 layer fed what the candidate held before it, against what that held
-    after it.
+    """Error that each layer itself adds: the float64 layer fed what the candidate held before it, against what that
+    held after it.
 
     Reads `held.<k>.npy` for the k-th layer of the checkpoint, where the candidate holds one.
 
     Returns:
-        `errors`: by layer asked for, the greatest difference and the mean of their squares; nothing where the layers
+        `errors`: by layer asked for, the largest difference and the mean of their squares; nothing where the layers
         cannot be fed.
     """
     work, checkpoint = Path(request["work"]), _checkpoint(request)
     try:
         exact = checkpoint.exact
-        held = {r.name: v for k, r in enumerate(exact.records) if (v := read(work, "held", k)) is not None}
+        candidate_values = {r.name: v for k, r in enumerate(exact.records) if (v := read(work, "held", k)) is not None}
         inputs = [np.load(path_of(work, "in", k)) for k in range(len(exact.loaded.signature.inputs))]
         with float64_default():
-            values = exact.step_by_step(inputs, held, request["layers"])
+            values = exact.step_by_step(inputs, candidate_values, request["layers"])
     except (NoOracleError, TypeError, ValueError, RuntimeError, tf_errors()):
         return {"errors": {}}
-    gaps = {name: difference(held[name], value) for name, value in values.items()}
+    gaps = {name: difference(candidate_values[name], value) for name, value in values.items()}
     return {"errors": {name: [gap.max_abs, gap.mean_square] for name, gap in gaps.items()}}
 
 
 def tf_errors() -> type[Exception]:
     import tensorflow as tf
 
-    found: type[Exception] = tf.errors.OpError
-    return found
+    error_class: type[Exception] = tf.errors.OpError
+    return error_class

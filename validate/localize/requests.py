@@ -1,4 +1,4 @@
-"""What workers are asked for: the checkpoint's, which stays with the model that it loaded, and one for each file."""
+"""Requests to workers: the checkpoint's, which stays with the model that it loaded, and one for each file."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def standing(job: LocalizeJob, reference: Path, folder: Path) -> Standing:
 
 
 @dataclass
-class Asking:
+class WorkerRequests:
     """Questions about one checkpoint, and about files on the inputs that it ran on.
 
     Attributes:
-        work: where the answers' arrays lie.
+        work: the folder of the answers' arrays.
         input_names: as the checkpoint has them, once it ran.
     """
 
@@ -65,13 +65,13 @@ class Asking:
         self.input_names = tuple(spec["name"] for spec in document["signature"]["inputs"])
         return document
 
-    def local(self, layers: Sequence[str], held: Mapping[int, Array]) -> Mapping[str, Sequence[float]]:
-        """What these layers add themselves; see `reference.measure_local`.
+    def local(self, layers: Sequence[str], candidate_values: Mapping[int, Array]) -> Mapping[str, Sequence[float]]:
+        """Errors that these layers add themselves; see `reference.measure_local`.
 
         Args:
-            held: what a candidate holds of the k-th layers, of these and of those before them.
+            candidate_values: the candidate's value of the k-th layer, for these layers and those before them.
         """
-        for k, value in held.items():
+        for k, value in candidate_values.items():
             np.save(path_of(self.work, "held", k), value)
         errors: Mapping[str, Sequence[float]] = self._of_checkpoint("measure_local", {"layers": list(layers)})["errors"]
         self._drop("held")
@@ -122,10 +122,10 @@ class Asking:
             return file, (f"Not all tensors of {path.name} could be read at once: {error.message}",)
 
     def cut(self, path: Path, tensors: Sequence[str]) -> list[Array] | None:
-        """The file up to these tensors, as it really runs; None where it does not run so."""
+        """Values of these tensors, of the file cut at them and run as it really runs; None where it does not run so."""
         stem = self._stem("cut")
         try:
-            self._of_file("cutting:run_cut", path, {"stem": stem, "tensors": list(tensors)})
+            self._of_file("subgraph_run:run_cut", path, {"stem": stem, "tensors": list(tensors)})
         except (CrashError, StepError):
             return None
         values = [np.load(path_of(self.work, stem, k)) for k in range(len(tensors))]

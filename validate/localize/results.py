@@ -1,4 +1,4 @@
-"""What a localisation is asked for and what it gives: values, ready for JSON (design: JSON, `localize`)."""
+"""Job and results of a localisation: values, ready for JSON (design: JSON, `localize`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from validate.localize.options import LocalizeOptions
 
 @dataclass(frozen=True)
 class LocalizeJob(Options):
-    """One localisation. `common.samples` is an upper bound: less are taken of a model with big layers.
+    """One localisation. `common.samples` is an upper bound: fewer are taken of a model with big layers.
 
     Attributes:
         precision: takes every candidate as this one; None takes it from the artifact's name, else float32.
@@ -32,13 +32,13 @@ class LayerRow:
     """One layer, in the order of execution.
 
     Attributes:
-        noise_ratio: greatest error against the oracle over float32 Keras' own in this layer, rms over rms where the
+        noise_ratio: maximum error against the oracle over float32 Keras' own in this layer, rms over rms where the
             candidate's precision is reduced; None where the candidate holds no such value, because it is fused into the
             next, or was not looked at.
         sqnr_db: the layer's signal over the error; infinite (null in JSON) where there is none.
-        limit: what a healthy file of this kind may show here.
+        limit: the maximum noise ratio of a healthy file of this kind here.
         local_ratio: of this error, what the layer adds itself (with those fused into it) when it is given what the
-            candidate held before it; the rest came in. None where nothing parts or the layer cannot be fed alone.
+            candidate held before it; the remainder came in. None where nothing parts or the layer cannot be fed alone.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The artifact cut at some of its tensors, and run as an application runs it: fusions and delegates on. Worker side.
 
-What a runtime fuses is only computed as it really is while nobody asks for what lies between. So a file is cut where
-it is to be looked at: that tensor becomes its output, and what comes after it is left out.
+A runtime computes fused operations as such only while no tensor between them is asked for. So a file is cut at the
+tensor of interest: that becomes its output, and the operations after it are left out.
 """
 
 from __future__ import annotations
@@ -59,20 +59,20 @@ def cut_onnx(model: Any, tensors: Sequence[str]) -> bytes:
 
 
 def _read_by(node: Any) -> list[str]:
-    """What an operation reads, and what the graphs inside it read from around them."""
+    """Names that an operation reads, and those that the graphs inside it read from outside them."""
     graphs = [g for attribute in node.attribute for g in (attribute.g, *attribute.graphs)]
     return [*node.input, *(name for graph in graphs for inner in graph.node for name in _read_by(inner))]
 
 
-def needed(operations: Sequence[tuple[Iterable[Any], Iterable[Any]]], wanted: Iterable[Any]) -> set[int]:
-    """Places of the operations, `(read, made)` in the order of execution, without which `wanted` cannot be had."""
-    open_names, found = set(wanted), set()
+def needed(operations: Sequence[tuple[Iterable[Any], Iterable[Any]]], targets: Iterable[Any]) -> set[int]:
+    """Places of the operations, `(inputs, outputs)` in the order of execution, on which `targets` depend."""
+    open_names, places = set(targets), set()
     for k in reversed(range(len(operations))):
-        read, made = operations[k]
-        if open_names.intersection(made):
-            open_names.update(read)
-            found.add(k)
-    return found
+        inputs, outputs = operations[k]
+        if open_names.intersection(outputs):
+            open_names.update(inputs)
+            places.add(k)
+    return places
 
 
 def _tflite(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
@@ -111,7 +111,7 @@ def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
 
 
 def _buffers(model: Any) -> Iterator[int]:
-    """Of the tensors that are still read or made, and of the metadata."""
+    """Buffers of the tensors that are still read or computed, and of the metadata."""
     for k, graph in enumerate(model.subgraphs):
         named = {int(t) for op in graph.operators for t in (*op.inputs, *op.outputs)}
         yield from (int(t.buffer) for i, t in enumerate(graph.tensors) if k or i in named)

@@ -24,9 +24,9 @@ _SAME = 1e-3
 
 
 class Layers:
-    """What the checkpoint's layers give, and how noisy float32 is in each: at worst, and in the rms.
+    """Outputs of the checkpoint's layers, and how noisy float32 is in each: at worst, and in the rms.
 
-    Reduced precisions are told by the rms. The worst value of an integer file is one that its scales clip, and which
+    Reduced precisions are judged by the rms. The worst value of an integer file is one that its scales clip, and which
     those are differs from one honest calibration to the next.
     """
 
@@ -44,17 +44,17 @@ class Layers:
             exact = read(work, "exact", k) if document["oracle"] else plain
             assert plain is not None
             assert exact is not None
-            greatest = float(np.abs(exact).max(initial=0.0))
-            floor = FLOOR_ULPS * ULP * greatest * (1 if document["oracle"] else 8)
+            max_abs = float(np.abs(exact).max(initial=0.0))
+            floor = FLOOR_ULPS * ULP * max_abs * (1 if document["oracle"] else 8)
             self.truths[name] = exact
             self.signal[name] = float(np.mean(np.square(exact, dtype=np.float64))) if exact.size else 0.0
             gap = difference(plain, exact)
             self.noise[name] = max(gap.max_abs, floor) or ULP
             self.noise_rms[name] = max(math.sqrt(gap.mean_square), floor / FLOOR_ULPS) or ULP
 
-    def ratio(self, name: str, greatest: float, mean_square: float, *, rms: bool) -> float:
+    def ratio(self, name: str, max_abs: float, mean_square: float, *, rms: bool) -> float:
         """An error in this layer over float32's own."""
-        return math.sqrt(mean_square) / self.noise_rms[name] if rms else greatest / self.noise[name]
+        return math.sqrt(mean_square) / self.noise_rms[name] if rms else max_abs / self.noise[name]
 
     def noise_ratio(self, name: str, value: Array, *, rms: bool) -> float:
         gap = difference(value, self.truths[name])
@@ -62,25 +62,25 @@ class Layers:
 
     def feeds(self, name: str, observed: set[str]) -> list[str]:
         """The nearest layers before this one whose values the file holds."""
-        found: dict[str, None] = {}
-        queue, seen = [name], {name}
+        layers: dict[str, None] = {}
+        queue, visited = [name], {name}
         while queue:
             for earlier in self.before[queue.pop()]:
                 if earlier in observed:
-                    found[earlier] = None
-                elif earlier not in seen:
-                    seen.add(earlier)
+                    layers[earlier] = None
+                elif earlier not in visited:
+                    visited.add(earlier)
                     queue.append(earlier)
-        return list(found)
+        return list(layers)
 
     def ancestors(self, name: str) -> set[str]:
         """All layers that this one is computed from."""
-        found, queue = set[str](), [name]
+        layers, queue = set[str](), [name]
         while queue:
-            new = [earlier for earlier in self.before[queue.pop()] if earlier not in found]
-            found.update(new)
+            new = [earlier for earlier in self.before[queue.pop()] if earlier not in layers]
+            layers.update(new)
             queue += new
-        return found
+        return layers
 
     def fused_into(self, name: str, observed: set[str]) -> list[str]:
         """The layer and those before it whose values the file does not hold, in order."""
@@ -112,55 +112,57 @@ class Reading:
     def values(self) -> dict[str, Array]:
         links = Correspondence.of(self.twin, self.broken)
         last = {place: name for name, place in self.places.items()}
-        found: dict[str, Array] = {}
+        values_by_layer: dict[str, Array] = {}
         for name, place in self.places.items():
-            mine = links.made.get(place)
-            value = self._made(name, mine)
+            tensor = links.made.get(place)
+            value = self._produced_value(name, tensor)
             if last[place] == name:  # of layers that change nothing, the last answers for what is read further on
-                value = self._read(name, value, mine, links.read.get(place, []))
+                value = self._consumed_value(name, value, tensor, links.read.get(place, []))
             if value is not None:
-                found[name] = value
-        return found
+                values_by_layer[name] = value
+        return values_by_layer
 
     def tensors(self) -> dict[str, str]:
         """By layer, the candidate's tensor that stands for it: what is read further on, where that is another."""
         links = Correspondence.of(self.twin, self.broken)
         last = {place: name for name, place in self.places.items()}
-        known, found = self.broken.made, {}
+        available, tensors_by_layer = self.broken.made, {}
         for name, place in self.places.items():
-            mine = links.made.get(place)
-            readers = [tensor for tensor in links.read.get(place, ()) if tensor != mine] if last[place] == name else []
-            chosen = next((tensor for tensor in (*readers, mine) if tensor in known), None)
-            if chosen is not None:
-                found[name] = chosen
-        return found
+            producer = links.made.get(place)
+            readers = (
+                [tensor for tensor in links.read.get(place, ()) if tensor != producer] if last[place] == name else []
+            )
+            counterpart = next((tensor for tensor in (*readers, producer) if tensor in available), None)
+            if counterpart is not None:
+                tensors_by_layer[name] = counterpart
+        return tensors_by_layer
 
-    def _made(self, name: str, tensor: str | None) -> Array | None:
+    def _produced_value(self, name: str, tensor: str | None) -> Array | None:
         truth = self.layers.truths[name]
         value = None
         if tensor in self.broken.tensors and self.broken.value(tensor).size == truth.size:
             value = in_layout(self.broken.value(tensor), truth)
-            if not self._parts(name, value):
+            if not self._diverges(name, value):
                 return value
         probe = Probe(truth)
         for other in self.broken.of_size(truth.size):  # the files' structures differ: the value may lie elsewhere
             if self.broken.distance(other, probe) < _SAME:
                 elsewhere = in_layout(self.broken.value(other), truth)
-                if not self._parts(name, elsewhere):
+                if not self._diverges(name, elsewhere):
                     return elsewhere
         return value
 
-    def _read(self, name: str, value: Array | None, mine: str | None, readers: list[str]) -> Array | None:
+    def _consumed_value(self, name: str, value: Array | None, producer: str | None, readers: list[str]) -> Array | None:
         truth = self.layers.truths[name]
         for tensor in readers:
-            if tensor == mine or self.broken.value(tensor).size != truth.size:
+            if tensor == producer or self.broken.value(tensor).size != truth.size:
                 continue
             read_value = in_layout(self.broken.value(tensor), truth)
-            if value is None or self._parts(name, read_value):
+            if value is None or self._diverges(name, read_value):
                 value = read_value
         return value
 
-    def _parts(self, name: str, value: Array) -> bool:
+    def _diverges(self, name: str, value: Array) -> bool:
         return self.layers.noise_ratio(name, value, rms=self.rms) > self.limits[name]
 
 
@@ -170,24 +172,24 @@ class Twin:
 
     Attributes:
         limits: by layer, of the noise ratio.
-        greatest: by layer, of any one value.
+        max_abs: by layer, of any one value.
         rms: noise ratios are those of the rms, see `Layers`.
     """
 
     file: File
     places: dict[str, str]
     limits: dict[str, float]
-    greatest: dict[str, float]
+    max_abs: dict[str, float]
     rms: bool
 
     @classmethod
     def of(cls, file: File, layers: Layers, precision: Precision) -> Twin:
         rms = precision is not Precision.FLOAT32
         places = match_by_value(file, layers.truths, _MATCH.get(precision, 0.3))
-        limits, greatest = {}, {}
+        limits, max_abs = {}, {}
         for name, place in places.items():
             gap = difference(in_layout(file.value(place), layers.truths[name]), layers.truths[name])
             ratio = math.inf if gap.nonfinite else layers.ratio(name, gap.max_abs, gap.mean_square, rms=rms)
             limits[name] = LIMIT * max(1.0, ratio)
-            greatest[name] = LIMIT * max(layers.noise[name], gap.max_abs)
-        return cls(file, places, limits, greatest, rms)
+            max_abs[name] = LIMIT * max(layers.noise[name], gap.max_abs)
+        return cls(file, places, limits, max_abs, rms)

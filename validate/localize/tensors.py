@@ -86,9 +86,9 @@ class _Onnx:
         model = load_onnx(path)
         self.inputs = names
         self.nodes = [Node(n.op_type, tuple(n.input), tuple(o for o in n.output if o)) for n in model.graph.node]
-        there = {output.name for output in model.graph.output}
+        output_names = {output.name for output in model.graph.output}
         for node in self.nodes:
-            model.graph.output.extend(onnx.ValueInfoProto(name=o) for o in node.outputs if o not in there)
+            model.graph.output.extend(onnx.ValueInfoProto(name=o) for o in node.outputs if o not in output_names)
         options = RuntimeOptions(threads=threads, graph_optimization="off")
         self._runtime = OnnxRuntime(path, options, model.SerializeToString())
         _check_inputs(path, self._runtime.signature, names)
@@ -161,14 +161,14 @@ class _Tflite:
             self._runner(**self._ends.in_codes(feeds))
         except Exception as cause:
             failed(self.path, cause)
-        found = {}
-        made = {*self.inputs, *(o for node in self.nodes for o in node.outputs)}
+        values = {}
+        computed_names = {*self.inputs, *(o for node in self.nodes for o in node.outputs)}
         for detail in self._interpreter.get_tensor_details():
-            if str(detail["index"]) in made:
+            if str(detail["index"]) in computed_names:
                 value = self._tensor(detail)
                 if value is not None:
-                    found[str(detail["index"])] = value
-        return found
+                    values[str(detail["index"])] = value
+        return values
 
     def _tensor(self, detail: Any) -> Array | None:
         try:
@@ -183,9 +183,9 @@ class _Tflite:
 
 
 class FrozenSavedModel:
-    """A SavedModel's function with its variables as constants; gives `wanted` alone where that is given."""
+    """A SavedModel's function with its variables as constants; `outputs` limits the tensors that it gives."""
 
-    def __init__(self, path: Path, names: list[str], threads: int, wanted: Sequence[str] | None = None) -> None:
+    def __init__(self, path: Path, names: list[str], threads: int, outputs: Sequence[str] | None = None) -> None:
         from validate.runtimes.saved_model import SavedModelRuntime, load_signature
 
         self.path, self.signature = path, SavedModelRuntime(path, RuntimeOptions(threads=threads)).signature
@@ -202,7 +202,7 @@ class FrozenSavedModel:
             Node(op.type, tuple(t.name for t in op.inputs), tuple(t.name for t in op.outputs)) for op in operations
         ]
         tensors = [t for op in operations for t in op.outputs if t.dtype.is_floating]
-        self._tensors = [t for t in tensors if wanted is None or t.name in wanted]
+        self._tensors = [t for t in tensors if outputs is None or t.name in outputs]
         self._function = frozen.prune(self._feeds, self._tensors)
 
     def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:

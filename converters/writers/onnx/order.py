@@ -10,19 +10,19 @@ def in_order(graph: Any, outputs: Sequence[str]) -> list[Any]:
     """Depth-first postorder from the outputs, with an explicit stack: deep networks overflow Python's."""
     producer = {name: node for node in graph.node for name in node.output if name}
     order: list[Any] = []
-    done: set[int] = set()
+    visited: set[int] = set()
     stack: list[tuple[Any, Iterator[str]]] = []
     for output in outputs:
         if output in producer:
             stack.append((producer[output], iter(inputs_of(producer[output]))))
         while stack:
             node, names = stack[-1]
-            if id(node) in done:
+            if id(node) in visited:
                 stack.pop()
                 continue
-            following = next((n for n in names if n in producer and id(producer[n]) not in done), None)
+            following = next((n for n in names if n in producer and id(producer[n]) not in visited), None)
             if following is None:
-                done.add(id(node))
+                visited.add(id(node))
                 order.append(node)
                 stack.pop()
             else:

@@ -193,17 +193,17 @@ def _sort(graph: Any) -> None:
     ready = {value.name for value in (*graph.input, *graph.initializer)} | {""}
     waiting, ordered = list(graph.node), []
     while waiting:
-        rest = []
+        blocked = []
         for node in waiting:
             if all(name in ready for name in node.input):
                 ready.update(node.output)
                 ordered.append(node)
             else:
-                rest.append(node)
-        if len(rest) == len(waiting):  # inputs from an outer graph: leave it to the checker
-            ordered += rest
+                blocked.append(node)
+        if len(blocked) == len(waiting):  # inputs from an outer graph: leave it to the checker
+            ordered += blocked
             break
-        waiting = rest
+        waiting = blocked
     del graph.node[:]
     graph.node.extend(ordered)
 
@@ -211,9 +211,9 @@ def _sort(graph: Any) -> None:
 def _tidy(model: Any) -> None:
     """Only the operator sets that are used, and the producer that wrote the float32 file."""
     used = {node.domain for node in model.graph.node} | {""}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
+    opsets = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
-    model.opset_import.extend(kept)
+    model.opset_import.extend(opsets)
     model.producer_name, model.producer_version = "edgeport", ""
     del model.metadata_props[:]
 

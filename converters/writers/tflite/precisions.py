@@ -69,7 +69,7 @@ class TfliteSource:
         if precision is Precision.INT8 and io != "float":
             content = integer_ends(content, io)
         path.write_bytes(content)
-        return _own_signature(self._signature, IO_TYPES[io] if precision is Precision.INT8 else None)
+        return _integer_signature(self._signature, IO_TYPES[io] if precision is Precision.INT8 else None)
 
     def _calibrated(self) -> dict[str, Any]:
         """The least and greatest value of every tensor over all samples: no order and no batch size changes it.
@@ -112,7 +112,7 @@ class TfliteSource:
         ]
 
 
-def _own_signature(signature: Signature, dtype: str | None) -> Signature:
+def _integer_signature(signature: Signature, dtype: str | None) -> Signature:
     """The signature of a file whose float inputs and outputs became integers; None leaves all as they are."""
     if dtype is None:
         return signature

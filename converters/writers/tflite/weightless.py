@@ -124,8 +124,8 @@ def _places(content: bytearray, plan: Folded, marks: Mapping[str, np.float32]) -
             if flat.any() and flat.tobytes() not in plan.constants:  # a bias that is not there is written as zeros
                 return None
             continue
-        known = len(readers) == 1 and (plan.kernels[name].operation, readers[0]) in _ARRANGED
-        if name in places or not known or not (flat == flat[0]).all():
+        arranged = len(readers) == 1 and (plan.kernels[name].operation, readers[0]) in _ARRANGED
+        if name in places or not arranged or not (flat == flat[0]).all():
             return None
         places[name] = _Place(readers[0], values)
     return places if len(places) == len(marks) else None
@@ -137,10 +137,10 @@ def _read_constants(content: bytearray) -> list[tuple[Array, list[str]]]:
     A reader that takes it as anything but its second input is told by an empty name.
     """
     readers = _readers(content)
-    found: dict[int, tuple[Array, list[str]]] = {}
+    constants: dict[int, tuple[Array, list[str]]] = {}
     for subgraph, tensor, buffer, values in float_constants(content):
-        found.setdefault(buffer, (values, []))[1].extend(readers.get((subgraph, tensor), []))
-    return list(found.values())
+        constants.setdefault(buffer, (values, []))[1].extend(readers.get((subgraph, tensor), []))
+    return list(constants.values())
 
 
 def _readers(content: bytearray) -> dict[tuple[int, int], list[str]]:

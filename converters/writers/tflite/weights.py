@@ -47,10 +47,10 @@ def float_constants(content: bytes | bytearray) -> Iterator[tuple[int, int, int,
 
 def _constants(content: bytes | bytearray) -> dict[int, list[Array]]:
     """The file's float32 constants by their number of elements."""
-    found: dict[int, list[Array]] = {}
+    constants: dict[int, list[Array]] = {}
     for _, _, _, values in float_constants(content):
-        found.setdefault(values.size, []).append(values)
-    return found
+        constants.setdefault(values.size, []).append(values)
+    return constants
 
 
 def _holds(constant: Array, kernel: Array) -> bool:
@@ -90,21 +90,21 @@ def _arrangements(bare: Array, stored: Array) -> Iterator[tuple[int, ...]]:
 def _is_scaled(kernel: Array, stored: Array) -> bool:
     """True when, along some axis, every slice is the kernel's slice times one number."""
     for axis in (0, *range(kernel.ndim - 1, 0, -1)):
-        slices, wanted = np.moveaxis(kernel, axis, 0), np.moveaxis(stored, axis, 0)
+        slices, stored_slices = np.moveaxis(kernel, axis, 0), np.moveaxis(stored, axis, 0)
         step = max(1, _BLOCK * len(slices) // max(1, kernel.size))
         starts = range(0, len(slices), step)
-        if all(_rows_are_scaled(slices[k : k + step], wanted[k : k + step]) for k in starts):
+        if all(_rows_are_scaled(slices[k : k + step], stored_slices[k : k + step]) for k in starts):
             return True
     return False
 
 
-def _rows_are_scaled(slices: Array, wanted: Array) -> bool:
+def _rows_are_scaled(slices: Array, stored_slices: Array) -> bool:
     rows = np.ascontiguousarray(slices).reshape(len(slices), -1)
-    stored = np.ascontiguousarray(wanted).reshape(rows.shape)
+    stored = np.ascontiguousarray(stored_slices).reshape(rows.shape)
     place = np.argmax(np.abs(rows), axis=1)[:, None]
-    greatest = np.take_along_axis(rows, place, axis=1)
+    maxima = np.take_along_axis(rows, place, axis=1)
     scaled = np.take_along_axis(stored, place, axis=1)
-    rows = rows * (scaled / np.where(greatest == 0, 1, greatest))
+    rows = rows * (scaled / np.where(maxima == 0, 1, maxima))
     np.subtract(rows, stored, out=rows)
     # the kernel's greatest number is the stored slice's greatest too, where the slice is scaled
     return bool(np.all(np.abs(rows, out=rows) <= _TOLERANCE * np.maximum(np.abs(scaled), 1e-30)))

@@ -178,11 +178,11 @@ def order_signature(content: bytearray, signature: Signature) -> None:
         slot = 4 + 2 * side  # the vtable slot of SignatureDef.inputs and .outputs
         length = definition.InputsLength() if side == _INPUTS else definition.OutputsLength()
         maps = [definition.Inputs(k) if side == _INPUTS else definition.Outputs(k) for k in range(length)]
-        found = [m.Name().decode() for m in maps]
-        tensors = dict(zip(found, (m.TensorIndex() for m in maps), strict=True))
-        if sorted(found) != sorted(names):
+        stored_names = [m.Name().decode() for m in maps]
+        tensors = dict(zip(stored_names, (m.TensorIndex() for m in maps), strict=True))
+        if sorted(stored_names) != sorted(names):
             continue  # the structure check of validation says so
-        _permute_tables(content, vector_start(definition, slot), [found.index(n) for n in names])
+        _permute_tables(content, vector_start(definition, slot), [stored_names.index(n) for n in names])
         start = vector_start(subgraph, 6 + 2 * side)  # SubGraph.inputs and .outputs
         struct.pack_into(f"<{len(names)}i", content, start, *(tensors[n] for n in names))
 
