@@ -23,7 +23,7 @@ DEFAULT_SAMPLES = 128
 
 _FEW = 16
 _SCALE = 4.0
-"""Data whose greatest value is this many times off the expected one has another scale, not another exposure."""
+"""Data whose maximum is this many times off the expected one has another scale, not another exposure."""
 _NEGATIVE = 0.05
 """Share of the expected span that values may fall below its lower end: resampling overshoots that much."""
 _NOISE = 0.15
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the data should be like.
+    """Expectations of the data.
 
     Attributes:
         ranges: by input name, from the checkpoint's first layers.
@@ -280,7 +280,7 @@ def _neighbours(values: Array) -> float:
 
 
 def _swapped(values: Array, judged_on: Array | None) -> bool:
-    """Red and blue exchanged: beside the data that is judged on, or else beside what photographs mostly are.
+    """Whether red and blue are exchanged, compared with the data that is judged on or else with most photographs.
 
     In photographs red is the brightest channel on average and blue the darkest (ImageNet: 0.485, 0.456, 0.406).
     """

@@ -41,7 +41,7 @@ class Order:
         return cls(target, folder / artifact_name(model, target.precision, target.format))
 
     def to_json(self) -> Message:
-        """What a worker is asked for; `item` is its name in a batch."""
+        """The request to a worker; `item` is its name in a batch."""
         return {
             "item": str(self.target),
             "format": self.target.format.value,
@@ -166,7 +166,7 @@ class Converter:
 
 
 def filed(order: Order, outcome: Outcome, notes: tuple[str, ...] = ()) -> Artifact | Failure:
-    """What a worker said that it made, as it lies on disk; or why it was not made.
+    """The artifact on disk that a worker reported, or why it was not made.
 
     Args:
         notes: for the artifact, after the worker's own.

@@ -54,7 +54,7 @@ class DeriveJob(Options):
 
 @dataclass(frozen=True)
 class Orders:
-    """What is to be made of a source.
+    """The files to make of a source.
 
     Attributes:
         plain: float32 files that were asked for.
@@ -85,7 +85,7 @@ class Orders:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What came of orders.
+    """Results of orders.
 
     Attributes:
         artifacts: what was asked for and made, in the order of the table.
@@ -183,7 +183,7 @@ def derive(
 
 
 def _worker_reads(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
-    """What the worker reads: the float32 files and the calibration data."""
+    """The files that the worker reads: the float32 files and the calibration data."""
     files = [part for artifact in bases.values() for part in parts_of(artifact.path)]
     return [*files, job.calibration] if job.calibration else files
 

@@ -118,8 +118,8 @@ def _node_bytes(node: Any) -> bytes:
 def _owner(loaded: Loaded, concrete: Any) -> Any:
     """A module with the variables that the function uses, in the model's order.
 
-    Others stay out: the state of random generators differs from load to load. The function is no attribute of it, since
-    saving would trace it again.
+    Others stay out: the state of random generators differs from load to load. The function is not an attribute of it,
+    since saving would trace it again.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""What a Keras model says of itself that its signature does not: how it scales inputs, what its outputs went through.
+"""Facts of a Keras model that its signature lacks: how it scales inputs, what its outputs went through.
 
 Worker side.
 """

@@ -40,7 +40,7 @@ _PACKING = 8
 
 @dataclass(frozen=True)
 class Trust:
-    """What passes the scan beyond Keras' own classes, because the user said so.
+    """Names and code that pass the scan beyond Keras' own classes, because the user said so.
 
     Attributes:
         names: classes and functions of the user's that have been imported (workers only), or our own.
@@ -55,12 +55,12 @@ class Trust:
 
 @dataclass
 class ScanReport:
-    """What a config that passed consists of.
+    """Contents of a config that passed.
 
     Attributes:
         layers: how many, those of nested models included.
         classes: how often each layer class occurs.
-        custom: classes and functions that are none of Keras', as the file names them.
+        custom: classes and functions that are not Keras' own, as the file names them.
         lambdas: layers that hold code.
         notes: what the user should know, in sentences.
     """

@@ -80,7 +80,7 @@ class Part:
         return self
 
     def get(self) -> Any:
-        """What the library has there. Raises MisfitError where it does not fit."""
+        """The library's object there. Raises MisfitError where it does not fit."""
         return self.required()._present()
 
     def _agrees(self, original: Any) -> bool:

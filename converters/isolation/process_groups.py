@@ -1,4 +1,4 @@
-"""What the operating system knows of process groups. Apart, so that `worker` stays at a length one can read."""
+"""Process groups, as the operating system knows them. Apart, so that `worker` stays at a length one can read."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _SIGNALLED = 128
 
 @dataclass(frozen=True)
 class Limits(Options):
-    """What a worker may use. None is no limit."""
+    """Limits of a worker; None is unlimited."""
 
     timeout_s: float | None = checked(Number("--timeout", 0, above=True), None)
     memory_bytes: int | None = checked(Number("--memory-limit", 0, above=True, whole=True), None)
@@ -62,7 +62,7 @@ class Worker:
         request: the JSON document that the function is given.
         step: the name of the step, for messages.
         log: file that stdout and stderr are appended to; None discards them.
-        reads, writes: the files and folders that the worker is shown where it runs in a sandbox, beside its own
+        reads, writes: the files and folders that the worker is shown where it runs in a sandbox, besides its own
             temporary folder; the request names none by itself.
     """
 

@@ -1,4 +1,4 @@
-"""What every reader reports, and how it fails."""
+"""Facts that every reader reports, and the errors that it raises."""
 
 from __future__ import annotations
 

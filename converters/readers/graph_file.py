@@ -1,4 +1,4 @@
-"""What a frozen graph (`.pb`, a GraphDef whose weights are constants) holds, read without TensorFlow."""
+"""Contents of a frozen graph (`.pb`, a GraphDef whose weights are constants), read without TensorFlow."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def read_onnx_graph(path: Path) -> OnnxGraph:
     """Reads the main graph; weights are skipped.
 
     Raises:
-        RefusedError: the bytes are no ONNX model.
+        RefusedError: the bytes are not an ONNX model.
         UsageError: the file cannot be read.
     """
     facts = OnnxGraph()

@@ -39,7 +39,7 @@ class _Open(NamedTuple):
 
 @dataclass(frozen=True)
 class _WrittenFile:
-    """What a writer has to say about the file it wrote."""
+    """A writer's report on the file it wrote."""
 
     conversion_path: str
     signature: Signature

@@ -41,7 +41,7 @@ def _redirect(node: Any, same: Mapping[str, str]) -> None:
 
 
 def settle_identities(body: Any) -> None:
-    """A loop body's Identity nodes, anew: one for each output that hands on what is no node's own or went out before.
+    """Rebuilds a loop body's Identity nodes: one for each output whose value no node makes or an earlier output has.
 
     Which of two outputs an Identity stands at is left to chance by tf2onnx.
     """

@@ -72,7 +72,7 @@ class TfliteSource:
         return _integer_signature(self._signature, IO_TYPES[io] if precision is Precision.INT8 else None)
 
     def _calibrated(self) -> dict[str, Any]:
-        """The least and greatest value of every tensor over all samples: no order and no batch size changes it.
+        """The minimum and maximum of every tensor over all samples: neither order nor batch size changes them.
 
         The quantizer's own default is a moving average, which forgets the first samples.
         """

@@ -79,7 +79,7 @@ def _check_size(traced: Traced) -> None:
 
 
 def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
-    """What `tf.lite.TFLiteConverter.from_saved_model` does, less the two times that it loads the SavedModel in Python.
+    """Works as `tf.lite.TFLiteConverter.from_saved_model`, less its two loadings of the SavedModel in Python.
 
     Those serve its statistics and its error locations and take half of its time. Where TensorFlow's function for the
     rest is not as edgeport knows it, the public converter does it all.
@@ -131,7 +131,7 @@ def without_duplicates(content: bytearray) -> bytearray:
 
 
 def _convert_error(cause: BaseException) -> StepError:
-    """What the converter could not do, by operation and Keras layer."""
+    """The error for what the converter could not do, by operation and Keras layer."""
     problems: dict[str, None] = {}
     for error in getattr(cause, "errors", None) or ():
         name = str(error.operator.name).removeprefix("tf.")
