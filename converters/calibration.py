@@ -16,7 +16,7 @@ from converters.arrays import Array
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
-from converters.user_arrays import UNKNOWN_SIZE, Given, read_given
+from converters.user_arrays import UNKNOWN_SIZE, UserArrays, read_user_arrays
 
 RANDOM = "random"
 DEFAULT_SAMPLES = 128
@@ -105,7 +105,7 @@ def read_calibration(path: Path, signature: Signature, samples: int, expected: E
         UsageError: nothing is there, or names, shapes or dtypes do not fit.
         RefusedError: the file is damaged or not finite, or a finding is fatal: all of them stand in the message.
     """
-    data = read_given(path, signature, "--calibration")
+    data = read_user_arrays(path, signature, "--calibration")
     findings = check(data, signature, expected)
     fatal = [f for f in findings if f.fatal]
     if fatal:
@@ -138,7 +138,7 @@ def random_calibration(signature: Signature, samples: int, ranges: Mapping[str, 
     return Calibration(arrays, f"{count} random samples", (finding,))
 
 
-def check(data: Given, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
+def check(data: UserArrays, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
     """Checks the data of `--calibration`; shapes and dtypes have been checked by then."""
     findings: list[Finding] = []
     for spec in signature.inputs:
@@ -293,7 +293,7 @@ def _swapped(values: Array, judged_on: Array | None) -> bool:
     return bool(len(means) >= 8 and bluish.mean() > _SWAP_SHARE and means[:, 1].mean() > means[:, 0].mean())
 
 
-def _check_count(data: Given, signature: Signature) -> list[Finding]:
+def _check_count(data: UserArrays, signature: Signature) -> list[Finding]:
     count = min(len(data.arrays[name]) for name in signature.input_names)
     findings = []
     if count < _FEW:

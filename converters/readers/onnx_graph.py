@@ -38,7 +38,7 @@ class OnnxGraph:
     outputs: list[str] = field(default_factory=list)
 
     def macs(self, node: OnnxNode) -> int | None:
-        """Multiply-adds of a node for one sample; 0 unless it multiplies by weights, None where shapes are not stated."""
+        """Multiply-adds of a node for one sample; 0 unless it multiplies by weights, None without known shapes."""
         place = _WEIGHTS.get(node.kind)
         if place is None:
             return 0
