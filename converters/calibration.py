@@ -16,14 +16,14 @@ from converters.arrays import Array
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
-from converters.user_arrays import UNKNOWN_SIZE, Given, read_given
+from converters.user_arrays import UNKNOWN_SIZE, UserArrays, read_user_arrays
 
 RANDOM = "random"
 DEFAULT_SAMPLES = 128
 
 _FEW = 16
 _SCALE = 4.0
-"""Data whose greatest value is this many times off the expected one has another scale, not another exposure."""
+"""Data whose maximum is this many times off the expected one has another scale, not another exposure."""
 _NEGATIVE = 0.05
 """Share of the expected span that values may fall below its lower end: resampling overshoots that much."""
 _NOISE = 0.15
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the data should be like.
+    """Expectations of the data.
 
     Attributes:
         ranges: by input name, from the checkpoint's first layers.
@@ -105,7 +105,7 @@ def read_calibration(path: Path, signature: Signature, samples: int, expected: E
         UsageError: nothing is there, or names, shapes or dtypes do not fit.
         RefusedError: the file is damaged or not finite, or a finding is fatal: all of them stand in the message.
     """
-    data = read_given(path, signature, "--calibration")
+    data = read_user_arrays(path, signature, "--calibration")
     findings = check(data, signature, expected)
     fatal = [f for f in findings if f.fatal]
     if fatal:
@@ -138,8 +138,8 @@ def random_calibration(signature: Signature, samples: int, ranges: Mapping[str, 
     return Calibration(arrays, f"{count} random samples", (finding,))
 
 
-def check(data: Given, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
-    """Looks at the data as `--calibration` gives it; shapes and dtypes have been checked by then."""
+def check(data: UserArrays, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
+    """Checks the data of `--calibration`; shapes and dtypes have been checked by then."""
     findings: list[Finding] = []
     for spec in signature.inputs:
         array = data.arrays[spec.name]
@@ -280,7 +280,7 @@ def _neighbours(values: Array) -> float:
 
 
 def _swapped(values: Array, judged_on: Array | None) -> bool:
-    """Red and blue exchanged: beside the data that is judged on, or else beside what photographs mostly are.
+    """Whether red and blue are exchanged, compared with the data that is judged on or else with most photographs.
 
     In photographs red is the brightest channel on average and blue the darkest (ImageNet: 0.485, 0.456, 0.406).
     """
@@ -293,7 +293,7 @@ def _swapped(values: Array, judged_on: Array | None) -> bool:
     return bool(len(means) >= 8 and bluish.mean() > _SWAP_SHARE and means[:, 1].mean() > means[:, 0].mean())
 
 
-def _check_count(data: Given, signature: Signature) -> list[Finding]:
+def _check_count(data: UserArrays, signature: Signature) -> list[Finding]:
     count = min(len(data.arrays[name]) for name in signature.input_names)
     findings = []
     if count < _FEW:

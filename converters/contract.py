@@ -17,14 +17,14 @@ scaled to fit into it and padded with zeros."""
 
 @dataclass(frozen=True)
 class InputContract:
-    """One input. None is what nobody has said.
+    """One input; a field that nobody has stated is None.
 
     A device computes `(x * scale - mean) / std` of raw values x and feeds the result; where the model does so itself,
     that is the identity and `in_model` says what the model does.
 
     Attributes:
         layout: `NHWC` for images, else None.
-        range: least and greatest value that the input is meant to be fed.
+        range: minimum and maximum value that the input is meant to be fed.
         mean, std: one number, or one a channel.
         colour_order: `RGB`, `BGR` or `GRAY`.
         resize: one of `RESIZES`.
@@ -46,7 +46,7 @@ class InputContract:
 
 @dataclass(frozen=True)
 class OutputContract:
-    """One output. None is what nobody has said.
+    """One output; a field that nobody has stated is None.
 
     Attributes:
         activation: Keras' name of what was applied last: `softmax`, `sigmoid`, `linear`, ...

@@ -1,4 +1,4 @@
-"""A source is opened and says what it is; then its float32 files are made. The parent's side.
+"""Opens a source for its facts, then makes its float32 files. The parent's side.
 
 checkpoint -> `Converter.open` -> facts -> `Converter.float32` -> artifacts
 """
@@ -37,11 +37,11 @@ class Order:
 
     @classmethod
     def named(cls, target: Target, model: str, folder: Path) -> Order:
-        """Under the name that artifacts of a model have."""
+        """The order under the name that artifacts of a model have."""
         return cls(target, folder / artifact_name(model, target.precision, target.format))
 
     def to_json(self) -> Message:
-        """What a worker is asked for; `item` is its name in a batch."""
+        """The request to a worker; `item` is its name in a batch."""
         return {
             "item": str(self.target),
             "format": self.target.format.value,
@@ -166,7 +166,7 @@ class Converter:
 
 
 def filed(order: Order, outcome: Outcome, notes: tuple[str, ...] = ()) -> Artifact | Failure:
-    """What a worker said that it made, as it lies on disk; or why it was not made.
+    """The artifact on disk that a worker reported, or why it was not made.
 
     Args:
         notes: for the artifact, after the worker's own.

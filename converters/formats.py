@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Format(StrEnum):
-    """What an artifact is: one value a target writer."""
+    """Format of an artifact: one value a target writer."""
 
     SAVEDMODEL = "savedmodel"
     TFLITE = "tflite"

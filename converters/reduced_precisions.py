@@ -35,7 +35,7 @@ FLOAT32_SHARE = 0.6
 
 @dataclass(frozen=True)
 class DeriveJob(Options):
-    """The making of reduced precisions.
+    """Settings for making reduced precisions.
 
     Attributes:
         calibration: an `.npz` of checked arrays by input name; None where no precision needs any.
@@ -54,7 +54,7 @@ class DeriveJob(Options):
 
 @dataclass(frozen=True)
 class Orders:
-    """What is to be made of a source.
+    """The files to make of a source.
 
     Attributes:
         plain: float32 files that were asked for.
@@ -68,7 +68,7 @@ class Orders:
 
     @classmethod
     def of(cls, targets: Sequence[Target], model: str, folder: Path, hidden: str = HIDDEN) -> Orders:
-        """Under a model's name in `folder`; what nobody asked for goes to `folder/hidden`."""
+        """Orders under a model's name in `folder`; what nobody asked for goes to `folder/hidden`."""
         plain = tuple(t for t in targets if t == base_of(t))
         reduced = tuple(t for t in targets if t not in plain)
         bases = dict.fromkeys(base_of(t) for t in reduced if base_of(t) not in plain)
@@ -85,7 +85,7 @@ class Orders:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What came of orders.
+    """Results of orders.
 
     Attributes:
         artifacts: what was asked for and made, in the order of the table.
@@ -112,7 +112,7 @@ def convert(
     job: DeriveJob,
     on_progress: Progress = lambda label, share: None,
 ) -> Conversion:
-    """Everything of `orders`.
+    """Makes everything of `orders`.
 
     Raises:
         EdgeportError: the source could not be loaded or traced: nothing can be made of it.
@@ -183,7 +183,7 @@ def derive(
 
 
 def _worker_reads(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
-    """What the worker reads: the float32 files and the calibration data."""
+    """The files that the worker reads: the float32 files and the calibration data."""
     files = [part for artifact in bases.values() for part in parts_of(artifact.path)]
     return [*files, job.calibration] if job.calibration else files
 

@@ -20,7 +20,7 @@ class Target:
 
     @classmethod
     def of(cls, artifact: Artifact) -> Target:
-        """What an artifact is."""
+        """The target of an artifact."""
         return cls(artifact.format, artifact.precision)
 
     def __str__(self) -> str:
@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Route:
-    """How a target is made: from what, and its share of a conversion's time (for progress)."""
+    """Way to make a target: its sources, and its share of a conversion's time (for progress)."""
 
     target: Target
     made_from: str
@@ -75,7 +75,7 @@ COSTS = {str(route.target): route.cost for route in ROUTES}
 
 
 def makeable(kind: SourceKind) -> tuple[Target, ...]:
-    """What can be made of a kind of source, in the table's order."""
+    """The targets that can be made of a kind of source, in the table's order."""
     formats, _ = SOURCES[kind]
     return tuple(route.target for route in ROUTES if route.target.format in formats)
 

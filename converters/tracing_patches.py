@@ -229,10 +229,10 @@ class _EinsumPlan:
             for label, size in zip(term, operand.shape, strict=True):
                 sizes[label] = sizes.get(label) or size
         plan = cls(terms, output, sizes)
-        known_inner = bool(plan.inner) and all(sizes[c] is not None for c in [*plan.inner, *plan.columns])
+        inner_sizes_known = bool(plan.inner) and all(sizes[c] is not None for c in [*plan.inner, *plan.columns])
         complete = sorted(output) == sorted([*plan.batch, *plan.rows, *plan.columns])
         unknown = [c for c in output if sizes[c] is None]
-        return plan if known_inner and complete and len(unknown) <= 1 else None
+        return plan if inner_sizes_known and complete and len(unknown) <= 1 else None
 
     def arranged(self, x: Any, side: int) -> Any:
         """Operand 0 as (batch..., rows, inner), operand 1 as (batch..., inner, columns)."""

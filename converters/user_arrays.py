@@ -1,4 +1,4 @@
-"""The user's own arrays and images, fitted to a signature: what models are judged and calibrated on."""
+"""The user's own arrays and images, fitted to a signature: models are judged and calibrated on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
-class Given:
+class UserArrays:
     """Arrays that fit a signature.
 
     Attributes:
@@ -34,7 +34,7 @@ class Given:
     notes: tuple[str, ...] = ()
 
 
-def read_given(path: Path, signature: Signature, option: str = "--inputs") -> Given:
+def read_user_arrays(path: Path, signature: Signature, option: str = "--inputs") -> UserArrays:
     """The user's arrays: an `.npz` keyed by input name, an `.npy` for a single input, or a folder of images.
 
     `labels` in an `.npz` are the classes of the samples. Nothing pickled is ever loaded.
@@ -61,7 +61,7 @@ def read_given(path: Path, signature: Signature, option: str = "--inputs") -> Gi
     return _fit(path, signature, arrays)
 
 
-def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> Given:
+def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays:
     names = signature.input_names
     missing = [name for name in names if name not in data]
     if missing:
@@ -86,7 +86,7 @@ def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> Given:
     extra = [key for key in data if key not in names and key != LABELS]
     if extra:
         notes.append(f"{path.name}: the keys {', '.join(extra)} are no inputs and were ignored.")
-    return Given(arrays, labels, tuple(notes))
+    return UserArrays(arrays, labels, tuple(notes))
 
 
 def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Array:

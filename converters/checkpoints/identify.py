@@ -42,8 +42,8 @@ def identify(path: Path, opening: LoadOptions = LoadOptions()) -> Checkpoint:
     by its prefix or any of its files.
 
     Raises:
-        UsageError: nothing is there, it is no readable file or folder, or `opening` asks for what it does not have.
-        RefusedError: it is damaged, unsafe, or no checkpoint.
+        UsageError: nothing is there, it is not a readable file or folder, or `opening` asks for what it does not have.
+        RefusedError: it is damaged, unsafe, or not a checkpoint.
     """
     path = Path(path)
     prefix = checkpoint_prefix(path)
@@ -55,7 +55,7 @@ def identify(path: Path, opening: LoadOptions = LoadOptions()) -> Checkpoint:
 
 
 def confirm(checkpoint: Checkpoint) -> None:
-    """Holds a checkpoint against its scan, just before somebody opens it: the bytes must still be those scanned.
+    """Compares a checkpoint with its scan, just before it is opened: the bytes must still be those scanned.
 
     Raises:
         UsageError: it is not there any more, or cannot be read.
@@ -111,7 +111,7 @@ def check_tf_checkpoint(prefix: Path) -> Path:
 
 
 def trust_in(opening: LoadOptions) -> Trust:
-    """What of a model's config may pass because of what the user said."""
+    """The parts of a model's config that pass because of the user's options."""
     return Trust(later=bool(opening.custom_objects), lambdas=opening.allow_unsafe)
 
 
@@ -199,7 +199,7 @@ def chosen_signature(path: Path, facts: SavedModelFacts, key: str | None) -> Sav
     Keras writes the same function as `serve` and `serving_default`, which count as one.
 
     Raises:
-        UsageError: there is none, no such one, or several and none was named.
+        UsageError: there is none, none of that name, or several and none was named.
     """
     by_key = {signature.key: signature for signature in facts.signatures}
     names = ", ".join(sorted(by_key)) or "none"

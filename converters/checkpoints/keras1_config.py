@@ -88,7 +88,7 @@ def from_keras1(value: dict[str, Any], source: Path) -> dict[str, Any]:
 
 
 def _padding(padding: Any) -> Any:
-    """Of ZeroPadding: also `{top_pad, bottom_pad, left_pad, right_pad}` (1D: two of them), and four numbers."""
+    """ZeroPadding's padding: also `{top_pad, bottom_pad, left_pad, right_pad}` (1D: two of them), and four numbers."""
     if isinstance(padding, Mapping):
         ends = [padding.get(f"{side}_pad", 0) for side in ("top", "bottom", "left", "right")]
         return [ends[:2], ends[2:]] if {"top_pad", "bottom_pad"} & padding.keys() else ends[2:]

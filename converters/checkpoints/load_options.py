@@ -1,4 +1,4 @@
-"""How a source is to be opened, beyond what its own bytes say: the user's word where the file has none."""
+"""The user's options for opening a source, where its own bytes do not say how."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Rescaled(Options):
 
 @dataclass(frozen=True)
 class LoadOptions(Options):
-    """What a source needs besides itself; nothing for most.
+    """Needs of a source besides its own file; most have none.
 
     Attributes:
         signature: which of a SavedModel's signatures.
@@ -93,7 +93,7 @@ class LoadOptions(Options):
         return cls(**values)
 
     def told(self) -> dict[str, Any]:
-        """What the manifest says of it: only what was asked for, and what ran code."""
+        """The manifest's record of it: only what was asked for, and what ran code."""
         document: dict[str, Any] = {
             "signature": self.signature,
             "custom_objects": [str(code) for code in self.custom_objects],

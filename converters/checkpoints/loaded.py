@@ -49,7 +49,7 @@ def shape_of(name: str, dimensions: Sequence[int | None]) -> tuple[Dimension, ..
 
 
 def load_error(checkpoint: Checkpoint, cause: BaseException) -> EdgeportError:
-    """What a framework could not load, as the error that says so."""
+    """The error for a checkpoint that a framework could not load."""
     # Keras quotes the config around every error; what went wrong stands at the end.
     text = " ".join(str(cause).split()).rpartition("Exception encountered: ")[2][:400]
     if "Checksum does not match" in text:

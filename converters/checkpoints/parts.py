@@ -1,4 +1,4 @@
-"""Which files a model is opened from: what a worker that opens it is granted to read, and nothing beside them."""
+"""The files that a model is opened from: a worker that opens it is granted to read these and no others."""
 
 from __future__ import annotations
 

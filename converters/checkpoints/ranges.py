@@ -1,4 +1,4 @@
-"""What a Keras model says of the values that it expects (design: Default inputs). Worker side."""
+"""Ranges of the values that a Keras model expects (design: Default inputs). Worker side."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _MAX_STEPS = 200
 
 @dataclass(frozen=True)
 class Range:
-    """What an input's values lie between.
+    """Bounds of an input's values.
 
     Attributes:
-        low: the least value.
-        high: the greatest value, which integers may take and floats come up to.
+        low: the minimum.
+        high: the maximum, which integers may take and floats come up to.
         source: where the range comes from, in words.
     """
 
@@ -73,7 +73,7 @@ def input_hints(model: Any) -> dict[str, Range]:
 
 
 def _as_pixels(limits: Range) -> Range:
-    """What eight bits can hold of a range."""
+    """The part of a range that eight bits can hold."""
     return replace(limits, low=max(0.0, limits.low), high=min(255.0, limits.high))
 
 

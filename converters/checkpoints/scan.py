@@ -1,4 +1,4 @@
-"""The scan of a Keras config: what it would make Keras import, run or read, told before Keras sees it.
+"""The scan of a Keras config for what it would make Keras import, run or read, before Keras sees it.
 
 A config names classes and functions; loading resolves and calls them. Only Keras' own modelling classes pass, by an
 allowlist (CVE-2025-1550, CVE-2025-8747 and CVE-2025-9906 went through denylists). Code stored in the file is never run
@@ -40,7 +40,7 @@ _PACKING = 8
 
 @dataclass(frozen=True)
 class Trust:
-    """What passes the scan beyond Keras' own classes, because the user said so.
+    """Names and code that pass the scan beyond Keras' own classes, because the user said so.
 
     Attributes:
         names: classes and functions of the user's that have been imported (workers only), or our own.
@@ -55,12 +55,12 @@ class Trust:
 
 @dataclass
 class ScanReport:
-    """What a config that passed consists of.
+    """Contents of a config that passed.
 
     Attributes:
         layers: how many, those of nested models included.
         classes: how often each layer class occurs.
-        custom: classes and functions that are none of Keras', as the file names them.
+        custom: classes and functions that are not Keras' own, as the file names them.
         lambdas: layers that hold code.
         notes: what the user should know, in sentences.
     """

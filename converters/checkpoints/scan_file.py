@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scan found.
+    """Result of a scan.
 
     Attributes:
         kind: `keras`, `h5`, `tf_checkpoint`, `savedmodel`, `frozen_graph`, `tflite`, `onnx`, `ort` or `unknown`.
@@ -122,7 +122,7 @@ def _kind(path: Path, file_kind: FileKind) -> str:
 
 
 def _trust_notes(opening: LoadOptions) -> list[str]:
-    """What passes by the user's word alone, which a scan that runs nothing cannot look into."""
+    """Notes on what passes by the user's word alone, which a scan that runs nothing cannot look into."""
     custom = ", ".join(map(str, opening.custom_objects))
     notes = [f"Classes that Keras does not know pass unseen: they are looked for in {custom}."] if custom else []
     if opening.model_code:

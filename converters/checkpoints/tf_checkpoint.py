@@ -71,7 +71,7 @@ def _best_layout(model: Any, weights: set[str], prefix: Path) -> list[tuple[Any,
 
 
 def _root(keys: list[str], weights: set[str]) -> str | None:
-    """What stands before the first name that is found: `model/`, or nothing."""
+    """The prefix of the first name that the file holds: `model/`, or nothing."""
     for key in keys:
         ends = [weight for weight in weights if weight == key or weight.endswith(f"/{key}")]
         if ends:

@@ -71,10 +71,10 @@ def bound(config: Any, objects: Mapping[str, Any]) -> Any:
 
 
 def built_model(opening: LoadOptions) -> Any:
-    """What the function of `--model-code` returns.
+    """The model that the function of `--model-code` returns.
 
     Raises:
-        UsageError: the module or the function is not there, or it returned no Keras model.
+        UsageError: the module or the function is not there, or it did not return a Keras model.
         StepError: it failed.
     """
     import keras

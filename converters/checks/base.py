@@ -54,7 +54,7 @@ class Options:
 
 
 def check_of(kind: type[Options], name: str) -> Check:
-    """The check of a field, for who reads its value from a text."""
+    """The check of a field, for callers that read its value from a text."""
     (entry,) = (f for f in fields(kind) if f.name == name)
     check: Check = entry.metadata[_CHECK]
     return check.check if isinstance(check, _OrNone) else check

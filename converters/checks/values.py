@@ -1,4 +1,4 @@
-"""Checks of single values: each takes what was given and returns what is kept, or raises UsageError.
+"""Checks of single values: each takes the user's value and returns it coerced, or raises UsageError.
 
 A check names the option of the command line that sets the same thing, so that one mistake has one sentence, whether it
 was typed or passed.
@@ -20,7 +20,7 @@ from typing import Any
 from converters.errors import UsageError
 
 Check = Callable[[Any], Any]
-"""Takes what was given and returns what is kept. Raises UsageError."""
+"""Takes the user's value and returns it coerced. Raises UsageError."""
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:
@@ -70,7 +70,7 @@ class Number:
 
     @property
     def wanted(self) -> str:
-        """What is allowed, in words."""
+        """The allowed values, in words."""
         kind = "a whole number" if self.whole else "a number"
         if self.high < math.inf:
             return f"{kind} from {self.low:.10g} to {self.high:.10g}"
@@ -103,10 +103,10 @@ class Word:
 
 @dataclass(frozen=True)
 class Several:
-    """A tuple of values of one kind; lists and other iterables are taken as tuples, a text is not.
+    """A tuple of values of one kind; lists and other iterables become tuples, a text does not.
 
     Attributes:
-        least: how many there are at least.
+        least: the minimum number of values.
     """
 
     option: str

@@ -80,7 +80,7 @@ class Part:
         return self
 
     def get(self) -> Any:
-        """What the library has there. Raises MisfitError where it does not fit."""
+        """The library's object there. Raises MisfitError where it does not fit."""
         return self.required()._present()
 
     def _agrees(self, original: Any) -> bool:
@@ -110,7 +110,7 @@ class Patch(Part):
 
     @contextmanager
     def replaced(self, make: Callable[[Any], Any]) -> Iterator[None]:
-        """While open, the part is what `make` makes of it; what was there is put back whatever happens.
+        """While open, the part is what `make` makes of it; the original is always put back.
 
         A part that does not fit is left as it is, with a note.
         """

@@ -105,7 +105,7 @@ class _Running:
 
 
 def _first_to_speak(batches: Sequence[_Running]) -> _Running:
-    """The batch whose worker has something to say, or has no time left for it."""
+    """The batch whose worker has sent something, or has no time left."""
     if len(batches) == 1:
         return batches[0]
     by_channel = {batch.worker.worker.channel: batch for batch in batches}

@@ -27,7 +27,7 @@ class Channel:
             data = data[os.write(self._write_fd, data) :]
 
     def fileno(self) -> int:
-        """What `select` is to wait for."""
+        """The descriptor that `select` waits for."""
         return self._read_fd
 
     @property

@@ -70,7 +70,7 @@ def using(mode: str) -> Iterator[str]:
 
 
 def current() -> str:
-    """What a worker that is started now would run in."""
+    """The isolation that a worker started now would run in."""
     return BUBBLEWRAP if _active else CRASH_ISOLATION
 
 
@@ -91,7 +91,7 @@ def unavailable() -> str:
 
 @dataclass(frozen=True)
 class Grants:
-    """What a worker is shown beside the system, its interpreter and its libraries.
+    """Paths that a worker is shown besides the system, its interpreter and its libraries.
 
     Attributes:
         reads: files, and folders with everything in them; what is not there is left out.
@@ -102,7 +102,7 @@ class Grants:
     writes: tuple[Path, ...] = ()
 
     def and_also(self, reads: Iterable[Path], writes: Iterable[Path]) -> Grants:
-        """These and more."""
+        """These grants and more."""
         return Grants((*self.reads, *reads), (*self.writes, *writes))
 
 
@@ -138,7 +138,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class View:
-    """What a worker that was started with certain grants sees and may write to for as long as it lives.
+    """Paths that a worker started with certain grants sees and may write to for as long as it lives.
 
     Attributes:
         readable, writable: what replaced a file since is not shown.

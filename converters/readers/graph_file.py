@@ -1,4 +1,4 @@
-"""What a frozen graph (`.pb`, a GraphDef whose weights are constants) holds, read without TensorFlow."""
+"""Contents of a frozen graph (`.pb`, a GraphDef whose weights are constants), read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def read_graph_file(path: Path) -> GraphFacts:
 def chosen_tensors(
     path: Path, facts: GraphFacts, inputs: Sequence[str], outputs: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The tensors that the graph is fed and asked for: those told, else its placeholders and its ends.
+    """The tensors that the graph is fed and asked for: those named, else its placeholders and its ends.
 
     Raises:
         UsageError: a tensor is not in the graph, or there is none to find.

@@ -1,4 +1,4 @@
-"""What an HDF5 file holds: a whole Keras model (`.h5`) or weights alone (`.weights.h5`).
+"""Contents of an HDF5 file: a whole Keras model (`.h5`) or weights alone (`.weights.h5`).
 
 The HDF5 library is C code that can loop for ever, or worse, on damaged bytes (a few flipped bits in a global heap
 suffice). So it runs in a worker process with a limit on time and memory; the caller gets plain facts, or a refusal.

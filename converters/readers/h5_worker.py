@@ -62,7 +62,7 @@ def _holds_nonfinite(dataset: Any) -> bool:
 
 @contextlib.contextmanager
 def _translating() -> Iterator[None]:
-    """What h5py raises on damaged files, which is nearly anything."""
+    """Translates h5py's errors on damaged files, which may be of nearly any class."""
     try:
         yield
     except MalformedError:
@@ -142,7 +142,7 @@ def _dtype_name(dtype: Any) -> str:
 
 
 def is_state(path: str) -> bool:
-    """True for what Keras stores beside the weights: optimizer, metrics, seeds of random generators."""
+    """True for what Keras stores besides the weights: optimizer, metrics, seeds of random generators."""
     parts = path.split("/")
     return parts[0] in _STATE or any(part.startswith("seed_generator") for part in parts)
 

@@ -1,4 +1,4 @@
-"""What a SavedModel folder holds, read from its protobufs without TensorFlow.
+"""Contents of a SavedModel folder, read from its protobufs without TensorFlow.
 
 Field numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto of TensorFlow 2.21.
 """

@@ -1,4 +1,4 @@
-"""What a SavedModel's graph would do beyond computing: told by an allowlist of operations, and by who calls the saver.
+"""Operations of a SavedModel that do more than compute: those off an allowlist, and who calls the saver.
 
 An operation passes where it is in `tensorflow_ops.txt` (scripts/list_safe_ops.py) or is a function of the model's own
 library. Lists of what is dangerous have been passed by what they forgot: WholeFileReaderV2 reads files too.
@@ -122,7 +122,7 @@ def _functions(node: Message) -> tuple[str, ...]:
 def _reached(
     entries: Iterable[str], callable_: Iterable[str], main: list[_Node], bodies: dict[str, list[_Node]]
 ) -> list[_Node]:
-    """What runs when the model is loaded or called: from signatures, initialisers and callable functions downwards."""
+    """The nodes that run on loading or calling: from signatures, initialisers and callable functions downwards."""
     by_name = {node.name: node for node in main}
     waiting = [_node_of(name) for name in entries]
     nodes: dict[str, _Node] = {}

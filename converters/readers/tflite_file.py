@@ -1,4 +1,4 @@
-"""What a `.tflite` file holds, read from its flatbuffer without an interpreter."""
+"""Contents of a `.tflite` file, read from its flatbuffer without an interpreter."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def read_tflite(path: Path) -> TfliteFacts:
     """Reads the facts of a TFLite file; weights are skipped.
 
     Raises:
-        RefusedError: the bytes are no TFLite model.
+        RefusedError: the bytes are not a TFLite model.
         UsageError: the file cannot be read.
     """
     reader = _Reader()

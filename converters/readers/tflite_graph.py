@@ -37,7 +37,7 @@ class GraphOp:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for one sample; 0 for operations that are no products with weights."""
+        """Multiply-adds for one sample; 0 for operations that are not products with weights."""
         if not self.outputs:
             return 0
         out = self.outputs[0].elements
@@ -57,7 +57,7 @@ def read_tflite_graph(path: Path) -> list[GraphOp]:
     """The operations of all subgraphs.
 
     Raises:
-        RefusedError: the bytes are no TFLite model.
+        RefusedError: the bytes are not a TFLite model.
         UsageError: the file cannot be read.
     """
     with refusing(path, "TFLite model"), mapped(path) as data:

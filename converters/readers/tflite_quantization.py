@@ -21,7 +21,7 @@ def read_end_quantization(path: Path) -> dict[str, Quantization]:
     """By name, the quantization of those inputs and outputs of all signatures that have one for the whole tensor.
 
     Raises:
-        RefusedError: the bytes are no TFLite model.
+        RefusedError: the bytes are not a TFLite model.
         UsageError: the file cannot be read.
     """
     quantizations: dict[str, Quantization] = {}

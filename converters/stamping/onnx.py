@@ -49,7 +49,7 @@ def stamp(path: Path, props: Mapping[str, str]) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Takes edgeport's properties away: a cut where they are the last of the file, else the file is written anew."""
+    """Takes edgeport's properties away: a cut where they are the last of the file, else the file is rewritten."""
     size = path.stat().st_size
     spans = _spans(path)
     if not spans:
@@ -86,7 +86,7 @@ def property_of(path: Path, key: str, most: int) -> bytes | None:
     """The value of one of edgeport's properties; None where the file has none of that key, or one over `most` bytes.
 
     Raises:
-        MalformedError: the bytes are no protocol buffer.
+        MalformedError: the bytes are not a protocol buffer.
     """
     for start, end in _spans(path):
         if end - start <= most:

@@ -186,4 +186,4 @@ def _moves(golden: Array) -> float:
     if len(values) < 2:
         values = values.reshape(-1, 1)
     moving = signal(values)
-    return max(math.sqrt(moving.moving_square), FLOOR_ULPS * ULP * moving.greatest)
+    return max(math.sqrt(moving.moving_square), FLOOR_ULPS * ULP * moving.max_abs)

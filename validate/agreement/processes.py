@@ -52,9 +52,11 @@ class Processes:
         request: Callable[[Sequence[str]], Message],
         reads: Sequence[Path],
     ) -> Batch:
-        """Items for `validate.agreement.<function>` in a runtime's process; `request` asks for those that are left."""
+        """Items for `validate.agreement.<function>` in a runtime's process; `request` asks for the pending ones."""
         worker, target = self.by_runtime[runtime], f"{_HERE}.{function}"
-        return Batch(worker, tuple(items), lambda left: worker.begin(target, request(left), step=_STEP, reads=reads))
+        return Batch(
+            worker, tuple(items), lambda pending: worker.begin(target, request(pending), step=_STEP, reads=reads)
+        )
 
     def rest(self, runtime: str) -> None:
         """Ends a runtime's process: its memory is the others'."""
@@ -92,26 +94,26 @@ def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Ite
         stack.callback(tensorflow.rest)
         folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
         work = Path(stack.enter_context(folder))
-        found = dict.fromkeys(TENSORFLOW, tensorflow)
+        by_runtime = dict.fromkeys(TENSORFLOW, tensorflow)
         for runtime in _OTHERS:
             opened = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
-            one = Standing(
+            worker = Standing(
                 f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, reads=opened, writes=[work]
             )
-            found[runtime] = stack.enter_context(one)
+            by_runtime[runtime] = stack.enter_context(worker)
             if ahead and opened:
-                one.start("validate")
-        yield Processes(work, found)
+                worker.start("validate")
+        yield Processes(work, by_runtime)
 
 
 def reads_of_reference(path: Path, common: Common) -> tuple[Path, ...]:
-    """What the reference's step reads: the reference and the inputs to run it on."""
+    """The files that the reference's step reads: the reference and the inputs to run it on."""
     inputs = (common.inputs,) if common.inputs else ()
     return (*parts_of(path, common.opening), *inputs)
 
 
 def _runtime_of(path: Path) -> str | None:
-    """None for what is no artifact: its verdict will say so."""
+    """None for what is not an artifact: its verdict will say so."""
     try:
         return runtime_name(path)
     except EdgeportError:

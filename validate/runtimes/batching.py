@@ -19,10 +19,10 @@ def run_in_fixed_batches(signature: Signature, inputs: Arrays, run: Callable[[Ar
         UsageError: the samples do not divide into such pieces, or an output has no batch dimension to join along.
     """
     size = fixed_batch(signature)
-    given = {array.shape[0] for array in inputs.values() if array.ndim}
-    if size is None or size == 0 or given == {size} or len(given) != 1:
+    counts = {array.shape[0] for array in inputs.values() if array.ndim}
+    if size is None or size == 0 or counts == {size} or len(counts) != 1:
         return run(inputs)
-    (count,) = given
+    (count,) = counts
     joined = all(spec.shape and spec.shape[0] == size for spec in signature.outputs)
     if count % size or not joined:
         raise UsageError(

@@ -89,14 +89,14 @@ class TfliteRuntime(Runtime):
             wrapper.AllocateTensors(subgraph)
             self._shapes = shapes
         set_tensor, invoke, get_tensor = wrapper.SetTensor, wrapper.Invoke, wrapper.GetTensor
-        given = tuple((inputs[name], array) for name, array in feed.items())
-        wanted = tuple(int(outputs[name]["index"]) for name in self.signature.output_names)
+        indexed_inputs = tuple((inputs[name], array) for name, array in feed.items())
+        output_indices = tuple(int(outputs[name]["index"]) for name in self.signature.output_names)
 
         def run() -> list[Array]:
-            for index, array in given:
+            for index, array in indexed_inputs:
                 set_tensor(index, array, subgraph)
             invoke(subgraph)
-            return [get_tensor(index, subgraph) for index in wanted]
+            return [get_tensor(index, subgraph) for index in output_indices]
 
         return run, lambda results: dict(zip(self.signature.output_names, results, strict=True))
 

@@ -41,7 +41,7 @@ def _redirect(node: Any, same: Mapping[str, str]) -> None:
 
 
 def settle_identities(body: Any) -> None:
-    """A loop body's Identity nodes, anew: one for each output that hands on what is no node's own or went out before.
+    """Rebuilds a loop body's Identity nodes: one for each output whose value no node makes or an earlier output has.
 
     Which of two outputs an Identity stands at is left to chance by tf2onnx.
     """
@@ -80,7 +80,7 @@ def _key(node: Any) -> tuple[Any, ...]:
 
 
 def _equal_constants(constants: dict[str, Array], names: Sequence[str]) -> dict[str, str]:
-    """Each small constant -> the first one that is read of those that equal it."""
+    """Each small constant -> the first of its equals that is read."""
     first: dict[tuple[Any, ...], str] = {}
     same: dict[str, str] = {}
     for name in dict.fromkeys(names):

@@ -36,7 +36,7 @@ def has_subgraph(node: Any) -> bool:
 
 
 def inputs_of(node: Any) -> list[str]:
-    """What a node reads, names that its subgraphs take from outside included."""
+    """The names that a node reads, those that its subgraphs take from outside included."""
     names = [i for i in node.input if i]
     for attribute in node.attribute:
         for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):

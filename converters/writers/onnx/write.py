@@ -27,7 +27,7 @@ DEFAULT_OPSET = 17
 OPSETS = range(13, NEWEST + 1)
 """Below 13 quantization has no per-channel form."""
 
-_WRITTEN = 18  # the highest that tf2onnx 1.17 writes; above it ONNX's version converter goes on
+_HIGHEST_WRITTEN = 18  # the highest that tf2onnx 1.17 writes; above it ONNX's version converter goes on
 
 _IR_VERSION = 8  # what ONNX 1.13 to 1.15 write: runtimes of old devices refuse newer files
 
@@ -36,7 +36,7 @@ WEIGHTLESS, FROZEN = "weightless", "frozen"
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What was written: the conversion path taken and the opset of the file."""
+    """The written file: the conversion path taken and its opset."""
 
     conversion_path: str
     opset: int
@@ -56,7 +56,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
             step="convert",
             next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.",
         )
-    written_opset = min(opset, _WRITTEN)
+    written_opset = min(opset, _HIGHEST_WRITTEN)
     graph = traced.weightless
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]

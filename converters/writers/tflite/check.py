@@ -1,4 +1,4 @@
-"""Does a `.tflite` file hold the model's weights? Told by its constants, and where those are folded, by its answers."""
+"""Checks that a `.tflite` file holds the model's weights: by its constants or, where those are folded, its answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from converters.writers.tflite.weights import missing_kernels
 
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 _ALIKE = 1e-4
-"""Of an output's greatest value: a lost kernel moves far more, and what float32 rounds in a deep network far less."""
+"""Of an output's maximum: a lost kernel moves far more, and what float32 rounds in a deep network far less."""
 
 
 def check_weights(content: bytearray, traced: Traced) -> None:
@@ -51,7 +51,7 @@ def check_weights(content: bytearray, traced: Traced) -> None:
 
 
 def _holds_less(nbytes: int, kernels: Mapping[str, Array]) -> bool:
-    """Are `held` bytes too few for the kernels? Equal ones are stored once."""
+    """Whether `nbytes` is too little for the kernels. Equal ones are stored once."""
     if nbytes >= sum(value.nbytes for value in kernels.values()):
         return False
     distinct = {hashlib.blake2b(value.tobytes()).digest(): value.nbytes for value in kernels.values()}

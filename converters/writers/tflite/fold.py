@@ -91,7 +91,7 @@ class _Folding:
         return readers[0] if len(readers) == 1 and name not in self._outputs else None
 
     def _before(self, reader: Any) -> list[Array] | None:
-        """What multiplies all the data of a kernel's operation, taken out of the graph; None where it is not plain."""
+        """The factors of all the data of a kernel's operation, taken out of the graph; None where it is not plain."""
         factors: list[Array] = []
         while True:
             source = self._nodes[_node(reader.input[0])]
@@ -167,7 +167,7 @@ class _Folding:
 
 
 def _takes_kernel(reader: Any, weight: str) -> bool:
-    """Is the weight the kernel of an operation whose layout is known?"""
+    """Whether the weight is the kernel of an operation whose layout is known."""
     if reader.op not in _KERNEL_READERS or _node(reader.input[1]) != weight or _node(reader.input[0]) == weight:
         return False
     if reader.op == "MatMul":

@@ -113,7 +113,7 @@ def _write_saved_model(folder: Path, definition: Any, graph: WeightlessGraph, si
 def _places(content: bytearray, plan: Folded, marks: Mapping[str, np.float32]) -> dict[str, _Place] | None:
     """Where each kernel goes; None unless every number of the file is either a mark in its place or a known constant.
 
-    A constant that the converter computed from a mark would be wrong in the finished file, and is no known one.
+    A constant that the converter computed from a mark would be wrong in the finished file, and is not a known one.
     """
     by_mark = {float(value): name for name, value in marks.items()}
     places: dict[str, _Place] = {}
@@ -134,7 +134,7 @@ def _places(content: bytearray, plan: Folded, marks: Mapping[str, np.float32]) -
 def _read_constants(content: bytearray) -> list[tuple[Array, list[str]]]:
     """Each float constant of the file as a view that can be written to, with the operations that read it as a kernel.
 
-    A reader that takes it as anything but its second input is told by an empty name.
+    A reader that takes it as anything but its second input appears as an empty name.
     """
     readers = _readers(content)
     constants: dict[int, tuple[Array, list[str]]] = {}

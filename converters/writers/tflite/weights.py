@@ -1,4 +1,4 @@
-"""Are a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm?"""
+"""Finds a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def _holds(constant: Array, kernel: Array) -> bool:
     return False
 
 
-def _equal(left: Array, right: Array) -> bool:
+def _equal(kernel: Array, stored: Array) -> bool:
     """As `np.array_equal`, but most pairs differ in their first slice already."""
-    return np.array_equal(left[:1], right[:1]) and np.array_equal(left, right)
+    return np.array_equal(kernel[:1], stored[:1]) and np.array_equal(kernel, stored)
 
 
 def _foldings(bare: Array) -> Iterator[Array]:
@@ -106,5 +106,5 @@ def _rows_are_scaled(slices: Array, stored_slices: Array) -> bool:
     scaled = np.take_along_axis(stored, place, axis=1)
     rows = rows * (scaled / np.where(maxima == 0, 1, maxima))
     np.subtract(rows, stored, out=rows)
-    # the kernel's greatest number is the stored slice's greatest too, where the slice is scaled
+    # the kernel's maximum is the stored slice's maximum too, where the slice is scaled
     return bool(np.all(np.abs(rows, out=rows) <= _TOLERANCE * np.maximum(np.abs(scaled), 1e-30)))

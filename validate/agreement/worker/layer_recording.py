@@ -84,12 +84,14 @@ def _recorded(original: Callable[..., Any], records: list[Record], instead: Mapp
             results = original(self, *args, **kwargs)
         finally:
             owners.pop()
-        found = [t for t in tf.nest.flatten(results) if isinstance(t, tf.Tensor) and getattr(t, "graph", None) is home]
-        if found and _is_leaf(self) and graph is home and found[0].dtype.is_floating and found[0].shape.rank:
-            given = [t for t in tf.nest.flatten((args, kwargs)) if isinstance(t, tf.Tensor)]
-            record = Record(names.of(self, owners[-1]), self, tuple(given), found[0])
+        tensors = [
+            t for t in tf.nest.flatten(results) if isinstance(t, tf.Tensor) and getattr(t, "graph", None) is home
+        ]
+        if tensors and _is_leaf(self) and graph is home and tensors[0].dtype.is_floating and tensors[0].shape.rank:
+            inputs = [t for t in tf.nest.flatten((args, kwargs)) if isinstance(t, tf.Tensor)]
+            record = Record(names.of(self, owners[-1]), self, tuple(inputs), tensors[0])
             records.append(record)
-            return instead.get(record.name, results) if results is found[0] else results
+            return instead.get(record.name, results) if results is tensors[0] else results
         return results
 
     return call
@@ -104,22 +106,22 @@ def _is_leaf(operation: Any) -> bool:
 
 def predecessors(records: list[Record]) -> dict[str, tuple[str, ...]]:
     """By record, the records whose tensors it is computed from, looking through whatever lies between."""
-    made = {id(record.tensor): record.name for record in reversed(records)}
+    producers = {id(record.tensor): record.name for record in reversed(records)}
     latest: dict[int, str] = {}
     result: dict[str, tuple[str, ...]] = {}
     for record in records:
-        found: dict[str, None] = {}
-        queue, seen = list(record.inputs), set()
+        sources: dict[str, None] = {}
+        queue, visited = list(record.inputs), set()
         while queue:
             tensor = queue.pop()
-            if id(tensor) in seen:
+            if id(tensor) in visited:
                 continue
-            seen.add(id(tensor))
-            name = latest.get(id(tensor)) or made.get(id(tensor))
+            visited.add(id(tensor))
+            name = latest.get(id(tensor)) or producers.get(id(tensor))
             if name is not None and name != record.name:
-                found[name] = None
+                sources[name] = None
             else:
                 queue.extend(tensor.op.inputs)
-        result[record.name] = tuple(found)
+        result[record.name] = tuple(sources)
         latest[id(record.tensor)] = record.name
     return result

@@ -1,8 +1,8 @@
-"""What a reduced precision must cost: the checkpoint run with the rounding of that precision. Worker side.
+"""The cost of a reduced precision: the checkpoint run with the rounding of that precision. Worker side.
 
 Weights lie on the precision's grid, and so does what enters each operation that computes in it. Scales fit every
 channel of what they round, so this is the rounding that so many bits cannot avoid; a file whose scales fit worse, or
-that does something else besides, shows a greater error. The grid is moved a little from draw to draw (`DRAWS`), since
+that does something else besides, shows a larger error. The grid is moved a little from draw to draw (`DRAWS`), since
 the error of one deterministic rounding is a sample of one.
 """
 
@@ -26,7 +26,7 @@ DRAWS = (1.0, 1.09, 0.93)
 """By how much each draw's steps are wider: enough to decide most roundings anew, too little to change their size."""
 
 _HALF_MAX = 65504.0
-_ENTERED_AS_IT_IS = {
+_UNROUNDED_OPERATIONS = {
     "BatchNormalization", "ReLU", "LeakyReLU", "PReLU", "Activation", "Softmax", "Dropout", "SpatialDropout2D",
     "Flatten", "Reshape", "Permute", "Rescaling", "Normalization", "InputLayer", "Identity", "ZeroPadding2D",
     "Cropping2D", "GetItem",
@@ -83,11 +83,13 @@ class Rounded:
             outputs, logits = self._function.run(inputs)
         if self._grid.weights is None or not self._grid.everywhere:
             return outputs, logits
-        return tuple({k: _last(v, self._grid.activations) for k, v in side.items()} for side in (outputs, logits))  # type: ignore[return-value]
+        return tuple(
+            {k: _rounded_output(v, self._grid.activations) for k, v in side.items()} for side in (outputs, logits)
+        )  # type: ignore[return-value]
 
 
-def _last(values: Array, bits: int) -> Array:
-    """What leaves the file is rounded too, with one scale for the whole tensor."""
+def _rounded_output(values: Array, bits: int) -> Array:
+    """Rounds what leaves the file, with one scale for the whole tensor."""
     low, high = min(0.0, float(values.min(initial=0.0))), max(0.0, float(values.max(initial=0.0)))
     step = (high - low) / (2**bits - 1) or 1.0
     rounded: Array = np.round(values / step) * step
@@ -96,15 +98,15 @@ def _last(values: Array, bits: int) -> Array:
 
 @contextmanager
 def _rounded_weights(model: Any, grid: Grid, wider: float) -> Iterator[None]:
-    kept = [(weight, np.array(weight.numpy())) for weight in model.weights if "float" in str(weight.dtype)]
+    originals = [(weight, np.array(weight.numpy())) for weight in model.weights if "float" in str(weight.dtype)]
     if grid.weights is not None:
-        kept = [(weight, value) for weight, value in kept if value.ndim >= 2]
+        originals = [(weight, value) for weight, value in originals if value.ndim >= 2]
     try:
-        for weight, value in kept:
+        for weight, value in originals:
             weight.assign(_on_grid(value, str(weight.path), grid, wider))
         yield
     finally:
-        for weight, value in kept:
+        for weight, value in originals:
             weight.assign(value)
 
 
@@ -118,7 +120,7 @@ def _on_grid(value: Array, path: str, grid: Grid, wider: float) -> Array:
     axes = tuple(range(value.ndim - 1)) if blocks is value else (1,)
     if "depthwise" in path:  # height, width, channels, multiplier
         axes = tuple(range(value.ndim - 2))
-    elif "transpose" in path:  # height, width, made, taken
+    elif "transpose" in path:  # height, width, output channels, input channels
         axes = (*range(value.ndim - 2), value.ndim - 1)
     top = np.abs(blocks).max(axis=axes, keepdims=True)
     step = np.where(top > 0, top * wider / (2 ** (grid.weights - 1) - 1), 1.0)
@@ -145,11 +147,11 @@ def _rounding(original: Callable[..., Any], grid: Grid, wider: Any) -> Callable[
         if isinstance(self, keras.Function | keras.Sequential) or not _rounds(self, grid):
             return original(self, *args, **kwargs)
 
-        def rounded(value: Any) -> Any:
-            known = isinstance(value, tf.Tensor) and value.dtype.is_floating and (value.shape.rank or 0) >= 2
-            return _activation(value, grid, wider) if known else value
+        def round_input(value: Any) -> Any:
+            is_activation = isinstance(value, tf.Tensor) and value.dtype.is_floating and (value.shape.rank or 0) >= 2
+            return _activation(value, grid, wider) if is_activation else value
 
-        args, kwargs = tf.nest.map_structure(rounded, (args, kwargs))
+        args, kwargs = tf.nest.map_structure(round_input, (args, kwargs))
         return original(self, *args, **kwargs)
 
     return call
@@ -157,7 +159,7 @@ def _rounding(original: Callable[..., Any], grid: Grid, wider: Any) -> Callable[
 
 def _rounds(operation: Any, grid: Grid) -> bool:
     if grid.everywhere:
-        return type(operation).__name__ not in _ENTERED_AS_IT_IS
+        return type(operation).__name__ not in _UNROUNDED_OPERATIONS
     return any(hasattr(operation, name) for name in ("kernel", "depthwise_kernel", "cell"))
 
 

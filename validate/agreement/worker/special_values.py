@@ -1,4 +1,4 @@
-"""What becomes of NaN, infinities and denormals: told, never gated, for honest runtimes differ. Worker side.
+"""The fate of NaN, infinities and denormals: told, never gated, for honest runtimes differ. Worker side.
 
 TensorFlow and XNNPACK flush denormals to zero, ONNX Runtime keeps them; LiteRT's built-in kernels clamp infinities.
 """

@@ -17,7 +17,7 @@ _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 
 
 def tapped_folder(path: Path, folder: Path) -> tuple[dict[str, str], Path]:
-    """What was tapped, by output name, and the changed SavedModel, written under `folder` if there is anything.
+    """The kind of each tapped output, by name, and the changed SavedModel, written under `folder` if there is anything.
 
     Raises:
         RefusedError: the folder holds no readable `saved_model.pb`.
