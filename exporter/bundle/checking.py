@@ -158,17 +158,17 @@ def _digest_no_follow(path: Path) -> str:
 def artifact_mismatch(artifact: ArtifactRow, rows: Sequence[FileRow]) -> Problem | None:
     """The problem of an artifact's row that differs from its files' (`converters.artifact.digest`, `size_of`)."""
     files = {row.path: row for row in rows if row.path == artifact.path}
-    inside = sorted(
+    members = sorted(
         (row.path[len(artifact.path) + 1 :], row) for row in rows if row.path.startswith(f"{artifact.path}/")
     )
-    if not files and not inside:
+    if not files and not members:
         return Problem(artifact.path, "is an artifact without a file")
     if files:
         external = [row for row in rows if artifact.path.endswith(".onnx") and row.path == f"{artifact.path}.data"]
         sha, size = files[artifact.path].sha256, sum(row.size_bytes for row in (*files.values(), *external))
     else:
-        lines = "".join(f"{row.sha256}  {name}\n" for name, row in inside)
-        sha, size = hashlib.sha256(lines.encode()).hexdigest(), sum(row.size_bytes for _, row in inside)
+        lines = "".join(f"{row.sha256}  {name}\n" for name, row in members)
+        sha, size = hashlib.sha256(lines.encode()).hexdigest(), sum(row.size_bytes for _, row in members)
     if (sha, size) != (artifact.sha256, artifact.size_bytes):
         return Problem(artifact.path, "its artifact row does not match its files")
     return None

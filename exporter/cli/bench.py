@@ -110,10 +110,10 @@ def _measure(paths: list[Path], job: BenchJob, chosen: dict[str, Any], progress:
     from validate.latency.boards.adb import measure_on_phone
     from validate.latency.boards.ssh import Board
 
-    elsewhere = [name for name in ("ssh", "adb") if chosen[name]]
-    if len(elsewhere) > 1 or (elsewhere and (chosen["tuning"] or chosen["profiling"])):
+    boards = [name for name in ("ssh", "adb") if chosen[name]]
+    if len(boards) > 1 or (boards and (chosen["tuning"] or chosen["profiling"])):
         raise UsageError(
-            f"--{elsewhere[0]} goes with none of --adb, --ssh, --tune and --profile-ops.",
+            f"--{boards[0]} goes with none of --adb, --ssh, --tune and --profile-ops.",
             next_step="Ask for one of them at a time.",
         )
     if chosen["adb"]:
@@ -141,9 +141,9 @@ def _keep(artifacts: Sequence[Path], latency: Latency) -> None:
     for path in artifacts:
         if not is_bundle(path):
             continue
-        inside = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == path}
-        tuned = tuple(entry for entry in latency.tuned if entry["artifact"] in inside)
-        profiles = tuple(entry for entry in latency.profiles if entry["artifact"] in inside)
+        names = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == path}
+        tuned = tuple(entry for entry in latency.tuned if entry["artifact"] in names)
+        profiles = tuple(entry for entry in latency.profiles if entry["artifact"] in names)
         if tuned or profiles:
             keep(path, replace(latency, tuned=tuned, profiles=profiles))
 

@@ -1,4 +1,4 @@
-"""What `edgeport bench` is given: artifacts and bundles, options, and where tuned settings are kept."""
+"""The inputs of `edgeport bench`: artifacts and bundles, options, and where tuned settings are kept."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def expand(artifacts: Sequence[Path], console: Console) -> tuple[list[Path], dic
     for path in artifacts:
         bundle = bundle_at(path, console)
         members = (path,) if bundle is None else bundle.artifacts
-        around = bundle or _around(path, console)
-        if around is not None and around.golden is not None:
-            golden_of.update(dict.fromkeys(members, around.golden))
+        owner = bundle or _around(path, console)
+        if owner is not None and owner.golden is not None:
+            golden_of.update(dict.fromkeys(members, owner.golden))
         paths += members
     return paths, golden_of
 

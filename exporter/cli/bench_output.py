@@ -1,4 +1,4 @@
-"""What `edgeport bench` says: tables for the terminal, markdown for a pull request, JUnit for a build server."""
+"""The output of `edgeport bench`: tables for the terminal, markdown for a pull request, JUnit for a build server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show(console: Console, latency: Latency, changes: Sequence[Change]) -> None:
 
 
 def tuned_lines(tuned: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """What `--tune` found: a sentence, and the code that sets it, for each artifact."""
+    """The result of `--tune`: a sentence, and the code that sets it, for each artifact."""
     for entry in tuned:
         sure = f"{entry['gain']:.2f} times the default's speed" if entry["sure"] else "nothing is surely faster"
         yield f"{entry['artifact']}: {entry['threads']} threads, {entry['label'] or 'default settings'} ({sure})."
@@ -60,10 +60,10 @@ def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
         "remarks",
     ]
     sections: list[Table] = [("Latency", columns, [_cells(timing) for timing in latency.timings])]
-    before = ["artifact", "setting", "cold ms", "import ms", "load ms", "first ms", "peak MiB", "CPU ms a run", "MB"]
+    header = ["artifact", "setting", "cold ms", "import ms", "load ms", "first ms", "peak MiB", "CPU ms a run", "MB"]
     phases = [cells for timing in latency.timings if (cells := _phase_cells(timing))]
-    sections.append(("Before the steady state, and what it costs", before, phases))
-    compared = [
+    sections.append(("Before the steady state, and what it costs", header, phases))
+    comparisons = [
         [
             c.candidate.artifact.name,
             _setting(c.candidate),
@@ -74,9 +74,9 @@ def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
         ]
         for c in latency.comparisons
     ]
-    sections.append(("Compared", ["candidate", "setting", "is", "ratio of p50", "against", "noise floor"], compared))
-    changed = [[c.row, c.verdict + (", over the gate" if c.fails else ""), _ratio(c.ratio)] for c in changes]
-    sections.append(("Since the earlier result", ["row", "now", "now / then"], changed))
+    sections.append(("Compared", ["candidate", "setting", "is", "ratio of p50", "against", "noise floor"], comparisons))
+    change_rows = [[c.row, c.verdict + (", over the gate" if c.fails else ""), _ratio(c.ratio)] for c in changes]
+    sections.append(("Since the earlier result", ["row", "now", "now / then"], change_rows))
     return [*sections, *(table for profile in latency.profiles for table in _profile_tables(profile))]
 
 

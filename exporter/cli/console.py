@@ -1,4 +1,4 @@
-"""What people see: text and tables on stdout, progress and errors on stderr, one JSON document under `--json`."""
+"""Output for people: text and tables on stdout, progress and errors on stderr, one JSON document under `--json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeport export SOURCE -o DIR`: converts only; with `--rescue` it judges too, to mend what misses its gate."""
+"""`edgeport export SOURCE -o DIR`: converts only; with `--rescue` it judges too, to fix what misses its gate."""
 
 from __future__ import annotations
 

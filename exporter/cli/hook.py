@@ -1,4 +1,4 @@
-"""What the pre-commit hook runs: `python -m exporter.cli.hook FILE...`, with the files that a commit changes."""
+"""The pre-commit hook: `python -m exporter.cli.hook FILE...`, with the files that a commit changes."""
 
 from __future__ import annotations
 

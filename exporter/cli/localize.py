@@ -50,13 +50,13 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     reference = identify(reference, common.opening).path
     check(candidate)
     with (
-        reference_of(reference, common, chosen) as taken,
+        reference_of(reference, common, chosen) as source,
         tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder,
         console.progress() as progress,
     ):
         job = LocalizeJob(LocalizeOptions(bisect=chosen["bisect"]), common)
         twins = Twins(Path(folder), common)
-        localization = replace(localize(taken, candidate, twins.make, job, progress), reference=reference)
+        localization = replace(localize(source, candidate, twins.make, job, progress), reference=reference)
     console.document(localization.to_json())
     _show(localization, console)
     return int(localization.first_divergent_layer is not None)

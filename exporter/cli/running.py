@@ -1,4 +1,4 @@
-"""What `export` and `run` do once their options are parsed."""
+"""The work of `export` and `run` once their options are parsed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FIELDS = {
 }
 """Fields of the options that have another name on the command line."""
 _OPEN = ("formats", "precisions", "threads")
-"""What is left open where it is not given."""
+"""Options that are None where nobody sets them."""
 
 
 def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Console) -> int:
@@ -120,7 +120,7 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
 
 
 def _shipped(manifest: Manifest) -> list[str]:
-    """What lies in the profiles' folders, and what delegates do not take."""
+    """The contents of the profiles' folders, and the operations that delegates do not take."""
     rows: Any = manifest.shipping or {}
     lines = [f"Packed for {name}: {name}/." for name in ("server", "microcontroller") if name in rows]
     for board in rows.get("microcontroller", ()):

@@ -162,8 +162,10 @@ def _signature(old: SignatureRow, new: SignatureRow) -> list[str]:
         noun = role.removesuffix("s")
         changes += [f"{noun} {name} is gone" for name in olds if name not in news]
         changes += [f"{noun} {name} is new: {_spec(*news[name])}" for name in news if name not in olds]
-        both = [name for name in olds if name in news]
-        changes += [f"{noun} {n}: {_spec(*olds[n])} became {_spec(*news[n])}" for n in both if olds[n] != news[n]]
+        common_names = [name for name in olds if name in news]
+        changes += [
+            f"{noun} {n}: {_spec(*olds[n])} became {_spec(*news[n])}" for n in common_names if olds[n] != news[n]
+        ]
         if list(olds) != list(news) and set(olds) == set(news):
             changes.append(f"the {role} are in another order: {', '.join(news)}")
     return changes

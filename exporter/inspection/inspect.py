@@ -209,8 +209,8 @@ def _tflite(path: Path) -> _Findings:
 
 def _onnx(path: Path) -> _Findings:
     facts = read_onnx(path)
-    beside = ", ".join(facts.external_files)
-    notes = [f"Weights lie in {beside} beside the file; the digest is of the file alone."] if beside else []
+    external = ", ".join(facts.external_files)
+    notes = [f"Weights lie in {external} beside the file; the digest is of the file alone."] if external else []
     return _Findings(
         "onnx",
         precision.of_onnx(facts),

@@ -136,8 +136,8 @@ def validated(data: str | bytes, path: Path | str) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as cause:
         first = cause.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:120] or "the document"
-        raise damaged(path, f"is wrong at {where}: {first['msg'][:160]}") from cause
+        location = ".".join(str(part) for part in first["loc"])[:120] or "the document"
+        raise damaged(path, f"is wrong at {location}: {first['msg'][:160]}") from cause
 
 
 def damaged(path: Path | str, what: str) -> IntegrityError:

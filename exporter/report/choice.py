@@ -37,8 +37,8 @@ def picks(manifest: Manifest) -> list[Pick]:
     """The choice of each device, then the smallest and the most accurate where they are others."""
     objective = _OBJECTIVES.get(str(manifest.recommended.get("objective")), "")
     chosen = choices(manifest)
-    missed = {miss.subject for miss in passing(manifest).misses}
-    passed = sum(verdict.artifact not in missed for verdict in manifest.verdicts)
+    subjects = {miss.subject for miss in passing(manifest).misses}
+    passed = sum(verdict.artifact not in subjects for verdict in manifest.verdicts)
     among = f" among {say.count(passed, 'artifact')} that pass{'' if passed != 1 else 'es'}"
     why = f"{objective}{among}".capitalize()
     result = [

@@ -145,8 +145,8 @@ def onnx_values(path: Path, inputs: Mapping[str, Array], names: Sequence[str], b
     outputs = {name for node in model.graph.node for name in node.output}
     tensors = {}
     for name in names:
-        behind = f"{name}_DequantizeLinear_Output"
-        if (tensor := behind if behind in outputs else name) in outputs:
+        dequantized = f"{name}_DequantizeLinear_Output"
+        if (tensor := dequantized if dequantized in outputs else name) in outputs:
             tensors[name] = tensor
     graph_outputs = {value.name for value in model.graph.output}
     model.graph.output.extend(

@@ -171,11 +171,11 @@ def _to_rescue(
     conversion: Conversion, agreement: Agreement, rescues: Mapping[Path, Rescue]
 ) -> Iterator[tuple[Artifact, Artifact]]:
     """Artifacts that disagree and may be fixed, each with the float32 file that it was made from."""
-    missed = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
+    paths = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
     for artifact in conversion.artifacts:
-        base, tried = conversion.bases.get(artifact.format), rescues.get(artifact.path)
+        base, earlier = conversion.bases.get(artifact.format), rescues.get(artifact.path)
         unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
-        if artifact.path not in missed or unfit or base is None or (tried is not None and not tried.reached):
+        if artifact.path not in paths or unfit or base is None or (earlier is not None and not earlier.reached):
             continue
         yield artifact, base
 
@@ -231,18 +231,18 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
     Raises:
         EdgeportError: the worker failed; the artifact is as it was.
     """
-    how = job.derive
+    derive = job.derive
     request = {
         "artifact": str(artifact.path),
         "base": str(base.path),
         "format": artifact.format.value,
         "precision": artifact.precision.value,
         "signature": base.signature.to_json(),
-        "io": how.options.io or Io.FLOAT,
-        "device": how.options.target_device,
-        "method": how.options.calibration_method,
+        "io": derive.options.io or Io.FLOAT,
+        "device": derive.options.target_device,
+        "method": derive.options.calibration_method,
         "golden": str(job.golden),
-        "calibration": str(how.calibration) if how.calibration else None,
+        "calibration": str(derive.calibration) if derive.calibration else None,
         "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
         "layers": sorted(layers),
     }
@@ -250,9 +250,9 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
         "exporter.rescue.search:rescue_in_worker",
         request,
         step="rescue",
-        limits=how.common.limits,
-        log=how.common.log,
-        reads=[*parts_of(base.path), job.golden, *([how.calibration] if how.calibration else [])],
+        limits=derive.common.limits,
+        log=derive.common.log,
+        reads=[*parts_of(base.path), job.golden, *([derive.calibration] if derive.calibration else [])],
         writes=[artifact.path],
     )
     float_layers = tuple(FloatLayer(**entry) for entry in answer["kept"])

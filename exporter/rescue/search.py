@@ -171,17 +171,17 @@ def _to_blame(step: Step, producers: Mapping[str, Step], keep: set[str]) -> list
     if step.key not in keep:
         return [step.key]
     keys: list[str] = []
-    waiting, visited = [step], {step.key}
-    while waiting:
-        for name in waiting.pop().inputs:
-            before = producers.get(name)
-            if before is None or before.key in visited:
+    queue, visited = [step], {step.key}
+    while queue:
+        for name in queue.pop().inputs:
+            producer = producers.get(name)
+            if producer is None or producer.key in visited:
                 continue
-            visited.add(before.key)
-            if before.key in keep:
-                waiting.append(before)
+            visited.add(producer.key)
+            if producer.key in keep:
+                queue.append(producer)
             else:
-                keys.append(before.key)
+                keys.append(producer.key)
     return keys
 
 

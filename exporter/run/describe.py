@@ -63,7 +63,7 @@ def describe(task: Task, findings: Findings, details: Mapping[str, Details]) -> 
         findings.rescued.agreement,
         findings.latency,
     )
-    timed = latency.to_json(staging) if latency else {"timings": [], "comparisons": []}
+    timings = latency.to_json(staging) if latency else {"timings": [], "comparisons": []}
     verdicts = _verdicts(
         agreement, staging, findings.located.noted(verdict_notes(findings.rescued, findings.calibration))
     )
@@ -71,7 +71,7 @@ def describe(task: Task, findings: Findings, details: Mapping[str, Details]) -> 
         _artifact_row(artifact, task, findings) | details.get(artifact.path.name, Details()).to_document()
         for artifact in findings.rescued.conversion.artifacts
     ]
-    described = Manifest.from_document(
+    manifest = Manifest.from_document(
         {
             "schema": SCHEMA,
             "tool": {"name": "edgeport", "version": version("edgeport"), "command": list(options.workspace.command)},
@@ -89,14 +89,14 @@ def describe(task: Task, findings: Findings, details: Mapping[str, Details]) -> 
             "artifacts": artifacts,
             "failures": [failure.to_json() for failure in findings.rescued.conversion.failures],
             "verdicts": verdicts,
-            "timings": timed["timings"],
-            "comparisons": timed["comparisons"],
+            "timings": timings["timings"],
+            "comparisons": timings["comparisons"],
             "environment": {
                 "host": latency.host if latency else host_facts(),
                 "isolation": sandbox.current(),
                 **({"localized": list(findings.located.rows)} if findings.located.rows else {}),
                 **(
-                    {"noise": timed["noise"], "controls": timed["controls"], **kept_profiles(latency)}
+                    {"noise": timings["noise"], "controls": timings["controls"], **kept_profiles(latency)}
                     if latency
                     else {}
                 ),
@@ -105,11 +105,11 @@ def describe(task: Task, findings: Findings, details: Mapping[str, Details]) -> 
         }
     )
     allow = options.judge is not None and options.judge.allow_inconclusive
-    recommended = recommend(described, options.choice, allow_inconclusive=allow)
+    recommended = recommend(manifest, options.choice, allow_inconclusive=allow)
     recommended |= {"dropped": dict(findings.rescued.dropped)} if findings.rescued.dropped else {}
     recommended |= kept_settings(latency) if latency else {}
-    described = described.model_copy(update={"recommended": recommended})
-    return described.model_copy(update={"passing": passing(described, allow_inconclusive=allow)})
+    manifest = manifest.model_copy(update={"recommended": recommended})
+    return manifest.model_copy(update={"passing": passing(manifest, allow_inconclusive=allow)})
 
 
 def _artifact_row(artifact: Artifact, task: Task, findings: Findings) -> dict[str, Any]:

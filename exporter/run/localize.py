@@ -52,14 +52,14 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
         for number, verdict in enumerate(verdicts[:_AT_MOST]):
             twin_folder = Path(folder) / str(number)
             twin_folder.mkdir()
-            how = LocalizeJob(options.localize, _limited(options.common))
-            twins = Twins(twin_folder, how.common)
+            job = LocalizeJob(options.localize, _limited(options.common))
+            twins = Twins(twin_folder, job.common)
             try:
                 localization = localize(
                     checkpoint.path,
                     verdict.artifact,
                     twins.make,
-                    how,
+                    job,
                     lambda label, _share: progress(f"localize: {label}", 1.0),
                 )
             except (EdgeportError, OSError) as error:  # the arrays may be more than the temporary folder's disk holds

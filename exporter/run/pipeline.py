@@ -56,10 +56,10 @@ def run(
         facts = source.facts
         contract = agree(task, facts)
         calibration = calibrate(task, facts)
-        how = derivation(task, contract, calibration)
-        artifacts = convert(task, source, how)
+        job = derivation(task, contract, calibration)
+        artifacts = convert(task, source, job)
         verdicts = judge(task, artifacts)
-        rescued = rescue(task, artifacts, verdicts, how)
+        rescued = rescue(task, artifacts, verdicts, job)
         located = locate(task.checkpoint, rescued.agreement, task.options, task.place)
         shipping = ship(
             task.options,
@@ -124,10 +124,10 @@ def write(task: Task, findings: Findings) -> Manifest:
     staging, options = task.place.staging, task.options
     remove_hidden(staging)
     details = artifact_details(findings.rescued, findings.calibration, task.checkpoint, options)
-    described = describe(task, findings, details)
+    manifest = describe(task, findings, details)
     if options.ship.selfcheck:
-        write_selfcheck(staging, described, options.judge.tolerances if options.judge else {})
-    return finish(staging, described)
+        write_selfcheck(staging, manifest, options.judge.tolerances if options.judge else {})
+    return finish(staging, manifest)
 
 
 def _required_devices(latency: Latency | None, options: RunOptions, output: Path) -> None:

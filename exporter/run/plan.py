@@ -106,11 +106,11 @@ def keep_passing(conversion: Conversion, agreement: Agreement, *, allow_inconclu
     The float32 files stay, whatever their verdict: a source whose plain conversion fails is not a matter of precision.
     """
     verdicts = {verdict.artifact: verdict for verdict in agreement.verdicts}
-    missed = {miss.subject for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
+    subjects = {miss.subject for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
     dropped: dict[str, str] = {}
     for artifact in conversion.artifacts:
         verdict = verdicts[artifact.path]
-        if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in missed:
+        if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in subjects:
             artifact.path.unlink()
             if artifact.format is Format.ORT:
                 config_path(artifact.path).unlink(missing_ok=True)

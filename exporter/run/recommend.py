@@ -69,9 +69,9 @@ def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = 
     devices = list(dict.fromkeys(c.device for c in contenders if c.p50_ms is not None))
     fastest = {d: _best(contenders, d, "p50_ms") for d in devices}
     chosen["fastest"] = {device: contender.artifact for device, contender in fastest.items() if contender}
-    fitting = [c for c in contenders if not _misses(c, choice)]
+    candidates = [c for c in contenders if not _misses(c, choice)]
     measure = _OBJECTIVES[choice.objective]
-    picks = {device: _best(fitting, device, measure) for device in devices or [""]}
+    picks = {device: _best(candidates, device, measure) for device in devices or [""]}
     chosen |= {
         "objective": choice.objective,
         "choice": {device or "any": contender.artifact for device, contender in picks.items() if contender},
@@ -80,22 +80,22 @@ def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = 
     limits = _limits(choice)
     if limits:
         chosen["limits"] = limits
-        if not fitting:
+        if not candidates:
             nearest = min(contenders, key=lambda c: (len(_misses(c, choice)), c.measure(measure)))
-            missed = _misses(nearest, choice)
-            chosen["unmet"] = _unmet(nearest, missed)
-            chosen["misses"] = [_row(nearest, miss).to_document() for miss in missed]
+            shortfalls = _misses(nearest, choice)
+            chosen["unmet"] = _unmet(nearest, shortfalls)
+            chosen["misses"] = [_row(nearest, miss).to_document() for miss in shortfalls]
     return chosen
 
 
 def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]:
     """The artifacts that were judged, passed, and gave right answers where they were timed."""
-    missed = [*verdict_misses(manifest.verdicts, allow_inconclusive=allow_inconclusive)]
-    out = {miss.subject for miss in (*missed, *gate_misses(manifest.artifacts))}
-    verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts if verdict.artifact not in out}
+    misses = [*verdict_misses(manifest.verdicts, allow_inconclusive=allow_inconclusive)]
+    excluded = {miss.subject for miss in (*misses, *gate_misses(manifest.artifacts))}
+    verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts if verdict.artifact not in excluded}
     contenders = []
     for artifact in manifest.artifacts:
-        if artifact.path not in verdicts or artifact.path in out:
+        if artifact.path not in verdicts or artifact.path in excluded:
             continue
         outputs = verdicts[artifact.path].outputs
         agreements = [row.top1_agreement for row in outputs if row.top1_agreement is not None]
@@ -178,10 +178,10 @@ def _pareto(contenders: Sequence[Contender]) -> list[str]:
     """Artifacts without another that is at least as good in all three measures and better in one."""
     measures = ("size_bytes", "p50_ms", "error")
     front = []
-    for one in contenders:
-        rivals = [c for c in contenders if c is not one and c.device == one.device]
-        figures = [one.measure(m) for m in measures]
+    for contender in contenders:
+        rivals = [c for c in contenders if c is not contender and c.device == contender.device]
+        figures = [contender.measure(m) for m in measures]
         theirs = [[rival.measure(m) for m in measures] for rival in rivals]
         if not any(other != figures and all(a <= b for a, b in zip(other, figures, strict=True)) for other in theirs):
-            front.append(one.artifact)
+            front.append(contender.artifact)
     return list(dict.fromkeys(front))

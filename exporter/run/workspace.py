@@ -47,8 +47,13 @@ class Place:
 
 def shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]:
     """Progress callbacks for the steps, each with its share of the whole bar."""
-    taken = {"build": True, "convert": True, "validate": options.judge is not None, "bench": options.bench is not None}
-    steps = [step for step in _COSTS if taken[step]]
+    enabled = {
+        "build": True,
+        "convert": True,
+        "validate": options.judge is not None,
+        "bench": options.bench is not None,
+    }
+    steps = [step for step in _COSTS if enabled[step]]
     total = sum(_COSTS[step] for step in steps)
 
     def of(step: str) -> Progress:

@@ -37,7 +37,7 @@ class Arena:
 
     @property
     def estimate(self) -> int:
-        """The size to begin with, in whole kibibytes: 1.5 times what was counted, since too small an arena does not start.
+        """The size to begin with, in whole kibibytes: 1.5 times the count, since too small an arena does not start.
 
         `arena_used_bytes()` on the board tells the truth.
         """

@@ -24,14 +24,14 @@ _LAYER = "edgeport_scaling"
 
 
 def baked(checkpoint: Checkpoint, preprocess: Sequence[str], common: Common, folder: Path) -> Checkpoint:
-    """The checkpoint that takes uint8, in `folder`; its digest is that of the original one and of what was baked in.
+    """The checkpoint that takes uint8, in `folder`; its digest is that of the original and of what was baked in.
 
     Args:
         preprocess: `KEY=VALUE`, how its values are scaled.
 
     Raises:
-        RefusedError: a source that is not a Keras checkpoint, no image-like float input, or one of which nobody says how
-            its values are scaled; what `preprocess_of` raises.
+        RefusedError: a source that is not a Keras checkpoint, no image-like float input, or an input without a known
+            scaling; what `preprocess_of` raises.
     """
     if checkpoint.kind not in (SourceKind.KERAS, SourceKind.H5):
         raise RefusedError(

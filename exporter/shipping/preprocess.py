@@ -45,10 +45,10 @@ def parse_preprocess(assignments: Sequence[str]) -> dict[str | None, dict[str, A
         key = _ALIASES.get(last, last)
         if not equals or key not in KEYS:
             raise UsageError(f"--preprocess {text} is none of {', '.join(k + '=' for k in KEYS)}.", next_step=_EXAMPLE)
-        mine = by_input.setdefault(name or None, {})
-        if key in mine:
+        values = by_input.setdefault(name or None, {})
+        if key in values:
             raise UsageError(f"--preprocess {left} is given twice.", next_step="Give each key once.")
-        mine[key] = _value(key, value.strip(), text)
+        values[key] = _value(key, value.strip(), text)
     return by_input
 
 

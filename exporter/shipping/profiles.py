@@ -63,12 +63,12 @@ def profile_targets(options: RunOptions) -> set[Target]:
         profile = PROFILES[name]
         precisions = words & profile.serves if words else _default_precisions(profile, options)
         formats = [f for f in profile.formats if not options.convert.formats or f in options.convert.formats]
-        mine = {
+        pairs = {
             route.target for route in ROUTES if route.target.format in formats and route.target.precision in precisions
         }
-        if not mine:
+        if not pairs:
             raise _unserved([name], ", ".join(sorted(words)) or "these formats")
-        targets |= mine
+        targets |= pairs
     if unserved := words - {target.precision for target in targets}:
         raise _unserved(options.ship.profiles, ", ".join(sorted(unserved)))
     return targets

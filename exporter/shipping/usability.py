@@ -177,11 +177,11 @@ def _inside(operations: Sequence[Mapping[str, Any]], delegates: Sequence[Mapping
     taken: set[int] = set()
     for delegate in delegates:
         stop = {int(t) for t in delegate["inputs"]}
-        waiting = [int(t) for t in delegate["outputs"]]
-        while waiting:
-            k = producers.get(tensor := waiting.pop())
+        queue = [int(t) for t in delegate["outputs"]]
+        while queue:
+            k = producers.get(tensor := queue.pop())
             if tensor in stop or k is None or k in taken:
                 continue
             taken.add(k)
-            waiting += [int(t) for t in operations[k]["inputs"]]
+            queue += [int(t) for t in operations[k]["inputs"]]
     return taken
