@@ -16,7 +16,7 @@ from converters.arrays import Array
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
-from converters.user_arrays import UNKNOWN_SIZE, Given, read_given
+from converters.user_arrays import UNKNOWN_SIZE, UserArrays, read_user_arrays
 
 RANDOM = "random"
 DEFAULT_SAMPLES = 128
@@ -105,7 +105,7 @@ def read_calibration(path: Path, signature: Signature, samples: int, expected: E
         UsageError: nothing is there, or names, shapes or dtypes do not fit.
         RefusedError: the file is damaged or not finite, or a finding is fatal: all of them stand in the message.
     """
-    data = read_given(path, signature, "--calibration")
+    data = read_user_arrays(path, signature, "--calibration")
     findings = check(data, signature, expected)
     fatal = [f for f in findings if f.fatal]
     if fatal:
@@ -138,8 +138,8 @@ def random_calibration(signature: Signature, samples: int, ranges: Mapping[str, 
     return Calibration(arrays, f"{count} random samples", (finding,))
 
 
-def check(data: Given, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
-    """Looks at the data as `--calibration` gives it; shapes and dtypes have been checked by then."""
+def check(data: UserArrays, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
+    """Checks the data of `--calibration`; shapes and dtypes have been checked by then."""
     findings: list[Finding] = []
     for spec in signature.inputs:
         array = data.arrays[spec.name]
@@ -223,17 +223,17 @@ def _check_constant(spec: TensorSpec, values: Array) -> list[Finding]:
         ]
     findings = []
     if values.ndim == 4 and 2 <= values.shape[3] <= 4:
-        still = [k for k in range(values.shape[3]) if values[..., k].std() < 1e-6 * spread]
-        if still:
+        constant_channels = [k for k in range(values.shape[3]) if values[..., k].std() < 1e-6 * spread]
+        if constant_channels:
             findings.append(
                 Finding(
                     "constant-channel",
-                    f"channel {', '.join(map(str, still))} of `{spec.name}` has one value throughout.",
+                    f"channel {', '.join(map(str, constant_channels))} of `{spec.name}` has one value throughout.",
                     "Give images with all their channels.",
                 )
             )
-    around = (values - values.mean(axis=0)).std()
-    if len(values) > 1 and around < _ALIKE * spread:
+    deviation = (values - values.mean(axis=0)).std()
+    if len(values) > 1 and deviation < _ALIKE * spread:
         findings.append(
             Finding(
                 "alike",
@@ -271,12 +271,12 @@ def _neighbours(values: Array) -> float:
     """Mean correlation of a pixel with the next one, across and down, within each image and channel."""
     centered = values - values.mean(axis=(1, 2), keepdims=True)
     variance = (centered**2).mean(axis=(1, 2))
-    across = (centered[:, :, 1:] * centered[:, :, :-1]).mean(axis=(1, 2))
-    down = (centered[:, 1:] * centered[:, :-1]).mean(axis=(1, 2))
-    moving = variance > 1e-12 * max(float(variance.max()), 1e-300)
-    if not moving.any():
+    horizontal = (centered[:, :, 1:] * centered[:, :, :-1]).mean(axis=(1, 2))
+    vertical = (centered[:, 1:] * centered[:, :-1]).mean(axis=(1, 2))
+    varied = variance > 1e-12 * max(float(variance.max()), 1e-300)
+    if not varied.any():
         return 1.0
-    return float((0.5 * (across + down)[moving] / variance[moving]).mean())
+    return float((0.5 * (horizontal + vertical)[varied] / variance[varied]).mean())
 
 
 def _swapped(values: Array, judged_on: Array | None) -> bool:
@@ -293,7 +293,7 @@ def _swapped(values: Array, judged_on: Array | None) -> bool:
     return bool(len(means) >= 8 and bluish.mean() > _SWAP_SHARE and means[:, 1].mean() > means[:, 0].mean())
 
 
-def _check_count(data: Given, signature: Signature) -> list[Finding]:
+def _check_count(data: UserArrays, signature: Signature) -> list[Finding]:
     count = min(len(data.arrays[name]) for name in signature.input_names)
     findings = []
     if count < _FEW:

@@ -46,7 +46,7 @@ class InputContract:
 
 @dataclass(frozen=True)
 class OutputContract:
-    """One output. None is what nobody has said.
+    """One output; a field that nobody has stated is None.
 
     Attributes:
         activation: Keras' name of what was applied last: `softmax`, `sigmoid`, `linear`, ...

@@ -1,4 +1,4 @@
-"""A source is opened and says what it is; then its float32 files are made. The parent's side.
+"""Opens a source for its facts, then makes its float32 files. The parent's side.
 
 checkpoint -> `Converter.open` -> facts -> `Converter.float32` -> artifacts
 """
@@ -37,7 +37,7 @@ class Order:
 
     @classmethod
     def named(cls, target: Target, model: str, folder: Path) -> Order:
-        """Under the name that artifacts of a model have."""
+        """The order under the name that artifacts of a model have."""
         return cls(target, folder / artifact_name(model, target.precision, target.format))
 
     def to_json(self) -> Message:
@@ -140,7 +140,7 @@ class Converter:
                 worker.result()
             more = {"targets": [self._orders[item].to_json() for item in items]}
             worker.begin(f"{_WORKER}:write_float32", self._request() | more, step=STEP)
-            worker.receive()  # the source is open: what goes wrong before that is no target's fault
+            worker.receive()  # the source is open: an error before that is not the fault of a target
 
         return Batch(worker, tuple(str(order.target) for order in orders), begin)
 

@@ -11,7 +11,7 @@ from converters.formats import Format, Precision
 
 
 class Auto(StrEnum):
-    """In the place of precisions: all that the formats can hold and the calibration data allows, if it passes."""
+    """Instead of precisions: all that the formats can hold and the calibration data allows, if they pass."""
 
     AUTO = "auto"
 
@@ -25,7 +25,7 @@ class Io(StrEnum):
 
 
 class CalibrationMethod(StrEnum):
-    """How the ranges of an ONNX file's activations are told from samples."""
+    """Method that finds the ranges of an ONNX file's activations from samples."""
 
     MINMAX = "minmax"
     ENTROPY = "entropy"

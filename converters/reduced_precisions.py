@@ -35,7 +35,7 @@ FLOAT32_SHARE = 0.6
 
 @dataclass(frozen=True)
 class DeriveJob(Options):
-    """The making of reduced precisions.
+    """Settings for making reduced precisions.
 
     Attributes:
         calibration: an `.npz` of checked arrays by input name; None where no precision needs any.
@@ -68,7 +68,7 @@ class Orders:
 
     @classmethod
     def of(cls, targets: Sequence[Target], model: str, folder: Path, hidden: str = HIDDEN) -> Orders:
-        """Under a model's name in `folder`; what nobody asked for goes to `folder/hidden`."""
+        """Orders under a model's name in `folder`; what nobody asked for goes to `folder/hidden`."""
         plain = tuple(t for t in targets if t == base_of(t))
         reduced = tuple(t for t in targets if t not in plain)
         bases = dict.fromkeys(base_of(t) for t in reduced if base_of(t) not in plain)
@@ -112,7 +112,7 @@ def convert(
     job: DeriveJob,
     on_progress: Progress = lambda label, share: None,
 ) -> Conversion:
-    """Everything of `orders`.
+    """Makes everything of `orders`.
 
     Raises:
         EdgeportError: the source could not be loaded or traced: nothing can be made of it.

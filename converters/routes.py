@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Route:
-    """How a target is made: from what, and its share of a conversion's time (for progress)."""
+    """Way to make a target: its sources, and its share of a conversion's time (for progress)."""
 
     target: Target
     made_from: str

@@ -86,14 +86,14 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
 
 
 def _has_foreign_code(model: Any) -> bool:
-    """Is there a layer that neither Keras nor edgeport wrote?"""
+    """Whether there is a layer that neither Keras nor edgeport wrote."""
     ours = ("keras.", "converters.", "exporter.")
     layers = all_layers(model) if model is not None else []
     return any(not f"{type(layer).__module__}.".startswith(ours) for layer in layers)
 
 
 def _check_repeats(first: Any, second: Any) -> None:
-    """A second trace must give the same graph: Python that counts calls or draws numbers would be frozen into it."""
+    """Checks that a second trace gives the same graph: Python that counts calls or draws numbers would be frozen in."""
     graphs = [concrete.graph.as_graph_def() for concrete in (first, second)]
     for one, other in itertools.zip_longest(*(graph.node for graph in graphs)):
         if one is None or other is None or _node_bytes(one) != _node_bytes(other):
@@ -106,7 +106,7 @@ def _check_repeats(first: Any, second: Any) -> None:
 
 
 def _node_bytes(node: Any) -> bytes:
-    """The node as bytes, without the names of functions that it calls: TensorFlow numbers them anew every time."""
+    """The node as bytes, without the names of functions that it calls: TensorFlow renumbers them every time."""
     plain = type(node)()
     plain.CopyFrom(node)
     for name in [name for name, value in node.attr.items() if value.HasField("func")]:

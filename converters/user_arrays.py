@@ -1,4 +1,4 @@
-"""The user's own arrays and images, fitted to a signature: what models are judged and calibrated on."""
+"""The user's own arrays and images, fitted to a signature: models are judged and calibrated on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
-class Given:
+class UserArrays:
     """Arrays that fit a signature.
 
     Attributes:
@@ -34,7 +34,7 @@ class Given:
     notes: tuple[str, ...] = ()
 
 
-def read_given(path: Path, signature: Signature, option: str = "--inputs") -> Given:
+def read_user_arrays(path: Path, signature: Signature, option: str = "--inputs") -> UserArrays:
     """The user's arrays: an `.npz` keyed by input name, an `.npy` for a single input, or a folder of images.
 
     `labels` in an `.npz` are the classes of the samples. Nothing pickled is ever loaded.
@@ -61,7 +61,7 @@ def read_given(path: Path, signature: Signature, option: str = "--inputs") -> Gi
     return _fit(path, signature, arrays)
 
 
-def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> Given:
+def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays:
     names = signature.input_names
     missing = [name for name in names if name not in data]
     if missing:
@@ -86,14 +86,14 @@ def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> Given:
     extra = [key for key in data if key not in names and key != LABELS]
     if extra:
         notes.append(f"{path.name}: the keys {', '.join(extra)} are no inputs and were ignored.")
-    return Given(arrays, labels, tuple(notes))
+    return UserArrays(arrays, labels, tuple(notes))
 
 
 def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Array:
     where = f"{path.name}: the array for {spec.name}"
     shape = f"({', '.join(str(d) for d in spec.shape)})"
     sizes = zip(spec.shape[1:], array.shape[1:], strict=False)
-    if array.ndim != len(spec.shape) or any(isinstance(want, int) and want != got for want, got in sizes):
+    if array.ndim != len(spec.shape) or any(isinstance(size, int) and size != actual for size, actual in sizes):
         raise UsageError(
             f"{where} has shape {array.shape}, and the model takes {shape}.",
             next_step=f"Give it the shape {shape}, samples first.",

@@ -1,4 +1,4 @@
-"""Which of a traced function's variables its outputs depend on, and the same graph with them as inputs or constants."""
+"""The variables that a traced function's outputs depend on, and the same graph with them as inputs or constants."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _needed(source: Any, outputs: Iterable[str]) -> set[str]:
 
 
 def _keep_inputs(source: Any, definition: Any, names: Iterable[str]) -> None:
-    """An input that no output depends on still belongs to the signature."""
+    """Puts back inputs that no output depends on: they still belong to the signature."""
     present = {node.name for node in definition.node}
     missing = {_producer(name) for name in names} - present
     definition.node.extend(node for node in source.node if node.name in missing)

@@ -127,7 +127,7 @@ def _of_graph(
     sizes: Mapping[str, Sequence[int | None]],
     notes: tuple[str, ...] = (),
 ) -> Loaded:
-    """A graph without variables, each time it is called imported into the graph that is being traced.
+    """A graph without variables; each call imports it into the graph that is being traced.
 
     Args:
         ends: name in the signature -> tensor, of inputs and of outputs.
@@ -169,7 +169,7 @@ def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], tensors: li
 def _inlined(
     definition: Any, ends: tuple[Mapping[str, str], Mapping[str, str]], sizes: Mapping[str, Sequence[int | None]]
 ) -> Any:
-    """The part that leads from the inputs to the outputs, with functions unrolled into it and shapes as told."""
+    """The part that leads from the inputs to the outputs, with functions inlined and shapes as the user gave them."""
     import tensorflow as tf
 
     inputs, outputs = ends
@@ -187,7 +187,7 @@ def _inlined(
 
 
 def _renamed(flat: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Any:
-    """Inlining keeps the placeholders' names and loses the results': they come back as identities."""
+    """Restores the results' names, which inlining loses, as identities; placeholders keep theirs."""
     definition = flat.graph.as_graph_def()
     node_names = {node.name for node in definition.node}
     for name, tensor in zip(outputs.values(), flat.outputs, strict=True):

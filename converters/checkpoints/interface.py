@@ -28,7 +28,7 @@ _LAST = {"Softmax": "softmax", "Sigmoid": "sigmoid", "ReLU": "relu", "LogSoftmax
 
 
 def interface_facts(model: Any, names: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, Any]:
-    """`scaling` by input and `activations` by output, as JSON; what the model does not tell is not there.
+    """`scaling` by input and `activations` by output, as JSON; what the model does not state is left out.
 
     Args:
         names: of the signature's inputs and outputs, in the model's order.

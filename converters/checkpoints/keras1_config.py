@@ -88,7 +88,7 @@ def from_keras1(value: dict[str, Any], source: Path) -> dict[str, Any]:
 
 
 def _padding(padding: Any) -> Any:
-    """Of ZeroPadding: also `{top_pad, bottom_pad, left_pad, right_pad}` (1D: two of them), and four numbers."""
+    """ZeroPadding's padding: also `{top_pad, bottom_pad, left_pad, right_pad}` (1D: two of them), and four numbers."""
     if isinstance(padding, Mapping):
         ends = [padding.get(f"{side}_pad", 0) for side in ("top", "bottom", "left", "right")]
         return [ends[:2], ends[2:]] if {"top_pad", "bottom_pad"} & padding.keys() else ends[2:]
@@ -103,9 +103,9 @@ def _merge(config: dict[str, Any], source: Path) -> dict[str, Any]:
     return {"class_name": _MERGES[mode], "config": settings}
 
 
-def _refuse(source: Path, what: str) -> RefusedError:
+def _refuse(source: Path, subject: str) -> RefusedError:
     return RefusedError(
-        f"{source} was saved by Keras 1, and {what} cannot be read.",
+        f"{source} was saved by Keras 1, and {subject} cannot be read.",
         file=source,
         step="scan",
         next_step="Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1).",

@@ -36,13 +36,13 @@ class ModelConfig:
 
 
 def config_of_archive(path: Path, facts: KerasFacts, opening: LoadOptions, trust: Trust) -> ModelConfig:
-    """Of a `.keras` archive. Raises RefusedError, and UsageError where a layer to replace is not there."""
+    """The config of a `.keras` archive. Raises RefusedError, and UsageError where a layer to replace is not there."""
     stored = Stored(path, facts.config, str(facts.metadata.get("keras_version") or "3"), legacy=False)
     return prepared(stored, facts.weights.stored_elements, opening, trust)
 
 
 def config_of_h5(path: Path, facts: H5Facts, opening: LoadOptions, trust: Trust) -> ModelConfig:
-    """Of an `.h5` file with a model in it; errors as of `config_of_archive`."""
+    """The config of an `.h5` file with a model in it; errors as of `config_of_archive`."""
     with refusing(path, "Keras .h5 file"):
         config = parse_config(facts.model_config or "", "model_config")
     return prepared(Stored(path, config, facts.keras_version, legacy=True), facts.stored_elements, opening, trust)

@@ -97,7 +97,7 @@ def _register(model: Any) -> None:
 
 
 def _stored(checkpoint: Checkpoint) -> Stored:
-    """The config again, by the shortest way: the parent has read the whole file with suspicion."""
+    """Reads the config again, without checks: the parent has checked the whole file."""
     path = checkpoint.path
     if checkpoint.kind is SourceKind.H5:
         import h5py

@@ -146,7 +146,7 @@ class _Rewriter:
         return value | {"config": self._settings(name, config) if isinstance(config, dict) else config}
 
     def _placed(self, value: dict[str, Any]) -> dict[str, Any]:
-        """With the module that Keras 3 keeps the class in; a class that is none of Keras' stays as it was."""
+        """The layer with the module that Keras 3 keeps the class in; a class that is not Keras' own stays as it was."""
         name, registered = value["class_name"], value.get("registered_name")
         package = str(value.get("module") or "keras").split(".")[0]
         if package not in {"keras", "tf_keras", "tensorflow"} or registered not in {None, "", name}:

@@ -1,4 +1,4 @@
-"""The scan of a Keras config: what it would make Keras import, run or read, told before Keras sees it.
+"""The scan of a Keras config for what it would make Keras import, run or read, before Keras sees it.
 
 A config names classes and functions; loading resolves and calls them. Only Keras' own modelling classes pass, by an
 allowlist (CVE-2025-1550, CVE-2025-8747 and CVE-2025-9906 went through denylists). Code stored in the file is never run

@@ -83,7 +83,7 @@ def _damaged(path: Path) -> RefusedError:
 
 
 def _reason(message: str) -> str:
-    """Which layer, with which shapes, out of Keras' message."""
+    """The layer and the shapes that Keras' message names."""
     layer = _LAYER.search(message)
     name = next((group for group in layer.groups() if group), None) if layer else None
     shapes = next((match for pattern in _SHAPES if (match := pattern.search(message))), None)

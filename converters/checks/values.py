@@ -1,4 +1,4 @@
-"""Checks of single values: each takes what was given and returns what is kept, or raises UsageError.
+"""Checks of single values: each takes the user's value and returns it coerced, or raises UsageError.
 
 A check names the option of the command line that sets the same thing, so that one mistake has one sentence, whether it
 was typed or passed.

@@ -110,7 +110,7 @@ class Patch(Part):
 
     @contextmanager
     def replaced(self, make: Callable[[Any], Any]) -> Iterator[None]:
-        """While open, the part is what `make` makes of it; what was there is put back whatever happens.
+        """While open, the part is what `make` makes of it; the original is always put back.
 
         A part that does not fit is left as it is, with a note.
         """

@@ -1,4 +1,4 @@
-"""The worker's side of a step: call the function that was asked for, send what it returns or what befell it."""
+"""The worker's side of a step: call the function of the request, send its result or its error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several items in one worker, one after the other: each comes to a result or to an error, whatever befalls the worker.
+"""Several items in one worker, one after the other: each gets a result or an error, whatever happens to the worker.
 
 The worker names the item that an event is about: `{item, ...}` while it is in hand, at last `{item, result}` or
 `{item, error}`.
@@ -105,7 +105,7 @@ class _Running:
 
 
 def _first_to_speak(batches: Sequence[_Running]) -> _Running:
-    """The batch whose worker has something to say, or has no time left for it."""
+    """The batch whose worker has sent something, or has no time left."""
     if len(batches) == 1:
         return batches[0]
     by_channel = {batch.worker.worker.channel: batch for batch in batches}

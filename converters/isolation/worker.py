@@ -139,19 +139,19 @@ class Worker:
         return self._process.poll() is not None
 
     def begin(self, step: str, message: Mapping[str, Any]) -> None:
-        """Sends the request of a step; the limit on time counts from now. That the worker is gone, `receive` tells."""
+        """Sends the request of a step; the limit on time counts from now. If the worker is gone, `receive` raises."""
         self.step, self._started = step, time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             self._channel.send(message)
 
     @property
     def channel(self) -> Channel:
-        """Where it is heard."""
+        """The parent's end of the conversation."""
         return self._channel
 
     @property
     def time_left_s(self) -> float | None:
-        """Until the limit on time; None without one."""
+        """Seconds until the limit on time; None without one."""
         limit = self._limits.timeout_s
         return None if limit is None else max(0.0, limit - (time.monotonic() - self._started))
 

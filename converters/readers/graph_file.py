@@ -64,10 +64,10 @@ def read_graph_file(path: Path) -> GraphFacts:
 def chosen_tensors(
     path: Path, facts: GraphFacts, inputs: Sequence[str], outputs: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The tensors that the graph is fed and asked for: those told, else its placeholders and its ends.
+    """The tensors that the graph is fed and asked for: those named, else its placeholders and its ends.
 
     Raises:
-        UsageError: a tensor is not in the graph, or there is none to find.
+        UsageError: a tensor is not in the graph, or the graph shows none by itself.
     """
     for tensor in (*inputs, *outputs):
         if producer(tensor) not in facts.names:

@@ -38,7 +38,7 @@ class OnnxGraph:
     outputs: list[str] = field(default_factory=list)
 
     def macs(self, node: OnnxNode) -> int | None:
-        """Multiply-adds of a node for one sample; 0 for no product with weights, None where shapes are not stated."""
+        """Multiply-adds of a node for one sample; 0 unless it multiplies by weights, None without known shapes."""
         place = _WEIGHTS.get(node.kind)
         if place is None:
             return 0
@@ -58,7 +58,7 @@ class OnnxGraph:
         return self.shapes.get(name) or self.shapes.get(name.removesuffix("_output_quantized"))
 
     def constant_behind(self, name: str) -> str:
-        """The initializer that a tensor is dequantized from; the name itself where it is none."""
+        """The initializer that a tensor is dequantized from; the name itself where there is none."""
         producer = self._producers().get(name)
         if producer is not None and producer.kind == "DequantizeLinear" and producer.inputs[0] in self.constants:
             return producer.inputs[0]

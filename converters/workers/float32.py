@@ -69,7 +69,7 @@ class _Job:
         return _WrittenFile("traced-module", self.traced.signature)
 
     def committed(self, fmt: Format, path: Path) -> None:
-        """Told where a finished artifact lies now: TFLite is made from the SavedModel."""
+        """Notes where a finished artifact lies now: TFLite is made from the SavedModel."""
         if fmt is Format.SAVEDMODEL:
             self._saved[True] = path
 

@@ -49,7 +49,7 @@ def _lean_saver() -> Iterator[None]:
 
 
 def _settle_fingerprint(folder: Path) -> None:
-    """TensorFlow draws the fingerprint's uuid at random; here it is derived from the content (issue 3)."""
+    """Derives the fingerprint's uuid, which TensorFlow draws at random, from the content."""
     from tensorflow.core.protobuf import fingerprint_pb2
 
     path = folder / "fingerprint.pb"

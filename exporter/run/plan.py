@@ -13,7 +13,7 @@ from converters.formats import Format, Precision
 from converters.options import Auto
 from converters.reduced_precisions import CALIBRATED, Conversion, need_calibration, refuse_without_calibration
 from converters.routes import ROUTES, Target, resolve_targets
-from converters.user_arrays import read_given
+from converters.user_arrays import read_user_arrays
 from converters.writers.ort import config_path
 from exporter.manifest.passing import verdict_misses
 from exporter.options import RunOptions
@@ -95,7 +95,7 @@ def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> 
         ranges = {spec.name: limits for spec in signature.inputs if spec.dtype.startswith("float")}
     if quantize.calibration == RANDOM:
         return random_calibration(signature, quantize.calibration_samples, ranges, common.seed)
-    judged_on = {} if common.inputs is None else read_given(common.inputs, signature).arrays
+    judged_on = {} if common.inputs is None else read_user_arrays(common.inputs, signature).arrays
     path = Path(quantize.calibration or "")
     return read_calibration(path, signature, quantize.calibration_samples, Expected(ranges, judged_on))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from converters.checkpoints.ranges import Range
 from converters.signature import Signature
-from converters.user_arrays import LABELS, UNKNOWN_SIZE, read_given
+from converters.user_arrays import LABELS, UNKNOWN_SIZE, read_user_arrays
 from validate.inputs.drawn import InputOptions, Inputs, generate
 from validate.inputs.structured import MIN_SATURATING, STRUCTURED, edge_cases, saturated, suites
 
@@ -28,8 +28,8 @@ __all__ = ["LABELS", "read"]
 
 
 def read(path: Path, signature: Signature) -> Inputs:
-    """The user's inputs and their ranges; see `converters.user_arrays.read_given` for files and errors."""
-    user_arrays = read_given(path, signature)
+    """The user's inputs and their ranges; see `converters.user_arrays.read_user_arrays` for files and errors."""
+    user_arrays = read_user_arrays(path, signature)
     ranges = {
         name: Range(float(array.min()), float(array.max()), f"given in {path.name}")
         for name, array in user_arrays.arrays.items()

@@ -50,7 +50,7 @@ def fold_constants(model: Any, weights: Mapping[str, Array]) -> dict[str, Array]
 
 
 def settle_loops(model: Any, constants: dict[str, Array]) -> None:
-    """tf2onnx gives Loop a condition of shape [1]; the standard's shape inference wants a scalar."""
+    """Makes Loop conditions scalars, as the standard's shape inference wants them; tf2onnx gives them shape [1]."""
     for node in model.graph.node:
         if node.op_type == "Loop" and node.input[1] in constants:
             name = f"{node.name}/condition"

@@ -80,7 +80,7 @@ def _key(node: Any) -> tuple[Any, ...]:
 
 
 def _equal_constants(constants: dict[str, Array], names: Sequence[str]) -> dict[str, str]:
-    """Each small constant -> the first one that is read of those that equal it."""
+    """Each small constant -> the first of its equals that is read."""
     first: dict[tuple[Any, ...], str] = {}
     same: dict[str, str] = {}
     for name in dict.fromkeys(names):

@@ -18,7 +18,7 @@ from converters.formats import Precision
 
 CONVERSION_PATH = "onnxruntime"
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-"""How activations' ranges are told from the calibration data."""
+"""Methods that find the activations' ranges from the calibration data."""
 
 _BATCH_BYTES = 4 << 20
 _FLOAT16_MIN, _FLOAT16_MAX = 5.96e-08, 65504.0
@@ -143,7 +143,7 @@ class OnnxSource:
         )
 
     def _cache(self, how: OnnxQuantization) -> dict[str, Any]:
-        """Ranges are told once for all files that are made of this source, where ONNX Runtime can keep them."""
+        """Finds ranges once for all files that are made of this source, where ONNX Runtime can keep them."""
         from onnxruntime.quantization import quantize_static
 
         if "calibration_cache_path" not in inspect.signature(quantize_static).parameters:

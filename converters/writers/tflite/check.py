@@ -51,7 +51,7 @@ def check_weights(content: bytearray, traced: Traced) -> None:
 
 
 def _holds_less(nbytes: int, kernels: Mapping[str, Array]) -> bool:
-    """Are `held` bytes too few for the kernels? Equal ones are stored once."""
+    """Whether `nbytes` is too little for the kernels. Equal ones are stored once."""
     if nbytes >= sum(value.nbytes for value in kernels.values()):
         return False
     distinct = {hashlib.blake2b(value.tobytes()).digest(): value.nbytes for value in kernels.values()}

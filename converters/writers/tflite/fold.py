@@ -167,7 +167,7 @@ class _Folding:
 
 
 def _takes_kernel(reader: Any, weight: str) -> bool:
-    """Is the weight the kernel of an operation whose layout is known?"""
+    """Whether the weight is the kernel of an operation whose layout is known."""
     if reader.op not in _KERNEL_READERS or _node(reader.input[1]) != weight or _node(reader.input[0]) == weight:
         return False
     if reader.op == "MatMul":

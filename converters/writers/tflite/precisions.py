@@ -214,7 +214,7 @@ def _signature_key(path: Path) -> str:
 
 
 def _fixed_batch(path: Path) -> int | None:
-    """The batch that the file insists on; None where it is free."""
+    """The batch size that the file fixes; None where it is free."""
     shapes = [details["shape_signature"] for details in _interpreter(path).get_input_details()]
     sizes = {int(shape[0]) for shape in shapes if len(shape)}
     return sizes.pop() if len(sizes) == 1 and -1 not in sizes else None

@@ -1,4 +1,4 @@
-"""Are a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm?"""
+"""Finds a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _holds(constant: Array, kernel: Array) -> bool:
     if _equal(constant.reshape(-1), kernel.reshape(-1)):
         return True
     if not constant.any() and kernel.any():
-        return False  # zeros are any kernel times zero: whether they are meant has to be told otherwise
+        return False  # zeros are any kernel times zero: whether they are meant has to be found otherwise
     stored = np.squeeze(constant)
     for bare in _foldings(np.squeeze(kernel)):
         for axes in _arrangements(bare, stored):

@@ -46,7 +46,7 @@ def write_tflite(traced: Traced, saved_model: Callable[[], Path], path: Path, *,
 
 
 def _without_weights(traced: Traced) -> bytearray | None:
-    """The file made without weights; None where that cannot be done. What failed is in the log."""
+    """The file made without weights; None where that cannot be done. The log has the failure."""
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch:
         try:
             graph, convert = traced.weightless, functools.partial(_converted, allow_flex=False)
@@ -138,9 +138,9 @@ def _convert_error(cause: BaseException) -> StepError:
         if name:
             problems[f"{name}{_layer_of(error)}"] = None
     if problems:
-        listed = ", ".join(problems)
+        names = ", ".join(problems)
         return UnsupportedError(
-            f"TFLite has no built-in operation for: {listed}.",
+            f"TFLite has no built-in operation for: {names}.",
             next_step="Replace the layer, leave tflite out, or accept TensorFlow's Flex operations with --allow-flex.",
             step="convert",
         )
@@ -188,7 +188,7 @@ def order_signature(content: bytearray, signature: Signature) -> None:
 
 
 def _permute_tables(content: bytearray, start: int, order: Sequence[int]) -> None:
-    """A vector of tables holds offsets relative to each element's own position."""
+    """Reorders a vector of tables, whose offsets are relative to each element's own position."""
     places = [start + 4 * k for k in range(len(order))]
     targets = [place + struct.unpack_from("<I", content, place)[0] for place in places]
     for place, index in zip(places, order, strict=True):
