@@ -223,17 +223,17 @@ def _check_constant(spec: TensorSpec, values: Array) -> list[Finding]:
         ]
     findings = []
     if values.ndim == 4 and 2 <= values.shape[3] <= 4:
-        still = [k for k in range(values.shape[3]) if values[..., k].std() < 1e-6 * spread]
-        if still:
+        constant_channels = [k for k in range(values.shape[3]) if values[..., k].std() < 1e-6 * spread]
+        if constant_channels:
             findings.append(
                 Finding(
                     "constant-channel",
-                    f"channel {', '.join(map(str, still))} of `{spec.name}` has one value throughout.",
+                    f"channel {', '.join(map(str, constant_channels))} of `{spec.name}` has one value throughout.",
                     "Give images with all their channels.",
                 )
             )
-    around = (values - values.mean(axis=0)).std()
-    if len(values) > 1 and around < _ALIKE * spread:
+    deviation = (values - values.mean(axis=0)).std()
+    if len(values) > 1 and deviation < _ALIKE * spread:
         findings.append(
             Finding(
                 "alike",
@@ -271,12 +271,12 @@ def _neighbours(values: Array) -> float:
     """Mean correlation of a pixel with the next one, across and down, within each image and channel."""
     centered = values - values.mean(axis=(1, 2), keepdims=True)
     variance = (centered**2).mean(axis=(1, 2))
-    across = (centered[:, :, 1:] * centered[:, :, :-1]).mean(axis=(1, 2))
-    down = (centered[:, 1:] * centered[:, :-1]).mean(axis=(1, 2))
-    moving = variance > 1e-12 * max(float(variance.max()), 1e-300)
-    if not moving.any():
+    horizontal = (centered[:, :, 1:] * centered[:, :, :-1]).mean(axis=(1, 2))
+    vertical = (centered[:, 1:] * centered[:, :-1]).mean(axis=(1, 2))
+    varied = variance > 1e-12 * max(float(variance.max()), 1e-300)
+    if not varied.any():
         return 1.0
-    return float((0.5 * (across + down)[moving] / variance[moving]).mean())
+    return float((0.5 * (horizontal + vertical)[varied] / variance[varied]).mean())
 
 
 def _swapped(values: Array, judged_on: Array | None) -> bool:

@@ -140,7 +140,7 @@ class Converter:
                 worker.result()
             more = {"targets": [self._orders[item].to_json() for item in items]}
             worker.begin(f"{_WORKER}:write_float32", self._request() | more, step=STEP)
-            worker.receive()  # the source is open: what goes wrong before that is no target's fault
+            worker.receive()  # the source is open: an error before that is not the fault of a target
 
         return Batch(worker, tuple(str(order.target) for order in orders), begin)
 

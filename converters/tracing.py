@@ -106,7 +106,7 @@ def _check_repeats(first: Any, second: Any) -> None:
 
 
 def _node_bytes(node: Any) -> bytes:
-    """The node as bytes, without the names of functions that it calls: TensorFlow numbers them anew every time."""
+    """The node as bytes, without the names of functions that it calls: TensorFlow renumbers them every time."""
     plain = type(node)()
     plain.CopyFrom(node)
     for name in [name for name, value in node.attr.items() if value.HasField("func")]:

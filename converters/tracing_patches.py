@@ -142,9 +142,9 @@ def _variable_value(variable: Any) -> Any:
     """The value of a float32 Keras variable, by TensorFlow's variable behind it."""
     import tensorflow as tf
 
-    graph, behind = tf.compat.v1.get_default_graph(), keras.variable_behind(variable)
-    graph.watch_variable(behind)
-    return _operation("ReadVariableOp", (graph.capture(behind.handle, name="resource"),), "dtype", {})
+    graph, resource = tf.compat.v1.get_default_graph(), keras.variable_behind(variable)
+    graph.watch_variable(resource)
+    return _operation("ReadVariableOp", (graph.capture(resource.handle, name="resource"),), "dtype", {})
 
 
 def _float32_operation(kind: str, *inputs: Any, **attributes: Any) -> Any:

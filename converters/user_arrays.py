@@ -93,7 +93,7 @@ def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Ar
     where = f"{path.name}: the array for {spec.name}"
     shape = f"({', '.join(str(d) for d in spec.shape)})"
     sizes = zip(spec.shape[1:], array.shape[1:], strict=False)
-    if array.ndim != len(spec.shape) or any(isinstance(want, int) and want != got for want, got in sizes):
+    if array.ndim != len(spec.shape) or any(isinstance(size, int) and size != actual for size, actual in sizes):
         raise UsageError(
             f"{where} has shape {array.shape}, and the model takes {shape}.",
             next_step=f"Give it the shape {shape}, samples first.",

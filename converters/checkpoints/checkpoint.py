@@ -26,7 +26,7 @@ class SourceKind(StrEnum):
 
 
 WEIGHTS = frozenset({SourceKind.WEIGHTS_H5, SourceKind.TF_CHECKPOINT})
-"""Kinds that hold weights alone: what they belong to has to be told."""
+"""Kinds that hold weights alone: the user has to name the model they belong to."""
 
 FINISHED = frozenset({SourceKind.TFLITE, SourceKind.ONNX})
 """Kinds that are artifacts already: they are never loaded, further precisions are made from the file."""

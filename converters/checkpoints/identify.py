@@ -62,7 +62,7 @@ def confirm(checkpoint: Checkpoint) -> None:
         RefusedError: it was changed since.
     """
     path = checkpoint.path
-    sniff(path)  # a digest of what is no file might have no end
+    sniff(path)  # a digest of a pipe or a device might have no end
     try:
         current = _digest_of_tf(path) if checkpoint.kind is SourceKind.TF_CHECKPOINT else digest(path)
     except OSError as cause:
@@ -163,8 +163,8 @@ def check_saved_model(folder: Path, *, allow_unsafe: bool = False) -> SavedModel
     if not (folder / "saved_model.pb").exists():
         if (folder / "saved_model.pbtxt").exists():
             raise _refused(folder, "is a SavedModel in text form", "Save it again in binary form (saved_model.pb).")
-        inside = next(iter(sorted(folder.glob("*.index"))), None)
-        next_step = f"Give the checkpoint in it: {inside.with_suffix('')}." if inside else f"Give {SOURCES}."
+        index = next(iter(sorted(folder.glob("*.index"))), None)
+        next_step = f"Give the checkpoint in it: {index.with_suffix('')}." if index else f"Give {SOURCES}."
         raise _refused(folder, "is a folder without a saved_model.pb, so it is no SavedModel", next_step)
     for file in folder.rglob("*"):
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
@@ -248,8 +248,8 @@ def _no_checkpoint(path: Path, file_kind: FileKind) -> RefusedError:
             "The commands inspect and bench take it; give the .onnx file or checkpoint that it was made from here.",
         )
     names = {".keras": ".keras archive", ".h5": "HDF5 file", ".hdf5": "HDF5 file"}
-    named = names.get(path.suffix.lower(), "checkpoint")
-    return _refused(path, f"is {file_kind.value}, not a complete {named}", f"Give {SOURCES}.")
+    description = names.get(path.suffix.lower(), "checkpoint")
+    return _refused(path, f"is {file_kind.value}, not a complete {description}", f"Give {SOURCES}.")
 
 
 def _refused(path: Path, reason: str, next_step: str) -> RefusedError:

@@ -103,9 +103,9 @@ def _merge(config: dict[str, Any], source: Path) -> dict[str, Any]:
     return {"class_name": _MERGES[mode], "config": settings}
 
 
-def _refuse(source: Path, what: str) -> RefusedError:
+def _refuse(source: Path, subject: str) -> RefusedError:
     return RefusedError(
-        f"{source} was saved by Keras 1, and {what} cannot be read.",
+        f"{source} was saved by Keras 1, and {subject} cannot be read.",
         file=source,
         step="scan",
         next_step="Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1).",

@@ -76,9 +76,9 @@ class LoadOptions(Options):
     @property
     def code_folders(self) -> tuple[Path, ...]:
         """Where the user's code lies, with its neighbours; none where no code was named."""
-        named = [code for code in (*self.custom_objects, self.model_code) if code is not None]
-        first = [Path(self.folder)] if named and self.folder else []
-        return (*first, *(Path(code.module).parent for code in named if code.is_file))
+        codes = [code for code in (*self.custom_objects, self.model_code) if code is not None]
+        first = [Path(self.folder)] if codes and self.folder else []
+        return (*first, *(Path(code.module).parent for code in codes if code.is_file))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -133,8 +133,8 @@ def parse_code(text: str, option: str, *, named: bool = False) -> Code:
 
 def parse_replacement(text: str) -> Rescaled:
     """`LAYER=rescaling:SCALE[,OFFSET]`; a number may be a fraction such as 1/255. Raises UsageError."""
-    layer, _, what = text.rpartition("=")
-    match = _RESCALING.fullmatch(what.strip())
+    layer, _, operation = text.rpartition("=")
+    match = _RESCALING.fullmatch(operation.strip())
     numbers = [_number(match[key]) for key in ("scale", "offset") if match[key]] if match else []
     values = [number for number in numbers if number is not None]
     if not layer or not match or len(values) != len(numbers):
@@ -146,9 +146,9 @@ def parse_replacement(text: str) -> Rescaled:
 
 
 def _number(text: str) -> float | None:
-    above, _, below = text.partition("/")
+    numerator, _, denominator = text.partition("/")
     try:
-        value = float(above) / (float(below) if below else 1.0)
+        value = float(numerator) / (float(denominator) if denominator else 1.0)
     except (ValueError, ZeroDivisionError):
         return None
     return value if abs(value) < float("inf") else None

@@ -32,9 +32,9 @@ def load(checkpoint: Checkpoint) -> Loaded:
     loaded = _opened(checkpoint)
     for spec in (*loaded.signature.inputs, *loaded.signature.outputs):
         if spec.dtype in _REFUSED_DTYPES:
-            what = _REFUSED_DTYPES[spec.dtype]
+            content = _REFUSED_DTYPES[spec.dtype]
             raise RefusedError(
-                f"{checkpoint.path}: `{spec.name}` carries {what}, which edge runtimes do not take.",
+                f"{checkpoint.path}: `{spec.name}` carries {content}, which edge runtimes do not take.",
                 next_step="Do the look-up outside the model and give it numbers instead.",
                 file=checkpoint.path,
                 step="load",

@@ -1,4 +1,4 @@
-"""Changes that a Keras model needs before edge formats can hold it, each change told in a note.
+"""Changes that a Keras model needs before edge formats can hold it, each change stated in a note.
 
 Reduced-precision policies and Keras-quantized layers become float32, LoRA pairs are merged into their kernels,
 `channels_first` convolutions run as channels-last ones between two transposes (which the converters then cancel).

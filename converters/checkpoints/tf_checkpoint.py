@@ -43,8 +43,8 @@ def load_tf_checkpoint(model: Any, index: Path) -> None:
     pairs = _best_layout(model, weights, prefix)
     for variable, key in pairs:
         if tuple(shapes[key]) != tuple(variable.shape):
-            mine, theirs = tuple(variable.shape), tuple(shapes[key])
-            raise _unfit(prefix, f"`{variable.path}` has shape {mine} in the model and {theirs} in the file")
+            in_model, in_file = tuple(variable.shape), tuple(shapes[key])
+            raise _unfit(prefix, f"`{variable.path}` has shape {in_model} in the model and {in_file} in the file")
         try:
             variable.assign(reader.get_tensor(key))
         except tf.errors.OpError as cause:
@@ -83,16 +83,16 @@ def _keras2(model: Any) -> Iterator[tuple[Any, str]]:
     return _numbered(model, "")
 
 
-def _numbered(model: Any, below: str) -> Iterator[tuple[Any, str]]:
+def _numbered(model: Any, prefix: str) -> Iterator[tuple[Any, str]]:
     import keras
 
     with_weights = [layer for layer in model.layers if _weights_of(layer)]
     for number, layer in enumerate(with_weights):
-        place = f"{below}layer_with_weights-{number}/"
+        path = f"{prefix}layer_with_weights-{number}/"
         if getattr(layer, "layers", None) and isinstance(layer, keras.Function):
-            yield from _numbered(layer, place)
+            yield from _numbered(layer, path)
             continue
-        yield from _attributes(layer, place)
+        yield from _attributes(layer, path)
 
 
 def _attributes(layer: Any, place: str) -> Iterator[tuple[Any, str]]:

@@ -38,18 +38,18 @@ class Options:
             UsageError: a name that none of them has, or a value that cannot be.
         """
         own_fields = {entry.name for entry in fields(cls)}
-        inside = {name: {f.name for f in fields(kind)} for name, kind in _parts(cls).items()}
-        options = {*own_fields, *chain(*inside.values())}
+        inner = {name: {f.name for f in fields(kind)} for name, kind in _parts(cls).items()}
+        options = {*own_fields, *chain(*inner.values())}
         for name in flat:
             if name not in options:
                 raise no_such("option", name, sorted(options))
         values = {name: value for name, value in flat.items() if name in own_fields}
-        for name, names in inside.items():
-            mine = {key: value for key, value in flat.items() if key in names and key not in own_fields}
-            if mine and name not in values:
-                values[name] = _parts(cls)[name](**mine)
-            elif mine and values[name] is not None:
-                values[name] = replace(values[name], **mine)
+        for name, names in inner.items():
+            part_values = {key: value for key, value in flat.items() if key in names and key not in own_fields}
+            if part_values and name not in values:
+                values[name] = _parts(cls)[name](**part_values)
+            elif part_values and values[name] is not None:
+                values[name] = replace(values[name], **part_values)
         return cls(**values)
 
 

@@ -248,7 +248,7 @@ def graph_of(model: Any) -> Any:
 def run_through(graph: Any, tensors: list[Any]) -> Any:
     """The outputs of a model's layers called on other inputs."""
     run = RUN_THROUGH_GRAPH.get()
-    return run(graph, tensors, call_fn=lambda layer, *arguments, **named: layer(*arguments, **named))
+    return run(graph, tensors, call_fn=lambda layer, *arguments, **keywords: layer(*arguments, **keywords))
 
 
 def stored_weight(layer: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Several items in one worker, one after the other: each comes to a result or to an error, whatever befalls the worker.
+"""Several items in one worker, one after the other: each gets a result or an error, whatever happens to the worker.
 
 The worker names the item that an event is about: `{item, ...}` while it is in hand, at last `{item, result}` or
 `{item, error}`.

@@ -165,8 +165,8 @@ def _numbered(paths: Iterable[Path]) -> frozenset[Shown]:
 
 
 def _within(entries: frozenset[Shown], shown: frozenset[Shown]) -> bool:
-    places = {one.path for one in shown}
-    return all(one in shown or any(folder in places for folder in one.path.parents) for one in entries)
+    paths = {one.path for one in shown}
+    return all(one in shown or any(folder in paths for folder in one.path.parents) for one in entries)
 
 
 def _emptied() -> set[Path]:
@@ -190,7 +190,7 @@ def _interpreter() -> tuple[Path, ...]:
 
 def _shown_already(place: Path, layout: Mapping[Path, Sequence[str]]) -> bool:
     """Whether the nearest folder around it shows it in the same way, or shows the link that leads to it."""
-    around = next((layout[folder] for folder in place.parents if folder in layout), None)
-    if around is None or around[0] == "--tmpfs":
+    mount = next((layout[folder] for folder in place.parents if folder in layout), None)
+    if mount is None or mount[0] == "--tmpfs":
         return False
-    return around[0] == layout[place][0] or place.resolve() != place
+    return mount[0] == layout[place][0] or place.resolve() != place

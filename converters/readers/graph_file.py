@@ -67,7 +67,7 @@ def chosen_tensors(
     """The tensors that the graph is fed and asked for: those named, else its placeholders and its ends.
 
     Raises:
-        UsageError: a tensor is not in the graph, or there is none to find.
+        UsageError: a tensor is not in the graph, or the graph shows none by itself.
     """
     for tensor in (*inputs, *outputs):
         if producer(tensor) not in facts.names:

@@ -80,14 +80,14 @@ def _attribute(file: Any, name: str, size: int) -> str:
     return _text(file.attrs[name], name)
 
 
-def _text(value: Any, what: str) -> str:
+def _text(value: Any, name: str) -> str:
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
-            raise MalformedError(f"its attribute {what} is not UTF-8 text") from None
+            raise MalformedError(f"its attribute {name} is not UTF-8 text") from None
     if not isinstance(value, str):
-        raise MalformedError(f"its attribute {what} is not text")
+        raise MalformedError(f"its attribute {name} is not text")
     return value
 
 

@@ -113,9 +113,9 @@ def _functions(node: Message) -> tuple[str, ...]:
         single = value.message(10)
         if single is not None:
             names.append(single.text(1))
-        listed = value.message(1)
-        if listed is not None:
-            names += [function.text(1) for function in listed.messages(9)]
+        functions = value.message(1)
+        if functions is not None:
+            names += [function.text(1) for function in functions.messages(9)]
     return tuple(names)
 
 
@@ -150,9 +150,9 @@ def _entries(meta: Message) -> Iterator[str]:
         for _, tensor in signature.map(2):
             yield tensor.text(1)
     for name, collection in meta.map(4):
-        listed = collection.message(1) if name in _RUN_AT_LOAD else None
-        if listed is not None:
-            yield from listed.texts(1)
+        node_list = collection.message(1) if name in _RUN_AT_LOAD else None
+        if node_list is not None:
+            yield from node_list.texts(1)
 
 
 def _node_of(tensor: str) -> str:

@@ -41,11 +41,13 @@ def model_metadata(contract: Contract, name: str, files: Sequence[str]) -> bytes
         files: names in the archive; label files are listed with their outputs, the others with the model.
     """
     labels = {labels_file(row.name) for row in contract.outputs if row.labels}
-    others = [
+    contract_files = [
         {0: file, 1: "The whole contract, as JSON.", 2: _Byte(_DESCRIPTIONS)} for file in files if file not in labels
     ]
     subgraph = {2: [_input(row) for row in contract.inputs], 3: [_output(row) for row in contract.outputs]}
-    return _flatbuffer({0: name, 1: "Written by edgeport.", 3: [subgraph], 6: others or None, 7: _PARSER_VERSION})
+    return _flatbuffer(
+        {0: name, 1: "Written by edgeport.", 3: [subgraph], 6: contract_files or None, 7: _PARSER_VERSION}
+    )
 
 
 def _input(row: InputContract) -> Mapping[int, _Value]:

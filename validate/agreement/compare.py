@@ -96,14 +96,16 @@ class Comparison:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         job, common = self._job, self._job.common
         runtime = runtime_name(path)
-        scanned: Checkpoint | None = None
+        checkpoint: Checkpoint | None = None
         if runtime in TENSORFLOW:  # what the user adds to a source decides what of it may pass
-            scanned = job.checkpoint or identify(path, common.opening)
+            checkpoint = job.checkpoint or identify(path, common.opening)
         else:
             check(path)
         if job.cache:
             job.cache.mkdir(parents=True, exist_ok=True)
-        reduced = {p.value: None for p in precisions if gate_for(p, job.options.tolerances).rounding_ratio is not None}
+        reduced_precisions = {
+            p.value: None for p in precisions if gate_for(p, job.options.tolerances).rounding_ratio is not None
+        }
         request = {
             "path": str(path.resolve()),
             "samples": common.samples,
@@ -111,9 +113,9 @@ class Comparison:
             "inputs": str(common.inputs.resolve()) if common.inputs else None,
             "input_range": list(common.input_range) if common.input_range else None,
             "cache": str(job.cache.resolve()) if job.cache else None,
-            "precisions": list(reduced),
+            "precisions": list(reduced_precisions),
             "opening": common.opening.to_json(),
-            "checkpoint": scanned.to_json() if scanned else None,
+            "checkpoint": checkpoint.to_json() if checkpoint else None,
             **self._places(),
         }
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
@@ -166,8 +168,8 @@ class Comparison:
         """Runs and judges the candidates of one runtime; that one ends its worker is its verdict."""
 
         def tell(share: float) -> None:
-            through = min(1.0, (self._done + share) / self._total)
-            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * through)
+            progress = min(1.0, (self._done + share) / self._total)
+            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * progress)
 
         def request(pending: Sequence[str]) -> Message:
             return {

@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def wide_rows(self) -> list[int]:
-        """Which samples the wide batch holds: all of them in a drawn order, again and again."""
+        """The samples that the wide batch holds: all of them in a drawn order, again and again."""
         order = list(range(self.samples))
         random.Random(0).shuffle(order)
         return [order[k % len(order)] for k in range(self.wide)]

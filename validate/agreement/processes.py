@@ -81,14 +81,14 @@ def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Ite
     Where the reference is TensorFlow's, which takes seconds, those of the candidates start beside it (not on one core).
     """
     runtimes = {path: _runtime_of(path) for path in (reference, *candidates)}
-    ahead = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
+    start_early = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
     with contextlib.ExitStack() as stack:
         tensorflow = job.tensorflow
         if tensorflow is None:
-            opened = [part for path, name in runtimes.items() if name in TENSORFLOW for part in parts_of(path)]
+            files = [part for path, name in runtimes.items() if name in TENSORFLOW for part in parts_of(path)]
             tensorflow = stack.enter_context(
                 tensorflow_worker(
-                    job.common.limits, job.common.log, [*opened, *reads_of_reference(reference, job.common)]
+                    job.common.limits, job.common.log, [*files, *reads_of_reference(reference, job.common)]
                 )
             )
         stack.callback(tensorflow.rest)
@@ -96,12 +96,12 @@ def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Ite
         work = Path(stack.enter_context(folder))
         by_runtime = dict.fromkeys(TENSORFLOW, tensorflow)
         for runtime in _OTHERS:
-            opened = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
+            files = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
             worker = Standing(
-                f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, reads=opened, writes=[work]
+                f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, reads=files, writes=[work]
             )
             by_runtime[runtime] = stack.enter_context(worker)
-            if ahead and opened:
+            if start_early and files:
                 worker.start("validate")
         yield Processes(work, by_runtime)
 

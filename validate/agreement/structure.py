@@ -48,14 +48,14 @@ def _tensor(
     if fixed:
         notes.append(f"the batch is fixed at {got.shape[0]}")
     start = 1 if fixed else 0
-    same = len(expected.shape) == len(got.shape) and all(
-        _same(a, b) for a, b in zip(expected.shape[start:], got.shape[start:], strict=True)
+    shapes_match = len(expected.shape) == len(got.shape) and all(
+        _same_size(a, b) for a, b in zip(expected.shape[start:], got.shape[start:], strict=True)
     )
-    if not same:
+    if not shapes_match:
         problems.append(f"the {kind} {expected.name} has shape {_shape_text(got)} instead of {_shape_text(expected)}")
 
 
-def _same(expected: int | str, got: int | str) -> bool:
+def _same_size(expected: int | str, got: int | str) -> bool:
     """Equal sizes, or both unknown; the batch is not like other unknown dimensions."""
     if isinstance(expected, str) and isinstance(got, str):
         return (expected == BATCH) == (got == BATCH)

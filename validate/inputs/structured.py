@@ -87,7 +87,7 @@ def edge_cases(
     Floating inputs are filled all at once; integers and booleans have no structure: theirs are picked from `arrays`.
 
     Args:
-        arrays, ranges: the inputs that these stand beside, and what they lie between.
+        arrays, ranges: the inputs that these follow, and what they lie between.
     """
     result: dict[str, Array] = {}
     for name, array in arrays.items():
@@ -96,11 +96,11 @@ def edge_cases(
             result[name] = array[rng.integers(len(array), size=STRUCTURED + saturating)]
             continue
         limits, shape = ranges[name], array.shape[1:]
-        filled = np.stack([np.asarray(fill(shape, rng), np.float64) for _, fill in FILLS])
+        fills = np.stack([np.asarray(fill(shape, rng), np.float64) for _, fill in FILLS])
         low, high = saturated(limits)
-        beyond = low + (high - low) * rng.random((saturating, *shape))
-        within = limits.low + (limits.high - limits.low) * filled
-        result[name] = np.concatenate([within, beyond]).astype(array.dtype)
+        saturating_values = low + (high - low) * rng.random((saturating, *shape))
+        structured_values = limits.low + (limits.high - limits.low) * fills
+        result[name] = np.concatenate([structured_values, saturating_values]).astype(array.dtype)
     return result
 
 

@@ -86,9 +86,9 @@ def with_attribute(name: str, attribute: str, value: Callable[[Any], Any]) -> Pl
 
     def apply(model: Any) -> Undo:
         layer = layer_named(model, name)
-        before = getattr(layer, attribute)
-        setattr(layer, attribute, value(before))
-        return lambda: setattr(layer, attribute, before)
+        original = getattr(layer, attribute)
+        setattr(layer, attribute, value(original))
+        return lambda: setattr(layer, attribute, original)
 
     return Place(name, apply)
 
@@ -98,9 +98,9 @@ def with_weight(name: str, weight: str, change: Callable[[np.ndarray[Any, Any]],
 
     def apply(model: Any) -> Undo:
         variable = getattr(layer_named(model, name), weight)
-        before = np.array(variable.numpy())
-        variable.assign(change(before.copy()).astype(before.dtype))
-        return lambda: variable.assign(before)
+        original = np.array(variable.numpy())
+        variable.assign(change(original.copy()).astype(original.dtype))
+        return lambda: variable.assign(original)
 
     return Place(name, apply)
 

@@ -209,12 +209,12 @@ def _exchange_layers(first: Any, second: Any) -> Undo:
 
 
 def _exchange_classes(layer: Any) -> Undo:
-    before = [np.array(w.numpy()) for w in layer.weights]
-    for variable, value in zip(layer.weights, before, strict=True):
+    originals = [np.array(w.numpy()) for w in layer.weights]
+    for variable, value in zip(layer.weights, originals, strict=True):
         variable.assign(_exchange_channels(value.copy(), 0, 1))
 
     def undo() -> None:
-        for variable, value in zip(layer.weights, before, strict=True):
+        for variable, value in zip(layer.weights, originals, strict=True):
             variable.assign(value)
 
     return undo

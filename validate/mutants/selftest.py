@@ -125,8 +125,8 @@ def self_test(
     second = _round(
         reference, replace(job, common=replace(job.common, input_range=wide)), progress, make, formats, unexercised
     )
-    better = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
-    rows = tuple(_with_wide_range(better.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
+    second_rows = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
+    rows = tuple(_with_wide_range(second_rows.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
     return replace(first, rows=rows)
 
 
@@ -216,10 +216,10 @@ class _Run:
         survivors = {row.mutant for row in self.rows if row.status == SURVIVED}
         if not survivors:
             return
-        before, self.rows, self.first_look = self.rows, [], False
+        first_rows, self.rows, self.first_look = self.rows, [], False
         self._break(make, formats, survivors)
-        better = {(row.mutant, row.subject): row for row in self.rows}
-        self.rows = [better.get((row.mutant, row.subject), row) for row in before]
+        second_rows = {(row.mutant, row.subject): row for row in self.rows}
+        self.rows = [second_rows.get((row.mutant, row.subject), row) for row in first_rows]
 
     def _reference_progress(self, stage: str, share: float) -> None:
         """Of the comparison that goes on inside, only the reference's run counts: the faults are counted here."""

@@ -23,8 +23,8 @@ def run_in_fixed_batches(signature: Signature, inputs: Arrays, run: Callable[[Ar
     if size is None or size == 0 or counts == {size} or len(counts) != 1:
         return run(inputs)
     (count,) = counts
-    joined = all(spec.shape and spec.shape[0] == size for spec in signature.outputs)
-    if count % size or not joined:
+    batched_outputs = all(spec.shape and spec.shape[0] == size for spec in signature.outputs)
+    if count % size or not batched_outputs:
         raise UsageError(
             f"The model takes batches of {size} alone and was given {count} samples.",
             next_step=f"Give a multiple of {size} samples, or export with --batch dynamic.",

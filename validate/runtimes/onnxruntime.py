@@ -204,15 +204,15 @@ def _stderr() -> Iterator[list[str]]:
     """Collects what native code writes to file descriptor 2, then passes it on: ONNX Runtime says why only there."""
     output = [""]
     sys.stderr.flush()
-    saved = os.dup(2)
+    original = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
             yield output
         finally:
             sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
+            os.dup2(original, 2)
+            os.close(original)
             file.seek(0)
             text = file.read()
             output[0] = text.decode(errors="replace")

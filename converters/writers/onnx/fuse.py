@@ -75,7 +75,7 @@ def _fuse_chain(graph: _Graph, node: Any) -> list[Any]:
         if factors is None:
             break
         scale, shift = scale * factors[0], shift * factors[0] + factors[1]
-        products += {"Mul": 1, "Div": 2}.get(follower.op_type, 0)  # a reciprocal is no float32 number
+        products += {"Mul": 1, "Div": 2}.get(follower.op_type, 0)  # a reciprocal is not a float32 number
         absorbed.append(follower)
         last = follower
     # A single product rounds in float32 as it does in float64, in a third of the time.

@@ -18,7 +18,7 @@ from converters.formats import Precision
 
 CONVERSION_PATH = "onnxruntime"
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-"""How activations' ranges are told from the calibration data."""
+"""Methods that find the activations' ranges from the calibration data."""
 
 _BATCH_BYTES = 4 << 20
 _FLOAT16_MIN, _FLOAT16_MAX = 5.96e-08, 65504.0

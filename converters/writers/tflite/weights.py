@@ -57,7 +57,7 @@ def _holds(constant: Array, kernel: Array) -> bool:
     if _equal(constant.reshape(-1), kernel.reshape(-1)):
         return True
     if not constant.any() and kernel.any():
-        return False  # zeros are any kernel times zero: whether they are meant has to be told otherwise
+        return False  # zeros are any kernel times zero: whether they are meant has to be found otherwise
     stored = np.squeeze(constant)
     for bare in _foldings(np.squeeze(kernel)):
         for axes in _arrangements(bare, stored):

@@ -138,9 +138,9 @@ def _convert_error(cause: BaseException) -> StepError:
         if name:
             problems[f"{name}{_layer_of(error)}"] = None
     if problems:
-        listed = ", ".join(problems)
+        names = ", ".join(problems)
         return UnsupportedError(
-            f"TFLite has no built-in operation for: {listed}.",
+            f"TFLite has no built-in operation for: {names}.",
             next_step="Replace the layer, leave tflite out, or accept TensorFlow's Flex operations with --allow-flex.",
             step="convert",
         )

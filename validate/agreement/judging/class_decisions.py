@@ -107,16 +107,16 @@ def _classes(outputs: Array, labels: Array) -> Any:
     return labels if labels.ndim == 1 and labels.dtype.kind in "iub" else None
 
 
-def _f1(guessed: Array, true: Array) -> dict[str, float]:
-    hits = (guessed & true).sum(axis=1).astype(np.float64)
-    wrong = (guessed != true).sum(axis=1).astype(np.float64)
+def _f1(predicted: Array, true: Array) -> dict[str, float]:
+    hits = (predicted & true).sum(axis=1).astype(np.float64)
+    wrong = (predicted != true).sum(axis=1).astype(np.float64)
 
     def value(h: Any, w: Any) -> Any:
         return np.where(2 * h + w > 0, 2 * h / np.maximum(2 * h + w, 1e-300), 1.0)
 
     rng = np.random.Generator(np.random.PCG64(0))
-    drawn = rng.integers(0, len(hits), (_RESAMPLES, len(hits)))
-    low, high = np.quantile(value(hits[drawn].sum(axis=1), wrong[drawn].sum(axis=1)), (0.025, 0.975))
+    resamples = rng.integers(0, len(hits), (_RESAMPLES, len(hits)))
+    low, high = np.quantile(value(hits[resamples].sum(axis=1), wrong[resamples].sum(axis=1)), (0.025, 0.975))
     return {"value": float(value(hits.sum(), wrong.sum())), "low": float(low), "high": float(high)}
 
 

@@ -45,8 +45,8 @@ def lost_outputs(values: Values, kind: str, gate: Gate) -> list[str]:
     """
     if gate.noise_ratio is not None:
         return []
-    mapped = _mapped(values.values, kind)
-    moving, gap = signal(mapped).moving_square, difference(values.outputs, mapped).mean_square
+    probabilities = _mapped_logits(values.values, kind)
+    moving, gap = signal(probabilities).moving_square, difference(values.outputs, probabilities).mean_square
     if gap <= moving * 10 ** (-LEFT_DB / 10):
         return []
     return [
@@ -55,10 +55,10 @@ def lost_outputs(values: Values, kind: str, gate: Gate) -> list[str]:
     ]
 
 
-def _mapped(logits: Array, kind: str) -> Array:
+def _mapped_logits(logits: Array, kind: str) -> Array:
     """In float32, which holds more than any precision that is judged on it."""
     function, _ = _MAPS[kind]
-    mapped = np.empty(logits.shape, np.float32)
+    probabilities = np.empty(logits.shape, np.float32)
     for part in blocks(len(logits), logits):
-        mapped[part] = function(logits[part])
-    return mapped
+        probabilities[part] = function(logits[part])
+    return probabilities

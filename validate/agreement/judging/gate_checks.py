@@ -70,25 +70,25 @@ def _ratio(error: float, noise: float) -> float:
 
 def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResult:
     expected, noise = values.expected, values.expected.noise or 0.0
-    ratio, bound, where = ratios[INPUTS], limit, ""
+    ratio, bound, kind_words = ratios[INPUTS], limit, ""
     for kind, kind_ratio in ratios.items():
         if kind != INPUTS and ratio <= bound and kind_ratio > EDGE_CASE_FACTOR * limit:
-            ratio, bound, where = kind_ratio, EDGE_CASE_FACTOR * limit, f" on {kind} inputs"
+            ratio, bound, kind_words = kind_ratio, EDGE_CASE_FACTOR * limit, f" on {kind} inputs"
     passed = ratio <= bound
-    reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {bound:g})"
+    reason = f"its error is {ratio:.2g} times float32's own noise{kind_words} (limit {bound:g})"
     oracle_samples = 0 if expected.oracle is None else len(expected.oracle)
     if passed and oracle_samples < len(values.values):
-        wider = MORE_SAMPLES * (limit + 1)
+        factor = MORE_SAMPLES * (limit + 1)
         distance = difference(values.values, expected.values, slice(oracle_samples, None)).max_abs
-        passed = distance <= wider * noise
+        passed = distance <= factor * noise
         if not passed:
             reason = (
                 f"beyond the oracle's {oracle_samples} samples it lies {distance:.2g} from the reference, "
-                f"more than {wider:g} times float32's noise"
+                f"more than {factor:g} times float32's noise"
             )
     dead = expected.signal.dead_max <= limit * noise
-    furthest = (limit + 1) * noise * (MORE_SAMPLES if oracle_samples < len(values.values) else 1.0)
-    return GateResult("noise_ratio", ratio, bound, passed, dead, limit * noise, limit * noise, furthest, reason)
+    max_distance = (limit + 1) * noise * (MORE_SAMPLES if oracle_samples < len(values.values) else 1.0)
+    return GateResult("noise_ratio", ratio, bound, passed, dead, limit * noise, limit * noise, max_distance, reason)
 
 
 def by_rounding(expected: ReferenceValues, rms: float, rounding: Rounding, limit: float, drawn: bool) -> GateResult:

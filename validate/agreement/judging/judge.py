@@ -88,14 +88,14 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         faults += map_faults(values, str(kind), gate, result.undecided)
         faults += lost_outputs(values, str(kind), gate)
     status = DISAGREE if faults else INCONCLUSIVE if result.dead_passes else AGREE
-    gated = {result.measure: result.value}
+    gate_value = {result.measure: result.value}
     return OutputRow(
         name=head.name,
         basis=head.basis,
         max_abs=gap.max_abs,
         rmse=gap.rmse,
         sqnr_db=sqnr_db(expected.signal.moving_square, gap.mean_square),
-        noise_ratio=gated.get("noise_ratio", ratios.get(INPUTS)),
+        noise_ratio=gate_value.get("noise_ratio", ratios.get(INPUTS)),
         top1_agreement=top.agreement if top else None,
         accuracy=accuracy(values.outputs, labels),
         nonfinite=nonfinite,
@@ -107,9 +107,9 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         scores=scores(values.outputs, labels, kind),
         gate=result.row,
         status=status,
-        reason="; ".join(faults) if faults else _dead(expected) if result.dead_passes else result.reason,
+        reason="; ".join(faults) if faults else _dead_reason(expected) if result.dead_passes else result.reason,
         noise_ratios=ratios,
-        rounding_ratio=gated.get("rounding_ratio"),
+        rounding_ratio=gate_value.get("rounding_ratio"),
     )
 
 
@@ -218,7 +218,7 @@ def _shape_mismatch(name: str, basis: str, values: Values) -> OutputRow:
     )
 
 
-def _dead(expected: ReferenceValues) -> str:
+def _dead_reason(expected: ReferenceValues) -> str:
     return (
         f"these inputs cannot tell: a constant output would pass too, for the reference moves by "
         f"{expected.signal.dead_max:.2g} only; give real --inputs, another --input-range, or a trained checkpoint"

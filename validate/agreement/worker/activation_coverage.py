@@ -46,8 +46,8 @@ class Watch:
 
     def unexercised(self, low: float, high: float) -> bool:
         if self.saturates:
-            beyond = self.breakpoints[-1] if len(self.breakpoints) > 1 else None
-            return low > self.breakpoints[0] or high <= self.breakpoints[0] or (beyond is not None and high < beyond)
+            cap = self.breakpoints[-1] if len(self.breakpoints) > 1 else None
+            return low > self.breakpoints[0] or high <= self.breakpoints[0] or (cap is not None and high < cap)
         return any(not low < point < high for point in self.breakpoints)
 
 

@@ -55,21 +55,23 @@ class _Names:
 
 
 @contextmanager
-def recording(instead: Mapping[str, Any] = MappingProxyType({})) -> Iterator[list[Record]]:
+def recording(replacements: Mapping[str, Any] = MappingProxyType({})) -> Iterator[list[Record]]:
     """Fills the list, in the order of execution, with each call of a Keras operation in the block's own graph.
 
     Calls inside of loops (a recurrent layer's cell) belong to another graph and are left out; the layer itself is in.
 
     Args:
-        instead: by record, a tensor that goes on from there in the place of the layer's output; the record holds what
+        replacements: by record, a tensor that goes on from there in place of the layer's output; the record holds what
             the layer gave. Of a layer with several outputs nothing is replaced.
     """
     records: list[Record] = []
-    with OPERATION_CALL.replaced(lambda original: _recorded(original, records, instead)):
+    with OPERATION_CALL.replaced(lambda original: _recorder(original, records, replacements)):
         yield records
 
 
-def _recorded(original: Callable[..., Any], records: list[Record], instead: Mapping[str, Any]) -> Callable[..., Any]:
+def _recorder(
+    original: Callable[..., Any], records: list[Record], replacements: Mapping[str, Any]
+) -> Callable[..., Any]:
     import tensorflow as tf
 
     names, owners = _Names(), [""]
@@ -91,7 +93,7 @@ def _recorded(original: Callable[..., Any], records: list[Record], instead: Mapp
             inputs = [t for t in tf.nest.flatten((args, kwargs)) if isinstance(t, tf.Tensor)]
             record = Record(names.of(self, owners[-1]), self, tuple(inputs), tensors[0])
             records.append(record)
-            return instead.get(record.name, results) if results is tensors[0] else results
+            return replacements.get(record.name, results) if results is tensors[0] else results
         return results
 
     return call

@@ -240,12 +240,12 @@ def _run_oracle(
     except (TypeError, ValueError, RuntimeError) as cause:  # a layer that mixes float32 constants in fails to trace
         return " ".join(f"it does not run in float64 ({type(cause).__name__}: {cause})".split())[:300]
     signature, exact_signature = tapped.runtime.signature, loaded.signature
-    names = dict(zip(signature.input_names, exact_signature.input_names, strict=True))
-    renamed = dict(zip(exact_signature.output_names, signature.output_names, strict=True))
+    input_names = dict(zip(signature.input_names, exact_signature.input_names, strict=True))
+    output_names = dict(zip(exact_signature.output_names, signature.output_names, strict=True))
 
     def run(arrays: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
-        outputs, logits = exact.run({names[key]: value for key, value in arrays.items()})
-        return {renamed[k]: v for k, v in outputs.items()}, {renamed[k]: v for k, v in logits.items()}
+        outputs, logits = exact.run({input_names[key]: value for key, value in arrays.items()})
+        return {output_names[k]: v for k, v in outputs.items()}, {output_names[k]: v for k, v in logits.items()}
 
     count = plan.oracle + plan.edge_cases
     few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count)

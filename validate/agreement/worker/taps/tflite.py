@@ -83,12 +83,12 @@ def _code(operator: Any, model: Any) -> int:
 
 def _replace(data: bytearray, graph: Any, entry: Any, old: int, new: int) -> bool:
     start = vector_place(graph, _SUBGRAPH_OUTPUTS)
-    mapped = field_place(entry, _TENSOR_MAP_INDEX)
-    taken = {int(graph.Outputs(k)) for k in range(graph.OutputsLength())}
-    places = [k for k in range(graph.OutputsLength()) if int(graph.Outputs(k)) == old]
-    if start is None or mapped is None or not places or new in taken:
+    map_field = field_place(entry, _TENSOR_MAP_INDEX)
+    outputs = {int(graph.Outputs(k)) for k in range(graph.OutputsLength())}
+    positions = [k for k in range(graph.OutputsLength()) if int(graph.Outputs(k)) == old]
+    if start is None or map_field is None or not positions or new in outputs:
         return False
-    for k in places:
+    for k in positions:
         struct.pack_into("<i", data, start + 4 * k, new)
-    struct.pack_into("<I", data, mapped, new)
+    struct.pack_into("<I", data, map_field, new)
     return True
