@@ -122,7 +122,7 @@ class Comparison:
         self._on_progress("reference", 0.0)
         document = self._running.step(
             runtime,
-            "workers:run_reference",
+            "reference_runs:run_reference",
             request,
             lambda e: self._on_progress("reference", share * float(e["fraction"])),
             Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ()),

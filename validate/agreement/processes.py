@@ -20,8 +20,8 @@ TENSORFLOW = frozenset({"keras", "saved_model"})
 """The runtimes that are TensorFlow."""
 
 _OTHERS = ("tflite", "onnxruntime")
-_HERE, _STEP = "validate.agreement", "validate"
-_PREPARING = f"{_HERE}.preparing"
+_WORKER, _STEP = "validate.agreement.worker", "validate"
+_IMPORTS = f"{_WORKER}.imports"
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Processes:
     def step(
         self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None], grants: Grants
     ) -> Message:
-        """Runs `validate.agreement.<function>` in a runtime's process. Raises what `run_step` does."""
+        """Runs `validate.agreement.worker.<function>` in a runtime's process. Raises what `run_step` does."""
         return self.by_runtime[runtime].step(
-            f"{_HERE}.{function}",
+            f"{_WORKER}.{function}",
             request,
             step=_STEP,
             on_event=on_event,
@@ -52,8 +52,8 @@ class Processes:
         request: Callable[[Sequence[str]], Message],
         reads: Sequence[Path],
     ) -> Batch:
-        """Items for `validate.agreement.<function>` in a runtime's process; `request` asks for the pending ones."""
-        worker, target = self.by_runtime[runtime], f"{_HERE}.{function}"
+        """Items for `validate.agreement.worker.<function>` in a process; `request` asks for the pending ones."""
+        worker, target = self.by_runtime[runtime], f"{_WORKER}.{function}"
         return Batch(
             worker, tuple(items), lambda pending: worker.begin(target, request(pending), step=_STEP, reads=reads)
         )
@@ -71,7 +71,7 @@ def tensorflow_worker(limits: Limits, log: Path | None, reads: Sequence[Path]) -
     Args:
         reads: what the comparison will open: the reference's files, the folder of the artifacts, the inputs.
     """
-    return Standing(f"{_PREPARING}:tensorflow", limits=limits, log=log, reads=reads)
+    return Standing(f"{_IMPORTS}:tensorflow", limits=limits, log=log, reads=reads)
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Ite
         for runtime in _OTHERS:
             files = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
             worker = Standing(
-                f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, reads=files, writes=[work]
+                f"{_IMPORTS}:{runtime}", limits=job.common.limits, log=job.common.log, reads=files, writes=[work]
             )
             by_runtime[runtime] = stack.enter_context(worker)
             if start_early and files:

@@ -21,7 +21,7 @@ class Reference:
     """The reference that the candidates are measured against.
 
     Attributes:
-        work: the folder of the comparison, see `workers`.
+        work: the folder of the comparison, see `worker.reference_runs`.
         kinds: by output name, the map that its logits go through.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
         averaged: how many values its last mean runs over, see `gates.noise_floor`.
