@@ -16,14 +16,14 @@ from converters.arrays import Array
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec
-from converters.user_arrays import UNKNOWN_SIZE, Given, read_given
+from converters.user_arrays import UNKNOWN_SIZE, UserArrays, read_user_arrays
 
 RANDOM = "random"
 DEFAULT_SAMPLES = 128
 
 _FEW = 16
 _SCALE = 4.0
-"""Data whose greatest value is this many times off the expected one has another scale, not another exposure."""
+"""Data whose maximum is this many times off the expected one has another scale, not another exposure."""
 _NEGATIVE = 0.05
 """Share of the expected span that values may fall below its lower end: resampling overshoots that much."""
 _NOISE = 0.15
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the data should be like.
+    """Expectations of the data.
 
     Attributes:
         ranges: by input name, from the checkpoint's first layers.
@@ -105,8 +105,8 @@ def read_calibration(path: Path, signature: Signature, samples: int, expected: E
         UsageError: nothing is there, or names, shapes or dtypes do not fit.
         RefusedError: the file is damaged or not finite, or a finding is fatal: all of them stand in the message.
     """
-    given = read_given(path, signature, "--calibration")
-    findings = check(given, signature, expected)
+    data = read_user_arrays(path, signature, "--calibration")
+    findings = check(data, signature, expected)
     fatal = [f for f in findings if f.fatal]
     if fatal:
         raise RefusedError(
@@ -115,7 +115,7 @@ def read_calibration(path: Path, signature: Signature, samples: int, expected: E
             file=path,
             step="calibrate",
         )
-    arrays = _thinned(given.arrays, samples, signature)
+    arrays = _thinned(data.arrays, samples, signature)
     count = min(len(array) for array in arrays.values())
     return Calibration(arrays, f"{count} samples of {path.name}", findings)
 
@@ -138,11 +138,11 @@ def random_calibration(signature: Signature, samples: int, ranges: Mapping[str, 
     return Calibration(arrays, f"{count} random samples", (finding,))
 
 
-def check(given: Given, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
-    """Looks at the data as `--calibration` gives it; shapes and dtypes have been checked by then."""
+def check(data: UserArrays, signature: Signature, expected: Expected = Expected()) -> tuple[Finding, ...]:
+    """Checks the data of `--calibration`; shapes and dtypes have been checked by then."""
     findings: list[Finding] = []
     for spec in signature.inputs:
-        array = given.arrays[spec.name]
+        array = data.arrays[spec.name]
         if array.dtype.kind != "f":
             continue
         values = array.astype(np.float64)
@@ -150,17 +150,20 @@ def check(given: Given, signature: Signature, expected: Expected = Expected()) -
         findings += _check_constant(spec, values)
         if values.ndim == 4 and min(values.shape[1:3]) >= 4 and values.shape[3] <= 4:
             findings += _check_pixels(spec, values, expected.judged_on.get(spec.name))
-    return (*findings, *_check_count(given, signature))
+    return (*findings, *_check_count(data, signature))
 
 
-def _check_range(spec: TensorSpec, values: Array, wanted: Range | None) -> list[Finding]:
+def _check_range(spec: TensorSpec, values: Array, expected: Range | None) -> list[Finding]:
     low, high = float(values.min()), float(values.max())
-    if wanted is None or low == high:
+    if expected is None or low == high:
         return []
-    says = f"`{spec.name}` lies in {low:.4g}..{high:.4g}, and {wanted.source} says {wanted.low:.4g}..{wanted.high:.4g}."
-    reach, greatest = max(abs(low), abs(high)), max(abs(wanted.low), abs(wanted.high))
-    if wanted.low >= 0 and low < -_NEGATIVE * (high - low):
-        scaled = " It was divided by its spread too." if reach * _SCALE < greatest else ""
+    says = (
+        f"`{spec.name}` lies in {low:.4g}..{high:.4g}, and {expected.source} says "
+        f"{expected.low:.4g}..{expected.high:.4g}."
+    )
+    reach, expected_reach = max(abs(low), abs(high)), max(abs(expected.low), abs(expected.high))
+    if expected.low >= 0 and low < -_NEGATIVE * (high - low):
+        scaled = " It was divided by its spread too." if reach * _SCALE < expected_reach else ""
         return [
             Finding(
                 "centered",
@@ -169,8 +172,8 @@ def _check_range(spec: TensorSpec, values: Array, wanted: Range | None) -> list[
                 fatal=True,
             )
         ]
-    if reach * _SCALE < greatest:
-        factor = _round_factor(greatest / reach)
+    if reach * _SCALE < expected_reach:
+        factor = _round_factor(expected_reach / reach)
         return [
             Finding(
                 "range",
@@ -179,8 +182,8 @@ def _check_range(spec: TensorSpec, values: Array, wanted: Range | None) -> list[
                 fatal=True,
             )
         ]
-    if reach > greatest * _SCALE:
-        factor = _round_factor(reach / greatest)
+    if reach > expected_reach * _SCALE:
+        factor = _round_factor(reach / expected_reach)
         return [
             Finding(
                 "range",
@@ -189,7 +192,7 @@ def _check_range(spec: TensorSpec, values: Array, wanted: Range | None) -> list[
                 fatal=True,
             )
         ]
-    if wanted.low < 0 <= low:
+    if expected.low < 0 <= low:
         return [
             Finding(
                 "centered",
@@ -218,34 +221,34 @@ def _check_constant(spec: TensorSpec, values: Array) -> list[Finding]:
                 fatal=True,
             )
         ]
-    found = []
+    findings = []
     if values.ndim == 4 and 2 <= values.shape[3] <= 4:
-        still = [k for k in range(values.shape[3]) if values[..., k].std() < 1e-6 * spread]
-        if still:
-            found.append(
+        constant_channels = [k for k in range(values.shape[3]) if values[..., k].std() < 1e-6 * spread]
+        if constant_channels:
+            findings.append(
                 Finding(
                     "constant-channel",
-                    f"channel {', '.join(map(str, still))} of `{spec.name}` has one value throughout.",
+                    f"channel {', '.join(map(str, constant_channels))} of `{spec.name}` has one value throughout.",
                     "Give images with all their channels.",
                 )
             )
-    around = (values - values.mean(axis=0)).std()
-    if len(values) > 1 and around < _ALIKE * spread:
-        found.append(
+    deviation = (values - values.mean(axis=0)).std()
+    if len(values) > 1 and deviation < _ALIKE * spread:
+        findings.append(
             Finding(
                 "alike",
                 f"the samples of `{spec.name}` hardly differ from one another.",
                 "Give samples that differ as real inputs do.",
             )
         )
-    return found
+    return findings
 
 
 def _check_pixels(spec: TensorSpec, values: Array, judged_on: Array | None) -> list[Finding]:
-    found = []
+    findings = []
     correlation = _neighbours(values)
     if correlation < _NOISE:
-        found.append(
+        findings.append(
             Finding(
                 "noise",
                 f"neighbouring pixels of `{spec.name}` have nothing to do with one another (correlation "
@@ -254,81 +257,81 @@ def _check_pixels(spec: TensorSpec, values: Array, judged_on: Array | None) -> l
             )
         )
     elif values.shape[3] == 3 and _swapped(values, judged_on):
-        found.append(
+        findings.append(
             Finding(
                 "swapped-channels",
                 f"the channels of `{spec.name}` seem to come as blue, green, red.",
                 "Give them in the order of training; OpenCV reads BGR, nearly everything else RGB.",
             )
         )
-    return found
+    return findings
 
 
 def _neighbours(values: Array) -> float:
     """Mean correlation of a pixel with the next one, across and down, within each image and channel."""
     centered = values - values.mean(axis=(1, 2), keepdims=True)
     variance = (centered**2).mean(axis=(1, 2))
-    across = (centered[:, :, 1:] * centered[:, :, :-1]).mean(axis=(1, 2))
-    down = (centered[:, 1:] * centered[:, :-1]).mean(axis=(1, 2))
-    moving = variance > 1e-12 * max(float(variance.max()), 1e-300)
-    if not moving.any():
+    horizontal = (centered[:, :, 1:] * centered[:, :, :-1]).mean(axis=(1, 2))
+    vertical = (centered[:, 1:] * centered[:, :-1]).mean(axis=(1, 2))
+    varied = variance > 1e-12 * max(float(variance.max()), 1e-300)
+    if not varied.any():
         return 1.0
-    return float((0.5 * (across + down)[moving] / variance[moving]).mean())
+    return float((0.5 * (horizontal + vertical)[varied] / variance[varied]).mean())
 
 
 def _swapped(values: Array, judged_on: Array | None) -> bool:
-    """Red and blue exchanged: beside the data that is judged on, or else beside what photographs mostly are.
+    """Whether red and blue are exchanged, compared with the data that is judged on or else with most photographs.
 
     In photographs red is the brightest channel on average and blue the darkest (ImageNet: 0.485, 0.456, 0.406).
     """
     means = values.mean(axis=(1, 2))
     if judged_on is not None and judged_on.ndim == 4 and judged_on.shape[3] == 3:
-        wanted, got = judged_on.mean(axis=(0, 1, 2)), means.mean(axis=0)
-        return bool(2 * np.abs(got[::-1] - wanted).sum() < np.abs(got - wanted).sum())
+        reference, measured = judged_on.mean(axis=(0, 1, 2)), means.mean(axis=0)
+        return bool(2 * np.abs(measured[::-1] - reference).sum() < np.abs(measured - reference).sum())
     span = float(np.ptp(values))
     bluish = means[:, 2] - means[:, 0] > _SWAP_MARGIN * span
     return bool(len(means) >= 8 and bluish.mean() > _SWAP_SHARE and means[:, 1].mean() > means[:, 0].mean())
 
 
-def _check_count(given: Given, signature: Signature) -> list[Finding]:
-    count = min(len(given.arrays[name]) for name in signature.input_names)
-    found = []
+def _check_count(data: UserArrays, signature: Signature) -> list[Finding]:
+    count = min(len(data.arrays[name]) for name in signature.input_names)
+    findings = []
     if count < _FEW:
-        found.append(
+        findings.append(
             Finding("few", f"{count} samples are few: rare values lie outside the scales.", "Give 100 or more.")
         )
-    labels = given.labels
+    labels = data.labels
     if labels is not None and len(labels) > 1 and len(np.unique(labels)) == 1:
-        found.append(
+        findings.append(
             Finding(
                 "one-class", f"all {len(labels)} samples are of class {labels.flat[0]}.", "Give samples of every class."
             )
         )
-    return found
+    return findings
 
 
 def _thinned(arrays: Mapping[str, Array], samples: int, signature: Signature) -> dict[str, Array]:
     count = min(len(array) for array in arrays.values())
     fixed = max([d for s in signature.inputs for d in s.shape[:1] if isinstance(d, int)], default=1)
-    wanted = min(count, -(-samples // fixed) * fixed)
-    picks = np.linspace(0, count - 1, wanted).round().astype(int)
+    size = min(count, -(-samples // fixed) * fixed)
+    picks = np.linspace(0, count - 1, size).round().astype(int)
     return {name: np.ascontiguousarray(array[picks]) for name, array in arrays.items()}
 
 
-def _drawn(spec: TensorSpec, count: int, wanted: Range | None, rng: np.random.Generator) -> Array:
+def _drawn(spec: TensorSpec, count: int, expected: Range | None, rng: np.random.Generator) -> Array:
     shape: Sequence[int] = (count, *spec.concrete(count, UNKNOWN_SIZE)[1:])
     dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if dtype.kind == "b":
         return rng.random(shape) < 0.5
     if dtype.kind in "iu":
-        return rng.integers(0, int(wanted.high) if wanted else 1, shape, endpoint=True).astype(dtype)
+        return rng.integers(0, int(expected.high) if expected else 1, shape, endpoint=True).astype(dtype)
     if dtype.kind != "f":
         raise RefusedError(
             f"The input {spec.name} takes {spec.dtype}, for which calibration data cannot be made up.",
             next_step="Give real samples with --calibration PATH.",
             step="calibrate",
         )
-    low, high = (wanted.low, wanted.high) if wanted else (0.0, 1.0)
+    low, high = (expected.low, expected.high) if expected else (0.0, 1.0)
     coarse = rng.random([-(-d // 4) if len(shape) == 4 and k in (1, 2) else d for k, d in enumerate(shape)])
     if len(shape) == 4:
         coarse = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : shape[1], : shape[2]]

@@ -1,4 +1,4 @@
-"""What all steps of a run share."""
+"""Options that all steps of a run share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEED = Number("--seed", 0, 2**32 - 1, whole=True)
 
 @dataclass(frozen=True)
 class Common(Options):
-    """What several steps go by.
+    """Options that several steps go by.
 
     Attributes:
         seed: of everything that is drawn.

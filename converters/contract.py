@@ -17,14 +17,14 @@ scaled to fit into it and padded with zeros."""
 
 @dataclass(frozen=True)
 class InputContract:
-    """One input. None is what nobody has said.
+    """One input; a field that nobody has stated is None.
 
     A device computes `(x * scale - mean) / std` of raw values x and feeds the result; where the model does so itself,
     that is the identity and `in_model` says what the model does.
 
     Attributes:
         layout: `NHWC` for images, else None.
-        range: least and greatest value that the input is meant to be fed.
+        range: minimum and maximum value that the input is meant to be fed.
         mean, std: one number, or one a channel.
         colour_order: `RGB`, `BGR` or `GRAY`.
         resize: one of `RESIZES`.
@@ -46,7 +46,7 @@ class InputContract:
 
 @dataclass(frozen=True)
 class OutputContract:
-    """One output. None is what nobody has said.
+    """One output; a field that nobody has stated is None.
 
     Attributes:
         activation: Keras' name of what was applied last: `softmax`, `sigmoid`, `linear`, ...
@@ -90,8 +90,8 @@ class Contract:
         inputs = {spec.name: spec for spec in signature.inputs}
         outputs = {spec.name: spec for spec in signature.outputs}
         return Contract(
-            tuple(InputContract(**_own(row, inputs)) for row in self.inputs),
-            tuple(OutputContract(**_own(row, outputs)) for row in self.outputs),
+            tuple(InputContract(**_row_fields(row, inputs)) for row in self.inputs),
+            tuple(OutputContract(**_row_fields(row, outputs)) for row in self.outputs),
         )
 
 
@@ -99,7 +99,7 @@ def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
-def _own(row: InputContract | OutputContract, specs: Mapping[str, Any]) -> dict[str, Any]:
+def _row_fields(row: InputContract | OutputContract, specs: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: getattr(row, name) for name in row.__dataclass_fields__}
     spec = specs.get(row.name)
     return fields if spec is None else fields | {"shape": spec.shape, "dtype": spec.dtype}

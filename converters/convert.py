@@ -1,4 +1,4 @@
-"""A source is opened and says what it is; then its float32 files are made. The parent's side.
+"""Opens a source for its facts, then makes its float32 files. The parent's side.
 
 checkpoint -> `Converter.open` -> facts -> `Converter.float32` -> artifacts
 """
@@ -37,11 +37,11 @@ class Order:
 
     @classmethod
     def named(cls, target: Target, model: str, folder: Path) -> Order:
-        """Under the name that artifacts of a model have."""
+        """The order under the name that artifacts of a model have."""
         return cls(target, folder / artifact_name(model, target.precision, target.format))
 
     def to_json(self) -> Message:
-        """What a worker is asked for; `item` is its name in a batch."""
+        """The request to a worker; `item` is its name in a batch."""
         return {
             "item": str(self.target),
             "format": self.target.format.value,
@@ -134,13 +134,13 @@ class Converter:
             self._progress.done(item)
 
     def _batch(self, worker: Standing, orders: Sequence[Order]) -> Batch:
-        def begin(left: Sequence[str]) -> None:
+        def begin(items: Sequence[str]) -> None:
             if worker in self._opening:
                 self._opening.remove(worker)
                 worker.result()
-            more = {"targets": [self._orders[item].to_json() for item in left]}
+            more = {"targets": [self._orders[item].to_json() for item in items]}
             worker.begin(f"{_WORKER}:write_float32", self._request() | more, step=STEP)
-            worker.receive()  # the source is open: what goes wrong before that is no target's fault
+            worker.receive()  # the source is open: an error before that is not the fault of a target
 
         return Batch(worker, tuple(str(order.target) for order in orders), begin)
 
@@ -166,7 +166,7 @@ class Converter:
 
 
 def filed(order: Order, outcome: Outcome, notes: tuple[str, ...] = ()) -> Artifact | Failure:
-    """What a worker said that it made, as it lies on disk; or why it was not made.
+    """The artifact on disk that a worker reported, or why it was not made.
 
     Args:
         notes: for the artifact, after the worker's own.
@@ -204,8 +204,8 @@ class ConversionProgress:
 
     def __init__(self, targets: Iterable[Any], costs: Mapping[str, float], on_progress: Progress | None) -> None:
         self._costs = costs
-        self._whole = sum(costs[str(t)] for t in targets) or 1.0
-        self._done = 0.0
+        self._total_cost = sum(costs[str(t)] for t in targets) or 1.0
+        self._finished_cost = 0.0
         self._on_progress = on_progress
         self._tell("loading the checkpoint", 0.0)
 
@@ -219,10 +219,10 @@ class ConversionProgress:
 
     def begun(self, target: str) -> None:
         """A target is in hand."""
-        share = _LOAD_SHARE + (1 - _LOAD_SHARE) * self._done / self._whole
+        share = _LOAD_SHARE + (1 - _LOAD_SHARE) * self._finished_cost / self._total_cost
         self._tell(f"converting to {target}", min(share, 1.0))
 
     def done(self, target: str) -> None:
         """A target is made, or failed."""
-        self._done += self._costs[target]
+        self._finished_cost += self._costs[target]
         self.begun(target)

@@ -1,4 +1,4 @@
-"""What a source says of itself once it is loaded: known before anything is made of it."""
+"""Facts of a source that are known once it is loaded, before anything is made of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from converters.signature import Signature
 
 @dataclass(frozen=True)
 class Facts:
-    """What a source says of itself.
+    """Facts that a loaded source states.
 
     Attributes:
         signature: of the files that are made with the batch size that was asked for.

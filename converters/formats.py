@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Format(StrEnum):
-    """What an artifact is: one value a target writer."""
+    """Format of an artifact: one value a target writer."""
 
     SAVEDMODEL = "savedmodel"
     TFLITE = "tflite"
@@ -58,7 +58,7 @@ def artifact_name(model: str, precision: Precision, fmt: Format) -> str:
 
 
 def format_of(path: Path) -> Format | None:
-    """The artifact format that a path holds, by its shape on disk; None where it is none of ours."""
+    """The artifact format that a path holds, by its shape on disk; None where it is not one of ours."""
     if path.is_dir():
         return Format.SAVEDMODEL if (path / "saved_model.pb").is_file() else None
     by_suffix = {suffix: fmt for fmt, suffix in SUFFIXES.items() if fmt is not Format.SAVEDMODEL}

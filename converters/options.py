@@ -1,4 +1,4 @@
-"""What a user may choose of a conversion and of the reduced precisions that are made after it."""
+"""A user's choices for a conversion and for the reduced precisions that are made after it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from converters.formats import Format, Precision
 
 
 class Auto(StrEnum):
-    """In the place of precisions: all that the formats can hold and the calibration data allows, if it passes."""
+    """Instead of precisions: all that the formats can hold and the calibration data allows, if they pass."""
 
     AUTO = "auto"
 
 
 class Io(StrEnum):
-    """What a fully quantized TFLite file takes and gives."""
+    """Input and output types of a fully quantized TFLite file."""
 
     FLOAT = "float"
     INT8 = "int8"
@@ -25,7 +25,7 @@ class Io(StrEnum):
 
 
 class CalibrationMethod(StrEnum):
-    """How the ranges of an ONNX file's activations are told from samples."""
+    """Method that finds the ranges of an ONNX file's activations from samples."""
 
     MINMAX = "minmax"
     ENTROPY = "entropy"
@@ -33,7 +33,7 @@ class CalibrationMethod(StrEnum):
 
 
 class TargetDevice(StrEnum):
-    """What quantized ONNX files are sized for."""
+    """Device that quantized ONNX files are sized for."""
 
     CPU = "cpu"
     TENSORRT = "tensorrt"
@@ -41,7 +41,7 @@ class TargetDevice(StrEnum):
 
 @dataclass(frozen=True)
 class ConvertOptions(Options):
-    """What to make.
+    """Options of a conversion.
 
     Attributes:
         formats: None leaves them open: SavedModel, TFLite and ONNX, as far as they hold the precisions.
@@ -49,7 +49,7 @@ class ConvertOptions(Options):
         batch: the fixed batch size; None keeps the batch dynamic.
         opset: of ONNX; None takes the default.
         allow_flex: TFLite may use TensorFlow's Flex operations.
-        jobs: workers at a time; with 2 and more, ONNX is made beside SavedModel and TFLite.
+        jobs: workers at a time; with 2 and more, ONNX is made in parallel with SavedModel and TFLite.
     """
 
     formats: tuple[Format, ...] | None = checked(Several("--format", Word("format", (Format,)), least=1), None)
@@ -64,7 +64,7 @@ class ConvertOptions(Options):
 
 @dataclass(frozen=True)
 class QuantizeOptions(Options):
-    """How reduced precisions are made.
+    """Options of reduced precisions.
 
     Attributes:
         calibration: data for int8 and int16x8: a path, or `random`; None where no precision needs any.
@@ -72,7 +72,7 @@ class QuantizeOptions(Options):
         calibration_method: of ONNX.
         io: None leaves it open: float, or integers where a board alone is made for.
         fully_integer: a float operation in an int8 file fails the run.
-        rescue_budget: share of multiply-adds that may stay float to mend a precision that misses its gate; 0 is off.
+        rescue_budget: share of multiply-adds that may stay float to fix a precision that misses its gate; 0 is off.
     """
 
     calibration: str | None = checked(Text("--calibration", may_be_path=True), None)

@@ -1,4 +1,4 @@
-"""How a step tells how far it is."""
+"""Report of how far a step is."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ FLOAT32_SHARE = 0.6
 
 @dataclass(frozen=True)
 class DeriveJob(Options):
-    """The making of reduced precisions.
+    """Settings for making reduced precisions.
 
     Attributes:
         calibration: an `.npz` of checked arrays by input name; None where no precision needs any.
@@ -54,7 +54,7 @@ class DeriveJob(Options):
 
 @dataclass(frozen=True)
 class Orders:
-    """What is to be made of a source.
+    """The files to make of a source.
 
     Attributes:
         plain: float32 files that were asked for.
@@ -68,7 +68,7 @@ class Orders:
 
     @classmethod
     def of(cls, targets: Sequence[Target], model: str, folder: Path, hidden: str = HIDDEN) -> Orders:
-        """Under a model's name in `folder`; what nobody asked for goes to `folder/hidden`."""
+        """Orders under a model's name in `folder`; what nobody asked for goes to `folder/hidden`."""
         plain = tuple(t for t in targets if t == base_of(t))
         reduced = tuple(t for t in targets if t not in plain)
         bases = dict.fromkeys(base_of(t) for t in reduced if base_of(t) not in plain)
@@ -85,7 +85,7 @@ class Orders:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What came of orders.
+    """Results of orders.
 
     Attributes:
         artifacts: what was asked for and made, in the order of the table.
@@ -112,7 +112,7 @@ def convert(
     job: DeriveJob,
     on_progress: Progress = lambda label, share: None,
 ) -> Conversion:
-    """Everything of `orders`.
+    """Makes everything of `orders`.
 
     Raises:
         EdgeportError: the source could not be loaded or traced: nothing can be made of it.
@@ -120,8 +120,8 @@ def convert(
     share = float32_share(orders, on_progress)
     with Converter(checkpoint, orders.float32, options, job.common, share) as source:
         source.open()
-        made = tuple(source.float32())
-    return completed(orders, made, job, on_progress)
+        artifacts = tuple(source.float32())
+    return completed(orders, artifacts, job, on_progress)
 
 
 def float32_share(orders: Orders, on_progress: Progress) -> Progress:
@@ -141,12 +141,12 @@ def completed(
         bases[Format.ORT] = bases[Format.ONNX]
     failed = {failure.target: failure for failure in results if isinstance(failure, Failure)}
     lost = [replace(failed[base_of(o.target)], target=o.target) for o in orders.reduced if base_of(o.target) in failed]
-    left = [order for order in orders.reduced if base_of(order.target) not in failed]
-    rest = 1 - FLOAT32_SHARE
-    made = derive(left, bases, job, lambda label, done: on_progress(label, FLOAT32_SHARE + rest * done))
-    asked = {order.target for order in orders.plain}
-    plain = [r for r in results if (r.target if isinstance(r, Failure) else Target.of(r)) in asked]
-    everything = [*plain, *lost, *made]
+    possible = [order for order in orders.reduced if base_of(order.target) not in failed]
+    reduced_share = 1 - FLOAT32_SHARE
+    reduced = derive(possible, bases, job, lambda label, done: on_progress(label, FLOAT32_SHARE + reduced_share * done))
+    targets = {order.target for order in orders.plain}
+    plain = [r for r in results if (r.target if isinstance(r, Failure) else Target.of(r)) in targets]
+    everything = [*plain, *lost, *reduced]
     return Conversion(
         tuple(result for result in everything if isinstance(result, Artifact)),
         tuple(result for result in everything if isinstance(result, Failure)),
@@ -167,10 +167,10 @@ def derive(
     by_name = {str(order.target): order for order in orders}
     done = 0
     limits, log, folders = job.common.limits, job.common.log, [order.path.parent for order in orders]
-    with Standing(limits=limits, log=log, reads=_read(bases, job), writes=folders) as worker:
+    with Standing(limits=limits, log=log, reads=_worker_reads(bases, job), writes=folders) as worker:
 
-        def begin(left: Sequence[str]) -> None:
-            request = _request(bases, [by_name[item] for item in left], job, worker.folder)
+        def begin(items: Sequence[str]) -> None:
+            request = _request(bases, [by_name[item] for item in items], job, worker.folder)
             worker.begin("converters.workers.reduced:derive_in_worker", request, step=STEP)
 
         def tell(item: str, _event: Message) -> None:
@@ -182,8 +182,8 @@ def derive(
             done += 1
 
 
-def _read(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
-    """What the worker reads: the float32 files and the calibration data."""
+def _worker_reads(bases: Mapping[Format, Artifact], job: DeriveJob) -> list[Path]:
+    """The files that the worker reads: the float32 files and the calibration data."""
     files = [part for artifact in bases.values() for part in parts_of(artifact.path)]
     return [*files, job.calibration] if job.calibration else files
 

@@ -20,7 +20,7 @@ class Target:
 
     @classmethod
     def of(cls, artifact: Artifact) -> Target:
-        """What an artifact is."""
+        """The target of an artifact."""
         return cls(artifact.format, artifact.precision)
 
     def __str__(self) -> str:
@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Route:
-    """How a target is made: from what, and its share of a conversion's time (for progress)."""
+    """Way to make a target: its sources, and its share of a conversion's time (for progress)."""
 
     target: Target
     made_from: str
@@ -75,7 +75,7 @@ COSTS = {str(route.target): route.cost for route in ROUTES}
 
 
 def makeable(kind: SourceKind) -> tuple[Target, ...]:
-    """What can be made of a kind of source, in the table's order."""
+    """The targets that can be made of a kind of source, in the table's order."""
     formats, _ = SOURCES[kind]
     return tuple(route.target for route in ROUTES if route.target.format in formats)
 
@@ -86,12 +86,12 @@ def resolve_targets(formats: Sequence[Format], precisions: Sequence[Precision]) 
     Raises:
         UsageError: a pair that cannot be made, with the pairs that can.
     """
-    known = {route.target for route in ROUTES}
-    wanted = {Target(fmt, precision) for fmt in formats for precision in precisions}
-    impossible = sorted(str(t) for t in wanted - known)
+    possible = {route.target for route in ROUTES}
+    targets = {Target(fmt, precision) for fmt in formats for precision in precisions}
+    impossible = sorted(str(t) for t in targets - possible)
     if impossible:
         raise UsageError(
             f"These cannot be made: {', '.join(impossible)}.",
-            next_step=f"Choose from: {', '.join(sorted(str(t) for t in known))}.",
+            next_step=f"Choose from: {', '.join(sorted(str(t) for t in possible))}.",
         )
-    return tuple(route.target for route in ROUTES if route.target in wanted)
+    return tuple(route.target for route in ROUTES if route.target in targets)

@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out: names, shapes, dtypes, in order."""
+"""Inputs and outputs of a model: names, shapes, dtypes, in order."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ def unique_names(names: Iterable[str]) -> tuple[str, ...]:
     >>> unique_names(["a", "a", "b", "a"])
     ('a', 'a_1', 'b', 'a_2')
     """
-    wanted = list(names)
-    taken = set(wanted)
-    seen: set[str] = set()
+    originals = list(names)
+    reserved = set(originals)
+    used: set[str] = set()
     result: list[str] = []
-    for name in wanted:
+    for name in originals:
         candidate, k = name, 0
-        while candidate in seen or (candidate != name and candidate in taken):
+        while candidate in used or (candidate != name and candidate in reserved):
             k += 1
             candidate = f"{name}_{k}"
-        seen.add(candidate)
+        used.add(candidate)
         result.append(candidate)
     return tuple(result)

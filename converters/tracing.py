@@ -86,17 +86,17 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
 
 
 def _has_foreign_code(model: Any) -> bool:
-    """Is there a layer that neither Keras nor edgeport wrote?"""
+    """Whether there is a layer that neither Keras nor edgeport wrote."""
     ours = ("keras.", "converters.", "exporter.")
     layers = all_layers(model) if model is not None else []
     return any(not f"{type(layer).__module__}.".startswith(ours) for layer in layers)
 
 
 def _check_repeats(first: Any, second: Any) -> None:
-    """A second trace must give the same graph: Python that counts calls or draws numbers would be frozen into it."""
+    """Checks that a second trace gives the same graph: Python that counts calls or draws numbers would be frozen in."""
     graphs = [concrete.graph.as_graph_def() for concrete in (first, second)]
     for one, other in itertools.zip_longest(*(graph.node for graph in graphs)):
-        if one is None or other is None or _said(one) != _said(other):
+        if one is None or other is None or _node_bytes(one) != _node_bytes(other):
             name = (one or other).name
             raise RefusedError(
                 f"Two traces of the model differ (first at `{name}`): what it computes depends on Python state.",
@@ -105,21 +105,21 @@ def _check_repeats(first: Any, second: Any) -> None:
             )
 
 
-def _said(node: Any) -> bytes:
-    """The node as bytes, without the names of functions that it calls: TensorFlow numbers them anew every time."""
+def _node_bytes(node: Any) -> bytes:
+    """The node as bytes, without the names of functions that it calls: TensorFlow renumbers them every time."""
     plain = type(node)()
     plain.CopyFrom(node)
     for name in [name for name, value in node.attr.items() if value.HasField("func")]:
         del plain.attr[name]
-    said: bytes = plain.SerializeToString(deterministic=True)
-    return said
+    content: bytes = plain.SerializeToString(deterministic=True)
+    return content
 
 
 def _owner(loaded: Loaded, concrete: Any) -> Any:
     """A module with the variables that the function uses, in the model's order.
 
-    Others stay out: the state of random generators differs from load to load. The function is no attribute of it, since
-    saving would trace it again.
+    Others stay out: the state of random generators differs from load to load. The function is not an attribute of it,
+    since saving would trace it again.
     """
     import tensorflow as tf
 
@@ -156,16 +156,16 @@ def _settled(signature: Signature, concrete: Any) -> Signature:
 
     outputs = []
     for spec in signature.outputs:
-        found = concrete.structured_outputs[spec.name]
-        shape = spec.shape if found.shape.rank is None else shape_of(spec.name, found.shape.as_list())
-        outputs.append(TensorSpec(spec.name, _merged(spec.shape, shape), found.dtype.name))
+        tensor = concrete.structured_outputs[spec.name]
+        shape = spec.shape if tensor.shape.rank is None else shape_of(spec.name, tensor.shape.as_list())
+        outputs.append(TensorSpec(spec.name, _merged(spec.shape, shape), tensor.dtype.name))
     return Signature(signature.inputs, tuple(outputs))
 
 
-def _merged(declared: Sequence[int | str], found: Sequence[int | str]) -> tuple[int | str, ...]:
-    if len(declared) != len(found):
-        return tuple(found)
-    return tuple(d if isinstance(d, int) else f for d, f in zip(declared, found, strict=True))
+def _merged(declared: Sequence[int | str], traced: Sequence[int | str]) -> tuple[int | str, ...]:
+    if len(declared) != len(traced):
+        return tuple(traced)
+    return tuple(d if isinstance(d, int) else f for d, f in zip(declared, traced, strict=True))
 
 
 def _has_loop(concrete: Any) -> bool:

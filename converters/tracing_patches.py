@@ -68,10 +68,10 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
             if not (direct and _is_plain(inputs) and _is_float(kernel)):
                 return tf.nn.conv2d(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
             steps, gaps = (list(n) if isinstance(n, list | tuple) else [n, n] for n in (strides, dilation_rate))
-            return _made(
+            return _float32_operation(
                 "Conv2D",
                 inputs,
-                _read(kernel),
+                _variable_value(kernel),
                 padding=padding.upper().encode(),
                 strides=[1, *steps, 1],
                 dilations=[1, *gaps, 1],
@@ -85,7 +85,7 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _plain_relu(original: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x: _made("Relu", x) if _is_plain(x) else original(x)
+    return lambda x: _float32_operation("Relu", x) if _is_plain(x) else original(x)
 
 
 def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,21 +109,23 @@ def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:
         single = self.compute_dtype == self.variable_dtype == "float32" and _is_plain(inputs)
         if not (plain and single and self.axis in (-1, len(inputs.shape) - 1)):
             return original(self, inputs, training=training, mask=mask)
-        mean, variance = _read(self.moving_mean), _read(self.moving_variance)
-        factor = _made("Rsqrt", _made("AddV2", variance, epsilon(tf.compat.v1.get_default_graph(), self.epsilon)))
+        mean, variance = _variable_value(self.moving_mean), _variable_value(self.moving_variance)
+        factor = _float32_operation(
+            "Rsqrt", _float32_operation("AddV2", variance, epsilon(tf.compat.v1.get_default_graph(), self.epsilon))
+        )
         if self.scale:
-            factor = _made("Mul", factor, _read(self.gamma))
+            factor = _float32_operation("Mul", factor, _variable_value(self.gamma))
         if self.center:
-            shift = _made("Sub", _read(self.beta), _made("Mul", mean, factor))
+            shift = _float32_operation("Sub", _variable_value(self.beta), _float32_operation("Mul", mean, factor))
         else:
-            shift = _made("Mul", _made("Neg", mean), factor)
-        return _made("AddV2", _made("Mul", inputs, factor), shift)
+            shift = _float32_operation("Mul", _float32_operation("Neg", mean), factor)
+        return _float32_operation("AddV2", _float32_operation("Mul", inputs, factor), shift)
 
     return call
 
 
 def _is_plain(x: Any) -> bool:
-    """A float32 tensor of the graph that is being traced, which `_made` takes without conversions."""
+    """A float32 tensor of the graph that is being traced, which `_float32_operation` takes without conversions."""
     import tensorflow as tf
 
     return isinstance(x, tf.Tensor) and hasattr(x, "op") and x.dtype == tf.float32
@@ -136,16 +138,16 @@ def _is_float(variable: Any) -> bool:
     return isinstance(variable, Variable) and variable.dtype == "float32" and not keras.is_cast(variable)
 
 
-def _read(variable: Any) -> Any:
+def _variable_value(variable: Any) -> Any:
     """The value of a float32 Keras variable, by TensorFlow's variable behind it."""
     import tensorflow as tf
 
-    graph, behind = tf.compat.v1.get_default_graph(), keras.variable_behind(variable)
-    graph.watch_variable(behind)
-    return _operation("ReadVariableOp", (graph.capture(behind.handle, name="resource"),), "dtype", {})
+    graph, resource = tf.compat.v1.get_default_graph(), keras.variable_behind(variable)
+    graph.watch_variable(resource)
+    return _operation("ReadVariableOp", (graph.capture(resource.handle, name="resource"),), "dtype", {})
 
 
-def _made(kind: str, *inputs: Any, **attributes: Any) -> Any:
+def _float32_operation(kind: str, *inputs: Any, **attributes: Any) -> Any:
     """One float32 operation, put into the graph directly.
 
     TensorFlow's public function for it looks up the operation's definition, converts what are tensors already and tries
@@ -193,8 +195,8 @@ def _lean_einsum(original: Callable[..., Any]) -> Callable[..., Any]:
         plan = _EinsumPlan.of(subscripts, operands) if len(operands) == 2 else None
         if plan is None or any("int" in str(x.dtype) for x in operands):
             return original(subscripts, *operands, **kwargs)
-        left, right = (tf.convert_to_tensor(x) for x in operands)
-        product = tf.matmul(plan.arranged(left, 0), plan.arranged(right, 1))
+        first, second = (tf.convert_to_tensor(x) for x in operands)
+        product = tf.matmul(plan.arranged(first, 0), plan.arranged(second, 1))
         return plan.finished(product)
 
     return einsum
@@ -205,11 +207,11 @@ class _EinsumPlan:
 
     def __init__(self, terms: Sequence[str], output: str, sizes: dict[str, int | None]) -> None:
         self.terms, self.output, self.sizes = terms, output, sizes
-        left, right = terms
-        self.batch = [c for c in left if c in right and c in output]
-        self.inner = [c for c in left if c in right and c not in output]
-        self.rows = [c for c in left if c not in right]
-        self.columns = [c for c in right if c not in left]
+        first, second = terms
+        self.batch = [c for c in first if c in second and c in output]
+        self.inner = [c for c in first if c in second and c not in output]
+        self.rows = [c for c in first if c not in second]
+        self.columns = [c for c in second if c not in first]
 
     @classmethod
     def of(cls, subscripts: Any, operands: Sequence[Any]) -> _EinsumPlan | None:
@@ -227,10 +229,10 @@ class _EinsumPlan:
             for label, size in zip(term, operand.shape, strict=True):
                 sizes[label] = sizes.get(label) or size
         plan = cls(terms, output, sizes)
-        known_inner = bool(plan.inner) and all(sizes[c] is not None for c in [*plan.inner, *plan.columns])
-        whole = sorted(output) == sorted([*plan.batch, *plan.rows, *plan.columns])
+        inner_sizes_known = bool(plan.inner) and all(sizes[c] is not None for c in [*plan.inner, *plan.columns])
+        complete = sorted(output) == sorted([*plan.batch, *plan.rows, *plan.columns])
         unknown = [c for c in output if sizes[c] is None]
-        return plan if known_inner and whole and len(unknown) <= 1 else None
+        return plan if inner_sizes_known and complete and len(unknown) <= 1 else None
 
     def arranged(self, x: Any, side: int) -> Any:
         """Operand 0 as (batch..., rows, inner), operand 1 as (batch..., inner, columns)."""

@@ -1,4 +1,4 @@
-"""The user's own arrays and images, fitted to a signature: what models are judged and calibrated on."""
+"""The user's own arrays and images, fitted to a signature: models are judged and calibrated on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
-class Given:
+class UserArrays:
     """Arrays that fit a signature.
 
     Attributes:
@@ -34,7 +34,7 @@ class Given:
     notes: tuple[str, ...] = ()
 
 
-def read_given(path: Path, signature: Signature, option: str = "--inputs") -> Given:
+def read_user_arrays(path: Path, signature: Signature, option: str = "--inputs") -> UserArrays:
     """The user's arrays: an `.npz` keyed by input name, an `.npy` for a single input, or a folder of images.
 
     `labels` in an `.npz` are the classes of the samples. Nothing pickled is ever loaded.
@@ -45,35 +45,35 @@ def read_given(path: Path, signature: Signature, option: str = "--inputs") -> Gi
     """
     if not path.exists():
         raise UsageError(f"{path}, given to {option}, is not there.", next_step="Check the path.", file=path)
-    given: dict[str, Array]
+    arrays: dict[str, Array]
     if path.is_dir():
-        given = {_only_input(path, signature).name: _read_images(path, _only_input(path, signature))}
+        arrays = {_only_input(path, signature).name: _read_images(path, _only_input(path, signature))}
     elif path.suffix.lower() == ".npy":
-        given = {_only_input(path, signature).name: _load(path)["array"]}
+        arrays = {_only_input(path, signature).name: _load(path)["array"]}
     elif path.suffix.lower() == ".npz":
-        given = _load(path)
+        arrays = _load(path)
     else:
         raise UsageError(
             f"{path.name} is no .npz, no .npy and no folder of images.",
             next_step="Save the arrays with numpy.savez, keyed by input name.",
             file=path,
         )
-    return _fit(path, signature, given)
+    return _fit(path, signature, arrays)
 
 
-def _fit(path: Path, signature: Signature, given: dict[str, Array]) -> Given:
+def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays:
     names = signature.input_names
-    missing = [name for name in names if name not in given]
+    missing = [name for name in names if name not in data]
     if missing:
         raise UsageError(
-            f"{path.name} has no array for the input {', '.join(missing)}; it has {', '.join(given) or 'none'}.",
+            f"{path.name} has no array for the input {', '.join(missing)}; it has {', '.join(data) or 'none'}.",
             next_step=f"Key the arrays by input name: {', '.join(names)}.",
             file=path,
         )
     notes: list[str] = []
-    arrays = {spec.name: _fit_one(path, spec, given[spec.name], notes) for spec in signature.inputs}
+    arrays = {spec.name: _fit_one(path, spec, data[spec.name], notes) for spec in signature.inputs}
     counts = {name: int(array.shape[0]) for name, array in arrays.items()}
-    labels = given.get(LABELS) if LABELS not in names else None
+    labels = data.get(LABELS) if LABELS not in names else None
     if labels is not None:
         counts[LABELS] = int(labels.shape[0]) if labels.ndim else 0
     if len(set(counts.values())) != 1:
@@ -83,20 +83,20 @@ def _fit(path: Path, signature: Signature, given: dict[str, Array]) -> Given:
             next_step="Give the same number of samples under every key.",
             file=path,
         )
-    extra = [key for key in given if key not in names and key != LABELS]
+    extra = [key for key in data if key not in names and key != LABELS]
     if extra:
         notes.append(f"{path.name}: the keys {', '.join(extra)} are no inputs and were ignored.")
-    return Given(arrays, labels, tuple(notes))
+    return UserArrays(arrays, labels, tuple(notes))
 
 
 def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Array:
     where = f"{path.name}: the array for {spec.name}"
-    wanted = f"({', '.join(str(d) for d in spec.shape)})"
+    shape = f"({', '.join(str(d) for d in spec.shape)})"
     sizes = zip(spec.shape[1:], array.shape[1:], strict=False)
-    if array.ndim != len(spec.shape) or any(isinstance(want, int) and want != got for want, got in sizes):
+    if array.ndim != len(spec.shape) or any(isinstance(size, int) and size != actual for size, actual in sizes):
         raise UsageError(
-            f"{where} has shape {array.shape}, and the model takes {wanted}.",
-            next_step=f"Give it the shape {wanted}, samples first.",
+            f"{where} has shape {array.shape}, and the model takes {shape}.",
+            next_step=f"Give it the shape {shape}, samples first.",
             file=path,
         )
     if array.size == 0:

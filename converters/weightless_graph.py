@@ -1,4 +1,4 @@
-"""Which of a traced function's variables its outputs depend on, and the same graph with them as inputs or constants."""
+"""The variables that a traced function's outputs depend on, and the same graph with them as inputs or constants."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def reached_variables(concrete: Any) -> dict[str, Any]:
     captured = captured_variables(concrete)
     producers = {node.name: node for node in concrete.graph.as_graph_def().node}
     pending = [t.op.name for t in concrete.outputs]
-    seen: set[str] = set()
+    visited: set[str] = set()
     while pending:
         name = pending.pop()
-        if name in seen:
+        if name in visited:
             continue
-        seen.add(name)
+        visited.add(name)
         pending.extend(_producer(i) for i in producers[name].input)
-    return {name: variable for name, variable in captured.items() if name in seen}
+    return {name: variable for name, variable in captured.items() if name in visited}
 
 
 def captured_variables(concrete: Any) -> dict[str, Any]:
@@ -108,20 +108,20 @@ def _producer(reference: str) -> str:
 
 def _needed(source: Any, outputs: Iterable[str]) -> set[str]:
     producers = {node.name: node for node in source.node}
-    pending, seen = list(outputs), set[str]()
+    pending, visited = list(outputs), set[str]()
     while pending:
         name = pending.pop()
-        if name not in seen:
-            seen.add(name)
+        if name not in visited:
+            visited.add(name)
             pending.extend(_producer(i) for i in producers[name].input if not i.startswith("^"))
-    return seen
+    return visited
 
 
 def _keep_inputs(source: Any, definition: Any, names: Iterable[str]) -> None:
-    """An input that no output depends on still belongs to the signature."""
-    there = {node.name for node in definition.node}
-    wanted = {_producer(name) for name in names} - there
-    definition.node.extend(node for node in source.node if node.name in wanted)
+    """Puts back inputs that no output depends on: they still belong to the signature."""
+    present = {node.name for node in definition.node}
+    missing = {_producer(name) for name in names} - present
+    definition.node.extend(node for node in source.node if node.name in missing)
 
 
 def ordered_outputs(concrete: Any, names: Sequence[str]) -> list[Any]:

@@ -27,7 +27,7 @@ class DeviceKind(StrEnum):
 
 
 class Objective(StrEnum):
-    """What the recommended artifact is chosen by."""
+    """The measure that the recommended artifact is chosen by."""
 
     LATENCY = "latency"
     SIZE = "size"
@@ -53,12 +53,12 @@ class BuildChoices(Options):
 
 @dataclass(frozen=True)
 class Choice(Options):
-    """What makes an artifact the one to ship.
+    """The limits and the objective by which an artifact is recommended.
 
     Attributes:
-        max_latency_ms: greatest p50.
-        max_size_mb: greatest size in megabytes (10**6 bytes).
-        min_agreement: least share of samples of the checkpoint's class.
+        max_latency_ms: maximum p50.
+        max_size_mb: maximum size in megabytes (10**6 bytes).
+        min_agreement: minimum share of samples of the checkpoint's class.
     """
 
     objective: Objective = checked(Word("objective", (Objective,)), Objective.LATENCY)
@@ -69,11 +69,11 @@ class Choice(Options):
 
 @dataclass(frozen=True)
 class ShipOptions(Options):
-    """What goes with the artifacts.
+    """The choices of what goes with the artifacts.
 
     Attributes:
         profiles: kinds of device to make for.
-        labels: files with the names of an output's places: `FILE` or `OUTPUT=FILE`.
+        labels: files with the names of an output's classes: `FILE` or `OUTPUT=FILE`.
         preprocess: what a device does to raw values: `KEY=VALUE` or `INPUT.KEY=VALUE`.
         bake_preprocess: artifacts take uint8 and scale it themselves.
         selfcheck: write `selfcheck/` where there are golden vectors.
@@ -93,7 +93,7 @@ class Workspace(Options):
     Attributes:
         cache: a folder of finished artifacts, shared between bundles.
         no_cache: makes everything afresh.
-        force: replaces an output that is no bundle.
+        force: replaces an output that is not a bundle.
         command: the argument vector, for the manifest.
         source_name: what the manifest calls the source; None is as it was given.
     """
@@ -107,7 +107,7 @@ class Workspace(Options):
 
 @dataclass(frozen=True)
 class RunOptions(Options):
-    """What to make, how to judge it and how to time it.
+    """The choices of a run: what to make, how to judge it and how to time it.
 
     Attributes:
         common: what several steps go by: seed, inputs, limits, how the source is opened.

@@ -205,7 +205,7 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     from converters.checkpoints.identify import identify
     from converters.checkpoints.loading import load, loaded_model
     from converters.checkpoints.ranges import input_hints
-    from validate.agreement.judging.gates import least_noise
+    from validate.agreement.judging.gates import noise_floor
     from validate.agreement.worker.oracle import float64_clone, float64_default
     from validate.agreement.worker.taps import open_tapped
     from validate.agreement.worker.taps.function import TappedFunction
@@ -222,8 +222,8 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     truth = _values(exact.run(dict(zip(clone.signature.input_names, inputs.values(), strict=True))))
     plain = TappedFunction(loaded.function, loaded.signature)
     keras_error = _error(_both(plain.run, inputs), truth)
-    least = least_noise(plain.averaged)
-    noise = {k: max(keras_error[k], least * float(np.abs(truth[k]).max())) for k in truth}
+    floor = noise_floor(plain.averaged)
+    noise = {k: max(keras_error[k], floor * float(np.abs(truth[k]).max())) for k in truth}
     found = {}
     for path in sorted(p for p in bundle.iterdir() if ".float32." in p.name):
         roads: dict[str, dict[str, Any]] = {"": {}}

@@ -62,6 +62,6 @@ def test_a_tuple_of_unlike_things_is_told(annotation: str, found: int) -> None:
 
 
 def test_the_story_of_a_run_fits_on_a_page() -> None:
-    (story,) = (function for function in functions(ROOT / "exporter" / "pipeline.py") if function.name == "run")
+    (story,) = (function for function in functions(ROOT / "exporter" / "run" / "pipeline.py") if function.name == "run")
     assert story.end_lineno is not None
     assert story.end_lineno - story.lineno < 40

@@ -13,7 +13,7 @@ from converters.checkpoints.parts import parts_of
 
 
 class SourceKind(StrEnum):
-    """What a source is, told by its content."""
+    """Kind of a source, recognised by its content."""
 
     KERAS = "keras"
     H5 = "h5"
@@ -26,7 +26,7 @@ class SourceKind(StrEnum):
 
 
 WEIGHTS = frozenset({SourceKind.WEIGHTS_H5, SourceKind.TF_CHECKPOINT})
-"""Kinds that hold weights alone: what they belong to has to be told."""
+"""Kinds that hold weights alone: the user has to name the model they belong to."""
 
 FINISHED = frozenset({SourceKind.TFLITE, SourceKind.ONNX})
 """Kinds that are artifacts already: they are never loaded, further precisions are made from the file."""
@@ -38,7 +38,7 @@ class Checkpoint:
 
     Attributes:
         path: absolute.
-        kind: told by the bytes, not by the name.
+        kind: recognised by the bytes, not by the name.
         name: the stem that artifacts are named after, see `converters.formats.model_name`.
         sha256: see `converters.artifact.digest`.
         opening: how the user wants it opened.
@@ -54,7 +54,7 @@ class Checkpoint:
 
     @property
     def parts(self) -> tuple[Path, ...]:
-        """What a worker that opens it reads; see `parts_of`."""
+        """The files that a worker reads to open it; see `parts_of`."""
         return parts_of(self.path, self.opening)
 
     def to_json(self) -> dict[str, Any]:

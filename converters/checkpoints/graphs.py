@@ -59,14 +59,14 @@ def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
     from tensorflow.core.framework import graph_pb2
 
     path, opening = checkpoint.path, checkpoint.opening
-    shapes = dict(_split_shape(given) for given in opening.inputs)
-    fed, asked = chosen_tensors(path, read_graph_file(path), list(shapes), opening.outputs)
+    shapes = dict(_split_shape(option) for option in opening.inputs)
+    inputs, outputs = chosen_tensors(path, read_graph_file(path), list(shapes), opening.outputs)
     try:
         definition = graph_pb2.GraphDef.FromString(path.read_bytes())
     except Exception as cause:  # protobuf's DecodeError, which has no types
         raise load_error(checkpoint, cause) from cause
     sizes = {f"{name}:0" if ":" not in name else name: shape for name, shape in shapes.items() if shape is not None}
-    return _of_graph(path, definition, (_names_of(fed), _names_of(asked)), sizes)
+    return _of_graph(path, definition, (_names_of(inputs), _names_of(outputs)), sizes)
 
 
 def _restored(module: Any, concrete: Any) -> Loaded:
@@ -117,7 +117,7 @@ def _without_hints(definition: Any) -> Any:
 
 def _tags(path: Path) -> list[str]:
     tags = read_saved_model(path).tags
-    return list(next((found for found in tags if _SERVING in found), tags[0]))
+    return list(next((tag_set for tag_set in tags if _SERVING in tag_set), tags[0]))
 
 
 def _of_graph(
@@ -127,7 +127,7 @@ def _of_graph(
     sizes: Mapping[str, Sequence[int | None]],
     notes: tuple[str, ...] = (),
 ) -> Loaded:
-    """A graph without variables, each time it is called imported into the graph that is being traced.
+    """A graph without variables; each call imports it into the graph that is being traced.
 
     Args:
         ends: name in the signature -> tensor, of inputs and of outputs.
@@ -151,12 +151,12 @@ def _of_graph(
     return Loaded(None, Signature(tuple(specs[0]), tuple(specs[1])), function, (), notes, constants=_count(definition))
 
 
-def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], wanted: list[str]) -> Any:
+def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], tensors: list[str]) -> Any:
     import tensorflow as tf
 
     feeds = dict(feeds)
     try:
-        return tf.graph_util.import_graph_def(definition, input_map=feeds, return_elements=wanted or None, name="")
+        return tf.graph_util.import_graph_def(definition, input_map=feeds, return_elements=tensors or None, name="")
     except (ValueError, KeyError, tf.errors.OpError) as cause:
         raise StepError(
             f"{path}: its graph cannot be used by this TensorFlow ({' '.join(str(cause).split())[:300]}).",
@@ -169,7 +169,7 @@ def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], wanted: lis
 def _inlined(
     definition: Any, ends: tuple[Mapping[str, str], Mapping[str, str]], sizes: Mapping[str, Sequence[int | None]]
 ) -> Any:
-    """The part that leads from the inputs to the outputs, with functions unrolled into it and shapes as told."""
+    """The part that leads from the inputs to the outputs, with functions inlined and shapes as the user gave them."""
     import tensorflow as tf
 
     inputs, outputs = ends
@@ -177,8 +177,8 @@ def _inlined(
     for node in definition.node:
         if node.name in fed and f"{node.name}:0" in sizes:
             node.attr["shape"].shape.CopyFrom(tf.TensorShape(sizes[f"{node.name}:0"]).as_proto())
-    kept = [tensor.split(":")[0] for tensor in (*outputs.values(), *inputs.values())]
-    part = tf.compat.v1.graph_util.extract_sub_graph(definition, kept)
+    ends_of_part = [tensor.split(":")[0] for tensor in (*outputs.values(), *inputs.values())]
+    part = tf.compat.v1.graph_util.extract_sub_graph(definition, ends_of_part)
     if not part.library.function:
         return part
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(part, name=""), [])
@@ -187,14 +187,14 @@ def _inlined(
 
 
 def _renamed(flat: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Any:
-    """Inlining keeps the placeholders' names and loses the results': they come back as identities."""
+    """Restores the results' names, which inlining loses, as identities; placeholders keep theirs."""
     definition = flat.graph.as_graph_def()
-    there = {node.name for node in definition.node}
-    for name, found in zip(outputs.values(), flat.outputs, strict=True):
+    node_names = {node.name for node in definition.node}
+    for name, tensor in zip(outputs.values(), flat.outputs, strict=True):
         stem, _, port = name.partition(":")
-        if found.name != name and port == "0" and stem not in there:
-            node = definition.node.add(op="Identity", name=stem, input=[found.name])
-            node.attr["T"].type = found.dtype.as_datatype_enum
+        if tensor.name != name and port == "0" and stem not in node_names:
+            node = definition.node.add(op="Identity", name=stem, input=[tensor.name])
+            node.attr["T"].type = tensor.dtype.as_datatype_enum
     return definition
 
 
@@ -203,22 +203,22 @@ def _names_of(tensors: Sequence[str]) -> dict[str, str]:
     return dict(zip(names, tensors, strict=True))
 
 
-def _split_shape(given: str) -> tuple[str, list[int | None] | None]:
+def _split_shape(option: str) -> tuple[str, list[int | None] | None]:
     """`input=batch,224,224,3` -> the tensor and its shape; an unknown size is None."""
-    name, _, text = given.partition("=")
+    name, _, text = option.partition("=")
     sizes = [int(size) if size.strip().isdigit() else None for size in text.split(",")] if text else None
     return name, sizes
 
 
-def _spec(path: Path, name: str, tensor: Any, told: Sequence[int | None] | None) -> TensorSpec:
-    if told is None and tensor.shape.rank is None:
+def _spec(path: Path, name: str, tensor: Any, declared: Sequence[int | None] | None) -> TensorSpec:
+    if declared is None and tensor.shape.rank is None:
         raise RefusedError(
             f"{path}: the tensor `{tensor.name}` has no known shape.",
             file=path,
             step="load",
             next_step=f"Give it: --graph-input {tensor.op.name}=batch,224,224,3 (with its own sizes).",
         )
-    sizes = list(told) if told is not None else tensor.shape.as_list()
+    sizes = list(declared) if declared is not None else tensor.shape.as_list()
     return TensorSpec(name, shape_of(name, sizes), tensor.dtype.name)
 
 

@@ -42,8 +42,8 @@ def identify(path: Path, opening: LoadOptions = LoadOptions()) -> Checkpoint:
     by its prefix or any of its files.
 
     Raises:
-        UsageError: nothing is there, it is no readable file or folder, or `opening` asks for what it does not have.
-        RefusedError: it is damaged, unsafe, or no checkpoint.
+        UsageError: nothing is there, it is not a readable file or folder, or `opening` asks for what it does not have.
+        RefusedError: it is damaged, unsafe, or not a checkpoint.
     """
     path = Path(path)
     prefix = checkpoint_prefix(path)
@@ -55,19 +55,19 @@ def identify(path: Path, opening: LoadOptions = LoadOptions()) -> Checkpoint:
 
 
 def confirm(checkpoint: Checkpoint) -> None:
-    """Holds a checkpoint against its scan, just before somebody opens it: the bytes must still be those scanned.
+    """Compares a checkpoint with its scan, just before it is opened: the bytes must still be those scanned.
 
     Raises:
         UsageError: it is not there any more, or cannot be read.
         RefusedError: it was changed since.
     """
     path = checkpoint.path
-    sniff(path)  # a digest of what is no file might have no end
+    sniff(path)  # a digest of a pipe or a device might have no end
     try:
-        found = _digest_of_tf(path) if checkpoint.kind is SourceKind.TF_CHECKPOINT else digest(path)
+        current = _digest_of_tf(path) if checkpoint.kind is SourceKind.TF_CHECKPOINT else digest(path)
     except OSError as cause:
         raise _usage(path, f"cannot be read any more ({cause.strerror})", "Run again.") from cause
-    if found != (checkpoint.scanned or checkpoint.sha256):
+    if current != (checkpoint.scanned or checkpoint.sha256):
         raise RefusedError(
             f"{path} was changed after its scan.",
             next_step="Run again when nothing writes to it any more.",
@@ -80,10 +80,10 @@ def checkpoint_prefix(path: Path) -> Path | None:
     """The prefix of the TensorFlow checkpoint that a path means; None where it means none."""
     name = re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path.name)
     try:
-        there = path.with_name(name + ".index").is_file() and not (name == path.name and path.exists())
+        is_prefix = path.with_name(name + ".index").is_file() and not (name == path.name and path.exists())
     except (OSError, ValueError):  # no name that the file system takes
         return None
-    return path.with_name(name) if there else None
+    return path.with_name(name) if is_prefix else None
 
 
 def _tf_checkpoint(prefix: Path, opening: LoadOptions) -> Checkpoint:
@@ -111,28 +111,28 @@ def check_tf_checkpoint(prefix: Path) -> Path:
 
 
 def trust_in(opening: LoadOptions) -> Trust:
-    """What of a model's config may pass because of what the user said."""
+    """The parts of a model's config that pass because of the user's options."""
     return Trust(later=bool(opening.custom_objects), lambdas=opening.allow_unsafe)
 
 
-def _scanned(path: Path, found: FileKind, opening: LoadOptions) -> SourceKind:
+def _scanned(path: Path, file_kind: FileKind, opening: LoadOptions) -> SourceKind:
     suffix = path.suffix.lower()
-    if found is FileKind.FOLDER:
+    if file_kind is FileKind.FOLDER:
         facts = check_saved_model(path, allow_unsafe=opening.allow_unsafe)
         chosen_signature(path, facts, opening.signature)
         return SourceKind.SAVEDMODEL
     trust = trust_in(opening)
-    if found is FileKind.ZIP:
+    if file_kind is FileKind.ZIP:
         config_of_archive(path, read_keras(path), opening, trust)
         return SourceKind.KERAS
-    if found is FileKind.HDF5:
+    if file_kind is FileKind.HDF5:
         h5 = read_h5(path)
         check_h5(path, h5, opening, trust)
         return SourceKind.H5 if h5.model_config is not None else SourceKind.WEIGHTS_H5
-    if found is FileKind.TFLITE:
+    if file_kind is FileKind.TFLITE:
         read_tflite(path)
         return SourceKind.TFLITE
-    if found is FileKind.UNKNOWN and suffix == ".onnx":
+    if file_kind is FileKind.UNKNOWN and suffix == ".onnx":
         onnx = read_onnx(path)
         if onnx.foreign_ops:
             raise _refused(
@@ -141,10 +141,10 @@ def _scanned(path: Path, found: FileKind, opening: LoadOptions) -> SourceKind:
                 "Export it again without custom operations and without compiled contexts.",
             )
         return SourceKind.ONNX
-    if found in (FileKind.UNKNOWN, FileKind.TEXT) and suffix == ".pb":
+    if file_kind in (FileKind.UNKNOWN, FileKind.TEXT) and suffix == ".pb":
         check_frozen_graph(path, opening)
         return SourceKind.FROZEN_GRAPH
-    raise _no_checkpoint(path, found)
+    raise _no_checkpoint(path, file_kind)
 
 
 def check_h5(
@@ -163,8 +163,8 @@ def check_saved_model(folder: Path, *, allow_unsafe: bool = False) -> SavedModel
     if not (folder / "saved_model.pb").exists():
         if (folder / "saved_model.pbtxt").exists():
             raise _refused(folder, "is a SavedModel in text form", "Save it again in binary form (saved_model.pb).")
-        inside = next(iter(sorted(folder.glob("*.index"))), None)
-        next_step = f"Give the checkpoint in it: {inside.with_suffix('')}." if inside else f"Give {SOURCES}."
+        index = next(iter(sorted(folder.glob("*.index"))), None)
+        next_step = f"Give the checkpoint in it: {index.with_suffix('')}." if index else f"Give {SOURCES}."
         raise _refused(folder, "is a folder without a saved_model.pb, so it is no SavedModel", next_step)
     for file in folder.rglob("*"):
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
@@ -189,24 +189,24 @@ def check_frozen_graph(path: Path, opening: LoadOptions = LoadOptions()) -> Grap
             "Freeze it where its checkpoint is (tf.compat.v1.graph_util.convert_variables_to_constants), or save a "
             "SavedModel.",
         )
-    chosen_tensors(path, facts, [given.partition("=")[0] for given in opening.inputs], opening.outputs)
+    chosen_tensors(path, facts, [option.partition("=")[0] for option in opening.inputs], opening.outputs)
     return facts
 
 
-def chosen_signature(path: Path, facts: SavedModelFacts, wanted: str | None) -> SavedSignature:
+def chosen_signature(path: Path, facts: SavedModelFacts, key: str | None) -> SavedSignature:
     """The signature to convert.
 
     Keras writes the same function as `serve` and `serving_default`, which count as one.
 
     Raises:
-        UsageError: there is none, no such one, or several and none was named.
+        UsageError: there is none, none of that name, or several and none was named.
     """
     by_key = {signature.key: signature for signature in facts.signatures}
     names = ", ".join(sorted(by_key)) or "none"
-    if wanted is not None:
-        if wanted not in by_key:
-            raise _usage(path, f"has no signature `{wanted}`", f"It has: {names}.")
-        return by_key[wanted]
+    if key is not None:
+        if key not in by_key:
+            raise _usage(path, f"has no signature `{key}`", f"It has: {names}.")
+        return by_key[key]
     if not by_key:
         raise _refused(
             path,
@@ -231,8 +231,8 @@ def _usage(path: Path, reason: str, next_step: str) -> UsageError:
     return UsageError(f"{path} {reason}.", next_step=next_step, file=path, step="scan")
 
 
-def _foreign(path: Path, found: list[tuple[str, str]]) -> RefusedError:
-    ops = ", ".join(sorted({f"{op} ({node})" for op, node in found})[:5])
+def _foreign(path: Path, operations: list[tuple[str, str]]) -> RefusedError:
+    ops = ", ".join(sorted({f"{op} ({node})" for op, node in operations})[:5])
     return _refused(
         path,
         f"has operations that make up no model: they may reach files, the network or Python of this machine: {ops}",
@@ -240,16 +240,16 @@ def _foreign(path: Path, found: list[tuple[str, str]]) -> RefusedError:
     )
 
 
-def _no_checkpoint(path: Path, found: FileKind) -> RefusedError:
-    if found is FileKind.ORT:
+def _no_checkpoint(path: Path, file_kind: FileKind) -> RefusedError:
+    if file_kind is FileKind.ORT:
         return _refused(
             path,
             "is an ONNX Runtime model, an artifact that is already converted",
             "The commands inspect and bench take it; give the .onnx file or checkpoint that it was made from here.",
         )
     names = {".keras": ".keras archive", ".h5": "HDF5 file", ".hdf5": "HDF5 file"}
-    named = names.get(path.suffix.lower(), "checkpoint")
-    return _refused(path, f"is {found.value}, not a complete {named}", f"Give {SOURCES}.")
+    description = names.get(path.suffix.lower(), "checkpoint")
+    return _refused(path, f"is {file_kind.value}, not a complete {description}", f"Give {SOURCES}.")
 
 
 def _refused(path: Path, reason: str, next_step: str) -> RefusedError:

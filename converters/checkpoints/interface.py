@@ -1,4 +1,4 @@
-"""What a Keras model says of itself that its signature does not: how it scales inputs, what its outputs went through.
+"""Facts of a Keras model that its signature lacks: how it scales inputs, what its outputs went through.
 
 Worker side.
 """
@@ -28,7 +28,7 @@ _LAST = {"Softmax": "softmax", "Sigmoid": "sigmoid", "ReLU": "relu", "LogSoftmax
 
 
 def interface_facts(model: Any, names: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, Any]:
-    """`scaling` by input and `activations` by output, as JSON; what the model does not tell is not there.
+    """`scaling` by input and `activations` by output, as JSON; what the model does not state is left out.
 
     Args:
         names: of the signature's inputs and outputs, in the model's order.
@@ -42,8 +42,8 @@ def interface_facts(model: Any, names: tuple[tuple[str, ...], tuple[str, ...]]) 
     scaling = {name: _scaling(operation_of(tensor), model) for name, tensor in inputs}
     activations = {name: _activation(tensor) for name, tensor in outputs}
     return {
-        "scaling": {name: found for name, found in scaling.items() if found},
-        "activations": {name: found for name, found in activations.items() if found},
+        "scaling": {name: value for name, value in scaling.items() if value},
+        "activations": {name: value for name, value in activations.items() if value},
     }
 
 
@@ -51,9 +51,9 @@ def _scaling(start: Any, model: Any) -> dict[str, Any] | None:
     """`{layer, scale, offset}`, `{layer, mean, std}`, or `{convention, scale, mean, std, colour_order}`."""
     convention = _convention(model)
     for node, consumer in reached(start, model):
-        found = None if is_identity(consumer) else _scales(consumer, node)
-        if found is not None:
-            return {"layer": consumer.name, **found}
+        scales = None if is_identity(consumer) else _scales(consumer, node)
+        if scales is not None:
+            return {"layer": consumer.name, **scales}
         convention = convention or _convention(consumer) if is_nested(consumer) else convention
     return convention
 

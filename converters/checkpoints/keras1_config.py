@@ -68,31 +68,31 @@ def from_keras1(value: dict[str, Any], source: Path) -> dict[str, Any]:
         return value | _merge(config, source)
     if name not in _LAYERS:
         raise _refuse(source, f"the layer `{config.get('name')}` ({name})")
-    renamed, own = _LAYERS[name]
+    renamed, new_names = _LAYERS[name]
     if config.get("dim_ordering") == "th":
         raise _refuse(source, f"the Theano ordering of the layer `{config.get('name')}`")
     if name == "BatchNormalization" and config.get("mode"):
         raise _refuse(source, f"mode {config['mode']} of the layer `{config.get('name')}` (BatchNormalization)")
-    gone = _GONE | ({"dropout"} if name == "Embedding" else {"input_dim"})
-    names = _COMMON | own
-    made = {names.get(key, key): entry for key, entry in config.items() if key not in gone}
+    dropped_keys = _GONE | ({"dropout"} if name == "Embedding" else {"input_dim"})
+    names = _COMMON | new_names
+    keras2_config = {names.get(key, key): entry for key, entry in config.items() if key not in dropped_keys}
     if "nb_row" in config:
-        made["kernel_size"] = [config["nb_row"], config.get("nb_col", config["nb_row"])]
-    if "data_format" in made:
-        made["data_format"] = "channels_last"
+        keras2_config["kernel_size"] = [config["nb_row"], config.get("nb_col", config["nb_row"])]
+    if "data_format" in keras2_config:
+        keras2_config["data_format"] = "channels_last"
     if name.startswith("ZeroPadding"):
-        made["padding"] = _padding(config.get("padding"))
+        keras2_config["padding"] = _padding(config.get("padding"))
     if name == "GRU":
-        made["reset_after"] = False  # the other form came with Keras 2.1
-    return value | {"class_name": renamed, "config": made}
+        keras2_config["reset_after"] = False  # the other form came with Keras 2.1
+    return value | {"class_name": renamed, "config": keras2_config}
 
 
-def _padding(given: Any) -> Any:
-    """Of ZeroPadding: also `{top_pad, bottom_pad, left_pad, right_pad}` (1D: two of them), and four numbers."""
-    if isinstance(given, Mapping):
-        ends = [given.get(f"{side}_pad", 0) for side in ("top", "bottom", "left", "right")]
-        return [ends[:2], ends[2:]] if {"top_pad", "bottom_pad"} & given.keys() else ends[2:]
-    return [given[:2], given[2:]] if isinstance(given, list) and len(given) == 4 else given
+def _padding(padding: Any) -> Any:
+    """ZeroPadding's padding: also `{top_pad, bottom_pad, left_pad, right_pad}` (1D: two of them), and four numbers."""
+    if isinstance(padding, Mapping):
+        ends = [padding.get(f"{side}_pad", 0) for side in ("top", "bottom", "left", "right")]
+        return [ends[:2], ends[2:]] if {"top_pad", "bottom_pad"} & padding.keys() else ends[2:]
+    return [padding[:2], padding[2:]] if isinstance(padding, list) and len(padding) == 4 else padding
 
 
 def _merge(config: dict[str, Any], source: Path) -> dict[str, Any]:
@@ -103,9 +103,9 @@ def _merge(config: dict[str, Any], source: Path) -> dict[str, Any]:
     return {"class_name": _MERGES[mode], "config": settings}
 
 
-def _refuse(source: Path, what: str) -> RefusedError:
+def _refuse(source: Path, subject: str) -> RefusedError:
     return RefusedError(
-        f"{source} was saved by Keras 1, and {what} cannot be read.",
+        f"{source} was saved by Keras 1, and {subject} cannot be read.",
         file=source,
         step="scan",
         next_step="Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1).",

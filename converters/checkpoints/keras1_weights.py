@@ -39,8 +39,8 @@ def readable_weights(file: Any, config: Mapping[str, Any]) -> Iterator[Any]:
     import h5py
 
     stored = file["model_weights"]
-    found = _layers(config, Path(file.filename))
-    layers = {layer["config"]["name"]: layer for layer in found if isinstance(layer.get("config"), dict)}
+    entries = _layers(config, Path(file.filename))
+    layers = {layer["config"]["name"]: layer for layer in entries if isinstance(layer.get("config"), dict)}
     if not any(_differs(layer) for layer in layers.values()):
         yield stored
         return

@@ -36,13 +36,13 @@ class ModelConfig:
 
 
 def config_of_archive(path: Path, facts: KerasFacts, opening: LoadOptions, trust: Trust) -> ModelConfig:
-    """Of a `.keras` archive. Raises RefusedError, and UsageError where a layer to replace is not there."""
+    """The config of a `.keras` archive. Raises RefusedError, and UsageError where a layer to replace is not there."""
     stored = Stored(path, facts.config, str(facts.metadata.get("keras_version") or "3"), legacy=False)
     return prepared(stored, facts.weights.stored_elements, opening, trust)
 
 
 def config_of_h5(path: Path, facts: H5Facts, opening: LoadOptions, trust: Trust) -> ModelConfig:
-    """Of an `.h5` file with a model in it; errors as of `config_of_archive`."""
+    """The config of an `.h5` file with a model in it; errors as of `config_of_archive`."""
     with refusing(path, "Keras .h5 file"):
         config = parse_config(facts.model_config or "", "model_config")
     return prepared(Stored(path, config, facts.keras_version, legacy=True), facts.stored_elements, opening, trust)
@@ -82,10 +82,10 @@ def prepared(stored: Stored, elements: int, opening: LoadOptions, trust: Trust) 
 def _with_replacements(
     config: dict[str, Any], replaced: tuple[Rescaled, ...], path: Path
 ) -> tuple[dict[str, Any], list[str]]:
-    wanted = {entry.layer: entry for entry in replaced}
-    seen: dict[str, str] = {}
-    result = _replaced(config, wanted, seen)
-    missing = [name for name in wanted if name not in seen]
+    by_layer = {entry.layer: entry for entry in replaced}
+    classes: dict[str, str] = {}
+    result = _replaced(config, by_layer, classes)
+    missing = [name for name in by_layer if name not in classes]
     if missing:
         raise UsageError(
             f"{path} has no layer `{missing[0]}` to replace.",
@@ -94,34 +94,36 @@ def _with_replacements(
             next_step=f"It has: {', '.join(_layer_names(config)[:20]) or 'none'}.",
         )
     notes = [
-        f"The layer `{name}` ({seen[name]}) was replaced by x * {entry.scale:.9g} + {entry.offset:.9g}; what it stored "
-        "was not run, so nothing proves that the two are the same."
-        for name, entry in wanted.items()
+        f"The layer `{name}` ({classes[name]}) was replaced by x * {entry.scale:.9g} + {entry.offset:.9g}; what it "
+        "stored was not run, so nothing proves that the two are the same."
+        for name, entry in by_layer.items()
     ]
     return result, notes
 
 
-def _replaced(value: Any, wanted: Mapping[str, Rescaled], seen: dict[str, str]) -> Any:
+def _replaced(value: Any, by_layer: Mapping[str, Rescaled], classes: dict[str, str]) -> Any:
     if isinstance(value, list):
-        return [_replaced(entry, wanted, seen) for entry in value]
+        return [_replaced(entry, by_layer, classes) for entry in value]
     if not isinstance(value, dict):
         return value
     config: Any = value.get("config")
-    if "class_name" in value and isinstance(config, dict) and "layers" not in config and config.get("name") in wanted:
-        return _rescaling(value, config, wanted[str(config["name"])], seen)
-    return {key: _replaced(entry, wanted, seen) for key, entry in value.items()}
+    if "class_name" in value and isinstance(config, dict) and "layers" not in config and config.get("name") in by_layer:
+        return _rescaling(value, config, by_layer[str(config["name"])], classes)
+    return {key: _replaced(entry, by_layer, classes) for key, entry in value.items()}
 
 
-def _rescaling(value: dict[str, Any], config: dict[str, Any], entry: Rescaled, seen: dict[str, str]) -> dict[str, Any]:
-    seen[entry.layer] = str(value["class_name"])
-    made: dict[str, Any] = {"name": entry.layer, "trainable": False, "dtype": config.get("dtype") or "float32"}
+def _rescaling(
+    value: dict[str, Any], config: dict[str, Any], entry: Rescaled, classes: dict[str, str]
+) -> dict[str, Any]:
+    classes[entry.layer] = str(value["class_name"])
+    settings: dict[str, Any] = {"name": entry.layer, "trainable": False, "dtype": config.get("dtype") or "float32"}
     for key in ("batch_input_shape", "batch_shape"):
         if key in config:
-            made[key] = config[key]
-    made |= {"scale": entry.scale, "offset": entry.offset}
-    kept: dict[str, Any] = {key: value[key] for key in ("name", "inbound_nodes", "build_config") if key in value}
+            settings[key] = config[key]
+    settings |= {"scale": entry.scale, "offset": entry.offset}
+    placement: dict[str, Any] = {key: value[key] for key in ("name", "inbound_nodes", "build_config") if key in value}
     modules: dict[str, Any] = {"module": "keras.layers", "registered_name": None} if "module" in value else {}
-    return {"class_name": "Rescaling", "config": made, **modules, **kept}
+    return {"class_name": "Rescaling", "config": settings, **modules, **placement}
 
 
 def _layer_names(value: Any) -> list[str]:
@@ -132,5 +134,5 @@ def _layer_names(value: Any) -> list[str]:
     config = value.get("config")
     if not isinstance(config, dict):
         return [name for entry in value.values() for name in _layer_names(entry)]
-    own = [str(config["name"])] if "name" in config and "layers" not in config else []
-    return own + [name for entry in config.get("layers", ()) for name in _layer_names(entry)]
+    names = [str(config["name"])] if "name" in config and "layers" not in config else []
+    return names + [name for entry in config.get("layers", ()) for name in _layer_names(entry)]

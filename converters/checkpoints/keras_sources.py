@@ -40,13 +40,13 @@ def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     objects = custom_objects(opening)
     trust = Trust(frozenset(objects), lambdas=opening.allow_unsafe)
     stored = _stored(checkpoint)
-    found = prepared(stored, _ANY_SIZE, opening, trust)
-    notes = [*found.notes, *_said_of(found)]
-    config, safe = bound(found.config, objects), not opening.allow_unsafe
-    if checkpoint.kind is SourceKind.KERAS and not found.old:
-        changed = config != found.config or bool(opening.replaced)
+    model_config = prepared(stored, _ANY_SIZE, opening, trust)
+    notes = [*model_config.notes, *_code_notes(model_config)]
+    config, safe = bound(model_config.config, objects), not opening.allow_unsafe
+    if checkpoint.kind is SourceKind.KERAS and not model_config.old:
+        changed = config != model_config.config or bool(opening.replaced)
         return _archive(path, config if changed else None, objects, safe=safe), tuple(notes)
-    model = (_legacy_model if found.legacy else _model)(config, objects, safe=safe)
+    model = (_legacy_model if model_config.legacy else _model)(config, objects, safe=safe)
     if checkpoint.kind is SourceKind.H5:
         _load_h5(stored, model)
     else:
@@ -76,12 +76,12 @@ def open_weights(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     return model, (f"The model was built by the code {checkpoint.opening.model_code}; the file gave its weights.",)
 
 
-def _said_of(found: ModelConfig) -> list[str]:
+def _code_notes(config: ModelConfig) -> list[str]:
     notes = []
-    if custom := sorted(found.report.custom - {"keras2_hard_sigmoid"}):
+    if custom := sorted(config.report.custom - {"keras2_hard_sigmoid"}):
         notes.append(f"Code of --custom-objects ran for: {', '.join(custom)}.")
-    if found.report.lambdas:
-        notes.append(f"UNSAFE: Python code stored in the file ran{', '.join(found.report.lambdas)} (--allow-unsafe).")
+    if config.report.lambdas:
+        notes.append(f"UNSAFE: Python code stored in the file ran{', '.join(config.report.lambdas)} (--allow-unsafe).")
     return notes
 
 
@@ -97,7 +97,7 @@ def _register(model: Any) -> None:
 
 
 def _stored(checkpoint: Checkpoint) -> Stored:
-    """The config again, by the shortest way: the parent has read the whole file with suspicion."""
+    """Reads the config again, without checks: the parent has checked the whole file."""
     path = checkpoint.path
     if checkpoint.kind is SourceKind.H5:
         import h5py

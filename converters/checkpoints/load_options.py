@@ -1,4 +1,4 @@
-"""How a source is to be opened, beyond what its own bytes say: the user's word where the file has none."""
+"""The user's options for opening a source, where its own bytes do not say how."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Rescaled(Options):
 
 @dataclass(frozen=True)
 class LoadOptions(Options):
-    """What a source needs besides itself; nothing for most.
+    """Needs of a source besides its own file; most have none.
 
     Attributes:
         signature: which of a SavedModel's signatures.
@@ -76,25 +76,25 @@ class LoadOptions(Options):
     @property
     def code_folders(self) -> tuple[Path, ...]:
         """Where the user's code lies, with its neighbours; none where no code was named."""
-        named = [code for code in (*self.custom_objects, self.model_code) if code is not None]
-        first = [Path(self.folder)] if named and self.folder else []
-        return (*first, *(Path(code.module).parent for code in named if code.is_file))
+        codes = [code for code in (*self.custom_objects, self.model_code) if code is not None]
+        first = [Path(self.folder)] if codes and self.folder else []
+        return (*first, *(Path(code.module).parent for code in codes if code.is_file))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LoadOptions:
-        known = {f.name: document[f.name] for f in fields(cls)}
-        known["custom_objects"] = tuple(Code(**code) for code in known["custom_objects"])
-        known["model_code"] = Code(**known["model_code"]) if known["model_code"] else None
-        known["replaced"] = tuple(Rescaled(**entry) for entry in known["replaced"])
-        known["inputs"], known["outputs"] = tuple(known["inputs"]), tuple(known["outputs"])
-        return cls(**known)
+        values = {f.name: document[f.name] for f in fields(cls)}
+        values["custom_objects"] = tuple(Code(**code) for code in values["custom_objects"])
+        values["model_code"] = Code(**values["model_code"]) if values["model_code"] else None
+        values["replaced"] = tuple(Rescaled(**entry) for entry in values["replaced"])
+        values["inputs"], values["outputs"] = tuple(values["inputs"]), tuple(values["outputs"])
+        return cls(**values)
 
     def told(self) -> dict[str, Any]:
-        """What the manifest says of it: only what was asked for, and what ran code."""
-        told: dict[str, Any] = {
+        """The manifest's record of it: only what was asked for, and what ran code."""
+        document: dict[str, Any] = {
             "signature": self.signature,
             "custom_objects": [str(code) for code in self.custom_objects],
             "model_code": str(self.model_code) if self.model_code else None,
@@ -103,8 +103,8 @@ class LoadOptions(Options):
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
         }
-        told = {key: value for key, value in told.items() if value}
-        return told | {"unsafe": self.runs_code} if told else {}
+        document = {key: value for key, value in document.items() if value}
+        return document | {"unsafe": self.runs_code} if document else {}
 
 
 def parse_code(text: str, option: str, *, named: bool = False) -> Code:
@@ -133,11 +133,11 @@ def parse_code(text: str, option: str, *, named: bool = False) -> Code:
 
 def parse_replacement(text: str) -> Rescaled:
     """`LAYER=rescaling:SCALE[,OFFSET]`; a number may be a fraction such as 1/255. Raises UsageError."""
-    layer, _, what = text.rpartition("=")
-    found = _RESCALING.fullmatch(what.strip())
-    numbers = [_number(found[key]) for key in ("scale", "offset") if found[key]] if found else []
+    layer, _, operation = text.rpartition("=")
+    match = _RESCALING.fullmatch(operation.strip())
+    numbers = [_number(match[key]) for key in ("scale", "offset") if match[key]] if match else []
     values = [number for number in numbers if number is not None]
-    if not layer or not found or len(values) != len(numbers):
+    if not layer or not match or len(values) != len(numbers):
         raise UsageError(
             f"--replace {text} is not LAYER=rescaling:SCALE[,OFFSET].",
             next_step="Give for example --replace scale=rescaling:1/255, which computes x * (1/255).",
@@ -146,9 +146,9 @@ def parse_replacement(text: str) -> Rescaled:
 
 
 def _number(text: str) -> float | None:
-    above, _, below = text.partition("/")
+    numerator, _, denominator = text.partition("/")
     try:
-        value = float(above) / (float(below) if below else 1.0)
+        value = float(numerator) / (float(denominator) if denominator else 1.0)
     except (ValueError, ZeroDivisionError):
         return None
     return value if abs(value) < float("inf") else None

@@ -39,8 +39,8 @@ class Loaded:
     @property
     def parameters(self) -> int:
         """How many numbers the weights hold; the state of random generators does not count."""
-        own = sum(int(v.shape.num_elements()) for v in self.variables if "seed_generator" not in v.name)
-        return own + self.constants
+        in_variables = sum(int(v.shape.num_elements()) for v in self.variables if "seed_generator" not in v.name)
+        return in_variables + self.constants
 
 
 def shape_of(name: str, dimensions: Sequence[int | None]) -> tuple[Dimension, ...]:
@@ -49,7 +49,7 @@ def shape_of(name: str, dimensions: Sequence[int | None]) -> tuple[Dimension, ..
 
 
 def load_error(checkpoint: Checkpoint, cause: BaseException) -> EdgeportError:
-    """What a framework could not load, as the error that says so."""
+    """The error for a checkpoint that a framework could not load."""
     # Keras quotes the config around every error; what went wrong stands at the end.
     text = " ".join(str(cause).split()).rpartition("Exception encountered: ")[2][:400]
     if "Checksum does not match" in text:

@@ -32,9 +32,9 @@ def load(checkpoint: Checkpoint) -> Loaded:
     loaded = _opened(checkpoint)
     for spec in (*loaded.signature.inputs, *loaded.signature.outputs):
         if spec.dtype in _REFUSED_DTYPES:
-            what = _REFUSED_DTYPES[spec.dtype]
+            content = _REFUSED_DTYPES[spec.dtype]
             raise RefusedError(
-                f"{checkpoint.path}: `{spec.name}` carries {what}, which edge runtimes do not take.",
+                f"{checkpoint.path}: `{spec.name}` carries {content}, which edge runtimes do not take.",
                 next_step="Do the look-up outside the model and give it numbers instead.",
                 file=checkpoint.path,
                 step="load",
@@ -79,11 +79,11 @@ def check_version(installed: str | None = None) -> None:
     """Refuses a Keras that loads what the scan lets pass less safely than the scan assumes. Raises StepError."""
     from packaging.version import Version
 
-    found = installed or version("keras")
-    if Version(found) < Version(_OLDEST_KERAS):
+    keras_version = installed or version("keras")
+    if Version(keras_version) < Version(_OLDEST_KERAS):
         raise StepError(
-            f"Keras {found} is installed; checkpoints are opened with {_OLDEST_KERAS} or later, which mend known holes "
-            "in loading.",
+            f"Keras {keras_version} is installed; checkpoints are opened with {_OLDEST_KERAS} or later, which mend "
+            "known holes in loading.",
             next_step=f"python -m pip install 'keras>={_OLDEST_KERAS}' (see `edgeport doctor`).",
             step="load",
         )
@@ -105,10 +105,10 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
             step="load",
         )
     signature = keras_signature(model)
-    own = (operation_of(t).name for t in model.inputs)
+    model_names = (operation_of(t).name for t in model.inputs)
     notes += tuple(
         f"The input {name!r} is called {graph_name(name)!r} in the artifacts: TensorFlow's graphs cannot spell it."
-        for name in own
+        for name in model_names
         if graph_name(name) != name
     )
     structure = model.input if isinstance(model, keras.Function) else None

@@ -146,7 +146,7 @@ class _Rewriter:
         return value | {"config": self._settings(name, config) if isinstance(config, dict) else config}
 
     def _placed(self, value: dict[str, Any]) -> dict[str, Any]:
-        """With the module that Keras 3 keeps the class in; a class that is none of Keras' stays as it was."""
+        """The layer with the module that Keras 3 keeps the class in; a class that is not Keras' own stays as it was."""
         name, registered = value["class_name"], value.get("registered_name")
         package = str(value.get("module") or "keras").split(".")[0]
         if package not in {"keras", "tf_keras", "tensorflow"} or registered not in {None, "", name}:
@@ -190,27 +190,27 @@ class _Rewriter:
         """A TensorFlow function that was called on a layer's output, as the layer that does the same."""
         config = value["config"] if isinstance(value["config"], dict) else {}
         function, layer = str(config.get("function")), str(config.get("name"))
-        made = self._layer_for(function, value.get("inbound_nodes"))
-        if made is None:
+        replacement = self._layer_for(function, value.get("inbound_nodes"))
+        if replacement is None:
             raise self._refuse(
                 f"calls the TensorFlow function tf.{function} in its layer `{layer}`, for which Keras 3 has no layer"
             )
-        class_name, settings, inbound = made
+        class_name, settings, inbound = replacement
         self.notes.append(f"The call of tf.{function} ({layer}) became a {class_name} layer.")
-        own = {"name": layer, "trainable": False, "dtype": _policy(config.get("dtype", "float32"))} | settings
-        return self._placed({"class_name": class_name, "config": own, "name": layer, "inbound_nodes": inbound})
+        layer_config = {"name": layer, "trainable": False, "dtype": _policy(config.get("dtype", "float32"))} | settings
+        return self._placed({"class_name": class_name, "config": layer_config, "name": layer, "inbound_nodes": inbound})
 
     def _layer_for(self, function: str, nodes: Any) -> tuple[str, dict[str, Any], list[Any]] | None:
         calls = [_call(node) for node in nodes] if isinstance(nodes, list) and nodes else [None]
         if None in calls:
             return None
-        known = [call for call in calls if call is not None]
-        tensors = [[[*tensor, {}] for tensor in call.tensors] for call in known]
+        valid = [call for call in calls if call is not None]
+        tensors = [[[*tensor, {}] for tensor in call.tensors] for call in valid]
         if function in _ACTIVATIONS and all(len(t) == 1 for t in tensors):
             return "Activation", {"activation": _ACTIVATIONS[function]}, tensors
         if function in _JOINS and all(len(t) == 2 for t in tensors):
             return _JOINS[function], {}, tensors
-        scalings = [call.scaling(function) for call in known]
+        scalings = [call.scaling(function) for call in valid]
         first = scalings[0]
         if first is None or any(scaling != first for scaling in scalings):
             return None
@@ -255,10 +255,10 @@ def _call(node: Any) -> _Call | None:
     """`["layer", 0, 0, {"y": 127.5}]` and its kin; a constant may come first: `["_CONSTANT_VALUE", -1, 1.0, {...}]`."""
     if not isinstance(node, list) or len(node) != 4 or not isinstance(node[3], dict):
         return None
-    rest = {key: value for key, value in node[3].items() if key != "name" and value is not None}
-    if set(rest) - {"y"}:
+    arguments = {key: value for key, value in node[3].items() if key != "name" and value is not None}
+    if set(arguments) - {"y"}:
         return None
-    other: Any = rest.get("y")
+    other: Any = arguments.get("y")
     if node[0] == _CONSTANT:
         return _Call([other], node[2], constant_first=True) if _is_tensor(other) else None
     first = list(node[:3])

@@ -1,4 +1,4 @@
-"""Which files a model is opened from: what a worker that opens it is granted to read, and nothing beside them."""
+"""The files that a model is opened from: a worker that opens it is granted to read these and no others."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def parts_of(path: Path, opening: LoadOptions = LoadOptions()) -> tuple[Path, ..
     An ONNX model brings its external data, and a TensorFlow checkpoint's index its shards. A model that cannot be read
     is its own file alone: whoever opens it will say what is wrong with it.
     """
-    return (path, *_beside(path), *opening.code_folders)
+    return (path, *_companions(path), *opening.code_folders)
 
 
-def _beside(path: Path) -> list[Path]:
+def _companions(path: Path) -> list[Path]:
     if path.suffix == ".index":
         return sorted(path.parent.glob(f"{glob.escape(path.stem)}.data-*"))
     if path.suffix.lower() == ".onnx" and path.is_file():

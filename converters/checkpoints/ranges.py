@@ -1,4 +1,4 @@
-"""What a Keras model says of the values that it expects (design: Default inputs). Worker side."""
+"""Ranges of the values that a Keras model expects (design: Default inputs). Worker side."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _MAX_STEPS = 200
 
 @dataclass(frozen=True)
 class Range:
-    """What an input's values lie between.
+    """Bounds of an input's values.
 
     Attributes:
-        low: the least value.
-        high: the greatest value, which integers may take and floats come up to.
+        low: the minimum.
+        high: the maximum, which integers may take and floats come up to.
         source: where the range comes from, in words.
     """
 
@@ -66,23 +66,23 @@ def input_hints(model: Any) -> dict[str, Range]:
     hints: dict[str, Range] = {}
     for tensor in getattr(model, "inputs", None) or ():
         operation = operation_of(tensor)
-        found = _follow(operation, model)
-        if found is not None:
-            hints[operation.name] = _as_pixels(found) if str(tensor.dtype) == "uint8" else found
+        hint = _follow(operation, model)
+        if hint is not None:
+            hints[operation.name] = _as_pixels(hint) if str(tensor.dtype) == "uint8" else hint
     return hints
 
 
 def _as_pixels(limits: Range) -> Range:
-    """What eight bits can hold of a range."""
+    """The part of a range that eight bits can hold."""
     return replace(limits, low=max(0.0, limits.low), high=min(255.0, limits.high))
 
 
 def _follow(start: Any, model: Any) -> Range | None:
     convention = _by_name(model)
     for node, consumer in reached(start, model):
-        found = _told_by(consumer, node)
-        if found is not None:
-            return found
+        hint = _range_from(consumer, node)
+        if hint is not None:
+            return hint
         convention = convention or _by_name(consumer) if is_nested(consumer) else convention
     return convention
 
@@ -125,7 +125,7 @@ def _consumers(operation: Any, owner: Any) -> Iterator[tuple[Any, Any]]:
             yield node, node.operation
 
 
-def _told_by(consumer: Any, node: Any) -> Range | None:
+def _range_from(consumer: Any, node: Any) -> Range | None:
     kind = type(consumer).__name__
     if is_identity(consumer):
         return None

@@ -1,4 +1,4 @@
-"""What must change in a Keras model before edge formats can hold it, each change told in a note.
+"""Changes that a Keras model needs before edge formats can hold it, each change stated in a note.
 
 Reduced-precision policies and Keras-quantized layers become float32, LoRA pairs are merged into their kernels,
 `channels_first` convolutions run as channels-last ones between two transposes (which the converters then cancel).
@@ -62,13 +62,13 @@ def _rebuilt_in_float32(model: Any) -> Any:
     plain = keras.saving.deserialize_keras_object(_in_float32(keras.saving.serialize_keras_object(model)))
     pairs = zip(all_layers(plain), all_layers(model), strict=True)
     for new, old in pairs:
-        own = own_variables(new)
-        if not own:
+        variables = own_variables(new)
+        if not variables:
             continue
         if getattr(old, "quantization_mode", None):
             _restore_quantized(new, old)
             continue
-        for target, source in zip(own, own_variables(old), strict=True):
+        for target, source in zip(variables, own_variables(old), strict=True):
             target.assign(keras.ops.cast(source.value, target.dtype))
     return plain
 

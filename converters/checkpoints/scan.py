@@ -1,4 +1,4 @@
-"""The scan of a Keras config: what it would make Keras import, run or read, told before Keras sees it.
+"""The scan of a Keras config for what it would make Keras import, run or read, before Keras sees it.
 
 A config names classes and functions; loading resolves and calls them. Only Keras' own modelling classes pass, by an
 allowlist (CVE-2025-1550, CVE-2025-8747 and CVE-2025-9906 went through denylists). Code stored in the file is never run
@@ -40,7 +40,7 @@ _PACKING = 8
 
 @dataclass(frozen=True)
 class Trust:
-    """What passes the scan beyond Keras' own classes, because the user said so.
+    """Names and code that pass the scan beyond Keras' own classes, because the user said so.
 
     Attributes:
         names: classes and functions of the user's that have been imported (workers only), or our own.
@@ -55,12 +55,12 @@ class Trust:
 
 @dataclass
 class ScanReport:
-    """What a config that passed consists of.
+    """Contents of a config that passed.
 
     Attributes:
         layers: how many, those of nested models included.
         classes: how often each layer class occurs.
-        custom: classes and functions that are none of Keras', as the file names them.
+        custom: classes and functions that are not Keras' own, as the file names them.
         lambdas: layers that hold code.
         notes: what the user should know, in sentences.
     """
@@ -153,17 +153,17 @@ class _Scan:
         if self._trusted(str(registered) if custom else class_name, class_name):
             return
         legacy = keras_api.legacy_layers() if in_layers else keras_api.legacy_names()
-        known = legacy if "module" not in item else _names_of(module)
-        if custom or class_name not in known:
+        names = legacy if "module" not in item else _names_of(module)
+        if custom or class_name not in names:
             if not self._trust.later:
                 raise self._unknown_class(registered if custom else class_name, module, where)
             self.report.custom.add(str(registered) if custom else class_name)
 
     def _trusted(self, *names: str) -> bool:
-        found = next((name for name in names if name in self._trust.names), None)
-        if found is not None:
-            self.report.custom.add(found)
-        return found is not None
+        trusted = next((name for name in names if name in self._trust.names), None)
+        if trusted is not None:
+            self.report.custom.add(trusted)
+        return trusted is not None
 
     def _lambda(self, where: str) -> None:
         if not self._trust.lambdas:
@@ -199,10 +199,10 @@ class _Scan:
     def _function(self, item: dict[str, Any], where: str) -> None:
         name, module = item["config"], item.get("module")
         plain = module in (None, "builtins", "keras")
-        known = keras_api.function_names() if plain else _names_of(module)
+        functions = keras_api.function_names() if plain else _names_of(module)
         if isinstance(name, str) and self._trusted(str(item.get("registered_name") or name), name):
             return
-        if not isinstance(name, str) or name not in known:
+        if not isinstance(name, str) or name not in functions:
             if isinstance(name, str) and self._trust.later:
                 self.report.custom.add(name)
                 return

@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scan found.
+    """Result of a scan.
 
     Attributes:
         kind: `keras`, `h5`, `tf_checkpoint`, `savedmodel`, `frozen_graph`, `tflite`, `onnx`, `ort` or `unknown`.
@@ -77,9 +77,9 @@ def scan(path: Path, opening: LoadOptions = LoadOptions()) -> Scan:
     prefix = checkpoint_prefix(path)
     if prefix is not None:
         return _scan_of(prefix, "tf_checkpoint", opening)
-    found = sniff(path)
+    file_kind = sniff(path)
     try:
-        kind = _kind(path, found)
+        kind = _kind(path, file_kind)
     except RefusedError as error:
         return Scan(path, "unknown", (Finding(error.message, error.next_step),))
     return _scan_of(path, kind, opening)
@@ -100,8 +100,8 @@ def check(path: Path) -> None:
     _CHECKS[_kind(path, sniff(path))](path, LoadOptions())
 
 
-def _kind(path: Path, found: FileKind) -> str:
-    known = {
+def _kind(path: Path, file_kind: FileKind) -> str:
+    kinds = {
         FileKind.FOLDER: "savedmodel",
         FileKind.ZIP: "keras",
         FileKind.HDF5: "h5",
@@ -109,43 +109,43 @@ def _kind(path: Path, found: FileKind) -> str:
         FileKind.ORT: "ort",
     }
     suffix = path.suffix.lower()
-    if found in known:
-        return known[found]
-    if found is FileKind.UNKNOWN and suffix not in (".keras", ".h5"):  # ONNX has no mark of its own
+    if file_kind in kinds:
+        return kinds[file_kind]
+    if file_kind is FileKind.UNKNOWN and suffix not in (".keras", ".h5"):  # ONNX has no mark of its own
         return {".tflite": "tflite", ".pb": "frozen_graph"}.get(suffix, "onnx")
     raise RefusedError(
-        f"{path} is {found.value}, which holds no model.",
+        f"{path} is {file_kind.value}, which holds no model.",
         next_step="Give a .keras, .h5, .tflite or .onnx file, or a SavedModel folder.",
         file=path,
         step="scan",
     )
 
 
-def _told(opening: LoadOptions) -> list[str]:
-    """What passes by the user's word alone, which a scan that runs nothing cannot look into."""
+def _trust_notes(opening: LoadOptions) -> list[str]:
+    """Notes on what passes by the user's word alone, which a scan that runs nothing cannot look into."""
     custom = ", ".join(map(str, opening.custom_objects))
-    told = [f"Classes that Keras does not know pass unseen: they are looked for in {custom}."] if custom else []
+    notes = [f"Classes that Keras does not know pass unseen: they are looked for in {custom}."] if custom else []
     if opening.model_code:
-        told.append(f"The model comes from {opening.model_code}, which is run when it is opened.")
-    return [*told, "Python code in the file passes: --allow-unsafe runs it."] if opening.allow_unsafe else told
+        notes.append(f"The model comes from {opening.model_code}, which is run when it is opened.")
+    return [*notes, "Python code in the file passes: --allow-unsafe runs it."] if opening.allow_unsafe else notes
 
 
 def _keras(path: Path, opening: LoadOptions) -> list[str]:
-    found = config_of_archive(path, read_keras(path), opening, trust_in(opening))
-    return [*found.report.notes, *found.notes, *_told(opening)]
+    config = config_of_archive(path, read_keras(path), opening, trust_in(opening))
+    return [*config.report.notes, *config.notes, *_trust_notes(opening)]
 
 
 def _h5(path: Path, opening: LoadOptions) -> list[str]:
     facts = read_h5(path)
-    found = check_h5(path, facts, opening, trust_in(opening))
-    if found is None:
-        return ["The file holds weights alone.", *_told(opening)]
-    return [*found.report.notes, *found.notes, *_told(opening)]
+    config = check_h5(path, facts, opening, trust_in(opening))
+    if config is None:
+        return ["The file holds weights alone.", *_trust_notes(opening)]
+    return [*config.report.notes, *config.notes, *_trust_notes(opening)]
 
 
 def _tf_checkpoint(prefix: Path, opening: LoadOptions) -> list[str]:
     check_tf_checkpoint(prefix)
-    return ["It holds variables alone.", *_told(opening)]
+    return ["It holds variables alone.", *_trust_notes(opening)]
 
 
 def _saved_model(path: Path, opening: LoadOptions) -> list[str]:
@@ -155,15 +155,15 @@ def _saved_model(path: Path, opening: LoadOptions) -> list[str]:
     return _host_operations(facts.host_ops)
 
 
-def _host_operations(found: list[tuple[str, str]]) -> list[str]:
-    passed = ", ".join(sorted({operation for operation, _ in found}))
+def _host_operations(operations: list[tuple[str, str]]) -> list[str]:
+    passed = ", ".join(sorted({operation for operation, _ in operations}))
     return [f"Operations that may reach the host pass by --allow-unsafe: {passed}."] if passed else []
 
 
 def _frozen_graph(path: Path, opening: LoadOptions) -> list[str]:
     facts = check_frozen_graph(path, opening)
-    told = "It is a frozen graph: its inputs and outputs are told by its placeholders and ends."
-    return [told, *_host_operations(facts.foreign)]
+    note = "It is a frozen graph: its inputs and outputs are told by its placeholders and ends."
+    return [note, *_host_operations(facts.foreign)]
 
 
 def _tflite(path: Path, _opening: LoadOptions) -> list[str]:

@@ -40,11 +40,11 @@ def load_tf_checkpoint(model: Any, index: Path) -> None:
     except (ValueError, RuntimeError, tf.errors.OpError) as cause:
         raise _damaged(prefix, cause) from cause
     weights = {key for key in shapes if not _NO_WEIGHT.search(key.removesuffix(_VALUE))}
-    found = _best_layout(model, weights, prefix)
-    for variable, key in found:
+    pairs = _best_layout(model, weights, prefix)
+    for variable, key in pairs:
         if tuple(shapes[key]) != tuple(variable.shape):
-            mine, theirs = tuple(variable.shape), tuple(shapes[key])
-            raise _unfit(prefix, f"`{variable.path}` has shape {mine} in the model and {theirs} in the file")
+            in_model, in_file = tuple(variable.shape), tuple(shapes[key])
+            raise _unfit(prefix, f"`{variable.path}` has shape {in_model} in the model and {in_file} in the file")
         try:
             variable.assign(reader.get_tensor(key))
         except tf.errors.OpError as cause:
@@ -59,19 +59,19 @@ def _best_layout(model: Any, weights: set[str], prefix: Path) -> list[tuple[Any,
         root = _root([key for _, key in pairs], weights)
         if root is None:
             continue
-        found = [(variable, f"{root}{key}") for variable, key in pairs]
-        missing = [variable.path for variable, key in found if key not in weights]
-        left = weights - {key for _, key in found}
-        if not missing and not left:
-            return found
+        matches = [(variable, f"{root}{key}") for variable, key in pairs]
+        missing = [variable.path for variable, key in matches if key not in weights]
+        leftovers = weights - {key for _, key in matches}
+        if not missing and not leftovers:
+            return matches
         lacking = f"it holds no numbers for `{missing[0]}`" if missing else ""
-        over = f"it holds `{min(left).removesuffix(_VALUE)}`, which the model does not have" if left else ""
-        complaints.append((len(missing) + len(left), " and ".join(filter(None, (lacking, over)))))
+        over = f"it holds `{min(leftovers).removesuffix(_VALUE)}`, which the model does not have" if leftovers else ""
+        complaints.append((len(missing) + len(leftovers), " and ".join(filter(None, (lacking, over)))))
     raise _unfit(prefix, min(complaints)[1] if complaints else "none of its names is one of the model's")
 
 
 def _root(keys: list[str], weights: set[str]) -> str | None:
-    """What stands before the first name that is found: `model/`, or nothing."""
+    """The prefix of the first name that the file holds: `model/`, or nothing."""
     for key in keys:
         ends = [weight for weight in weights if weight == key or weight.endswith(f"/{key}")]
         if ends:
@@ -83,22 +83,22 @@ def _keras2(model: Any) -> Iterator[tuple[Any, str]]:
     return _numbered(model, "")
 
 
-def _numbered(model: Any, below: str) -> Iterator[tuple[Any, str]]:
+def _numbered(model: Any, prefix: str) -> Iterator[tuple[Any, str]]:
     import keras
 
     with_weights = [layer for layer in model.layers if _weights_of(layer)]
     for number, layer in enumerate(with_weights):
-        place = f"{below}layer_with_weights-{number}/"
+        path = f"{prefix}layer_with_weights-{number}/"
         if getattr(layer, "layers", None) and isinstance(layer, keras.Function):
-            yield from _numbered(layer, place)
+            yield from _numbered(layer, path)
             continue
-        yield from _attributes(layer, place)
+        yield from _attributes(layer, path)
 
 
 def _attributes(layer: Any, place: str) -> Iterator[tuple[Any, str]]:
     """A layer's variables by their own names, those of inner layers below the attribute that holds them."""
     old_names = {"kernel": "depthwise_kernel"} if type(layer).__name__.startswith("DepthwiseConv") else {}
-    for variable in _own(layer):
+    for variable in _layer_variables(layer):
         yield variable, f"{place}{old_names.get(variable.name, variable.name)}{_VALUE}"
     for name, inner in _inner(layer):
         yield from _attributes(inner, f"{place}{name}/")
@@ -118,17 +118,17 @@ def _keras3(model: Any) -> Iterator[tuple[Any, str]]:
     import tensorflow as tf
 
     view = tf.train.TrackableView(model)
-    wanted = {id(variable): variable for variable in _weights_of(model)}
-    seen, queue = {id(model)}, deque([("", model)])
+    variables = {id(variable): variable for variable in _weights_of(model)}
+    visited, queue = {id(model)}, deque([("", model)])
     while queue:
         path, holder = queue.popleft()
-        variable = wanted.get(id(holder))
+        variable = variables.get(id(holder))
         if variable is not None:
             yield variable, path + _VALUE
             continue
         for name, child in view.children(holder).items():
-            if id(child) not in seen:
-                seen.add(id(child))
+            if id(child) not in visited:
+                visited.add(id(child))
                 step = name.replace(".", "..").replace("/", ".S")  # how TensorFlow escapes a slash in a name
                 queue.append((f"{path}/{step}" if path else step, child))
 
@@ -138,7 +138,7 @@ def _by_name(model: Any) -> Iterator[tuple[Any, str]]:
         yield variable, variable.path.removeprefix(f"{model.name}/")
 
 
-def _own(layer: Any) -> list[Any]:
+def _layer_variables(layer: Any) -> list[Any]:
     return [v for v in own_variables(layer) if "seed" not in v.name]
 
 

@@ -31,21 +31,21 @@ def custom_objects(opening: LoadOptions) -> dict[str, Any]:
     """
     import keras
 
-    found: dict[str, Any] = {HARD_SIGMOID: keras2_hard_sigmoid}
+    objects: dict[str, Any] = {HARD_SIGMOID: keras2_hard_sigmoid}
     registry = keras.saving.get_custom_objects()
     for code in opening.custom_objects:
         module = _imported(code, opening)
         if code.name:
-            found[code.name] = _member(module, code)
+            objects[code.name] = _member(module, code)
         else:
-            found |= {
+            objects |= {
                 name: value
                 for name, value in vars(module).items()
                 if not name.startswith("_")
                 and getattr(value, "__module__", None) == module.__name__
                 and (inspect.isclass(value) or inspect.isfunction(value))
             }
-    registry.update(found)
+    registry.update(objects)
     return dict(registry)
 
 
@@ -59,22 +59,22 @@ def bound(config: Any, objects: Mapping[str, Any]) -> Any:
         return [bound(entry, objects) for entry in config]
     if not isinstance(config, dict):
         return config
-    found = {key: bound(value, objects) for key, value in config.items()}
+    fields = {key: bound(value, objects) for key, value in config.items()}
     for key in ("activation", "recurrent_activation"):
-        if isinstance(found.get(key), str) and found[key] in objects:
-            found[key] = {"class_name": "function", "config": found[key], "module": "builtins"}
-    name = found.get("class_name")
-    if isinstance(name, str) and "registered_name" in found and name in objects:
-        registered = found["registered_name"]
-        found["registered_name"] = registered if registered in objects else name
-    return found
+        if isinstance(fields.get(key), str) and fields[key] in objects:
+            fields[key] = {"class_name": "function", "config": fields[key], "module": "builtins"}
+    name = fields.get("class_name")
+    if isinstance(name, str) and "registered_name" in fields and name in objects:
+        registered = fields["registered_name"]
+        fields["registered_name"] = registered if registered in objects else name
+    return fields
 
 
 def built_model(opening: LoadOptions) -> Any:
-    """What the function of `--model-code` returns.
+    """The model that the function of `--model-code` returns.
 
     Raises:
-        UsageError: the module or the function is not there, or it returned no Keras model.
+        UsageError: the module or the function is not there, or it did not return a Keras model.
         StepError: it failed.
     """
     import keras
@@ -135,15 +135,15 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _member(module: ModuleType, code: Code) -> Any:
-    found = getattr(module, code.name or "", None)
-    if found is None:
+    member = getattr(module, code.name or "", None)
+    if member is None:
         public = [n for n, v in vars(module).items() if not n.startswith("_") and callable(v)]
         raise UsageError(
             f"{code.module} has no `{code.name}`.",
             next_step=f"It has: {', '.join(public[:12]) or 'nothing'}.",
             step="load",
         )
-    return found
+    return member
 
 
 def _failed(code: Code, cause: BaseException) -> StepError:

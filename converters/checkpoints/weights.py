@@ -83,10 +83,10 @@ def _damaged(path: Path) -> RefusedError:
 
 
 def _reason(message: str) -> str:
-    """Which layer, with which shapes, out of Keras' message."""
+    """The layer and the shapes that Keras' message names."""
     layer = _LAYER.search(message)
     name = next((group for group in layer.groups() if group), None) if layer else None
-    shapes = next((found for pattern in _SHAPES if (found := pattern.search(message))), None)
+    shapes = next((match for pattern in _SHAPES if (match := pattern.search(message))), None)
     why = f"layer `{name}`" if name else " ".join(message.split())[:300].rstrip(".")
     if shapes:
         why += f" has shape {shapes['model']} in the model and {shapes['file']} in the file"

@@ -37,24 +37,24 @@ class Options:
         Raises:
             UsageError: a name that none of them has, or a value that cannot be.
         """
-        own = {entry.name for entry in fields(cls)}
-        inside = {name: {f.name for f in fields(kind)} for name, kind in _parts(cls).items()}
-        known = {*own, *chain(*inside.values())}
+        own_fields = {entry.name for entry in fields(cls)}
+        inner = {name: {f.name for f in fields(kind)} for name, kind in _parts(cls).items()}
+        options = {*own_fields, *chain(*inner.values())}
         for name in flat:
-            if name not in known:
-                raise no_such("option", name, sorted(known))
-        given = {name: value for name, value in flat.items() if name in own}
-        for name, names in inside.items():
-            mine = {key: value for key, value in flat.items() if key in names and key not in own}
-            if mine and name not in given:
-                given[name] = _parts(cls)[name](**mine)
-            elif mine and given[name] is not None:
-                given[name] = replace(given[name], **mine)
-        return cls(**given)
+            if name not in options:
+                raise no_such("option", name, sorted(options))
+        values = {name: value for name, value in flat.items() if name in own_fields}
+        for name, names in inner.items():
+            part_values = {key: value for key, value in flat.items() if key in names and key not in own_fields}
+            if part_values and name not in values:
+                values[name] = _parts(cls)[name](**part_values)
+            elif part_values and values[name] is not None:
+                values[name] = replace(values[name], **part_values)
+        return cls(**values)
 
 
 def check_of(kind: type[Options], name: str) -> Check:
-    """The check of a field, for who reads its value from a text."""
+    """The check of a field, for callers that read its value from a text."""
     (entry,) = (f for f in fields(kind) if f.name == name)
     check: Check = entry.metadata[_CHECK]
     return check.check if isinstance(check, _OrNone) else check
@@ -74,8 +74,10 @@ _Kind = TypeVar("_Kind")
 def part(kind: type[_Kind], *, may_be_none: bool = False) -> _Kind:
     """A field that is an options class of its own, made with its defaults."""
     check: Check = Instance(kind.__name__, kind)
-    made: Any = field(default_factory=kind, metadata={_CHECK: _OrNone(check) if may_be_none else check, _PART: kind})
-    return made  # type: ignore[no-any-return]
+    options_field: Any = field(
+        default_factory=kind, metadata={_CHECK: _OrNone(check) if may_be_none else check, _PART: kind}
+    )
+    return options_field  # type: ignore[no-any-return]
 
 
 def _parts(kind: type[Options]) -> dict[str, Any]:
@@ -86,5 +88,5 @@ def _parts(kind: type[Options]) -> dict[str, Any]:
 class _OrNone:
     check: Check
 
-    def __call__(self, given: Any) -> Any:
-        return None if given is None else self.check(given)
+    def __call__(self, value: Any) -> Any:
+        return None if value is None else self.check(value)

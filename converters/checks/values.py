@@ -1,4 +1,4 @@
-"""Checks of single values: each takes what was given and returns what is kept, or raises UsageError.
+"""Checks of single values: each takes the user's value and returns it coerced, or raises UsageError.
 
 A check names the option of the command line that sets the same thing, so that one mistake has one sentence, whether it
 was typed or passed.
@@ -20,28 +20,28 @@ from typing import Any
 from converters.errors import UsageError
 
 Check = Callable[[Any], Any]
-"""Takes what was given and returns what is kept. Raises UsageError."""
+"""Takes the user's value and returns it coerced. Raises UsageError."""
 
 
-def did_you_mean(given: object, known: Iterable[str]) -> str:
+def did_you_mean(word: object, words: Iterable[str]) -> str:
     """The beginning of a next step that names the nearest of the known words; empty where none is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(str(given), list(known), n=1)
+    near = get_close_matches(str(word), list(words), n=1)
     return f"Did you mean `{near[0]}`? " if near else ""
 
 
-def no_such(noun: str, given: object, known: Iterable[str], hint: str = "") -> UsageError:
+def no_such(noun: str, word: object, choices: Iterable[str], hint: str = "") -> UsageError:
     """The error for a word that is not in a list, with the nearest one that is."""
-    words = [str(word) for word in known]
+    words = [str(entry) for entry in choices]
     step = hint or f"Choose from: {', '.join(words)}."
-    return UsageError(f"There is no {noun} `{given}`.", next_step=did_you_mean(given, words) + step)
+    return UsageError(f"There is no {noun} `{word}`.", next_step=did_you_mean(word, words) + step)
 
 
-def refusal(option: str, given: object, wanted: str) -> UsageError:
+def refusal(option: str, value: object, wanted: str) -> UsageError:
     """The error for a value that an option cannot have."""
     return UsageError(
-        f"{option} has to be {wanted}, not {given!r}.", next_step=f"Give {wanted}, or leave it out for the default."
+        f"{option} has to be {wanted}, not {value!r}.", next_step=f"Give {wanted}, or leave it out for the default."
     )
 
 
@@ -59,18 +59,18 @@ class Number:
     above: bool = False
     whole: bool = False
 
-    def __call__(self, given: Any) -> int | float:
-        fits = isinstance(given, Integral if self.whole else Real) and not isinstance(given, bool)
-        if not fits or not math.isfinite(given) or not self._within(given):
-            raise refusal(self.option, given, self.wanted)
-        return int(given) if self.whole else float(given)
+    def __call__(self, value: Any) -> int | float:
+        fits = isinstance(value, Integral if self.whole else Real) and not isinstance(value, bool)
+        if not fits or not math.isfinite(value) or not self._within(value):
+            raise refusal(self.option, value, self.wanted)
+        return int(value) if self.whole else float(value)
 
     def _within(self, value: float) -> bool:
         return self.low <= value <= self.high and not (self.above and value == self.low)
 
     @property
     def wanted(self) -> str:
-        """What is allowed, in words."""
+        """The allowed values, in words."""
         kind = "a whole number" if self.whole else "a number"
         if self.high < math.inf:
             return f"{kind} from {self.low:.10g} to {self.high:.10g}"
@@ -94,29 +94,29 @@ class Word:
     noun: str
     kinds: tuple[type[StrEnum], ...]
 
-    def __call__(self, given: Any) -> StrEnum:
-        known = {str(word): word for word in chain(*self.kinds)}
-        if isinstance(given, str) and given in known:
-            return known[given]
-        raise no_such(self.noun, given, known)
+    def __call__(self, value: Any) -> StrEnum:
+        words = {str(word): word for word in chain(*self.kinds)}
+        if isinstance(value, str) and value in words:
+            return words[value]
+        raise no_such(self.noun, value, words)
 
 
 @dataclass(frozen=True)
 class Several:
-    """A tuple of values of one kind; lists and other iterables are taken as tuples, a text is not.
+    """A tuple of values of one kind; lists and other iterables become tuples, a text does not.
 
     Attributes:
-        least: how many there are at least.
+        least: the minimum number of values.
     """
 
     option: str
     each: Check
     least: int = 0
 
-    def __call__(self, given: Any) -> tuple[Any, ...]:
-        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-            raise refusal(self.option, given, "a tuple, also for a single value")
-        values = tuple(self.each(value) for value in given)
+    def __call__(self, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise refusal(self.option, value, "a tuple, also for a single value")
+        values = tuple(self.each(item) for item in value)
         if len(values) < self.least:
             raise refusal(self.option, values, "a tuple of at least one value")
         return values
@@ -129,10 +129,10 @@ class Flag:
     option: str
     wanted: str = "True or False"
 
-    def __call__(self, given: Any) -> bool:
-        if not isinstance(given, bool):
-            raise refusal(self.option, given, self.wanted)
-        return given
+    def __call__(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise refusal(self.option, value, self.wanted)
+        return value
 
 
 @dataclass(frozen=True)
@@ -142,12 +142,12 @@ class Text:
     option: str
     may_be_path: bool = False
 
-    def __call__(self, given: Any) -> str:
-        if self.may_be_path and isinstance(given, os.PathLike):
-            return str(given)
-        if not isinstance(given, str):
-            raise refusal(self.option, given, "a text")
-        return given
+    def __call__(self, value: Any) -> str:
+        if self.may_be_path and isinstance(value, os.PathLike):
+            return str(value)
+        if not isinstance(value, str):
+            raise refusal(self.option, value, "a text")
+        return value
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,10 @@ class FilePath:
 
     option: str
 
-    def __call__(self, given: Any) -> Path:
-        if not isinstance(given, str | Path) or not str(given):
-            raise refusal(self.option, given, "a path")
-        return Path(given)
+    def __call__(self, value: Any) -> Path:
+        if not isinstance(value, str | Path) or not str(value):
+            raise refusal(self.option, value, "a path")
+        return Path(value)
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ class Instance:
     option: str
     kind: type
 
-    def __call__(self, given: Any) -> Any:
-        if not isinstance(given, self.kind):
-            raise refusal(self.option, given, f"of the class {self.kind.__name__}")
-        return given
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, self.kind):
+            raise refusal(self.option, value, f"of the class {self.kind.__name__}")
+        return value
 
 
 @dataclass(frozen=True)
@@ -181,13 +181,13 @@ class Batch:
 
     option: str
 
-    def __call__(self, given: Any) -> int:
-        if not isinstance(given, Integral) or isinstance(given, bool) or int(given) < 1:
+    def __call__(self, value: Any) -> int:
+        if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
             raise UsageError(
-                f"{self.option} {given} is neither a size of 1 or more nor `dynamic`.",
+                f"{self.option} {value} is neither a size of 1 or more nor `dynamic`.",
                 next_step="Give a whole number, or leave it out (None in Python) for a dynamic batch.",
             )
-        return int(given)
+        return int(value)
 
     def read(self, text: str) -> int | None:
         """The size that a text of the command line says."""
@@ -200,17 +200,17 @@ class Span:
 
     option: str
 
-    def __call__(self, given: Any) -> tuple[float, float]:
-        values = _several(given)
+    def __call__(self, value: Any) -> tuple[float, float]:
+        values = _several(value)
         numbers = [float(v) for v in values if isinstance(v, Real) and not isinstance(v, bool) and math.isfinite(v)]
         if len(values) != 2 or len(numbers) != 2:
             raise UsageError(
-                f"{self.option} {_commas(given)} is not LO,HI.", next_step="Give two numbers, for example 0,255."
+                f"{self.option} {_commas(value)} is not LO,HI.", next_step="Give two numbers, for example 0,255."
             )
         low, high = numbers
         if not low < high:
             raise UsageError(
-                f"{self.option} {_commas(given)}: LO must be below HI.", next_step="Give the lower number first."
+                f"{self.option} {_commas(value)}: LO must be below HI.", next_step="Give the lower number first."
             )
         return low, high
 
@@ -225,12 +225,12 @@ class Shape:
 
     option: str
 
-    def __call__(self, given: Any) -> tuple[int, int, int]:
-        values = _several(given)
+    def __call__(self, value: Any) -> tuple[int, int, int]:
+        values = _several(value)
         sizes = [int(v) for v in values if isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 1]
         if len(values) != 3 or len(sizes) != 3:
             raise UsageError(
-                f"{self.option} {_commas(given)} is not H,W,C.",
+                f"{self.option} {_commas(value)} is not H,W,C.",
                 next_step="Give three whole numbers, for example 224,224,3.",
             )
         return sizes[0], sizes[1], sizes[2]
@@ -248,13 +248,13 @@ def number_in(text: str) -> Any:
     return text
 
 
-def _several(given: Any) -> tuple[Any, ...]:
-    return tuple(given) if isinstance(given, tuple | list) else ()
+def _several(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else ()
 
 
-def _commas(given: Any) -> str:
+def _commas(value: Any) -> str:
     """A value as the command line would have it."""
-    return ",".join(map(str, _several(given))) or str(given)
+    return ",".join(map(str, _several(value))) or str(value)
 
 
 @dataclass(frozen=True)
@@ -270,11 +270,11 @@ class Table:
     noun: str = "name"
     names: tuple[str, ...] = ()
 
-    def __call__(self, given: Any) -> dict[str, Any]:
-        if not isinstance(given, Mapping):
-            raise refusal(self.option, given, "a mapping of names to values")
-        for name in given:
+    def __call__(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise refusal(self.option, value, "a mapping of names to values")
+        for name in value:
             if self.names and name not in self.names:
                 raise no_such(self.noun, name, self.names)
             Text(self.option)(name)
-        return {name: replace(self.each, option=f"{self.option} {name}")(value) for name, value in given.items()}
+        return {name: replace(self.each, option=f"{self.option} {name}")(item) for name, item in value.items()}

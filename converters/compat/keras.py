@@ -178,11 +178,11 @@ class _Hidden(Part):
     """A module that Keras can do without. Nothing of Keras is imported to find that out."""
 
     def fits(self) -> bool:
-        found = find_spec(self.library)
-        if found is None or found.origin is None:
+        spec = find_spec(self.library)
+        if spec is None or spec.origin is None:
             return False
         try:
-            texts = [(Path(found.origin).parent / "src" / "wrappers" / name).read_text() for name in self.mentions]
+            texts = [(Path(spec.origin).parent / "src" / "wrappers" / name).read_text() for name in self.mentions]
         except OSError:
             return False
         return all("try:\n    import sklearn\n" in text and "except ImportError:" in text for text in texts)
@@ -248,7 +248,7 @@ def graph_of(model: Any) -> Any:
 def run_through(graph: Any, tensors: list[Any]) -> Any:
     """The outputs of a model's layers called on other inputs."""
     run = RUN_THROUGH_GRAPH.get()
-    return run(graph, tensors, call_fn=lambda layer, *arguments, **named: layer(*arguments, **named))
+    return run(graph, tensors, call_fn=lambda layer, *arguments, **keywords: layer(*arguments, **keywords))
 
 
 def stored_weight(layer: Any, name: str) -> Any:

@@ -42,7 +42,7 @@ def write_ort(model: Path, folder: Path) -> None:
     """Writes an ONNX model in ONNX Runtime's own format, and the list of its operations, into a folder.
 
     Raises:
-        MisfitError: this ONNX Runtime has no such function.
+        MisfitError: this ONNX Runtime lacks the function.
         Exception: whatever it raises for a model that it cannot write.
     """
     convert = TO_ORT.get()

@@ -80,25 +80,25 @@ class Part:
         return self
 
     def get(self) -> Any:
-        """What the library has there. Raises MisfitError where it does not fit."""
+        """The library's object there. Raises MisfitError where it does not fit."""
         return self.required()._present()
 
     def _agrees(self, original: Any) -> bool:
         return _takes(original, self.parameters) and _mentions(original, self.mentions)
 
     def _present(self) -> Any:
-        owner, name = self._place()
+        owner, name = self._owner_and_name()
         return getattr(owner, name) if name else owner
 
-    def _place(self) -> tuple[Any, str]:
+    def _owner_and_name(self) -> tuple[Any, str]:
         module, _, attribute = self.where.partition(":")
         owner = importlib.import_module(module)
         *outer, name = attribute.split(".")
         return functools.reduce(getattr, outer, owner), name
 
     def _complaint(self) -> str:
-        own = _versioned(self.library)
-        return f"{own} is not as edgeport knows it from {self.library} {self.made_for} at {self.where}"
+        installed = _versioned(self.library)
+        return f"{installed} is not as edgeport knows it from {self.library} {self.made_for} at {self.where}"
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,18 @@ class Patch(Part):
     """A part that edgeport replaces while it works. Its `parameters` are all that it has, with their defaults."""
 
     def _agrees(self, original: Any) -> bool:
-        return _written(original) == self.parameters and _mentions(original, self.mentions)
+        return _parameters_text(original) == self.parameters and _mentions(original, self.mentions)
 
     @contextmanager
     def replaced(self, make: Callable[[Any], Any]) -> Iterator[None]:
-        """While open, the part is what `make` makes of it; what was there is put back whatever happens.
+        """While open, the part is what `make` makes of it; the original is always put back.
 
         A part that does not fit is left as it is, with a note.
         """
         if not self.usable():
             yield
             return
-        owner, name = self._place()
+        owner, name = self._owner_and_name()
         original = getattr(owner, name)
         setattr(owner, name, _following(make(original), original))
         try:
@@ -127,7 +127,7 @@ class Patch(Part):
 
     def replace_for_good(self, make: Callable[[Any], Any]) -> None:
         """Replaces the part for the rest of the process; once, however often it is asked for."""
-        owner, name = self._place()
+        owner, name = self._owner_and_name()
         original = getattr(owner, name)
         if not hasattr(original, "__wrapped__") and self.usable():
             setattr(owner, name, _following(make(original), original))
@@ -138,28 +138,28 @@ def parts_in(*packages: str) -> tuple[Part, ...]:
     folders = [(name, importlib.import_module(name).__path__) for name in packages]
     names = [f"{name}.{module.name}" for name, path in folders for module in pkgutil.iter_modules(path)]
     waiting: list[Any] = [value for name in names for value in vars(importlib.import_module(name)).values()]
-    found: dict[Part, None] = {}
+    parts: dict[Part, None] = {}
     while waiting:
         value = waiting.pop(0)
         if isinstance(value, Part):
-            found[value] = None
+            parts[value] = None
             waiting.extend(value.needs)
         elif isinstance(value, tuple | Mapping):
             waiting.extend(value.values() if isinstance(value, Mapping) else value)
-    return tuple(found)
+    return tuple(parts)
 
 
 @contextmanager
 def noting() -> Iterator[list[str]]:
     """Collects, in the list, the notes on parts that are left out within the block."""
     collected: dict[str, None] = {}
-    told: list[str] = []
+    notes: list[str] = []
     token = _notes.set(collected)
     try:
-        yield told
+        yield notes
     finally:
         _notes.reset(token)
-        told.extend(collected)
+        notes.extend(collected)
 
 
 def is_our_mistake(cause: BaseException) -> bool:
@@ -215,29 +215,31 @@ def _log(sentence: str) -> None:
 def _takes(function: Any, parameters: str | None) -> bool:
     if parameters is None:
         return True
-    found, names = _signature(function), [name for name in parameters.strip("()").split(", ") if name]
-    if found is None:
+    signature, names = _signature(function), [name for name in parameters.strip("()").split(", ") if name]
+    if signature is None:
         return False
-    taken = list(found.parameters.values())
-    rest = [p for p in taken[len(names) :] if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
-    return [p.name for p in taken[: len(names)]] == names and not rest
+    accepted = list(signature.parameters.values())
+    required = [
+        p for p in accepted[len(names) :] if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}
+    ]
+    return [p.name for p in accepted[: len(names)]] == names and not required
 
 
 @functools.cache
-def _written(function: Any) -> str | None:
+def _parameters_text(function: Any) -> str | None:
     """The parameters as Python writes them, without annotations."""
-    found = _signature(function)
-    if found is None:
+    signature = _signature(function)
+    if signature is None:
         return None
-    bare = [parameter.replace(annotation=parameter.empty) for parameter in found.parameters.values()]
-    return str(found.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
 
 
 @functools.cache
 def _mentions(original: Any, names: tuple[str, ...]) -> bool:
     code = getattr(original, "__code__", None)
-    known = set(dir(original)) if code is None else _names(code)
-    return known.issuperset(names)
+    names_in_code = set(dir(original)) if code is None else _names(code)
+    return names_in_code.issuperset(names)
 
 
 def _signature(function: Any) -> inspect.Signature | None:

@@ -38,7 +38,9 @@ _CALLABLE = Part(
 )
 _READ = Part(f"{_RAW}:read_variable_op", "reads a variable in one operation", MADE_FOR, "(resource, dtype)")
 _ASSIGN = Part(f"{_RAW}:assign_variable_op", "sets a variable in one operation", MADE_FOR, "(resource, value)")
-_WHOLE = "variables are saved and restored by TensorFlow's own functions, which takes longer and stays in the file"
+_WITHOUT_PATCH = (
+    "variables are saved and restored by TensorFlow's own functions, which takes longer and stays in the file"
+)
 SERIALIZE = Patch(
     f"{_VARIABLES}._serialize_to_tensors",
     "saving a variable is traced as one operation",
@@ -46,7 +48,7 @@ SERIALIZE = Patch(
     "(self)",
     mentions=("VARIABLE_VALUE_KEY", "Callable", "read_value_no_copy"),
     needs=(_KEY, _CALLABLE, _READ),
-    otherwise=_WHOLE,
+    otherwise=_WITHOUT_PATCH,
 )
 RESTORE = Patch(
     f"{_VARIABLES}._restore_from_tensors",
@@ -55,7 +57,7 @@ RESTORE = Patch(
     "(self, restored_tensors)",
     mentions=("VARIABLE_VALUE_KEY", "shape_safe_assign_variable_handle"),
     needs=(_KEY, _ASSIGN),
-    otherwise=_WHOLE,
+    otherwise=_WITHOUT_PATCH,
 )
 READ_VALUE = Part(
     f"{_VARIABLES}._read_variable_op",
@@ -135,7 +137,7 @@ def create_operation(kind: str, inputs: Iterable[Any], dtype: Any, attributes: d
 
 
 def value_callable(variable: Any) -> dict[str, Any]:
-    """What `SERIALIZE` gives for a variable: its value, read in one operation when it is saved."""
+    """The result of `SERIALIZE` for a variable: its value, read in one operation when it is saved."""
     from tensorflow.python.checkpoint import tensor_callable
     from tensorflow.python.ops import gen_resource_variable_ops
     from tensorflow.python.trackable.base import VARIABLE_VALUE_KEY
@@ -147,7 +149,7 @@ def value_callable(variable: Any) -> dict[str, Any]:
 
 
 def assigned(variable: Any, restored: Any) -> Any:
-    """What `RESTORE` does for a variable: one operation that assigns it what was restored."""
+    """The work of `RESTORE` for a variable: one operation that assigns the restored value."""
     from tensorflow.python.ops import gen_resource_variable_ops
     from tensorflow.python.trackable.base import VARIABLE_VALUE_KEY
 
@@ -158,7 +160,7 @@ def frozen(function: Any) -> Any:
     """The concrete function with its variables as constants and its functions inlined.
 
     Raises:
-        MisfitError: this TensorFlow has no such function.
+        MisfitError: this TensorFlow lacks the function.
         ValueError: it cannot be frozen.
     """
     return FREEZE.get()(function, lower_control_flow=False, aggressive_inlining=True)

@@ -1,4 +1,4 @@
-"""The worker's side of a step: call the function that was asked for, send what it returns or what befell it."""
+"""The worker's side of a step: call the function of the request, send its result or its error."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def answer(target: str, request: Message, channel: Channel) -> None:
 
 
 def error_document(error: EdgeportError) -> Message:
-    """What `error_from_json` makes the same error of, in the parent."""
+    """The document from which `error_from_json` makes the same error in the parent."""
     return error.to_json() | ({"unsupported": True} if isinstance(error, UnsupportedError) else {})
 
 
 def translated(cause: BaseException) -> EdgeportError:
-    """What a step raised, as the error that the parent is told: its own, or one that names the framework's words."""
+    """The error that the parent is told: the step's own, or one with the framework's words."""
     if isinstance(cause, EdgeportError):
         return cause
     text = f"{type(cause).__name__}: {cause}".splitlines()[0][:500]
@@ -55,6 +55,6 @@ def translated(cause: BaseException) -> EdgeportError:
 
 
 def flush() -> None:
-    """What was printed goes to the log now."""
+    """Writes what was printed to the log now."""
     sys.stdout.flush()
     sys.stderr.flush()

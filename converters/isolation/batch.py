@@ -1,4 +1,4 @@
-"""Several items in one worker, one after the other: each comes to a result or to an error, whatever befalls the worker.
+"""Several items in one worker, one after the other: each gets a result or an error, whatever happens to the worker.
 
 The worker names the item that an event is about: `{item, ...}` while it is in hand, at last `{item, result}` or
 `{item, error}`.
@@ -58,27 +58,27 @@ class _Running:
 
     def __init__(self, batch: Batch) -> None:
         self.worker, self._batch = batch.worker, batch
-        self._left = list(batch.items)
+        self._remaining = list(batch.items)
         self.through = False
         self._begin()
 
     def _begin(self) -> None:
-        self._in_hand = self._left[0]
-        self._batch.begin(tuple(self._left))
+        self._in_hand = self._remaining[0]
+        self._batch.begin(tuple(self._remaining))
 
     def hear(self, on_event: OnItem) -> Iterator[tuple[str, Outcome]]:
         """Takes the worker's next message."""
         try:
             message = self.worker.receive()
-            if "result" in message and self._left:
+            if "result" in message and self._remaining:
                 raise CrashError(
-                    f"The worker ended without a word of {self._left[0]}.",
+                    f"The worker ended without a word of {self._remaining[0]}.",
                     next_step="Run again with --debug and read the log.",
                 )
         except EdgeportError as error:
-            self.through = not self._left
-            if self._left:
-                yield self._settled(self._in_hand if self._in_hand in self._left else self._left[0], error)
+            self.through = not self._remaining
+            if self._remaining:
+                yield self._settled(self._in_hand if self._in_hand in self._remaining else self._remaining[0], error)
                 self._go_on()
             return
         self.through = "result" in message
@@ -95,25 +95,25 @@ class _Running:
             on_event(self._in_hand, event)
 
     def _settled(self, item: str, outcome: Outcome) -> tuple[str, Outcome]:
-        self._left.remove(item)
+        self._remaining.remove(item)
         return item, outcome
 
     def _go_on(self) -> None:
-        self.through = not self._left
-        if self._left:
+        self.through = not self._remaining
+        if self._remaining:
             self._begin()
 
 
 def _first_to_speak(batches: Sequence[_Running]) -> _Running:
-    """The batch whose worker has something to say, or has no time left for it."""
+    """The batch whose worker has sent something, or has no time left."""
     if len(batches) == 1:
         return batches[0]
     by_channel = {batch.worker.worker.channel: batch for batch in batches}
-    heard = [channel for channel in by_channel if channel.pending]
-    if not heard:
-        left = {batch: batch.worker.worker.time_left_s for batch in batches}
-        limits = {batch: seconds for batch, seconds in left.items() if seconds is not None}
-        heard, _, _ = select.select(list(by_channel), [], [], min(limits.values(), default=None))
-        if not heard:
+    ready = [channel for channel in by_channel if channel.pending]
+    if not ready:
+        seconds_left = {batch: batch.worker.worker.time_left_s for batch in batches}
+        limits = {batch: seconds for batch, seconds in seconds_left.items() if seconds is not None}
+        ready, _, _ = select.select(list(by_channel), [], [], min(limits.values(), default=None))
+        if not ready:
             return min(limits, key=lambda batch: limits[batch])
-    return by_channel[heard[0]]
+    return by_channel[ready[0]]

@@ -27,7 +27,7 @@ class Channel:
             data = data[os.write(self._write_fd, data) :]
 
     def fileno(self) -> int:
-        """What `select` is to wait for."""
+        """The descriptor that `select` waits for."""
         return self._read_fd
 
     @property
@@ -39,8 +39,8 @@ class Channel:
         """The next document; None when the other end has closed. Raises TimeoutError."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([self._read_fd], [], [], left)
+            remaining_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([self._read_fd], [], [], remaining_s)
             if not ready:
                 raise TimeoutError
             chunk = os.read(self._read_fd, 1 << 20)

@@ -17,12 +17,12 @@ import sys
 
 
 def watch(group: int) -> None:
-    """The group is to be killed when this process is gone."""
+    """Lets the guard kill the group when this process is gone."""
     _tell(f"+{group}\n")
 
 
 def forget(group: int) -> None:
-    """The group has ended: its number may be another's from now on."""
+    """Lets the guard forget a group that has ended: its number may be another's from now on."""
     _tell(f"-{group}\n")
 
 
@@ -53,7 +53,7 @@ def _pipe() -> int:
 
 
 def _end(owner: int, write_fd: int, guard: subprocess.Popen[bytes]) -> None:
-    """Lets the guard go. It is told so: a fork of ours may hold the pipe open, and has no say in it."""
+    """Ends the guard by a message: a fork of ours may hold the pipe open, so closing it is not enough."""
     if os.getpid() != owner:
         return
     with contextlib.suppress(BrokenPipeError):

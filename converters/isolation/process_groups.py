@@ -1,4 +1,4 @@
-"""What the operating system knows of process groups. Apart, so that `worker` stays at a length one can read."""
+"""Process groups, as the operating system knows them. Apart, so that `worker` stays at a length one can read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def await_end(group: int, seconds: float = 1.0) -> None:
 
 
 def _runs(group: int) -> bool:
-    """Zombies do not: what a sandbox leaves may wait for its reaper for ever."""
+    """Whether a process of the group runs. Zombies do not: a sandbox's may wait for their reaper for ever."""
     import psutil
 
     try:

@@ -70,28 +70,28 @@ def using(mode: str) -> Iterator[str]:
 
 
 def current() -> str:
-    """What a worker that is started now would run in."""
+    """The isolation that a worker started now would run in."""
     return BUBBLEWRAP if _active else CRASH_ISOLATION
 
 
 @functools.cache
 def unavailable() -> str:
     """Why there can be no sandbox here; empty where a worker's interpreter starts in one."""
-    found = shutil.which("bwrap")
-    if sys.platform != "linux" or found is None:
+    bwrap = shutil.which("bwrap")
+    if sys.platform != "linux" or bwrap is None:
         return "the command bwrap (bubblewrap) is not installed"
     try:
         probe = wrapped([sys.executable, "-I", "-c", ""], {"CUDA_VISIBLE_DEVICES": "-1"}, Grants())
-        ran = subprocess.run(probe, capture_output=True, text=True, timeout=20, check=False)
+        result = subprocess.run(probe, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError) as cause:
         return f"bwrap does not run ({cause})"
-    said = " ".join(ran.stderr.split())[:200] or f"exit status {ran.returncode}"
-    return "" if ran.returncode == 0 else f"bwrap cannot make namespaces here ({said})"
+    output = " ".join(result.stderr.split())[:200] or f"exit status {result.returncode}"
+    return "" if result.returncode == 0 else f"bwrap cannot make namespaces here ({output})"
 
 
 @dataclass(frozen=True)
 class Grants:
-    """What a worker is shown beside the system, its interpreter and its libraries.
+    """Paths that a worker is shown besides the system, its interpreter and its libraries.
 
     Attributes:
         reads: files, and folders with everything in them; what is not there is left out.
@@ -102,7 +102,7 @@ class Grants:
     writes: tuple[Path, ...] = ()
 
     def and_also(self, reads: Iterable[Path], writes: Iterable[Path]) -> Grants:
-        """These and more."""
+        """These grants and more."""
         return Grants((*self.reads, *reads), (*self.writes, *writes))
 
 
@@ -138,7 +138,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class View:
-    """What a worker that was started with certain grants sees and may write to for as long as it lives.
+    """Paths that a worker started with certain grants sees and may write to for as long as it lives.
 
     Attributes:
         readable, writable: what replaced a file since is not shown.
@@ -153,20 +153,20 @@ class View:
         """The view of a worker that is started now."""
         return cls(_active, _numbered(grants.reads), _numbered(grants.writes))
 
-    def holds(self, wanted: View) -> bool:
-        """Whether a worker with this view can do what one with the view `wanted` could."""
-        if not self.sandboxed or not wanted.sandboxed:
-            return self.sandboxed == wanted.sandboxed
-        return _within(wanted.writable, self.writable) and _within(wanted.readable, self.readable | self.writable)
+    def holds(self, view: View) -> bool:
+        """Whether a worker with this view can do what one with `view` could."""
+        if not self.sandboxed or not view.sandboxed:
+            return self.sandboxed == view.sandboxed
+        return _within(view.writable, self.writable) and _within(view.readable, self.readable | self.writable)
 
 
 def _numbered(paths: Iterable[Path]) -> frozenset[Shown]:
     return frozenset(Shown(path.resolve(), path.stat().st_ino) for path in paths if path.exists())
 
 
-def _within(wanted: frozenset[Shown], shown: frozenset[Shown]) -> bool:
-    places = {one.path for one in shown}
-    return all(one in shown or any(folder in places for folder in one.path.parents) for one in wanted)
+def _within(entries: frozenset[Shown], shown: frozenset[Shown]) -> bool:
+    paths = {one.path for one in shown}
+    return all(one in shown or any(folder in paths for folder in one.path.parents) for one in entries)
 
 
 def _emptied() -> set[Path]:
@@ -183,14 +183,14 @@ def _system(folder: Path) -> list[str]:
 @functools.cache
 def _interpreter() -> tuple[Path, ...]:
     """Where a worker's Python and its packages lie. Not our own path, which may start with the user's folder."""
-    told = subprocess.run([sys.executable, "-I", "-c", _PLACES], capture_output=True, check=True, timeout=20).stdout
+    output = subprocess.run([sys.executable, "-I", "-c", _PLACES], capture_output=True, check=True, timeout=20).stdout
     packages = Path(__file__).parents[2]  # an editable install is on no path that Python tells
-    return (*(Path(place) for place in json.loads(told) if place), packages)
+    return (*(Path(place) for place in json.loads(output) if place), packages)
 
 
 def _shown_already(place: Path, layout: Mapping[Path, Sequence[str]]) -> bool:
     """Whether the nearest folder around it shows it in the same way, or shows the link that leads to it."""
-    around = next((layout[folder] for folder in place.parents if folder in layout), None)
-    if around is None or around[0] == "--tmpfs":
+    mount = next((layout[folder] for folder in place.parents if folder in layout), None)
+    if mount is None or mount[0] == "--tmpfs":
         return False
-    return around[0] == layout[place][0] or place.resolve() != place
+    return mount[0] == layout[place][0] or place.resolve() != place

@@ -97,7 +97,7 @@ class Standing:
         worker.begin(step, {"target": target, "request": dict(request)})
 
     def receive(self) -> Message:
-        """The next that the step under way tells: `{event}`, or `{result}` at its end.
+        """The next message of the step under way: `{event}`, or `{result}` at its end.
 
         Raises:
             EdgeportError: see `step`; the process is ended.

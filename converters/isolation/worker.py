@@ -32,7 +32,7 @@ _SIGNALLED = 128
 
 @dataclass(frozen=True)
 class Limits(Options):
-    """What a worker may use. None is no limit."""
+    """Limits of a worker; None is unlimited."""
 
     timeout_s: float | None = checked(Number("--timeout", 0, above=True), None)
     memory_bytes: int | None = checked(Number("--memory-limit", 0, above=True, whole=True), None)
@@ -62,7 +62,7 @@ class Worker:
         request: the JSON document that the function is given.
         step: the name of the step, for messages.
         log: file that stdout and stderr are appended to; None discards them.
-        reads, writes: the files and folders that the worker is shown where it runs in a sandbox, beside its own
+        reads, writes: the files and folders that the worker is shown where it runs in a sandbox, besides its own
             temporary folder; the request names none by itself.
     """
 
@@ -139,19 +139,19 @@ class Worker:
         return self._process.poll() is not None
 
     def begin(self, step: str, message: Mapping[str, Any]) -> None:
-        """Sends the request of a step; the limit on time counts from now. That the worker is gone, `receive` tells."""
+        """Sends the request of a step; the limit on time counts from now. If the worker is gone, `receive` raises."""
         self.step, self._started = step, time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             self._channel.send(message)
 
     @property
     def channel(self) -> Channel:
-        """Where it is heard."""
+        """The parent's end of the conversation."""
         return self._channel
 
     @property
     def time_left_s(self) -> float | None:
-        """Until the limit on time; None without one."""
+        """Seconds until the limit on time; None without one."""
         limit = self._limits.timeout_s
         return None if limit is None else max(0.0, limit - (time.monotonic() - self._started))
 
@@ -169,12 +169,14 @@ class Worker:
             CrashError, ResourceError: the worker is gone.
             EdgeportError: what the worker reported as an error.
         """
-        limit, left = self._limits.timeout_s, self.time_left_s
-        waits = [t for t in (left, timeout_s) if t is not None]
+        limit, remaining_s = self._limits.timeout_s, self.time_left_s
+        waits = [t for t in (remaining_s, timeout_s) if t is not None]
         try:
             message = self._channel.receive(max(0.0, min(waits)) if waits else None)
         except TimeoutError:
-            seconds = limit if limit is not None and left is not None and left <= min(waits) else timeout_s
+            seconds = (
+                limit if limit is not None and remaining_s is not None and remaining_s <= min(waits) else timeout_s
+            )
             self.close()
             raise StepTimeoutError(
                 f"The {self.step} step was stopped: it ran past its limit of {seconds:.0f} s.",

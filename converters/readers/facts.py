@@ -1,4 +1,4 @@
-"""What every reader reports, and how it fails."""
+"""Facts that every reader reports, and the errors that it raises."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class WeightFact:
 
 
 def checked_shape(dims: tuple[int, ...], what: str) -> tuple[int, ...]:
-    """The shape of a stored tensor, if its dimensions can be true."""
+    """The shape of a stored tensor, if its dimensions are plausible."""
     if any(d < 0 for d in dims) or math.prod(dims) > MAX_ELEMENTS:
         raise MalformedError(f"{what} has the impossible shape {list(dims)}")
     return dims

@@ -112,9 +112,9 @@ class Table:
 
     def texts(self, number: int) -> list[str]:
         """The strings of a vector of strings."""
-        found = []
+        strings = []
         for at in self.targets(number):
             count = self._buffer.u32(at)
             self._buffer.need(at + 4, count)
-            found.append(text_of(self._buffer.data[at + 4 : at + 4 + count], "a name"))
-        return found
+            strings.append(text_of(self._buffer.data[at + 4 : at + 4 + count], "a name"))
+        return strings

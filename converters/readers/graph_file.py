@@ -1,4 +1,4 @@
-"""What a frozen graph (`.pb`, a GraphDef whose weights are constants) holds, read without TensorFlow."""
+"""Contents of a frozen graph (`.pb`, a GraphDef whose weights are constants), read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -64,34 +64,37 @@ def read_graph_file(path: Path) -> GraphFacts:
 def chosen_tensors(
     path: Path, facts: GraphFacts, inputs: Sequence[str], outputs: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The tensors that the graph is fed and asked for: those told, else its placeholders and its ends.
+    """The tensors that the graph is fed and asked for: those named, else its placeholders and its ends.
 
     Raises:
-        UsageError: a tensor is not in the graph, or there is none to find.
+        UsageError: a tensor is not in the graph, or the graph shows none by itself.
     """
-    for given in (*inputs, *outputs):
-        if producer(given) not in facts.names:
+    for tensor in (*inputs, *outputs):
+        if producer(tensor) not in facts.names:
             from difflib import get_close_matches
 
-            near = get_close_matches(producer(given), sorted(facts.names), n=5)
+            near = get_close_matches(producer(tensor), sorted(facts.names), n=5)
             raise UsageError(
-                f"{path} has no node `{producer(given)}`.",
+                f"{path} has no node `{producer(tensor)}`.",
                 file=path,
                 step="scan",
                 next_step=f"Did you mean {', '.join(near)}?" if near else "`edgeport inspect` lists its ends.",
             )
-    fed = [_tensor(name) for name in inputs] or [fact.name for fact in facts.inputs]
-    asked = [_tensor(name) for name in outputs] or [fact.name for fact in facts.outputs]
-    for side, option, found in (("input", "--graph-input", fed), ("output", "--graph-output", asked)):
-        if not found:
+    input_tensors = [_tensor(name) for name in inputs] or [fact.name for fact in facts.inputs]
+    output_tensors = [_tensor(name) for name in outputs] or [fact.name for fact in facts.outputs]
+    for side, option, tensors in (
+        ("input", "--graph-input", input_tensors),
+        ("output", "--graph-output", output_tensors),
+    ):
+        if not tensors:
             raise UsageError(
                 f"{path} shows no {side} by itself.", next_step=f"Name it with {option} NODE.", file=path, step="scan"
             )
-    return fed, asked
+    return input_tensors, output_tensors
 
 
-def _tensor(given: str) -> str:
-    return given if ":" in given else f"{given}:0"
+def _tensor(name: str) -> str:
+    return name if ":" in name else f"{name}:0"
 
 
 def _placeholder(node: Node) -> TensorFact:
@@ -106,8 +109,8 @@ def _placeholder(node: Node) -> TensorFact:
 def _dtype(node: Node) -> str:
     for name in ("dtype", "DstT", "T", "out_type", "output_type"):
         value = node.attribute(name)
-        if value is not None and (found := DTYPES.get(value.integer(6))):
-            return found
+        if value is not None and (dtype := DTYPES.get(value.integer(6))):
+            return dtype
     return "float32"
 
 

@@ -1,4 +1,4 @@
-"""What an HDF5 file holds: a whole Keras model (`.h5`) or weights alone (`.weights.h5`).
+"""Contents of an HDF5 file: a whole Keras model (`.h5`) or weights alone (`.weights.h5`).
 
 The HDF5 library is C code that can loop for ever, or worse, on damaged bytes (a few flipped bits in a global heap
 suffice). So it runs in a worker process with a limit on time and memory; the caller gets plain facts, or a refusal.
@@ -54,7 +54,7 @@ def read_h5_part(path: Path, start: int, size: int, *, values: bool = False) -> 
     """Reads an HDF5 file that lies at `start` in another one, such as an archive. Raises MalformedError."""
     request = {"path": str(path.absolute()), "start": start, "size": size, "values": values}
     try:
-        found = run_step(
+        facts = run_step(
             "converters.readers.h5_worker:read",
             request,
             step="scan",
@@ -64,7 +64,7 @@ def read_h5_part(path: Path, start: int, size: int, *, values: bool = False) -> 
         )
     except (CrashError, StepTimeoutError, ResourceError) as cause:
         raise MalformedError(f"the HDF5 library does not survive reading it ({cause.message})") from cause
-    if "malformed" in found:
-        raise MalformedError(str(found["malformed"]))
-    weights = tuple(WeightFact(name, tuple(shape), dtype) for name, shape, dtype in found.pop("weights"))
-    return H5Facts(weights=weights, nonfinite=tuple(found.pop("nonfinite")), **found)
+    if "malformed" in facts:
+        raise MalformedError(str(facts["malformed"]))
+    weights = tuple(WeightFact(name, tuple(shape), dtype) for name, shape, dtype in facts.pop("weights"))
+    return H5Facts(weights=weights, nonfinite=tuple(facts.pop("nonfinite")), **facts)

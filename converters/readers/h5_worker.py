@@ -31,14 +31,14 @@ def read(request: dict[str, Any], _: Channel) -> dict[str, Any]:
     path, start, size = Path(request["path"]), int(request["start"]), int(request["size"])
     try:
         if start == 0:
-            return _read(str(path), size, bool(request["values"]))
+            return _facts_of(str(path), size, bool(request["values"]))
         with mapped(path) as data:
-            return _read(io.BufferedReader(_Window(data[start : start + size])), size, bool(request["values"]))
+            return _facts_of(io.BufferedReader(_Window(data[start : start + size])), size, bool(request["values"]))
     except MalformedError as cause:
         return {"malformed": str(cause)}
 
 
-def _read(file_or_path: Any, size: int, values: bool) -> dict[str, Any]:
+def _facts_of(file_or_path: Any, size: int, values: bool) -> dict[str, Any]:
     import h5py
 
     with _translating(), h5py.File(file_or_path, "r") as file:
@@ -50,8 +50,8 @@ def _read(file_or_path: Any, size: int, values: bool) -> dict[str, Any]:
         nonfinite = [w.name for w in walk.weights if _holds_nonfinite(file[w.name])] if values else []
         is_keras = layered or bool(names & {"layers", "vars", "_layer_checkpoint_dependencies"})
     weights = [[w.name, list(w.shape), w.dtype] for w in walk.weights]
-    told = {"stored_elements": walk.stored_elements, "is_keras": is_keras, "nonfinite": nonfinite}
-    return {**texts, **told, "weights": weights}
+    facts = {"stored_elements": walk.stored_elements, "is_keras": is_keras, "nonfinite": nonfinite}
+    return {**texts, **facts, "weights": weights}
 
 
 def _holds_nonfinite(dataset: Any) -> bool:
@@ -62,7 +62,7 @@ def _holds_nonfinite(dataset: Any) -> bool:
 
 @contextlib.contextmanager
 def _translating() -> Iterator[None]:
-    """What h5py raises on damaged files, which is nearly anything."""
+    """Translates h5py's errors on damaged files, which may be of nearly any class."""
     try:
         yield
     except MalformedError:
@@ -80,14 +80,14 @@ def _attribute(file: Any, name: str, size: int) -> str:
     return _text(file.attrs[name], name)
 
 
-def _text(value: Any, what: str) -> str:
+def _text(value: Any, name: str) -> str:
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
-            raise MalformedError(f"its attribute {what} is not UTF-8 text") from None
+            raise MalformedError(f"its attribute {name} is not UTF-8 text") from None
     if not isinstance(value, str):
-        raise MalformedError(f"its attribute {what} is not text")
+        raise MalformedError(f"its attribute {name} is not text")
     return value
 
 
@@ -98,7 +98,7 @@ class _Walk:
         self.weights: list[WeightFact] = []
         self.stored_elements = 0
         self._budget = budget
-        self._seen: set[int] = set()
+        self._visited: set[int] = set()
         self._objects = 0
 
     def group(self, group: Any, prefix: str, depth: int) -> None:
@@ -106,7 +106,7 @@ class _Walk:
 
         if depth > _MAX_DEPTH:
             raise MalformedError(f"its groups are nested deeper than {_MAX_DEPTH}")
-        self._seen.add(h5py.h5o.get_info(group.id).addr)
+        self._visited.add(h5py.h5o.get_info(group.id).addr)
         for name in group:
             self._objects += 1
             if self._objects > _MAX_OBJECTS:
@@ -115,12 +115,12 @@ class _Walk:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise MalformedError(f"{path!r} is a link to another place or file, which Keras never writes")
             child = group[name]
-            if h5py.h5o.get_info(child.id).addr in self._seen:
+            if h5py.h5o.get_info(child.id).addr in self._visited:
                 continue
             if isinstance(child, h5py.Group):
                 self.group(child, path, depth + 1)
             elif isinstance(child, h5py.Dataset):
-                self._seen.add(h5py.h5o.get_info(child.id).addr)
+                self._visited.add(h5py.h5o.get_info(child.id).addr)
                 self._dataset(child, path)
 
     def _dataset(self, dataset: Any, path: str) -> None:
@@ -142,7 +142,7 @@ def _dtype_name(dtype: Any) -> str:
 
 
 def is_state(path: str) -> bool:
-    """True for what Keras stores beside the weights: optimizer, metrics, seeds of random generators."""
+    """True for what Keras stores besides the weights: optimizer, metrics, seeds of random generators."""
     parts = path.split("/")
     return parts[0] in _STATE or any(part.startswith("seed_generator") for part in parts)
 

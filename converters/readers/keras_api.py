@@ -56,7 +56,7 @@ def _package() -> Path | None:
 
 @functools.cache
 def public_names(module: str) -> frozenset[str]:
-    """What a public module exports; empty for one that is not in PUBLIC_MODULES."""
+    """The names that a public module exports; empty for one that is not in PUBLIC_MODULES."""
     package = _package()
     if module not in PUBLIC_MODULES or package is None:
         return frozenset()

@@ -1,4 +1,4 @@
-"""What a `.keras` archive holds: the model's config and the listing of its weights, read without Keras.
+"""Contents of a `.keras` archive: the model's config and the listing of its weights, read without Keras.
 
 The archive is a zip of `metadata.json`, `config.json`, `model.weights.h5` and possibly `assets/`. Nothing is ever
 extracted: members are read by exact name, within budgets, through zipfile's own bounds.
@@ -54,7 +54,7 @@ def read_keras(path: Path, *, values: bool = False) -> KerasFacts:
     """Reads the facts of a `.keras` archive; every member's checksum is verified on the way; `values` as in `read_h5`.
 
     Raises:
-        RefusedError: no whole archive, hostile members, a missing part, or a config that is no JSON object.
+        RefusedError: an incomplete archive, hostile members, a missing part, or a config that is not a JSON object.
         UsageError: it cannot be read.
     """
     facts = KerasFacts()
@@ -103,7 +103,7 @@ def _constant(name: str) -> float:
 
 
 def _has_lone_surrogate(document: Any) -> bool:
-    """JSON can escape what is no text: such a name could be neither printed nor written."""
+    """Whether an escape in the JSON is not text: such a name could be neither printed nor written."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""What an `.onnx` file holds, read from its protobuf without the onnx library.
+"""Contents of an `.onnx` file, read from its protobuf without the onnx library.
 
 Field numbers: onnx.proto of ONNX 1.23 (IR version 14 and older ones; they are never renumbered).
 """
@@ -96,7 +96,7 @@ def read_onnx(path: Path) -> OnnxFacts:
     """Reads the facts of an ONNX file; weights are skipped.
 
     Raises:
-        RefusedError: the bytes are no ONNX model, or its external data lies outside its folder or is not all there.
+        RefusedError: the bytes are not an ONNX model, or its external data lies outside its folder or is not all there.
         UsageError: the file cannot be read.
     """
     reader = _Reader(path.parent)
@@ -136,8 +136,8 @@ class _Reader:
         facts.external_files = sorted({i.location for i in facts.initializers if i.location})
 
     def _is_custom(self, op: str) -> bool:
-        domain, found, _ = op.rpartition("::")
-        return bool(found) and domain not in STANDARD_DOMAINS and op not in self._functions
+        domain, separator, _ = op.rpartition("::")
+        return bool(separator) and domain not in STANDARD_DOMAINS and op not in self._functions
 
     def _graph(self, graph: Message) -> None:
         self.facts.initializers.extend(self._tensor(t) for t in graph.messages(5))
@@ -241,7 +241,7 @@ def op_name(domain: str, op: str) -> str:
 
 
 def dtype_of(code: int) -> str:
-    """NumPy's name of an element type of ONNX. Raises MalformedError: there is no such number."""
+    """NumPy's name of an element type of ONNX. Raises MalformedError: ONNX does not have the number."""
     if code not in DTYPES:
         raise MalformedError(f"it has a tensor of the unknown element type {code}")
     return DTYPES[code]

@@ -38,7 +38,7 @@ class OnnxGraph:
     outputs: list[str] = field(default_factory=list)
 
     def macs(self, node: OnnxNode) -> int | None:
-        """Multiply-adds of a node for one sample; 0 for no product with weights, None where shapes are not stated."""
+        """Multiply-adds of a node for one sample; 0 unless it multiplies by weights, None without known shapes."""
         place = _WEIGHTS.get(node.kind)
         if place is None:
             return 0
@@ -58,7 +58,7 @@ class OnnxGraph:
         return self.shapes.get(name) or self.shapes.get(name.removesuffix("_output_quantized"))
 
     def constant_behind(self, name: str) -> str:
-        """The initializer that a tensor is dequantized from; the name itself where it is none."""
+        """The initializer that a tensor is dequantized from; the name itself where there is none."""
         producer = self._producers().get(name)
         if producer is not None and producer.kind == "DequantizeLinear" and producer.inputs[0] in self.constants:
             return producer.inputs[0]
@@ -86,36 +86,36 @@ def read_onnx_graph(path: Path) -> OnnxGraph:
     """Reads the main graph; weights are skipped.
 
     Raises:
-        RefusedError: the bytes are no ONNX model.
+        RefusedError: the bytes are not an ONNX model.
         UsageError: the file cannot be read.
     """
-    found = OnnxGraph()
+    facts = OnnxGraph()
     with refusing(path, "ONNX model"), mapped(path) as data:
         graph = Message(data).message(7)
         if graph is None:
-            return found
+            return facts
         for tensor in graph.messages(5):
             name = tensor.text(8)
-            found.constants.add(name)
-            found.shapes[name] = tuple(tensor.integers(1))
-            found.dtypes[name] = DTYPES.get(tensor.integer(2), "undefined")
+            facts.constants.add(name)
+            facts.shapes[name] = tuple(tensor.integers(1))
+            facts.dtypes[name] = DTYPES.get(tensor.integer(2), "undefined")
         for number in (13, 11, 12):
             for value in graph.messages(number):
-                _value(found, value)
-        found.inputs = [v.text(1) for v in graph.messages(11) if v.text(1) not in found.constants]
-        found.outputs = [v.text(1) for v in graph.messages(12)]
+                _value(facts, value)
+        facts.inputs = [v.text(1) for v in graph.messages(11) if v.text(1) not in facts.constants]
+        facts.outputs = [v.text(1) for v in graph.messages(12)]
         for node in graph.messages(1):
             kind = op_name(node.text(7), node.text(4))
-            found.nodes.append(OnnxNode(kind, node.text(3), tuple(node.texts(1)), tuple(node.texts(2))))
-    return found
+            facts.nodes.append(OnnxNode(kind, node.text(3), tuple(node.texts(1)), tuple(node.texts(2))))
+    return facts
 
 
-def _value(found: OnnxGraph, value: Message) -> None:
+def _value(facts: OnnxGraph, value: Message) -> None:
     kind = value.message(2)
     tensor = kind.message(1) if kind is not None else None
     if tensor is None:
         return
-    found.dtypes[value.text(1)] = DTYPES.get(tensor.integer(1), "undefined")
+    facts.dtypes[value.text(1)] = DTYPES.get(tensor.integer(1), "undefined")
     shape = tensor.message(2)
     if shape is not None:
-        found.shapes[value.text(1)] = tuple(dim.integer(1) if 1 in dim else 1 for dim in shape.messages(1))
+        facts.shapes[value.text(1)] = tuple(dim.integer(1) if 1 in dim else 1 for dim in shape.messages(1))

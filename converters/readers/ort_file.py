@@ -1,4 +1,4 @@
-"""What an `.ort` file holds, read from its flatbuffer without ONNX Runtime.
+"""Contents of an `.ort` file, read from its flatbuffer without ONNX Runtime.
 
 It is the graph as ONNX Runtime executes it, after its optimizer: fewer and other operations than in the `.onnx` file
 that it was made from. Field numbers: ort.fbs of ONNX Runtime (format versions 4 to 6; they are never renumbered).
@@ -35,7 +35,7 @@ def read_ort(path: Path) -> OnnxFacts:
     """Reads the facts of an ONNX Runtime model; weights are skipped.
 
     Raises:
-        RefusedError: the bytes are no such model.
+        RefusedError: the bytes are not an ONNX Runtime model.
         UsageError: the file cannot be read.
     """
     with refusing(path, "ONNX Runtime model"), mapped(path) as data:
@@ -83,7 +83,7 @@ def _graphs(graph: Table) -> Iterator[Table]:
         part = waiting.pop()
         yield part
         inner = (a.table(_ATTRIBUTE_GRAPH) for node in part.tables(_NODES) for a in node.tables(_NODE_ATTRIBUTES))
-        waiting += [found for found in inner if found is not None]
+        waiting += [subgraph for subgraph in inner if subgraph is not None]
 
 
 def _initializer(tensor: Table) -> Initializer:

@@ -148,7 +148,7 @@ def _split(data: memoryview, budget: Budget) -> Iterator[tuple[int, int | memory
 
 
 def tag(field: int, length: int) -> bytes:
-    """What stands in protobuf before the bytes of a length-delimited field."""
+    """The tag and length that come before the bytes of a length-delimited field."""
     return _varint(field << 3 | 2) + _varint(length)
 
 

@@ -1,4 +1,4 @@
-"""What a SavedModel folder holds, read from its protobufs without TensorFlow.
+"""Contents of a SavedModel folder, read from its protobufs without TensorFlow.
 
 Field numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto of TensorFlow 2.21.
 """
@@ -73,8 +73,8 @@ class SavedModelFacts:
 
     def signature(self, key: str = SIGNATURE_KEY) -> Signature | None:
         """The signature of that key; where it is missing and there is but one, that one."""
-        named = next((s for s in self.signatures if s.key == key), None)
-        return named or (self.signatures[0] if len(self.signatures) == 1 else None)
+        match = next((s for s in self.signatures if s.key == key), None)
+        return match or (self.signatures[0] if len(self.signatures) == 1 else None)
 
 
 def read_saved_model(folder: Path) -> SavedModelFacts:
@@ -133,8 +133,8 @@ def _weight_names(keys: list[str]) -> set[str]:
     Keras' `model.export()` stores every variable twice: under `variables/` (with the seeds of random generators) and
     under `_all_variables/`, its list of the model's weights. Where that list is there, it is the answer.
     """
-    listed = {key for key in keys if key.startswith(_KERAS_LIST)}
-    return listed or {key for key in keys if not _BOOKKEEPING & set(key.lower().split("/"))}
+    list_keys = {key for key in keys if key.startswith(_KERAS_LIST)}
+    return list_keys or {key for key in keys if not _BOOKKEEPING & set(key.lower().split("/"))}
 
 
 def _read_graph(facts: SavedModelFacts, model: Message) -> None:

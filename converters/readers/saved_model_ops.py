@@ -1,4 +1,4 @@
-"""What a SavedModel's graph would do beyond computing: told by an allowlist of operations, and by who calls the saver.
+"""Operations of a SavedModel that do more than compute: those off an allowlist, and who calls the saver.
 
 An operation passes where it is in `tensorflow_ops.txt` (scripts/list_safe_ops.py) or is a function of the model's own
 library. Lists of what is dangerous have been passed by what they forgot: WholeFileReaderV2 reads files too.
@@ -83,12 +83,12 @@ def read_graph_ops(graph: Message, entries: Iterable[str], functions: Iterable[s
         functions: library functions that they may call by name.
     """
     bodies = dict(_library(graph))
-    own = list(_nodes(graph.messages(1), in_function=False))
-    everything = [node for nodes in (own, *bodies.values()) for node in nodes]
-    known = safe_ops() | bodies.keys()
-    found = {(node.op, node.name) for node in everything if node.op not in known}
-    found |= {(node.op, node.name) for node in _reached(entries, functions, own, bodies) if node.op in SAVER_OPS}
-    return GraphOps(Counter(node.op for node in everything), sorted(found))
+    main = list(_nodes(graph.messages(1), in_function=False))
+    everything = [node for nodes in (main, *bodies.values()) for node in nodes]
+    allowed = safe_ops() | bodies.keys()
+    unsafe = {(node.op, node.name) for node in everything if node.op not in allowed}
+    unsafe |= {(node.op, node.name) for node in _reached(entries, functions, main, bodies) if node.op in SAVER_OPS}
+    return GraphOps(Counter(node.op for node in everything), sorted(unsafe))
 
 
 def _library(graph: Message) -> Iterator[tuple[str, list[_Node]]]:
@@ -108,40 +108,40 @@ def _nodes(messages: Iterable[Message], *, in_function: bool) -> Iterator[_Node]
 
 def _functions(node: Message) -> tuple[str, ...]:
     """The functions that a node's attributes name (AttrValue.func, and those in AttrValue.list)."""
-    found = []
+    names = []
     for _, value in node.map(5):
         single = value.message(10)
         if single is not None:
-            found.append(single.text(1))
-        listed = value.message(1)
-        if listed is not None:
-            found += [function.text(1) for function in listed.messages(9)]
-    return tuple(found)
+            names.append(single.text(1))
+        functions = value.message(1)
+        if functions is not None:
+            names += [function.text(1) for function in functions.messages(9)]
+    return tuple(names)
 
 
 def _reached(
     entries: Iterable[str], callable_: Iterable[str], main: list[_Node], bodies: dict[str, list[_Node]]
 ) -> list[_Node]:
-    """What runs when the model is loaded or called: from signatures, initialisers and callable functions downwards."""
-    own = {node.name: node for node in main}
+    """The nodes that run on loading or calling: from signatures, initialisers and callable functions downwards."""
+    by_name = {node.name: node for node in main}
     waiting = [_node_of(name) for name in entries]
     nodes: dict[str, _Node] = {}
     while waiting:
         name = waiting.pop()
-        if name in own and name not in nodes:
-            nodes[name] = own[name]
-            waiting += [_node_of(source) for source in own[name].inputs]
+        if name in by_name and name not in nodes:
+            nodes[name] = by_name[name]
+            waiting += [_node_of(source) for source in by_name[name].inputs]
     functions = list(callable_)
     functions += [function for node in nodes.values() for function in node.functions]
-    seen: set[str] = set()
-    found = list(nodes.values())
+    visited: set[str] = set()
+    reached = list(nodes.values())
     while functions:
         function = functions.pop()
-        if function in bodies and function not in seen:
-            seen.add(function)
-            found += bodies[function]
+        if function in bodies and function not in visited:
+            visited.add(function)
+            reached += bodies[function]
             functions += [called for node in bodies[function] for called in node.functions]
-    return found
+    return reached
 
 
 def _entries(meta: Message) -> Iterator[str]:
@@ -150,9 +150,9 @@ def _entries(meta: Message) -> Iterator[str]:
         for _, tensor in signature.map(2):
             yield tensor.text(1)
     for name, collection in meta.map(4):
-        listed = collection.message(1) if name in _RUN_AT_LOAD else None
-        if listed is not None:
-            yield from listed.texts(1)
+        node_list = collection.message(1) if name in _RUN_AT_LOAD else None
+        if node_list is not None:
+            yield from node_list.texts(1)
 
 
 def _node_of(tensor: str) -> str:

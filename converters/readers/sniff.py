@@ -1,4 +1,4 @@
-"""What a path is, told by its first bytes and not by its name."""
+"""Kind of a path, recognised by its first bytes and not by its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCHEMES = ("http:", "https:", "gs:", "s3:", "hf:", "kaggle:", "file:")
 
 
 class FileKind(StrEnum):
-    """What the bytes are. `UNKNOWN` may still be ONNX, which has no mark of its own."""
+    """Kind of the bytes. `UNKNOWN` may still be ONNX, which has no mark of its own."""
 
     EMPTY = "an empty file"
     TEXT = "a text file"
@@ -31,7 +31,7 @@ def sniff(path: Path) -> FileKind:
     """Looks at the first bytes; never waits on a pipe or a device.
 
     Raises:
-        UsageError: nothing is there, it is no regular file or folder, or it may not be read.
+        UsageError: nothing is there, it is not a regular file or folder, or it may not be read.
     """
     if str(path).startswith(_SCHEMES):
         raise UsageError(

@@ -45,7 +45,7 @@ def read_bundle(index: Path) -> TensorBundle:
 
 
 def missing_data(prefix: Path, bundle: TensorBundle) -> str:
-    """What is wrong with the data shards that belong to `<prefix>.index`; empty where nothing is."""
+    """The fault in the data shards that belong to `<prefix>.index`; empty where there is none."""
     sizes = []
     for shard in range(bundle.shards):
         file = prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{bundle.shards:05d}")

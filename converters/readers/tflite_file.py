@@ -1,4 +1,4 @@
-"""What a `.tflite` file holds, read from its flatbuffer without an interpreter."""
+"""Contents of a `.tflite` file, read from its flatbuffer without an interpreter."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def read_tflite(path: Path) -> TfliteFacts:
     """Reads the facts of a TFLite file; weights are skipped.
 
     Raises:
-        RefusedError: the bytes are no TFLite model.
+        RefusedError: the bytes are not a TFLite model.
         UsageError: the file cannot be read.
     """
     reader = _Reader()
@@ -100,7 +100,7 @@ class _Reader:
         self._size = 0
         self._buffers: list[int] = []
         self._codes: list[tuple[str, bool]] = []
-        self._seen_buffers: set[int] = set()
+        self._visited_buffers: set[int] = set()
 
     def read(self, data: memoryview) -> None:
         facts, model = self.facts, Buffer(data).root()
@@ -114,8 +114,8 @@ class _Reader:
         if not subgraphs:
             raise MalformedError("it has no subgraph")
         tensors = [self._tensors(s) for s in subgraphs]
-        for subgraph, own in zip(subgraphs, tensors, strict=True):
-            self._operators(subgraph, own)
+        for subgraph, graph_tensors in zip(subgraphs, tensors, strict=True):
+            self._operators(subgraph, graph_tensors)
         first = subgraphs[0]
         facts.inputs = tuple(t.fact(t.name) for t in _pick(tensors[0], first.int32s(schema.SubGraph.INPUTS)))
         facts.outputs = tuple(t.fact(t.name) for t in _pick(tensors[0], first.int32s(schema.SubGraph.OUTPUTS)))
@@ -147,8 +147,8 @@ class _Reader:
             buffer = table.scalar(schema.Tensor.BUFFER, "I")
             tensor = self._tensor(table, buffer)
             result.append(tensor)
-            if tensor.nbytes and buffer not in self._seen_buffers:
-                self._seen_buffers.add(buffer)
+            if tensor.nbytes and buffer not in self._visited_buffers:
+                self._visited_buffers.add(buffer)
                 self.facts.constants.append(tensor)
         return result
 

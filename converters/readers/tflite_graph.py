@@ -37,7 +37,7 @@ class GraphOp:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for one sample; 0 for operations that are no products with weights."""
+        """Multiply-adds for one sample; 0 for operations that are not products with weights."""
         if not self.outputs:
             return 0
         out = self.outputs[0].elements
@@ -57,7 +57,7 @@ def read_tflite_graph(path: Path) -> list[GraphOp]:
     """The operations of all subgraphs.
 
     Raises:
-        RefusedError: the bytes are no TFLite model.
+        RefusedError: the bytes are not a TFLite model.
         UsageError: the file cannot be read.
     """
     with refusing(path, "TFLite model"), mapped(path) as data:
@@ -66,15 +66,15 @@ def read_tflite_graph(path: Path) -> list[GraphOp]:
         model = Buffer(data).root()
         filled = [_filled(table) for table in model.tables(schema.Model.BUFFERS)]
         codes = [_code(table) for table in model.tables(schema.Model.OPERATOR_CODES)]
-        found: list[GraphOp] = []
+        operations: list[GraphOp] = []
         for graph in model.tables(schema.Model.SUBGRAPHS):
             tensors = [_tensor(table, filled) for table in graph.tables(schema.SubGraph.TENSORS)]
             for table in graph.tables(schema.SubGraph.OPERATORS):
                 kind, custom = codes[table.scalar(schema.Operator.OPCODE, "I")]
                 sides = (table.int32s(schema.Operator.INPUTS), table.int32s(schema.Operator.OUTPUTS))
                 inputs, outputs = (tuple(_at(tensors, k) for k in side if k != -1) for side in sides)
-                found.append(GraphOp(kind, custom, inputs, outputs))
-        return found
+                operations.append(GraphOp(kind, custom, inputs, outputs))
+        return operations
 
 
 def _at(tensors: list[GraphTensor], index: int) -> GraphTensor:

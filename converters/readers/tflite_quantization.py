@@ -21,10 +21,10 @@ def read_end_quantization(path: Path) -> dict[str, Quantization]:
     """By name, the quantization of those inputs and outputs of all signatures that have one for the whole tensor.
 
     Raises:
-        RefusedError: the bytes are no TFLite model.
+        RefusedError: the bytes are not a TFLite model.
         UsageError: the file cannot be read.
     """
-    found: dict[str, Quantization] = {}
+    quantizations: dict[str, Quantization] = {}
     with refusing(path, "TFLite model"), mapped(path) as data:
         if bytes(data[4:8]) != IDENTIFIER:
             raise MalformedError("it does not carry the mark TFL3")
@@ -36,8 +36,8 @@ def read_end_quantization(path: Path) -> dict[str, Quantization]:
                 for end in signature.tables(side):
                     tensor = _at(graph, end.scalar(schema.TensorMap.INDEX, "I"))
                     if quantization := _of(tensor, data):
-                        found[end.text(schema.TensorMap.NAME)] = quantization
-    return found
+                        quantizations[end.text(schema.TensorMap.NAME)] = quantization
+    return quantizations
 
 
 def _of(tensor: Table, data: memoryview) -> Quantization | None:

@@ -26,18 +26,21 @@ def stamped(artifact: Artifact, contract: Contract) -> Artifact:
 
     The contract of a file with shapes or types of its own is its own. An `.ort` file is stamped when it is made.
     """
-    own, path, notes = contract.of(artifact.signature), artifact.path, artifact.notes
+    file_contract, path, notes = contract.of(artifact.signature), artifact.path, artifact.notes
     if artifact.format is Format.TFLITE:
-        if not tflite.stamp(path, own, files_of(own), artifact.path.name.split(".")[0]) and _TOO_LARGE not in notes:
+        if (
+            not tflite.stamp(path, file_contract, files_of(file_contract), artifact.path.name.split(".")[0])
+            and _TOO_LARGE not in notes
+        ):
             notes = (*notes, _TOO_LARGE)
     elif artifact.format is Format.ONNX:
-        onnx.stamp(path, onnx.properties(own))
+        onnx.stamp(path, onnx.properties(file_contract))
     elif artifact.format is Format.SAVEDMODEL:
         folder = path / ASSETS
         folder.mkdir(exist_ok=True)
         for stale in folder.iterdir():
             stale.unlink()
-        for name, content in files_of(own).items():
+        for name, content in files_of(file_contract).items():
             (folder / name).write_bytes(content)
     return Artifact.on_disk(
         path,

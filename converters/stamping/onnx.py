@@ -25,12 +25,12 @@ _IMAGE_KEYS = ("Image.BitmapPixelFormat", "Image.NominalPixelRange")
 
 def properties(contract: Contract) -> dict[str, str]:
     """Keys and values: `edgeport.contract` is all of it as JSON, `edgeport.labels.<output>` has one label a line."""
-    found = {f"{PREFIX}contract": json.dumps(contract.to_json(), ensure_ascii=False, sort_keys=True)}
+    entries = {f"{PREFIX}contract": json.dumps(contract.to_json(), ensure_ascii=False, sort_keys=True)}
     for row in contract.outputs:
         if row.labels:
-            found[f"{PREFIX}labels.{row.name}"] = "\n".join(row.labels)
+            entries[f"{PREFIX}labels.{row.name}"] = "\n".join(row.labels)
     images = [row for row in contract.inputs if row.layout == "NHWC"]
-    return found | (_image(images[0]) if len(images) == 1 else {})
+    return entries | (_image(images[0]) if len(images) == 1 else {})
 
 
 def _image(row: InputContract) -> dict[str, str]:
@@ -49,7 +49,7 @@ def stamp(path: Path, props: Mapping[str, str]) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Takes edgeport's properties away: a cut where they are the last of the file, else the file is written anew."""
+    """Takes edgeport's properties away: a cut where they are the last of the file, else the file is rewritten."""
     size = path.stat().st_size
     spans = _spans(path)
     if not spans:
@@ -57,16 +57,16 @@ def _remove(path: Path) -> None:
     if spans[0][0] + sum(end - start for start, end in spans) == size:
         os.truncate(path, spans[0][0])
         return
-    content, kept, at = path.read_bytes(), bytearray(), 0
+    content, remainder, at = path.read_bytes(), bytearray(), 0
     for start, end in spans:
-        kept += content[at:start]
+        remainder += content[at:start]
         at = end
-    path.write_bytes(bytes(kept) + content[at:])
+    path.write_bytes(bytes(remainder) + content[at:])
 
 
 def _spans(path: Path) -> list[tuple[int, int]]:
     """Where edgeport's properties lie in the file; weights are skipped over."""
-    found = []
+    spans = []
     with mapped(path) as data:
         at = 0
         while at < len(data):
@@ -77,16 +77,16 @@ def _spans(path: Path) -> list[tuple[int, int]]:
                 continue
             length, at = varint(data, at)
             if tag >> 3 == _PROPS and _is_ours(data[at : at + length]):
-                found.append((start, at + length))
+                spans.append((start, at + length))
             at += length
-    return found
+    return spans
 
 
 def property_of(path: Path, key: str, most: int) -> bytes | None:
     """The value of one of edgeport's properties; None where the file has none of that key, or one over `most` bytes.
 
     Raises:
-        MalformedError: the bytes are no protocol buffer.
+        MalformedError: the bytes are not a protocol buffer.
     """
     for start, end in _spans(path):
         if end - start <= most:

@@ -4,7 +4,7 @@ Source: the metadata specification of TFLite (metadata_schema.fbs 1.1.0 and the 
 
     [ new root: Model table, vectors of buffers and metadata, the metadata itself ][ the file as it was ][ zip archive ]
 
-Offsets in a flatbuffer are relative, so that the old bytes may move as one piece; only the root is written anew, and
+Offsets in a flatbuffer are relative, so that the old bytes may move as one piece; only the root is rewritten, and
 points into them. Weights keep their alignment because the new part is a multiple of `_ALIGNMENT` bytes.
 """
 

@@ -41,24 +41,28 @@ def model_metadata(contract: Contract, name: str, files: Sequence[str]) -> bytes
         files: names in the archive; label files are listed with their outputs, the others with the model.
     """
     labels = {labels_file(row.name) for row in contract.outputs if row.labels}
-    others = [
+    contract_files = [
         {0: file, 1: "The whole contract, as JSON.", 2: _Byte(_DESCRIPTIONS)} for file in files if file not in labels
     ]
     subgraph = {2: [_input(row) for row in contract.inputs], 3: [_output(row) for row in contract.outputs]}
-    return _built({0: name, 1: "Written by edgeport.", 3: [subgraph], 6: others or None, 7: _PARSER_VERSION})
+    return _flatbuffer(
+        {0: name, 1: "Written by edgeport.", 3: [subgraph], 6: contract_files or None, 7: _PARSER_VERSION}
+    )
 
 
 def _input(row: InputContract) -> Mapping[int, _Value]:
-    said = [f"{key} {value}" for key, value in (("Colour order", row.colour_order), ("Resize", row.resize)) if value]
+    sentences = [
+        f"{key} {value}" for key, value in (("Colour order", row.colour_order), ("Resize", row.resize)) if value
+    ]
     if row.in_model:
-        said.append(f"The model's layer {row.in_model['layer']} scales it")
+        sentences.append(f"The model's layer {row.in_model['layer']} scales it")
     units = None
     if row.scale is not None and row.mean is not None and row.std is not None:
         # A device computes (x * scale - mean) / std; the schema's formula is (x - mean) / std.
         normalization = {0: [m / row.scale for m in row.mean], 1: [s / row.scale for s in row.std]}
         units = [{0: _Byte(_NORMALIZATION), 1: normalization}]
     stats = {0: [float(row.range[1])], 1: [float(row.range[0])]} if row.range else None
-    return {0: row.name, 1: f"{'. '.join(said)}." if said else None, 3: _content(row), 4: units, 5: stats}
+    return {0: row.name, 1: f"{'. '.join(sentences)}." if sentences else None, 3: _content(row), 4: units, 5: stats}
 
 
 def _content(row: InputContract) -> Mapping[int, _Value]:
@@ -75,11 +79,11 @@ def _output(row: OutputContract) -> Mapping[int, _Value]:
     labels = None
     if row.labels:
         labels = [{0: labels_file(row.name), 1: "One label a line.", 2: _Byte(_AXIS_LABELS)}]
-    said = f"After {row.activation}." if row.activation else None
-    return {0: row.name, 1: said, 3: {0: _Byte(_FEATURE), 1: {}}, 4: units, 6: labels}
+    description = f"After {row.activation}." if row.activation else None
+    return {0: row.name, 1: description, 3: {0: _Byte(_FEATURE), 1: {}}, 4: units, 6: labels}
 
 
-def _built(root: Mapping[int, _Value]) -> bytes:
+def _flatbuffer(root: Mapping[int, _Value]) -> bytes:
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)

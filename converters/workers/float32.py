@@ -38,8 +38,8 @@ class _Open(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Made:
-    """What a writer has to say about the file it wrote."""
+class _WrittenFile:
+    """A writer's report on the file it wrote."""
 
     conversion_path: str
     signature: Signature
@@ -56,24 +56,24 @@ class _Job:
 
     def saved_model(self, traced: Traced) -> Path:
         """The SavedModel of a trace, written once."""
-        own = traced is self.traced
-        if own not in self._saved:
-            folder = self.scratch / ("traced" if own else "single-batch")
+        is_full = traced is self.traced
+        if is_full not in self._saved:
+            folder = self.scratch / ("traced" if is_full else "single-batch")
             write_saved_model(traced, folder)
-            self._saved[own] = folder
-        return self._saved[own]
+            self._saved[is_full] = folder
+        return self._saved[is_full]
 
-    def write_saved_model(self, path: Path) -> _Made:
+    def write_saved_model(self, path: Path) -> _WrittenFile:
         source = self.saved_model(self.traced)
         os.rename(source, path)  # noqa: PTH104 - a folder within one file system
-        return _Made("traced-module", self.traced.signature)
+        return _WrittenFile("traced-module", self.traced.signature)
 
     def committed(self, fmt: Format, path: Path) -> None:
-        """Told where a finished artifact lies now: TFLite is made from the SavedModel."""
+        """Notes where a finished artifact lies now: TFLite is made from the SavedModel."""
         if fmt is Format.SAVEDMODEL:
             self._saved[True] = path
 
-    def write_tflite(self, path: Path) -> _Made:
+    def write_tflite(self, path: Path) -> _WrittenFile:
         traced = self.traced
         notes: tuple[str, ...] = ()
         if traced.recurrent and self.request["batch"] is None:
@@ -81,14 +81,14 @@ class _Job:
             notes = ("Fixed to a batch of 1: a recurrent layer with a dynamic batch would need Flex operations.",)
         saved = functools.partial(self.saved_model, traced)
         conversion_path = write_tflite(traced, saved, path, allow_flex=self.request["allow_flex"])
-        return _Made(conversion_path, traced.signature, notes)
+        return _WrittenFile(conversion_path, traced.signature, notes)
 
-    def write_onnx(self, path: Path) -> _Made:
-        written = write_onnx(self.traced, path, self.request["opset"])
-        return _Made(written.conversion_path, self.traced.signature)
+    def write_onnx(self, path: Path) -> _WrittenFile:
+        onnx_file = write_onnx(self.traced, path, self.request["opset"])
+        return _WrittenFile(onnx_file.conversion_path, self.traced.signature)
 
 
-_WRITERS: dict[tuple[Format, Precision], Callable[[_Job, Path], _Made]] = {
+_WRITERS: dict[tuple[Format, Precision], Callable[[_Job, Path], _WrittenFile]] = {
     (Format.SAVEDMODEL, Precision.FLOAT32): _Job.write_saved_model,
     (Format.TFLITE, Precision.FLOAT32): _Job.write_tflite,
     (Format.ONNX, Precision.FLOAT32): _Job.write_onnx,
@@ -129,14 +129,14 @@ def write_float32(request: Message, channel: Channel) -> Message:
             fmt, precision = Format(target["format"]), Precision(target["precision"])
             try:
                 with noting() as left_out:
-                    made = _make(job, fmt, precision, Path(target["path"]))
+                    result = _make(job, fmt, precision, Path(target["path"]))
             except EdgeportError as error:
                 document = error_document(error)
                 document["message"] = " ".join([error.message, *left_out])
                 channel.event(item=target["item"], error=document)
             else:
-                made["notes"] = [*made["notes"], *left_out]
-                channel.event(item=target["item"], result=made)
+                result["notes"] = [*result["notes"], *left_out]
+                channel.event(item=target["item"], result=result)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {}
@@ -157,8 +157,8 @@ def _opened(request: Message) -> _Open:
 def _make(job: _Job, fmt: Format, precision: Precision, path: Path) -> Message:
     part = job.scratch / f"{fmt.value}-{precision.value}"
     part.mkdir()
-    made = _WRITERS[fmt, precision](job, part / path.name)
-    for written in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
-        os.replace(written, path.parent / written.name)  # noqa: PTH105 - works for files and folders alike
+    result = _WRITERS[fmt, precision](job, part / path.name)
+    for file in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
+        os.replace(file, path.parent / file.name)  # noqa: PTH105 - works for files and folders alike
     job.committed(fmt, path)
-    return {"road": made.conversion_path, "signature": made.signature.to_json(), "notes": made.notes}
+    return {"road": result.conversion_path, "signature": result.signature.to_json(), "notes": result.notes}

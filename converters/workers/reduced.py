@@ -89,12 +89,12 @@ def _make(sources: _Sources, request: Message, target: Message, path: Path) -> t
     if fmt is Format.TFLITE:
         signature = sources.tflite().write(precision, path, io=request["io"], keep=keep)
         return signature.to_json(), tflite_precisions.CONVERSION_PATH
-    made = sources.onnx_file(precision, keep)
+    onnx_file = sources.onnx_file(precision, keep)
     if fmt is Format.ORT:
         signature = request["bases"][fmt.value]["signature"]
-        write_ort(made, path, _properties(request["contract"], signature))
+        write_ort(onnx_file, path, _properties(request["contract"], signature))
         return signature, CONVERSION_PATH
-    shutil.copyfile(made, path)
+    shutil.copyfile(onnx_file, path)
     return request["bases"][fmt.value]["signature"], onnx_precisions.CONVERSION_PATH
 
 

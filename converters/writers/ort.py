@@ -50,10 +50,10 @@ def write_ort(source: Path, path: Path, properties: Mapping[str, str]) -> None:
                 next_step="Leave ort out with -f; the .onnx file runs in full builds.",
                 step="convert",
             ) from cause
-        (found,) = (folder / "made").glob("*.ort")
+        (ort_file,) = (folder / "made").glob("*.ort")
         (config,) = (folder / "made").glob("*.config")
         config_path(path).write_text(_portable(config.read_text()))
-        os.replace(found, path)  # noqa: PTH105 - replaces an older file
+        os.replace(ort_file, path)  # noqa: PTH105 - replaces an older file
 
 
 def config_path(path: Path) -> Path:

@@ -49,7 +49,7 @@ def _lean_saver() -> Iterator[None]:
 
 
 def _settle_fingerprint(folder: Path) -> None:
-    """TensorFlow draws the fingerprint's uuid at random; here it is derived from the content (issue 3)."""
+    """Derives the fingerprint's uuid, which TensorFlow draws at random, from the content."""
     from tensorflow.core.protobuf import fingerprint_pb2
 
     path = folder / "fingerprint.pb"
@@ -85,7 +85,7 @@ def _with_additions(concrete: Any, biases: set[str]) -> Any:
 
     definition = concrete.graph.as_graph_def()
     inner = [internal for _, internal in concrete.graph.captures]
-    given = [tensor for tensor in concrete.inputs if not any(tensor is captured for captured in inner)]
+    inputs = [tensor for tensor in concrete.inputs if not any(tensor is captured for captured in inner)]
     fed = {tensor.op.name for tensor in concrete.inputs}
     nodes = [node for node in definition.node if node.name not in fed]
     for node in nodes:
@@ -98,10 +98,10 @@ def _with_additions(concrete: Any, biases: set[str]) -> Any:
     def serve(*tensors: Any) -> dict[str, Any]:
         graph = tf.compat.v1.get_default_graph()
         outer = [graph.capture(external) for external, _ in concrete.graph.captures]
-        values = dict(zip((tensor.name for tensor in (*given, *inner)), (*tensors, *outer), strict=True))
+        values = dict(zip((tensor.name for tensor in (*inputs, *inner)), (*tensors, *outer), strict=True))
         names = [outputs[key].name for key in outputs]
-        found = tf.graph_util.import_graph_def(body, input_map=values, return_elements=names, name="")
-        return dict(zip(outputs, found, strict=True))
+        results = tf.graph_util.import_graph_def(body, input_map=values, return_elements=names, name="")
+        return dict(zip(outputs, results, strict=True))
 
-    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.op.name) for tensor in given]
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.op.name) for tensor in inputs]
     return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()

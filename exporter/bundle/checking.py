@@ -17,7 +17,7 @@ from exporter.manifest.rows import ArtifactRow, FileRow
 from exporter.manifest.schema import MANIFEST, Manifest, content_digest
 
 EXEMPT = frozenset({MANIFEST, "model.sig"})
-"""What `files[]` does not list: a file cannot hold its own digest, and a signature is made after the manifest."""
+"""Files that `files[]` does not list: a file cannot hold its own digest, and a signature is made after the manifest."""
 
 _CHUNK = 1 << 20
 
@@ -86,7 +86,7 @@ def _file_problems(folder: Path, manifest: Manifest) -> list[Problem]:
         return [Problem(".", f"cannot be read ({cause.strerror})")]
     problems = [Problem(name, why) for name, status in present.items() if (why := irregular(status))]
     problems += _extra(manifest.files, present)
-    return problems + [p for row in _once(manifest.files) if (p := _changed(folder, row, present))]
+    return problems + [p for row in _once(manifest.files) if (p := _change(folder, row, present))]
 
 
 def foreign_files(folder: Path, manifest: Manifest) -> list[str]:
@@ -102,15 +102,15 @@ def is_safe(path: str) -> bool:
 
 
 def _unsafe_paths(manifest: Manifest) -> list[Problem]:
-    problems, seen, folded = [], set[str](), dict[str, str]()
+    problems, paths, folded = [], set[str](), dict[str, str]()
     for row in manifest.files:
         if not is_safe(row.path):
             problems.append(Problem(row.path, "is not a path inside the bundle"))
         elif row.path in EXEMPT:
             problems.append(Problem(row.path, "may not be listed"))
-        if row.path in seen:
+        if row.path in paths:
             problems.append(Problem(row.path, "is listed twice"))
-        seen.add(row.path)
+        paths.add(row.path)
         key = unicodedata.normalize("NFC", row.path).casefold()
         if folded.setdefault(key, row.path) != row.path:
             problems.append(Problem(row.path, f"differs only in case from {folded[key]}"))
@@ -130,7 +130,7 @@ def _once(rows: Sequence[FileRow]) -> list[FileRow]:
     return list({row.path: row for row in rows if is_safe(row.path)}.values())
 
 
-def _changed(folder: Path, row: FileRow, present: Mapping[str, os.stat_result]) -> Problem | None:
+def _change(folder: Path, row: FileRow, present: Mapping[str, os.stat_result]) -> Problem | None:
     status = present.get(row.path)
     if status is None:
         return Problem(row.path, "is missing")
@@ -139,10 +139,10 @@ def _changed(folder: Path, row: FileRow, present: Mapping[str, os.stat_result]) 
     if status.st_size != row.size_bytes:
         return Problem(row.path, f"is changed: {status.st_size} bytes instead of {row.size_bytes}")
     try:
-        found = _digest_no_follow(folder / row.path)
+        sha256 = _digest_no_follow(folder / row.path)
     except OSError as cause:
         return Problem(row.path, f"cannot be read ({cause.strerror})")
-    return None if found == row.sha256 else Problem(row.path, "is changed: its SHA-256 is not the listed one")
+    return None if sha256 == row.sha256 else Problem(row.path, "is changed: its SHA-256 is not the listed one")
 
 
 def _digest_no_follow(path: Path) -> str:
@@ -156,19 +156,19 @@ def _digest_no_follow(path: Path) -> str:
 
 
 def artifact_mismatch(artifact: ArtifactRow, rows: Sequence[FileRow]) -> Problem | None:
-    """An artifact's row says the same as the rows of its files (`converters.artifact.digest` and `size_of`)."""
-    own = {row.path: row for row in rows if row.path == artifact.path}
-    inside = sorted(
+    """The problem of an artifact's row that differs from its files' (`converters.artifact.digest`, `size_of`)."""
+    files = {row.path: row for row in rows if row.path == artifact.path}
+    members = sorted(
         (row.path[len(artifact.path) + 1 :], row) for row in rows if row.path.startswith(f"{artifact.path}/")
     )
-    if not own and not inside:
+    if not files and not members:
         return Problem(artifact.path, "is an artifact without a file")
-    if own:
+    if files:
         external = [row for row in rows if artifact.path.endswith(".onnx") and row.path == f"{artifact.path}.data"]
-        sha, size = own[artifact.path].sha256, sum(row.size_bytes for row in (*own.values(), *external))
+        sha, size = files[artifact.path].sha256, sum(row.size_bytes for row in (*files.values(), *external))
     else:
-        lines = "".join(f"{row.sha256}  {name}\n" for name, row in inside)
-        sha, size = hashlib.sha256(lines.encode()).hexdigest(), sum(row.size_bytes for _, row in inside)
+        lines = "".join(f"{row.sha256}  {name}\n" for name, row in members)
+        sha, size = hashlib.sha256(lines.encode()).hexdigest(), sum(row.size_bytes for _, row in members)
     if (sha, size) != (artifact.sha256, artifact.size_bytes):
         return Problem(artifact.path, "its artifact row does not match its files")
     return None
@@ -179,5 +179,5 @@ def _without_path(error: EdgeportError, path: Path) -> str:
 
 
 def _text(name: str) -> str:
-    """A file name that may hold bytes that are no UTF-8, as text that can be printed."""
+    """A file name that may hold bytes that are not UTF-8, as text that can be printed."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -93,8 +93,8 @@ def sync_tree(folder: Path) -> None:
 
 
 def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below `folder` that is no folder, as (relative POSIX path, lstat), sorted. Follows no link."""
-    found: list[tuple[str, os.stat_result]] = []
+    """Everything below `folder` that is not a folder, as (relative POSIX path, lstat), sorted. Follows no link."""
+    files: list[tuple[str, os.stat_result]] = []
     pending = [(folder, "")]
     while pending:
         parent, prefix = pending.pop()
@@ -104,8 +104,8 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((Path(entry.path), name + "/"))
                 else:
-                    found.append((name, entry.stat(follow_symlinks=False)))
-    yield from sorted(found, key=lambda item: item[0])
+                    files.append((name, entry.stat(follow_symlinks=False)))
+    yield from sorted(files, key=lambda item: item[0])
 
 
 def irregular(status: os.stat_result) -> str | None:

@@ -66,18 +66,20 @@ def execute(bundle: Bundle, *, limits: Limits = Limits(), progress: Progress | N
 def compare(
     manifest: Manifest, artifact: ArtifactRow, references: Mapping[str, Array], outputs: Mapping[str, Array]
 ) -> list[Problem]:
-    """What in an artifact's outputs is not within the tolerance of the golden ones."""
+    """The outputs of an artifact that are not within the tolerance of the golden ones."""
     if set(outputs) != set(references):
         missing = sorted(set(references) ^ set(outputs))
         return [Problem(artifact.path, f"its outputs are not the golden ones: {', '.join(missing)}")]
-    found = ((name, _difference(manifest, artifact, name, (references[name], outputs[name]))) for name in references)
-    return [Problem(artifact.path, f"output {name} {why}") for name, why in found if why]
+    differences = (
+        (name, _difference(manifest, artifact, name, (references[name], outputs[name]))) for name in references
+    )
+    return [Problem(artifact.path, f"output {name} {why}") for name, why in differences if why]
 
 
 def tolerance(manifest: Manifest, artifact: ArtifactRow, output: str, largest: float) -> float:
-    """How far an output may lie from the golden one: max(4 x recorded error, 1e-6 x largest reference value).
+    """The allowed difference of an output from the golden one: max(4 x recorded error, 1e-6 x largest reference value).
 
-    Recorded is the artifact's own greatest error, or a larger one of an agreeing artifact of the same precision: a
+    Recorded is the artifact's own maximum error, or a larger one of an agreeing artifact of the same precision: a
     SavedModel can be bit-identical where it was made, and round like its siblings elsewhere. Golden outputs are
     probabilities where the verdict was given on logits, so the error on probabilities is taken where it is recorded.
     The one on logits bounds it: no softmax entry moves by more than half of the largest logit change, no sigmoid by

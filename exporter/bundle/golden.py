@@ -56,7 +56,7 @@ def read_golden(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.
     """The inputs and the outputs, by name.
 
     Raises:
-        IntegrityError: the file is missing, no `.npz`, or holds objects instead of numbers.
+        IntegrityError: the file is missing, is not an `.npz`, or holds objects instead of numbers.
     """
     groups = _read(path)
     if strange := groups.keys() - set(_GROUPS):

@@ -30,7 +30,7 @@ class Bundle:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user is to be told of it: that it was written by an older version."""
+        """Notes for the user: that it was written by an older version."""
         written = str(self.manifest.schema_version)
         if written == SCHEMA:
             return ()

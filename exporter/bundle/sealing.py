@@ -52,7 +52,7 @@ def finish(staging: Path, manifest: Manifest) -> Manifest:
 def rewrite_reports(folder: Path) -> Manifest:
     """Writes a bundle's reports again from its manifest; of `files[]` only the reports' own rows change.
 
-    The manifest is replaced last. A crash before that leaves reports that `verify` names, and the same call mends it.
+    The manifest is replaced last. A crash before that leaves reports that `verify` names, and the same call fixes it.
 
     Raises:
         IntegrityError: the manifest was edited or damaged, or lists what lies outside the bundle.

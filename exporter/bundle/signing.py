@@ -1,8 +1,8 @@
 """Signatures over a bundle in OpenSSF's model signing format (`model.sig`): who vouches for it.
 
 The package `model-signing` does the cryptography (extra `sign`). Keys are elliptic curve keys in PEM files and need no
-network. Signatures by identity (Sigstore) are verified with the network: edgeport's tests have run that road only to
-where the network would answer.
+network. Signatures by identity (Sigstore) are verified with the network: edgeport's tests have run that path only
+as far as the network.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def sign(folder: Path, key: Path) -> Path:
 
 
 def verify_signature(folder: Path, signer: Signer) -> list[Problem]:
-    """What is wrong with a bundle's signature; an empty list means that the expected signer signed these very files.
+    """The problems of a bundle's signature; an empty list means that the expected signer signed these very files.
 
     Raises:
         UsageError: the public key cannot be read.

@@ -6,7 +6,7 @@ Siblings of `OUT`:
                         (`abandoned`) and sweeps them when it ends
     .OUT.previous       the old bundle for the two renames that replace it where the kernel cannot swap; put back by
                         the next run if the machine died between them
-    OUT.old-<n>         with `force`: what lay at OUT and was no bundle of ours: only what we wrote is ever deleted
+    OUT.old-<n>         with `force`: what lay at OUT and was not a bundle of ours: only what we wrote is ever deleted
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ def staged(output: Path, *, force: bool = False) -> Iterator[Path]:
         ResourceError: the disk is full, here or in the block.
     """
     path = check_output(output, force=force)
-    made = _make_parents(path)
+    parents = _make_parents(path)
     try:
         with locked(path):
             _restore(path)
             check_output(path, force=force)  # another run may have ended since
-            left = _stagings(path)
+            leftovers = _stagings(path)
             staging = _sibling(path, f"staging-{secrets.token_hex(4)}")
             try:
                 _make_folder(staging, path)
@@ -107,10 +107,10 @@ def staged(output: Path, *, force: bool = False) -> Iterator[Path]:
                     raise translated(cause, path) from cause
                 raise
             finally:
-                for folder in (staging, *left):
+                for folder in (staging, *leftovers):
                     shutil.rmtree(folder, ignore_errors=True)
     except BaseException:
-        _remove_parents(path, made)
+        _remove_parents(path, parents)
         raise
 
 
@@ -167,13 +167,13 @@ def _free_name(path: Path) -> Path:
 
 
 def abandoned(output: Path, staging: Path) -> tuple[Path, ...]:
-    """What our killed runs left of their staging folders, newest first; ask while `staging` is held.
+    """The staging folders that our killed runs left, newest first; ask while `staging` is held.
 
     Only folders of this user: in a shared place anyone may make one of that name.
     """
     others = [(folder.stat(), folder) for folder in _stagings(output.resolve()) if folder != staging]
-    own = [(status.st_mtime, folder) for status, folder in others if status.st_uid == os.getuid()]
-    return tuple(folder for _, folder in sorted(own, reverse=True))
+    folders = [(status.st_mtime, folder) for status, folder in others if status.st_uid == os.getuid()]
+    return tuple(folder for _, folder in sorted(folders, reverse=True))
 
 
 def _restore(path: Path) -> None:
@@ -192,8 +192,8 @@ def _stagings(path: Path) -> list[Path]:
     """The staging folders beside `path`."""
     ours = re.compile(re.escape(_sibling(path, "staging-").name) + "[0-9a-f]{8}")
     try:
-        found = [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]
-        return [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
+        entries = [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]
+        return [folder for folder in entries if folder.is_dir() and not folder.is_symlink()]
     except OSError as cause:
         raise translated(cause, path) from cause
 
@@ -219,14 +219,14 @@ def _make_parents(path: Path) -> list[Path]:
     return missing
 
 
-def _remove_parents(path: Path, made: list[Path]) -> None:
-    """Takes back the folders that were made for OUT, as far as they are empty but for our lock."""
-    if not made:
+def _remove_parents(path: Path, parents: list[Path]) -> None:
+    """Removes the folders that were made for OUT, as far as they are empty but for our lock."""
+    if not parents:
         return
     with contextlib.suppress(OSError):
         if {entry.name for entry in path.parent.iterdir()} <= {_sibling(path, "lock").name}:
             _sibling(path, "lock").unlink(missing_ok=True)
-        for folder in made:
+        for folder in parents:
             folder.rmdir()
 
 

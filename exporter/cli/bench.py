@@ -110,10 +110,10 @@ def _measure(paths: list[Path], job: BenchJob, chosen: dict[str, Any], progress:
     from validate.latency.boards.adb import measure_on_phone
     from validate.latency.boards.ssh import Board
 
-    elsewhere = [name for name in ("ssh", "adb") if chosen[name]]
-    if len(elsewhere) > 1 or (elsewhere and (chosen["tuning"] or chosen["profiling"])):
+    boards = [name for name in ("ssh", "adb") if chosen[name]]
+    if len(boards) > 1 or (boards and (chosen["tuning"] or chosen["profiling"])):
         raise UsageError(
-            f"--{elsewhere[0]} goes with none of --adb, --ssh, --tune and --profile-ops.",
+            f"--{boards[0]} goes with none of --adb, --ssh, --tune and --profile-ops.",
             next_step="Ask for one of them at a time.",
         )
     if chosen["adb"]:
@@ -138,14 +138,14 @@ def _keep(artifacts: Sequence[Path], latency: Latency) -> None:
     from exporter.bundle import is_bundle
     from exporter.cli.bench_inputs import keep
 
-    for given in artifacts:
-        if not is_bundle(given):
+    for path in artifacts:
+        if not is_bundle(path):
             continue
-        inside = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == given}
-        tuned = tuple(found for found in latency.tuned if found["artifact"] in inside)
-        profiles = tuple(found for found in latency.profiles if found["artifact"] in inside)
+        names = {timing.row.artifact.name for timing in latency.timings if timing.row.given.parent == path}
+        tuned = tuple(entry for entry in latency.tuned if entry["artifact"] in names)
+        profiles = tuple(entry for entry in latency.profiles if entry["artifact"] in names)
         if tuned or profiles:
-            keep(given, replace(latency, tuned=tuned, profiles=profiles))
+            keep(path, replace(latency, tuned=tuned, profiles=profiles))
 
 
 def _raise_failures(latency: Latency, require: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What `edgeport bench` is given: artifacts and bundles, options, and where tuned settings are kept."""
+"""The inputs of `edgeport bench`: artifacts and bundles, options, and where tuned settings are kept."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def expand(artifacts: Sequence[Path], console: Console) -> tuple[list[Path], dic
     """
     paths: list[Path] = []
     golden_of: dict[Path, Path] = {}
-    for given in artifacts:
-        bundle = bundle_at(given, console)
-        members = (given,) if bundle is None else bundle.artifacts
-        around = bundle or _around(given, console)
-        if around is not None and around.golden is not None:
-            golden_of.update(dict.fromkeys(members, around.golden))
+    for path in artifacts:
+        bundle = bundle_at(path, console)
+        members = (path,) if bundle is None else bundle.artifacts
+        owner = bundle or _around(path, console)
+        if owner is not None and owner.golden is not None:
+            golden_of.update(dict.fromkeys(members, owner.golden))
         paths += members
     return paths, golden_of
 

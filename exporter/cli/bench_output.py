@@ -1,4 +1,4 @@
-"""What `edgeport bench` says: tables for the terminal, markdown for a pull request, JUnit for a build server."""
+"""The output of `edgeport bench`: tables for the terminal, markdown for a pull request, JUnit for a build server."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def show(console: Console, latency: Latency, changes: Sequence[Change]) -> None:
 
 
 def tuned_lines(tuned: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """What `--tune` found: a sentence, and the code that sets it, for each artifact."""
-    for found in tuned:
-        sure = f"{found['gain']:.2f} times the default's speed" if found["sure"] else "nothing is surely faster"
-        yield f"{found['artifact']}: {found['threads']} threads, {found['label'] or 'default settings'} ({sure})."
-        yield str(found["code"])
+    """The result of `--tune`: a sentence, and the code that sets it, for each artifact."""
+    for entry in tuned:
+        sure = f"{entry['gain']:.2f} times the default's speed" if entry["sure"] else "nothing is surely faster"
+        yield f"{entry['artifact']}: {entry['threads']} threads, {entry['label'] or 'default settings'} ({sure})."
+        yield str(entry["code"])
 
 
 def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
@@ -59,11 +59,11 @@ def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
         "runs",
         "remarks",
     ]
-    found: list[Table] = [("Latency", columns, [_cells(timing) for timing in latency.timings])]
-    before = ["artifact", "setting", "cold ms", "import ms", "load ms", "first ms", "peak MiB", "CPU ms a run", "MB"]
+    sections: list[Table] = [("Latency", columns, [_cells(timing) for timing in latency.timings])]
+    header = ["artifact", "setting", "cold ms", "import ms", "load ms", "first ms", "peak MiB", "CPU ms a run", "MB"]
     phases = [cells for timing in latency.timings if (cells := _phase_cells(timing))]
-    found.append(("Before the steady state, and what it costs", before, phases))
-    compared = [
+    sections.append(("Before the steady state, and what it costs", header, phases))
+    comparisons = [
         [
             c.candidate.artifact.name,
             _setting(c.candidate),
@@ -74,10 +74,10 @@ def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
         ]
         for c in latency.comparisons
     ]
-    found.append(("Compared", ["candidate", "setting", "is", "ratio of p50", "against", "noise floor"], compared))
-    changed = [[c.row, c.verdict + (", over the gate" if c.fails else ""), _ratio(c.ratio)] for c in changes]
-    found.append(("Since the earlier result", ["row", "now", "now / then"], changed))
-    return [*found, *(table for profile in latency.profiles for table in _profile_tables(profile))]
+    sections.append(("Compared", ["candidate", "setting", "is", "ratio of p50", "against", "noise floor"], comparisons))
+    change_rows = [[c.row, c.verdict + (", over the gate" if c.fails else ""), _ratio(c.ratio)] for c in changes]
+    sections.append(("Since the earlier result", ["row", "now", "now / then"], change_rows))
+    return [*sections, *(table for profile in latency.profiles for table in _profile_tables(profile))]
 
 
 def remarks(latency: Latency) -> list[str]:
@@ -129,8 +129,8 @@ def to_markdown(latency: Latency, changes: Sequence[Change]) -> str:
             lines = [columns, ["---"] * len(columns), *rows]
             body = "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
             parts.append(f"### {_escaped(title)}\n\n{body}\n")
-    said = "\n".join(f"- {_escaped(line)}" for line in (*remarks(latency), *latency.notes))
-    return "\n".join([*parts, said, ""])
+    notes = "\n".join(f"- {_escaped(line)}" for line in (*remarks(latency), *latency.notes))
+    return "\n".join([*parts, notes, ""])
 
 
 def to_junit(latency: Latency, changes: Sequence[Change]) -> str:
@@ -162,15 +162,15 @@ def to_junit(latency: Latency, changes: Sequence[Change]) -> str:
 def _profile_tables(profile: dict[str, Any]) -> list[Table]:
     if profile["error"]:
         return []
-    found = []
+    sections = []
     for what in ("kinds", "layers"):
         rows = [
             [g["name"], f"{g['us']:.4g}", f"{g['share']:.1%}", f"{g['macs'] / 1e6:.4g}", str(g["operations"])]
             for g in profile[what][:_LAYERS_SHOWN]
         ]
         title = f"Where the time of {profile['artifact']} goes, by {'kind' if what == 'kinds' else 'Keras layer'}"
-        found.append((title, [what[:-1], "us", "share", "million multiply-adds", "operations"], rows))
-    return found
+        sections.append((title, [what[:-1], "us", "share", "million multiply-adds", "operations"], rows))
+    return sections
 
 
 def _cells(timing: Timing) -> list[str]:

@@ -9,24 +9,24 @@ from exporter.bundle import Bundle, is_bundle, open_bundle
 from exporter.cli.console import Console
 
 
-def bundle_at(given: Path, console: Console) -> Bundle | None:
+def bundle_at(path: Path, console: Console) -> Bundle | None:
     """The bundle that a path is, with its notes told; None for any other path.
 
     Raises:
         IntegrityError: it does not verify.
         RefusedError: it holds no artifact.
     """
-    if not is_bundle(given):
+    if not is_bundle(path):
         return None
-    bundle = open_bundle(given)
+    bundle = open_bundle(path)
     for note in bundle.notes:
         console.note(note)
     if not bundle.artifacts:
-        raise RefusedError(f"{given} holds no artifact.", next_step="Make the bundle again.", file=given)
+        raise RefusedError(f"{path} holds no artifact.", next_step="Make the bundle again.", file=path)
     return bundle
 
 
-def artifacts_of(given: Path, console: Console) -> tuple[Path, ...]:
+def artifacts_of(path: Path, console: Console) -> tuple[Path, ...]:
     """The artifacts of a bundle, or the path itself. Raises what `bundle_at` does."""
-    bundle = bundle_at(given, console)
-    return (given,) if bundle is None else bundle.artifacts
+    bundle = bundle_at(path, console)
+    return (path,) if bundle is None else bundle.artifacts

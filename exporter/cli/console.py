@@ -1,4 +1,4 @@
-"""What people see: text and tables on stdout, progress and errors on stderr, one JSON document under `--json`."""
+"""Output for people: text and tables on stdout, progress and errors on stderr, one JSON document under `--json`."""
 
 from __future__ import annotations
 
@@ -122,5 +122,5 @@ class _Lines:
             return
         self._label = label
         spent = time.monotonic() - self._started
-        left = f", about {spent * (1 - fraction) / fraction:.0f} s left" if fraction > 0.05 and spent > 1 else ""
-        print(f"[{fraction:4.0%}] {printable(label)}{left}", file=sys.stderr, flush=True)
+        remaining = f", about {spent * (1 - fraction) / fraction:.0f} s left" if fraction > 0.05 and spent > 1 else ""
+        print(f"[{fraction:4.0%}] {printable(label)}{remaining}", file=sys.stderr, flush=True)

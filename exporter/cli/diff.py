@@ -48,30 +48,30 @@ def command(*, before: Path, after: Path, console: Console, **limits: float | No
     """
     from exporter.difference import Allowed, diff
 
-    found = diff(before, after, Allowed(**limits))
-    console.document(found.to_json())
+    difference = diff(before, after, Allowed(**limits))
+    console.document(difference.to_json())
     if not console.json:
-        _show(found, console)
-    return int(not found.passing.ok)
+        _show(difference, console)
+    return int(not difference.passing.ok)
 
 
-def _show(found: Difference, console: Console) -> None:
-    console.say(f"The checkpoint is the {'same' if found.source == 'same' else 'other: its digest changed'}.")
-    for line in found.signature:
+def _show(difference: Difference, console: Console) -> None:
+    console.say(f"The checkpoint is the {'same' if difference.source == 'same' else 'other: its digest changed'}.")
+    for line in difference.signature:
         console.say(f"Signature: {line}.")
     columns = ["Artifact", "", "Size", "Growth", "Verdict", "Error", "Growth", "Accuracy"]
-    console.table("Artifacts", columns, [_row(change) for change in found.artifacts])
-    _latency(found, console)
-    _operations(found, console)
-    for name, (old, new) in found.environment.items():
+    console.table("Artifacts", columns, [_row(change) for change in difference.artifacts])
+    _latency(difference, console)
+    _operations(difference, console)
+    for name, (old, new) in difference.environment.items():
         console.say(f"{name}: {old} -> {new}")
-    for device, (old, new) in found.recommended.items():
+    for device, (old, new) in difference.recommended.items():
         console.say(f"Recommended on {device}: {old} -> {new}")
-    for note in found.notes:
+    for note in difference.notes:
         console.note(note)
-    for regression in found.regressions:
+    for regression in difference.regressions:
         console.say(f"Regression: {regression}.")
-    if not found.regressions:
+    if not difference.regressions:
         console.say("No regression.")
 
 
@@ -107,11 +107,11 @@ def _signed(growth: float | None) -> str:
     return "-" if growth is None else "0" if growth == 0 else f"{growth:+.1%}"
 
 
-def _latency(found: Difference, console: Console) -> None:
+def _latency(difference: Difference, console: Console) -> None:
     from exporter.report import wording as say
 
     rows = []
-    for change in found.latency:
+    for change in difference.latency:
         ratio, bounds = change.ratio, ""
         if ratio is not None and ratio.low is not None and ratio.high is not None:
             bounds = f" [{say.figure(ratio.low)}, {say.figure(ratio.high)}]"
@@ -123,8 +123,8 @@ def _latency(found: Difference, console: Console) -> None:
         console.table("Latency", ["Row", "p50 after / before [95 % CI]", ""], rows)
 
 
-def _operations(found: Difference, console: Console) -> None:
-    for change in found.artifacts:
+def _operations(difference: Difference, console: Console) -> None:
+    for change in difference.artifacts:
         rows = [[op, str(old), str(new)] for op, (old, new) in (change.operations or {}).items()]
         if rows:
             more = len(rows) - _SHOWN

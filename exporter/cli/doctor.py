@@ -1,4 +1,4 @@
-"""`edgeport doctor`: which runtimes and devices work here, which do not, why, and what mends it."""
+"""`edgeport doctor`: which runtimes and devices work here, which do not, why, and what fixes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgeport export SOURCE -o DIR`: converts only; with `--rescue` it judges too, to mend what misses its gate."""
+"""`edgeport export SOURCE -o DIR`: converts only; with `--rescue` it judges too, to fix what misses its gate."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def command(*, source: str, output: Path, rescue: bool, console: Console, **chos
     """
     from exporter.cli.running import run_and_show
 
-    given = {name: value for name in _JUDGING if (value := chosen.pop(name)) not in (None, (), False)}
-    idle = [name for name in given if not rescue and not (name in _CALIBRATING and chosen["calibration"])]
+    judging = {name: value for name in _JUDGING if (value := chosen.pop(name)) not in (None, (), False)}
+    idle = [name for name in judging if not rescue and not (name in _CALIBRATING and chosen["calibration"])]
     if idle:
         raise UsageError(
             f"--{idle[0].replace('_', '-').replace('tolerances', 'tolerance')} is for judging, and a plain export does "
             "not judge.",
             next_step="Add --rescue, or use `edgeport run`.",
         )
-    return run_and_show(source, output, chosen | given | {"judge": rescue, "time": False, "localize": "off"}, console)
+    return run_and_show(source, output, chosen | judging | {"judge": rescue, "time": False, "localize": "off"}, console)

@@ -1,4 +1,4 @@
-"""What the pre-commit hook runs: `python -m exporter.cli.hook FILE...`, with the files that a commit changes."""
+"""The pre-commit hook: `python -m exporter.cli.hook FILE...`, with the files that a commit changes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def complaints(files: Sequence[Path], root: Path) -> list[str]:
     A file of a bundle: the bundle must verify and have passed its gates. A checkpoint: a bundle in the repository whose
     manifest names it must have been made from these very bytes.
     """
-    said = []
-    for folder in sorted({found for file in files if (found := _bundle_of(file, root))}):
-        said += _unfit(folder)
+    sentences = []
+    for folder in sorted({bundle for file in files if (bundle := _bundle_of(file, root))}):
+        sentences += _unfit(folder)
     checkpoints = [file for file in files if file.suffix in _CHECKPOINTS and file.is_file()]
     for folder, manifest in _bundles(root) if checkpoints else ():
         for checkpoint in checkpoints:
             names_it = (root / manifest.source.path).resolve() == checkpoint.resolve()
             if names_it and digest(checkpoint) != manifest.source.sha256:
-                said.append(
+                sentences.append(
                     f"{folder} was made from another {checkpoint.name}: run "
                     f"`edgeport run {manifest.source.path} -o {folder}` again."
                 )
-    return said
+    return sentences
 
 
 def _bundle_of(file: Path, root: Path) -> Path | None:
@@ -75,12 +75,12 @@ def _bundles(root: Path) -> Iterator[tuple[Path, Manifest]]:
 def main(arguments: Sequence[str]) -> int:
     """Prints the complaints; 1 where there are any, as pre-commit wants it."""
     try:
-        said = complaints([Path(argument) for argument in arguments], Path())
+        sentences = complaints([Path(argument) for argument in arguments], Path())
     except (EdgeportError, OSError) as error:
-        said = [str(error)]
-    for line in said:
+        sentences = [str(error)]
+    for line in sentences:
         print(f"edgeport: {line}")
-    return int(bool(said))
+    return int(bool(sentences))
 
 
 if __name__ == "__main__":

@@ -46,17 +46,17 @@ def _scan(path: Path, opening: LoadOptions, console: Console) -> int:
     """Under `--json` the one document is both the findings and the error."""
     from converters.checkpoints.scan_file import scan
 
-    found = scan(path, opening)
-    if found.clean:
-        console.document(found.to_json())
-        console.say(f"{path} passes the scan ({found.kind}).")
-        for note in found.notes:
+    report = scan(path, opening)
+    if report.clean:
+        console.document(report.to_json())
+        console.say(f"{path} passes the scan ({report.kind}).")
+        for note in report.notes:
             console.say(f"note: {note}")
         return 0
-    finding = found.findings[0]
+    finding = report.findings[0]
     error = RefusedError(finding.message, next_step=finding.next_step, file=path, step="scan")
     if console.json:
-        console.document(found.to_json() | {"error": error.to_json()})
+        console.document(report.to_json() | {"error": error.to_json()})
     else:
         console.error(error)
     return error.exit_code
@@ -96,10 +96,10 @@ def _show_ops(document: dict[str, Any], console: Console) -> None:
 
 def _show_integer(integer: dict[str, Any], console: Console) -> None:
     shares = {"integer": integer["integer_macs_share"], "hybrid": integer["hybrid_macs_share"]}
-    told = ", ".join(f"{share:.1%} {word}" for word, share in shares.items() if share is not None)
+    figures = ", ".join(f"{share:.1%} {word}" for word, share in shares.items() if share is not None)
     console.say(
         f"by {integer['basis']}: {integer['integer_operations']} of {integer['operations']} operations are integer"
-        + (f"; multiply-adds: {told}" if told else "")
+        + (f"; multiply-adds: {figures}" if figures else "")
     )
     places = list(dict.fromkeys(f"{island['layer']} ({island['operation']})" for island in integer["islands"]))
     if places:

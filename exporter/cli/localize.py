@@ -50,37 +50,45 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     reference = identify(reference, common.opening).path
     check(candidate)
     with (
-        reference_of(reference, common, chosen) as taken,
+        reference_of(reference, common, chosen) as source,
         tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder,
         console.progress() as progress,
     ):
         job = LocalizeJob(LocalizeOptions(bisect=chosen["bisect"]), common)
         twins = Twins(Path(folder), common)
-        found = replace(localize(taken, candidate, twins.make, job, progress), reference=reference)
-    console.document(found.to_json())
-    _show(found, console)
-    return int(found.first_divergent_layer is not None)
+        localization = replace(localize(source, candidate, twins.make, job, progress), reference=reference)
+    console.document(localization.to_json())
+    _show(localization, console)
+    return int(localization.first_divergent_layer is not None)
 
 
-def _show(found: Localization, console: Console) -> None:
+def _show(localization: Localization, console: Console) -> None:
     columns = ["layer", "kind", "noise ratio", "of it local", "limit", "SQNR dB", ""]
-    first = next((k for k, row in enumerate(found.layers) if row.name == found.first_divergent_layer), None)
-    rows = found.layers if console.verbosity > 0 else found.layers[max(0, (first or 0) - _AROUND) :][: 2 * _AROUND + 1]
+    first = next(
+        (k for k, row in enumerate(localization.layers) if row.name == localization.first_divergent_layer), None
+    )
+    rows = (
+        localization.layers
+        if console.verbosity > 0
+        else localization.layers[max(0, (first or 0) - _AROUND) :][: 2 * _AROUND + 1]
+    )
     cells = []
     for row in rows:
-        mark = "first to part" if row.name == found.first_divergent_layer else "parts" if row.diverges else ""
+        mark = "first to part" if row.name == localization.first_divergent_layer else "parts" if row.diverges else ""
         figures = [(row.local_ratio, ".3g"), (row.limit, ".3g"), (row.sqnr_db, ".1f")]
         shown = ["" if value is None else format(value, form) for value, form in figures]
-        seen = "fused" if row.noise_ratio is None else f"{row.noise_ratio:.3g}"
-        cells.append([row.name, row.kind, seen, *shown, mark])
-    title = f"{found.candidate} against {found.reference}, layer by layer, on {found.samples} samples"
+        ratio = "fused" if row.noise_ratio is None else f"{row.noise_ratio:.3g}"
+        cells.append([row.name, row.kind, ratio, *shown, mark])
+    title = (
+        f"{localization.candidate} against {localization.reference}, layer by layer, on {localization.samples} samples"
+    )
     console.table(title, columns, cells)
-    for note in found.notes:
+    for note in localization.notes:
         console.note(note)
     if first is None:
         console.say("No layer parts from the checkpoint on these inputs.")
         return
-    others = f" (or {', '.join(found.suspects)}: the file fuses them)" if found.suspects else ""
-    where = ", on inputs beyond their range" if found.saturating else ""
-    how = ", told by bisection (the file as it really runs)" if found.bisected else ""
-    console.say(f"The first layer to part is {found.first_divergent_layer}{others}{where}{how}.")
+    others = f" (or {', '.join(localization.suspects)}: the file fuses them)" if localization.suspects else ""
+    where = ", on inputs beyond their range" if localization.saturating else ""
+    how = ", told by bisection (the file as it really runs)" if localization.bisected else ""
+    console.say(f"The first layer to part is {localization.first_divergent_layer}{others}{where}{how}.")

@@ -36,7 +36,7 @@ def output_options(function: Command) -> Command:
 
 
 def source_options(function: Command) -> Command:
-    """What `export` and `run` share: what to make of SOURCE, and where."""
+    """Options of `export` and `run`: what to make of SOURCE, and where."""
     function = opening_options(function)
     for option in reversed(_SOURCE_OPTIONS):
         function = option(function)
@@ -44,7 +44,7 @@ def source_options(function: Command) -> Command:
 
 
 def opening_options(function: Command) -> Command:
-    """How a source is opened; `exporter.cli.opening.opening_of` makes an Opening of them."""
+    """How a source is opened; `exporter.cli.opening.opening_of` makes LoadOptions of them."""
     for option in reversed(_OPENING_OPTIONS):
         function = option(function)
     return function

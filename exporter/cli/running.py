@@ -1,4 +1,4 @@
-"""What `export` and `run` do once their options are parsed."""
+"""The work of `export` and `run` once their options are parsed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FIELDS = {
 }
 """Fields of the options that have another name on the command line."""
 _OPEN = ("formats", "precisions", "threads")
-"""What is left open where it is not given."""
+"""Options that are None where nobody sets them."""
 
 
 def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Console) -> int:
@@ -47,23 +47,23 @@ def run_and_show(source: str, output: Path, chosen: dict[str, Any], console: Con
 
 def run_options(chosen: dict[str, Any]) -> RunOptions:
     """The command line's words as RunOptions. Raises UsageError."""
-    rest = dict(chosen)
-    assignments = rest.pop("assignments")
-    renamed = {_FIELDS[name]: rest.pop(name) for name in _FIELDS if name in rest}
-    if "litert" in rest:  # `export` has no session settings
-        rest["variants"] = taken_variants(rest)
-        rest["threads"] = tuple(chain(*rest["threads"]))
+    words = dict(chosen)
+    assignments = words.pop("assignments")
+    renamed = {_FIELDS[name]: words.pop(name) for name in _FIELDS if name in words}
+    if "litert" in words:  # `export` has no session settings
+        words["variants"] = taken_variants(words)
+        words["threads"] = tuple(chain(*words["threads"]))
     for name in _OPEN:
-        rest[name] = rest.get(name) or None
+        words[name] = words.get(name) or None
     return RunOptions.of(
-        opening=opening_of(rest),
+        opening=opening_of(words),
         settings=split_assignments(assignments),
-        limits=limits(rest.pop("timeout"), rest.pop("memory_limit")),
-        tolerances=tolerances(rest.pop("tolerances", ())),
-        devices=rest.pop("devices", ()) or (Device.CPU,),
+        limits=limits(words.pop("timeout"), words.pop("memory_limit")),
+        tolerances=tolerances(words.pop("tolerances", ())),
+        devices=words.pop("devices", ()) or (Device.CPU,),
         command=("edgeport", *sys.argv[1:]),
         **renamed,
-        **rest,
+        **words,
     )
 
 
@@ -120,7 +120,7 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
 
 
 def _shipped(manifest: Manifest) -> list[str]:
-    """What lies in the profiles' folders, and what delegates do not take."""
+    """The contents of the profiles' folders, and the operations that delegates do not take."""
     rows: Any = manifest.shipping or {}
     lines = [f"Packed for {name}: {name}/." for name in ("server", "microcontroller") if name in rows]
     for board in rows.get("microcontroller", ()):

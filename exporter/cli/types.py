@@ -13,7 +13,7 @@ from converters.checks.values import Flag, Number, Several, Word, no_such
 
 
 def type_of(kind: type[Options], field: str) -> click.ParamType[Any]:
-    """What the option that sets a field reads: one value of it where there may be several."""
+    """The type of the option that sets a field: one value of it where there may be several."""
     check: Any = check_of(kind, field)
     one = check.each if isinstance(check, Several) else check
     if isinstance(one, Word):

@@ -58,22 +58,22 @@ def command(
     from validate.agreement.compare import compare
 
     common = common_of(chosen)
-    asked = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive)
-    broken, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
-    if not candidates and not broken:
+    judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive)
+    self_test, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
+    if not candidates and not self_test:
         raise UsageError(
             "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
         )
     reference = _checked_reference(reference, common.opening)
-    with reference_of(reference, common, chosen) as taken:
-        job = JudgeJob(asked, common, cache=chosen["cache"])
-        if broken:
-            return _self_test(taken, candidates, formats, job, console)
-        paths = [path for given in candidates for path in artifacts_of(given, console)]
+    with reference_of(reference, common, chosen) as source:
+        job = JudgeJob(judge_options, common, cache=chosen["cache"])
+        if self_test:
+            return _self_test(source, candidates, formats, job, console)
+        paths = [path for candidate in candidates for path in artifacts_of(candidate, console)]
         if matrix:
-            return _matrix([taken, *paths], job, allow_inconclusive, console)
+            return _matrix([source, *paths], job, allow_inconclusive, console)
         with console.progress() as progress:
-            agreement = replace(compare(taken, paths, job, progress), reference=reference)
+            agreement = replace(compare(source, paths, job, progress), reference=reference)
     _raise_if_nothing_ran(agreement)
     passing = _passing([agreement], allow_inconclusive)
     console.document(agreement.to_json() | {"passing": passing.to_document()})
@@ -109,7 +109,7 @@ def _self_test(
             "--self-test breaks the checkpoint and takes no artifacts.", next_step="Leave the artifacts out."
         )
     with console.progress() as progress:
-        outcome = self_test(reference, WRITE, _known(formats) or ("tflite", "onnx"), job, progress)
+        outcome = self_test(reference, WRITE, _checked_formats(formats) or ("tflite", "onnx"), job, progress)
     console.document(outcome.to_json())
     rows = []
     for row in outcome.rows:
@@ -164,16 +164,16 @@ def _cell(verdict: Verdict) -> str:
     return f"{verdict.status} {min(levels):.0f} dB" if levels else verdict.status
 
 
-def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
-    known = ("savedmodel", "tflite", "onnx")
-    for given in formats:
-        if given not in known:
-            raise no_such("format", given, known)
+def _checked_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
+    names = ("savedmodel", "tflite", "onnx")
+    for name in formats:
+        if name not in names:
+            raise no_such("format", name, names)
     return formats
 
 
 def _checked_reference(path: Path, opening: LoadOptions) -> Path:
-    """Scanned before a framework sees it; what is no artifact must be a checkpoint."""
+    """Scanned before a framework sees it; what is not an artifact must be a checkpoint."""
     from converters.checkpoints.identify import identify
     from converters.checkpoints.scan_file import check
     from converters.formats import Format, format_of

@@ -1,7 +1,7 @@
-"""What changed between two bundles: artifacts, agreement, latency, operations, signature; and what that breaks.
+"""The changes between two bundles: artifacts, agreement, latency, operations, signature; and what they break.
 
 Artifacts are matched by format and precision, not by name, so that a checkpoint under a new name is compared with the
-one that it follows. Both bundles are verified first: figures that someone has edited are no figures.
+one that it follows. Both bundles are verified first: figures that someone has edited count for nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MEASURES = ("noise_ratio", "sqnr_db")
 
 
 def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) -> Difference:
-    """What the bundle `after` changes against `before`.
+    """The changes of the bundle `after` against `before`.
 
     Raises:
         UsageError: a folder is not there, or a limit was given that cannot be judged: latencies of unlike hosts, errors
@@ -46,7 +46,7 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
                 step="diff",
             )
         notes.append("They were judged on other inputs: their errors and accuracies cannot be compared.")
-    found = Difference(
+    difference = Difference(
         before,
         after,
         "same" if old.source.sha256 == new.source.sha256 else "changed",
@@ -57,20 +57,20 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
         _recommended(old, new),
         tuple(notes),
     )
-    return replace(found, misses=tuple(regressions(found, allowed)))
+    return replace(difference, misses=tuple(regressions(difference, allowed)))
 
 
-def _named(manifest: Manifest) -> dict[str, ArtifactRow]:
+def _by_name(manifest: Manifest) -> dict[str, ArtifactRow]:
     """By format and precision; a second artifact of both goes by its path too."""
-    found: dict[str, ArtifactRow] = {}
+    rows: dict[str, ArtifactRow] = {}
     for row in manifest.artifacts:
         name = f"{row.format.value} {row.precision.value}"
-        found[name if name not in found else f"{name} ({row.path})"] = row
-    return found
+        rows[name if name not in rows else f"{name} ({row.path})"] = row
+    return rows
 
 
 def _artifacts(before: Path, old: Manifest, after: Path, new: Manifest) -> list[ArtifactChange]:
-    olds, news, alike = _named(old), _named(new), _judged_alike(old, new)
+    olds, news, alike = _by_name(old), _by_name(new), _judged_alike(old, new)
     changes = []
     for name in dict.fromkeys([*olds, *news]):
         one, other = olds.get(name), news.get(name)
@@ -147,7 +147,7 @@ def _latency(old: Manifest, new: Manifest, allowed: Allowed, before: Path) -> tu
 
 def _results(manifest: Manifest) -> dict[str, Any]:
     """The part that `compare_results` reads, its rows called by format and precision."""
-    names = {row.path: name for name, row in _named(manifest).items()}
+    names = {row.path: name for name, row in _by_name(manifest).items()}
     document = manifest.to_document()
     rows = [row | {"artifact": names[row["artifact"]]} for row in document["timings"] if row["artifact"] in names]
     environment = document["environment"]
@@ -155,18 +155,20 @@ def _results(manifest: Manifest) -> dict[str, Any]:
 
 
 def _signature(old: SignatureRow, new: SignatureRow) -> list[str]:
-    said = []
+    changes = []
     for role in ("inputs", "outputs"):
         olds = {t.name: (list(t.shape), t.dtype) for t in getattr(old, role)}
         news = {t.name: (list(t.shape), t.dtype) for t in getattr(new, role)}
         noun = role.removesuffix("s")
-        said += [f"{noun} {name} is gone" for name in olds if name not in news]
-        said += [f"{noun} {name} is new: {_spec(*news[name])}" for name in news if name not in olds]
-        both = [name for name in olds if name in news]
-        said += [f"{noun} {n}: {_spec(*olds[n])} became {_spec(*news[n])}" for n in both if olds[n] != news[n]]
+        changes += [f"{noun} {name} is gone" for name in olds if name not in news]
+        changes += [f"{noun} {name} is new: {_spec(*news[name])}" for name in news if name not in olds]
+        common_names = [name for name in olds if name in news]
+        changes += [
+            f"{noun} {n}: {_spec(*olds[n])} became {_spec(*news[n])}" for n in common_names if olds[n] != news[n]
+        ]
         if list(olds) != list(news) and set(olds) == set(news):
-            said.append(f"the {role} are in another order: {', '.join(news)}")
-    return said
+            changes.append(f"the {role} are in another order: {', '.join(news)}")
+    return changes
 
 
 def _spec(shape: list[Any], dtype: str) -> str:
@@ -193,23 +195,23 @@ def _recommended(old: Manifest, new: Manifest) -> dict[str, tuple[str, str]]:
 
 
 def _choices(manifest: Manifest) -> dict[str, str]:
-    names = {row.path: name for name, row in _named(manifest).items()}
+    names = {row.path: name for name, row in _by_name(manifest).items()}
     listed = manifest.recommended.get("choice")
     return {k: names.get(str(v), str(v)) for k, v in listed.items()} if isinstance(listed, dict) else {}
 
 
-def regressions(found: Difference, allowed: Allowed) -> Iterator[Miss]:
-    """What is worse than allowed. An artifact that stops agreeing with its checkpoint is never allowed."""
-    for change in found.artifacts:
+def regressions(difference: Difference, allowed: Allowed) -> Iterator[Miss]:
+    """The changes that are worse than allowed. An artifact that stops agreeing with its checkpoint is never allowed."""
+    for change in difference.artifacts:
         yield from _worse(change, allowed)
     if allowed.anything:
         return
-    yield from (_miss(c.name, "gone", f"{c.name} is gone") for c in found.artifacts if c.status == "gone")
-    yield from (_miss("signature", "signature", f"the signature changed: {line}") for line in found.signature)
+    yield from (_miss(c.name, "gone", f"{c.name} is gone") for c in difference.artifacts if c.status == "gone")
+    yield from (_miss("signature", "signature", f"the signature changed: {line}") for line in difference.signature)
     if allowed.slowdown is not None:
-        if not found.latency:
+        if not difference.latency:
             yield _miss("latency", "slowdown", "latency cannot be compared: one of them was not timed")
-        for row in found.latency:
+        for row in difference.latency:
             yield from _slower(row, allowed.slowdown)
 
 

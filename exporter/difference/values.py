@@ -1,4 +1,4 @@
-"""What a comparison of two bundles gives: values, ready for JSON."""
+"""The result of a comparison of two bundles: values, ready for JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from validate.latency.statistics.earlier import Change
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may change for the worse; None allows anything. With any of them, nothing may vanish and names must stay.
+    """Allowed changes for the worse; None allows anything. With any of them, nothing may vanish and names must stay.
 
     Attributes:
         slowdown: share of p50, held against the ratio where its whole interval says that it is slower at all.
@@ -126,7 +126,7 @@ class Difference:
 
     @property
     def regressions(self) -> tuple[str, ...]:
-        """What is worse than allowed, in sentences without their full stop."""
+        """The changes that are worse than allowed, in sentences without their full stop."""
         return tuple(miss.sentence.removesuffix(".") for miss in self.misses)
 
     def to_json(self) -> dict[str, Any]:

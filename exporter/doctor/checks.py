@@ -1,4 +1,4 @@
-"""Which runtimes and devices really work on this machine, what stands in their way, and the command that mends it.
+"""Which runtimes and devices really work on this machine, what stands in their way, and the command that fixes it.
 
 A runtime works when a tiny model, written to disk and opened through edgeport's own runtimes in a worker process, gives
 the right answer. What a library says that it could do counts for nothing: ONNX Runtime lists CUDA where there is none.
@@ -48,7 +48,7 @@ PROBES = (
 
 @dataclass(frozen=True)
 class RuntimeState:
-    """What a probe found. `reason` and `mend` are empty where it works."""
+    """The result of a probe. `reason` and `mend` are empty where it works."""
 
     name: str
     device: str
@@ -63,7 +63,7 @@ class RuntimeState:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, as a sentence, and the command (or the step) that mends it."""
+    """The problem as a sentence, and the command (or the step) that fixes it."""
 
     what: str
     mend: str
@@ -74,7 +74,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The document of `edgeport doctor`. `ok` when every CPU runtime works; a GPU that is not there is no problem."""
+    """The document of `edgeport doctor`. `ok` when every CPU runtime works; a missing GPU is not a problem."""
 
     runtimes: tuple[RuntimeState, ...]
     problems: tuple[Problem, ...]
@@ -113,12 +113,12 @@ def try_runtime(probe: Probe, log: Path | None = None) -> RuntimeState:
     request = {"device": probe.device}
     env = worker_environment(gpu=probe.device != "cpu", threads=1)
     try:
-        found = run_step(
+        answer = run_step(
             probe.target, request, step="doctor", limits=Limits(timeout_s=PROBE_TIMEOUT_S), log=log, env=env
         )
     except EdgeportError as error:
         return RuntimeState(probe.name, probe.device, False, reason=error.message, mend=error.next_step)
-    return RuntimeState(probe.name, probe.device, True, version=str(found["version"]))
+    return RuntimeState(probe.name, probe.device, True, version=str(answer["version"]))
 
 
 def package_problems(distribution: str = "edgeport") -> Iterator[Problem]:
@@ -129,13 +129,13 @@ def package_problems(distribution: str = "edgeport") -> Iterator[Problem]:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        wanted = f"{requirement.name}{requirement.specifier}"
+        specification = f"{requirement.name}{requirement.specifier}"
         installed = version_of(requirement.name)
         if installed is None:
-            yield Problem(f"{requirement.name} is not installed.", f"python -m pip install '{wanted}'")
+            yield Problem(f"{requirement.name} is not installed.", f"python -m pip install '{specification}'")
         elif not requirement.specifier.contains(installed, prereleases=True):
             what = f"{requirement.name} {installed} is installed, and edgeport needs {requirement.specifier}."
-            yield Problem(what, f"python -m pip install --upgrade '{wanted}'")
+            yield Problem(what, f"python -m pip install --upgrade '{specification}'")
     if version_of("onnxruntime") and version_of("onnxruntime-gpu"):
         yield Problem(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: CUDA may be gone.",
@@ -213,7 +213,7 @@ def probe_tensorflow(request: Message, _: Channel) -> Message:
 
 
 class _needing:  # noqa: N801 - reads as a verb where it is used
-    """Turns a failing import into a sentence with the command that mends it."""
+    """Turns a failing import into a sentence with the command that fixes it."""
 
     def __init__(self, distribution: str) -> None:
         self._distribution = distribution

@@ -1,4 +1,4 @@
-"""What about this machine decides a latency, and what of it is in the way: for `edgeport doctor`."""
+"""The facts of this machine that decide a latency, and those that disturb it: for `edgeport doctor`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from converters.isolation import sandbox
 
 MendedProblem = tuple[str, str]
-"""What is wrong, and the command (or the step) that mends it."""
+"""The problem, and the command (or the step) that fixes it."""
 
 _TOOLS = ("ssh", "adb", "nvidia-smi")
 _VECTORS = {"avx2", "asimd", "neon"}

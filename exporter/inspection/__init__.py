@@ -1,4 +1,4 @@
-"""What a file holds, told without running it and without loading a framework: `edgeport inspect`."""
+"""The contents of a file, read without running it or loading a framework: `edgeport inspect`."""
 
 from exporter.inspection.inspect import inspect
 

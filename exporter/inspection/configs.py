@@ -7,7 +7,7 @@ from typing import Any
 
 
 def objects_in(config: Any) -> Iterator[dict[str, Any]]:
-    """Every JSON object in it, however deep and in no order worth relying on; no recursion, so depth is no limit."""
+    """Every JSON object in it, at any depth and in no particular order; without recursion, so depth is not limited."""
     stack = [config]
     while stack:
         item = stack.pop()

@@ -1,4 +1,4 @@
-"""What the runtime makes of a quantized file: ONNX Runtime writes down the graph that it executes."""
+"""The graph that a runtime executes for a quantized file, as ONNX Runtime writes it down."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def layer_names(path: Path) -> Collection[str]:
         config = read_keras(path).config
     except EdgeportError:
         return ()
-    found: set[str] = set()
+    names: set[str] = set()
     for item in objects_in(config):
         settings = item.get("config")
         if "class_name" in item and isinstance(settings, dict) and isinstance(settings.get("name"), str):
-            found.add(settings["name"])
-    return found
+            names.add(settings["name"])
+    return names

@@ -33,7 +33,7 @@ from exporter.inspection.keras_signature import signature_of
 
 @dataclass
 class _Findings:
-    """What differs from format to format."""
+    """The part of the document that differs from format to format."""
 
     format: str
     precision: str
@@ -49,7 +49,7 @@ class _Findings:
 
 
 def inspect(path: Path, opening: LoadOptions = LoadOptions()) -> dict[str, Any]:
-    """What a model file holds, of any kind in docs/sources.md (design: JSON, `inspect`).
+    """The contents of a model file of any kind in docs/sources.md (design: JSON, `inspect`).
 
     `ops` counts operations; for Keras files it counts layers by class. `parameters` counts the stored numbers: for an
     artifact these are its constants, which folding and quantization scales make a little more or less than the
@@ -58,28 +58,28 @@ def inspect(path: Path, opening: LoadOptions = LoadOptions()) -> dict[str, Any]:
 
     Raises:
         UsageError: nothing is there, or it cannot be read.
-        RefusedError: it is damaged, unsafe, or no model.
+        RefusedError: it is damaged, unsafe, or not a model.
     """
     prefix = checkpoint_prefix(path)
     if prefix is not None:
-        found, path, size, sha256 = _tf_checkpoint(path)
+        findings, path, size, sha256 = _tf_checkpoint(path)
     else:
-        found, size, sha256 = _find(path, sniff(path), opening), size_of(path), digest(path)
+        findings, size, sha256 = _find(path, sniff(path), opening), size_of(path), digest(path)
     return {
         "path": str(path),
-        "format": found.format,
-        "precision": found.precision,
+        "format": findings.format,
+        "precision": findings.precision,
         "size_bytes": size,
         "sha256": sha256,
-        "inputs": [spec.to_json() for spec in found.inputs],
-        "outputs": [spec.to_json() for spec in found.outputs],
-        "parameters": found.parameters,
-        "ops": dict(sorted(found.ops.items(), key=lambda item: (-item[1], item[0]))),
-        "opset": found.opset,
-        "flex_ops": found.flex_ops,
-        "custom_ops": found.custom_ops,
-        "notes": found.notes,
-        "integer": found.integer,
+        "inputs": [spec.to_json() for spec in findings.inputs],
+        "outputs": [spec.to_json() for spec in findings.outputs],
+        "parameters": findings.parameters,
+        "ops": dict(sorted(findings.ops.items(), key=lambda item: (-item[1], item[0]))),
+        "opset": findings.opset,
+        "flex_ops": findings.flex_ops,
+        "custom_ops": findings.custom_ops,
+        "notes": findings.notes,
+        "integer": findings.integer,
         "contract": read_contract(path),
     }
 
@@ -108,13 +108,13 @@ def _find(path: Path, kind: FileKind, opening: LoadOptions) -> _Findings:
     )
 
 
-def _keras(fmt: str, found: ModelConfig, weights: H5Facts) -> _Findings:
-    report, signature = found.report, signature_of(found.config)
+def _keras(fmt: str, model: ModelConfig, weights: H5Facts) -> _Findings:
+    report, signature = model.report, signature_of(model.config)
     needs = f"It needs classes that are not Keras' own: {', '.join(sorted(report.custom))}."
-    notes = [*found.notes, *report.notes, *signature.notes, *([needs] if report.custom else [])]
+    notes = [*model.notes, *report.notes, *signature.notes, *([needs] if report.custom else [])]
     return _Findings(
         fmt,
-        precision.of_keras(found.config, weights.weights),
+        precision.of_keras(model.config, weights.weights),
         inputs=signature.inputs,
         outputs=signature.outputs,
         parameters=_elements(weights.weights),
@@ -125,9 +125,9 @@ def _keras(fmt: str, found: ModelConfig, weights: H5Facts) -> _Findings:
 
 def _h5(path: Path, opening: LoadOptions, trust: Trust) -> _Findings:
     facts = read_h5(path)
-    found = check_h5(path, facts, opening, trust)
-    if found is not None:
-        return _keras("h5", found, facts)
+    model = check_h5(path, facts, opening, trust)
+    if model is not None:
+        return _keras("h5", model, facts)
     note = "The file holds weights alone: the model they belong to, and so its inputs and outputs, are not in it."
     return _Findings(
         "weights_h5",
@@ -138,20 +138,20 @@ def _h5(path: Path, opening: LoadOptions, trust: Trust) -> _Findings:
 
 
 def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
-    """What a TensorFlow checkpoint holds, its index, the bytes of all of its files, and its digest."""
+    """The contents of a TensorFlow checkpoint, its index, the bytes of all of its files, and its digest."""
     checkpoint = identify(path)
     index = checkpoint.path
     entries = [entry for entry in read_bundle(index).entries if DTYPES.get(entry.dtype) != "string"]
     weights = [WeightFact(entry.name, entry.shape, DTYPES.get(entry.dtype, "unknown")) for entry in entries]
     note = "The files hold weights alone, those of the optimizer among them: the model they belong to is not in them."
-    found = _Findings(
+    findings = _Findings(
         "tf_checkpoint",
         precision.by_elements(weights),
         parameters=_elements(weights),
         notes=[note],
     )
     size = sum(file.stat().st_size for file in index.parent.glob(f"{glob.escape(index.stem)}.data-*"))
-    return found, index, size + index.stat().st_size, checkpoint.sha256
+    return findings, index, size + index.stat().st_size, checkpoint.sha256
 
 
 def _frozen_graph(path: Path, opening: LoadOptions) -> _Findings:
@@ -209,8 +209,8 @@ def _tflite(path: Path) -> _Findings:
 
 def _onnx(path: Path) -> _Findings:
     facts = read_onnx(path)
-    beside = ", ".join(facts.external_files)
-    notes = [f"Weights lie in {beside} beside the file; the digest is of the file alone."] if beside else []
+    external = ", ".join(facts.external_files)
+    notes = [f"Weights lie in {external} beside the file; the digest is of the file alone."] if external else []
     return _Findings(
         "onnx",
         precision.of_onnx(facts),
@@ -241,7 +241,7 @@ def _ort(path: Path) -> _Findings:
 
 
 def _integer(path: Path, fmt: Format, computes: str) -> dict[str, Any] | None:
-    """What a quantized file computes in; None for a file that computes in floats alone."""
+    """The arithmetic of a quantized file; None for a file that computes in floats alone."""
     report = count_integers(path, fmt) if "int" in computes else None
     return report.to_json() if report is not None else None
 

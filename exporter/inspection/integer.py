@@ -42,7 +42,7 @@ _MOVES = {
 CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QUANTIZE", "DEQUANTIZE"}
 _LAYOUT = {"com.microsoft.nchwc::ReorderInput", "com.microsoft.nchwc::ReorderOutput"}
 _TOKEN = re.compile(r"(_token_\d+|_quant|_nhwc|/MatMulAddFusion)+$")
-"""What ONNX Runtime appends to the name of a node that it rewrites."""
+"""The text that ONNX Runtime appends to the name of a node that it rewrites."""
 _ROOTS = ("convolution", "depthwise", "conv", "Conv", "MatMul", "Tensordot", "einsum")
 
 
@@ -58,7 +58,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class IntegerReport:
-    """What a file computes in.
+    """The arithmetic that a file computes in.
 
     Attributes:
         basis: what was counted: the file's tensor types, or the graph that ONNX Runtime executes.
@@ -71,25 +71,25 @@ class IntegerReport:
 
     def to_json(self, layers: Collection[str] = ()) -> dict[str, Any]:
         """`layers` are the checkpoint's layer names, by which islands are told."""
-        counted = [op for op in self.operations if op.compute != CONVERSION]
-        known = all(op.macs is not None for op in counted)
-        macs = {kind: sum(op.macs or 0 for op in counted if op.compute == kind) for kind in (INTEGER, HYBRID, FLOAT)}
-        whole = sum(macs.values())
-        integers = sum(op.compute == INTEGER for op in counted)
+        operations = [op for op in self.operations if op.compute != CONVERSION]
+        complete = all(op.macs is not None for op in operations)
+        macs = {kind: sum(op.macs or 0 for op in operations if op.compute == kind) for kind in (INTEGER, HYBRID, FLOAT)}
+        total = sum(macs.values())
+        integers = sum(op.compute == INTEGER for op in operations)
         return {
             "basis": self.basis,
-            "operations": len(counted),
+            "operations": len(operations),
             "integer_operations": integers,
-            "hybrid_operations": sum(op.compute == HYBRID for op in counted),
-            "conversions": len(self.operations) - len(counted),
-            "macs": whole if known else None,
-            "integer_macs_share": round(macs[INTEGER] / whole, 6) if known and whole else None,
-            "hybrid_macs_share": round(macs[HYBRID] / whole, 6) if known and whole else None,
+            "hybrid_operations": sum(op.compute == HYBRID for op in operations),
+            "conversions": len(self.operations) - len(operations),
+            "macs": total if complete else None,
+            "integer_macs_share": round(macs[INTEGER] / total, 6) if complete and total else None,
+            "hybrid_macs_share": round(macs[HYBRID] / total, 6) if complete and total else None,
             "flex_ops": [kind for kind in self.custom if kind.startswith("Flex")],
             "custom_ops": [kind for kind in self.custom if not kind.startswith("Flex")],
             "islands": [
                 {"layer": layer_of(op.name, layers), "operation": op.kind, "macs": op.macs}
-                for op in counted
+                for op in operations
                 if op.compute == FLOAT
             ],
         }
@@ -116,17 +116,17 @@ def count_executed(artifact: Path, optimized: Path) -> IntegerReport:
     A product of the artifact counts as an integer one only where the executed graph holds an integer kernel of its
     name; float kernels may have been fused under other names, so every other product counts as float.
     """
-    filed, runs = read_onnx_graph(artifact), read_onnx_graph(optimized)
-    products = {_stem(node.name): node for node in filed.nodes if _is_product(node)}
-    found = []
-    for node, compute in _computed(runs):
+    file_graph, executed_graph = read_onnx_graph(artifact), read_onnx_graph(optimized)
+    products = {_stem(node.name): node for node in file_graph.nodes if _is_product(node)}
+    operations = []
+    for node, compute in _computed(executed_graph):
         name = node.name or node.outputs[0]
         if not _is_product(node):
-            found.append(Operation(node.kind, name, CONVERSION if node.kind in _LAYOUT else compute, 0))
+            operations.append(Operation(node.kind, name, CONVERSION if node.kind in _LAYOUT else compute, 0))
         elif compute != FLOAT and (source := products.pop(_stem(node.name), None)) is not None:
-            found.append(Operation(node.kind, name, compute, filed.macs(source)))
-    found += [Operation(node.kind, node.name, FLOAT, filed.macs(node)) for node in products.values()]
-    return IntegerReport(tuple(found), "ONNX Runtime's optimised graph")
+            operations.append(Operation(node.kind, name, compute, file_graph.macs(source)))
+    operations += [Operation(node.kind, node.name, FLOAT, file_graph.macs(node)) for node in products.values()]
+    return IntegerReport(tuple(operations), "ONNX Runtime's optimised graph")
 
 
 def layer_of(name: str, layers: Collection[str] = ()) -> str:

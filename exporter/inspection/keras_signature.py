@@ -22,7 +22,7 @@ _MAX_NESTING = 32
 
 @dataclass
 class ConfigSignature:
-    """What the config tells; empty lists where it does not, with a note."""
+    """The signature that a config tells; empty lists where it does not, with a note."""
 
     inputs: list[TensorSpec] = field(default_factory=list)
     outputs: list[TensorSpec] = field(default_factory=list)
@@ -136,8 +136,12 @@ def _through(layer: Config, shapes: list[Dims | None], depth: int) -> Dims | Non
     if "layers" in layer["config"] or "input_layers" in layer["config"]:
         outputs = _model(layer, depth + 1)[1]
         return outputs[0].shape if len(outputs) == 1 else None
-    known = [shape for shape in shapes if shape is not None]
-    return output_shape(layer["class_name"], layer["config"], known) if known and len(known) == len(shapes) else None
+    known_shapes = [shape for shape in shapes if shape is not None]
+    return (
+        output_shape(layer["class_name"], layer["config"], known_shapes)
+        if known_shapes and len(known_shapes) == len(shapes)
+        else None
+    )
 
 
 def _places(item: Any, key: str) -> Iterator[tuple[str, tuple[str, int, int]]]:

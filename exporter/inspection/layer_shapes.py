@@ -32,12 +32,12 @@ def output_shape(class_name: str, settings: dict[str, Any], shapes: list[Dims]) 
     if class_name == "Dense":
         return (*first[:-1], settings["units"])
     if class_name == "Flatten":
-        rest = first[1:]
-        return (first[0], None if None in rest else math.prod(d for d in rest if d is not None))
+        dims = first[1:]
+        return (first[0], None if None in dims else math.prod(d for d in dims if d is not None))
     if class_name.startswith(("GlobalAveragePooling", "GlobalMaxPooling")):
         return None if settings.get("keepdims") else (first[0], first[-1])
     if class_name == "Reshape":
-        target = as_dims(settings["target_shape"])  # -1 is no size, so such a target is not told
+        target = as_dims(settings["target_shape"])  # -1 is not a size, so such a target is not told
         return None if target is None else (first[0], *target)
     if class_name == "Concatenate":
         return _concatenated(shapes, settings.get("axis", -1))

@@ -36,7 +36,7 @@ def nonfinite_weights(path: Path, kind: SourceKind) -> tuple[str, ...]:
 def _in_bundle(prefix: Path) -> tuple[str, ...]:
     """Of a SavedModel's variables, which lie in their shards as plain little-endian numbers."""
     bundle = read_bundle(prefix.with_suffix(".index"))
-    found = []
+    names = []
     for entry in bundle.entries:
         name = DTYPES.get(entry.dtype, "")
         if name in ("float16", "float32", "float64"):
@@ -44,8 +44,8 @@ def _in_bundle(prefix: Path) -> tuple[str, ...]:
             count = entry.size // np.dtype(name).itemsize
             values = np.memmap(shard, np.dtype(name).newbyteorder("<"), "r", entry.offset, (count,)) if count else ()
             if not all(np.isfinite(values[k : k + _CHUNK]).all() for k in range(0, count, _CHUNK)):
-                found.append(entry.name)
-    return tuple(found)
+                names.append(entry.name)
+    return tuple(names)
 
 
 def finite_gate(names: tuple[str, ...]) -> Gate:

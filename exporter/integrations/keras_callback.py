@@ -31,8 +31,8 @@ class ExportBundle:
 
     def __new__(cls, *_: Any, **__: Any) -> ExportBundle:
         """An instance of a subclass that is a Keras callback too: keras is imported by those who train, not before."""
-        made: ExportBundle = object.__new__(_as_callback(cls))
-        return made
+        instance: ExportBundle = object.__new__(_as_callback(cls))
+        return instance
 
     def __init__(
         self,

@@ -42,17 +42,17 @@ def log_bundle(bundle: str | Path, *, files: bool = True, artifact_path: str = "
 def metrics(manifest: Manifest) -> dict[str, float]:
     """Sizes in bytes, agreement of each artifact's outputs, latencies in milliseconds, by name."""
     names = {row.path: f"{row.format.value}.{row.precision.value}" for row in manifest.artifacts}
-    found = {f"{names[row.path]}.size_bytes": float(row.size_bytes) for row in manifest.artifacts}
+    result = {f"{names[row.path]}.size_bytes": float(row.size_bytes) for row in manifest.artifacts}
     for verdict in manifest.verdicts:
         name = names.get(verdict.artifact)
         for k, output in enumerate(verdict.outputs if name else ()):
             values = {figure: getattr(output, figure) for figure in _FIGURES}
             place = f"{name}." + (f"{output.name}." if k else "")
-            found |= {f"{place}{figure}": float(value) for figure, value in values.items() if value is not None}
+            result |= {f"{place}{figure}": float(value) for figure, value in values.items() if value is not None}
     for row in reversed(manifest.timings):  # the first setting of a device is the one that counts
         if row.artifact in names and row.p50_ms is not None:
-            found[f"{names[row.artifact]}.{row.device}.p50_ms"] = row.p50_ms.value
-    return {_fit(name): value for name, value in found.items()}
+            result[f"{names[row.artifact]}.{row.device}.p50_ms"] = row.p50_ms.value
+    return {_fit(name): value for name, value in result.items()}
 
 
 def _params(manifest: Manifest) -> dict[str, str]:

@@ -20,7 +20,7 @@ PASSED, GATE_FAILED, PARTIAL = 0, 1, 10
 
 
 class JudgedOutput(Protocol):
-    """What is read of an output's row."""
+    """The fields that are read of an output's row."""
 
     @property
     def gate(self) -> GateRow | None: ...
@@ -29,7 +29,7 @@ class JudgedOutput(Protocol):
 
 
 class Judged(Protocol):
-    """What is read of a verdict: a manifest's row, or what `validate.agreement.compare` gave."""
+    """The fields that are read of a verdict: a manifest's row, or a result of `validate.agreement.compare`."""
 
     @property
     def artifact(self) -> PurePath | str: ...
@@ -70,13 +70,13 @@ def verdict_misses(verdicts: Iterable[Judged], *, allow_inconclusive: bool) -> I
     passed = {AGREE, INCONCLUSIVE} if allow_inconclusive else {AGREE}
     for verdict in verdicts:
         if verdict.status not in passed:
-            gate, limit, value = _missed(verdict)
+            gate, limit, value = _first_miss(verdict)
             sentence = f"{PurePath(verdict.artifact).name}: {verdict.status}: {verdict.reason}"
             yield Miss(subject=str(verdict.artifact), gate=gate, limit=limit, value=value, sentence=sentence)
 
 
-def _missed(verdict: Judged) -> tuple[str, float | None, float | None]:
-    """The gate with its limit and the value found; what no number tells goes by its status."""
+def _first_miss(verdict: Judged) -> tuple[str, float | None, float | None]:
+    """The first gate missed, its limit and the measured value; a verdict without a number goes by its status."""
     if verdict.status in {INCONCLUSIVE, ERROR}:
         return verdict.status, None, None
     for output in verdict.outputs:

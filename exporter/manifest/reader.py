@@ -18,7 +18,7 @@ def load(path: Path) -> Manifest:
     """Reads a manifest that anyone may have written.
 
     Raises:
-        IntegrityError: it cannot be read, is too large or too deep, is no manifest of a known version, or does not
+        IntegrityError: it cannot be read, is too large or too deep, is not a manifest of a known version, or does not
             match its own digest.
     """
     manifest, claimed, actual = read_unchecked(path)

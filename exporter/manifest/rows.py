@@ -222,7 +222,10 @@ class Miss(Open):
 
 
 class Passing(Open):
-    """Whether every gate was passed, and which were missed; see `exporter.manifest.passing`."""
+    """Whether every gate was passed, and which were missed; see `exporter.manifest.passing`.
+
+    What was not made is not a gate.
+    """
 
     ok: bool
     misses: tuple[Miss, ...] = ()

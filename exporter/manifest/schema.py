@@ -95,7 +95,7 @@ class Manifest(Closed):
         return named.model_copy(update={"digest": document_digest(named.to_document())})
 
     def to_bytes(self) -> bytes:
-        """What `manifest.json` holds: indented for people; the digests are over the canonical form, not over this."""
+        """The content of `manifest.json`, indented for people; the digests are over the canonical form instead."""
         text = json.dumps(self.to_document(), indent=2, ensure_ascii=False, allow_nan=False)
         return text.encode() + b"\n"
 
@@ -107,8 +107,8 @@ def canonical(document: Any) -> bytes:
 
 def document_digest(document: Mapping[str, Any]) -> Sha256:
     """SHA-256 of the document in canonical form, less its own `digest`."""
-    rest = {key: value for key, value in document.items() if key != "digest"}
-    return hashlib.sha256(canonical(rest)).hexdigest()
+    body = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(canonical(body)).hexdigest()
 
 
 def content_digest(manifest: Manifest) -> Sha256:
@@ -136,8 +136,8 @@ def validated(data: str | bytes, path: Path | str) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as cause:
         first = cause.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:120] or "the document"
-        raise damaged(path, f"is wrong at {where}: {first['msg'][:160]}") from cause
+        location = ".".join(str(part) for part in first["loc"])[:120] or "the document"
+        raise damaged(path, f"is wrong at {location}: {first['msg'][:160]}") from cause
 
 
 def damaged(path: Path | str, what: str) -> IntegrityError:

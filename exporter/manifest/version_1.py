@@ -52,7 +52,7 @@ def _verdict(row: Mapping[str, Any], inputs: list[str]) -> dict[str, Any]:
 
 
 def _output(output: Mapping[str, Any], verdict: Mapping[str, Any]) -> dict[str, Any]:
-    known = {
+    defaults = {
         "nonfinite": 0,
         "gate": {},
         "status": verdict["status"],
@@ -60,8 +60,8 @@ def _output(output: Mapping[str, Any], verdict: Mapping[str, Any]) -> dict[str, 
         "samples": verdict.get("samples") or 0,
         "noise_ratios": {},
     }
-    given = {key: value for key, value in output.items() if value is not None}
-    return dict.fromkeys(_OUTPUT_FIELDS) | known | given
+    values = {key: value for key, value in output.items() if value is not None}
+    return dict.fromkeys(_OUTPUT_FIELDS) | defaults | values
 
 
 def _timing(row: Mapping[str, Any]) -> dict[str, Any]:

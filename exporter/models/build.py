@@ -32,7 +32,7 @@ TARGET = "exporter.models.build:build_checkpoint"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What to build. None is the architecture's default.
+    """The choices of a build. None is the architecture's default.
 
     Attributes:
         name: a key of `exporter.models.table.ARCHITECTURES`.
@@ -199,10 +199,10 @@ def save_checkpoint(model: keras.Model, path: Path) -> None:
     whole. Raises OSError where it cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        raw, whole = Path(folder) / "raw.keras", Path(folder) / "whole.keras"
+        raw, normalized = Path(folder) / "raw.keras", Path(folder) / "whole.keras"
         model.save(raw)
-        _normalize(raw, whole)
-        whole.replace(path)
+        _normalize(raw, normalized)
+        normalized.replace(path)
 
 
 def _normalize(source: Path, target: Path) -> None:

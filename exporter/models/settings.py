@@ -69,22 +69,22 @@ def _shown(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
-def parse_settings(given: Mapping[str, str], known: Sequence[Setting], *, architecture: str) -> dict[str, Value]:
-    """The value of every known setting, the given ones parsed.
+def parse_settings(texts: Mapping[str, str], settings: Sequence[Setting], *, architecture: str) -> dict[str, Value]:
+    """The value of every setting of `settings`, parsed where `texts` holds its key.
 
     Raises:
         UsageError: a key that is not known (with the nearest one and the list), or a value that does not parse.
     """
-    by_name = {setting.name: setting for setting in known}
-    for key in given:
+    by_name = {setting.name: setting for setting in settings}
+    for key in texts:
         if key not in by_name:
             near = get_close_matches(key, by_name, n=1) or [name for name in by_name if key and key in name]
-            there_are = ", ".join(str(setting) for setting in known)
+            there_are = ", ".join(str(setting) for setting in settings)
             raise UsageError(
                 f"{architecture} has no setting `{key}`.",
                 next_step=(f"Did you mean `{near[0]}`? " if near else "") + f"It has, with defaults: {there_are}.",
             )
-    return {name: s.parse(given[name]) if name in given else s.default for name, s in by_name.items()}
+    return {name: s.parse(texts[name]) if name in texts else s.default for name, s in by_name.items()}
 
 
 def split_assignments(assignments: Sequence[str]) -> dict[str, str]:

@@ -31,14 +31,14 @@ def share_download_cache(user_home: str | None) -> None:
 
     Must run before keras is imported. Does nothing where the user's folder cannot be made.
     """
-    own = os.environ.get("KERAS_HOME")
-    if not own or not user_home or own == user_home:
+    process_home = os.environ.get("KERAS_HOME")
+    if not process_home or not user_home or process_home == user_home:
         return
     cache = Path(user_home) / "models"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        Path(own).mkdir(parents=True, exist_ok=True)
-        (Path(own) / "models").symlink_to(cache, target_is_directory=True)
+        Path(process_home).mkdir(parents=True, exist_ok=True)
+        (Path(process_home) / "models").symlink_to(cache, target_is_directory=True)
     except OSError:
         return
 

@@ -27,7 +27,7 @@ class Axis:
 
     @classmethod
     def between(cls, values: Sequence[float]) -> Axis:
-        """Linear, from below the least to above the greatest, for values that have no natural zero such as decibels."""
+        """Linear, from below the minimum to above the maximum, for values without a natural zero such as decibels."""
         low, high = min(values), max(values)
         edge = max((high - low) * 0.12, abs(high) * 0.02, 1e-9)
         return cls(low - edge, high + edge, False)

@@ -1,4 +1,4 @@
-"""`MODEL_CARD.md`: the facts that a run knows, and places for those that only the model's author can tell.
+"""`MODEL_CARD.md`: the facts that a run knows, and gaps for those that only the model's author can tell.
 
 Headings follow Mitchell et al., "Model Cards for Model Reporting" (2019), in the order that model hubs use.
 """
@@ -83,13 +83,13 @@ def _preprocessing(manifest: Manifest) -> list[str]:
 
 
 def _answers(manifest: Manifest) -> list[str]:
-    """What the places of each output stand for, where the contract says it."""
-    said = []
+    """The meaning of each output's classes, where the contract says it."""
+    sentences = []
     for tensor in manifest.signature.outputs:
         labels = [say.clean(label) for label in class_names(manifest.contract, tensor.name)]
         if labels:
-            said.append(f"Output {_name(tensor.name)} has {len(labels)} labels: {text(', '.join(labels))}.")
-    return said
+            sentences.append(f"Output {_name(tensor.name)} has {len(labels)} labels: {text(', '.join(labels))}.")
+    return sentences
 
 
 def _name(raw: str) -> str:
@@ -103,8 +103,8 @@ def _chosen(manifest: Manifest) -> list[str]:
 
 def _evaluation(manifest: Manifest) -> list[str]:
     table = view.agreement(manifest)
-    accuracies = [text(said) for verdict in manifest.verdicts for said in _scores(verdict)]
-    scores = ["\n".join(f"- {said}" for said in accuracies)] if accuracies else []
+    accuracies = [text(score) for verdict in manifest.verdicts for score in _scores(verdict)]
+    scores = ["\n".join(f"- {score}" for score in accuracies)] if accuracies else []
     data = "the evaluation data, and the accuracy by group of people or kind of input."
     judged = (
         [grid(table), text(table.note)] if table.rows else ["The artifacts were not judged against the checkpoint."]
@@ -114,13 +114,13 @@ def _evaluation(manifest: Manifest) -> list[str]:
 
 def _scores(verdict: JudgedRow) -> list[str]:
     """`digits.int8.tflite: top1 98.8 % [97.4 %, 99.6 %]`, of outputs that labels were given for."""
-    said = []
+    lines = []
     for output in verdict.outputs:
         for name, score in (output.scores or {}).items():
             if "value" in score:
                 bounds = f" [{say.percent(score.get('low'))}, {say.percent(score.get('high'))}]"
-                said.append(f"{say.clean(verdict.artifact)}: {name} {say.percent(score['value'])}{bounds}")
-    return said
+                lines.append(f"{say.clean(verdict.artifact)}: {name} {say.percent(score['value'])}{bounds}")
+    return lines
 
 
 def _latency(manifest: Manifest) -> list[str]:
@@ -131,15 +131,15 @@ def _latency(manifest: Manifest) -> list[str]:
 
 
 def _limits(manifest: Manifest) -> list[str]:
-    """What the run itself found that a user must know."""
-    found = [f"{row.format.value} {row.precision.value} could not be made: {row.reason}" for row in manifest.failures]
-    found += [miss.sentence for miss in passing(manifest, allow_inconclusive=False).misses]
-    found += [note for row in manifest.artifacts for note in row.notes]
-    found += [note for verdict in manifest.verdicts for note in verdict.notes]
+    """The findings of the run itself that a user must know."""
+    lines = [f"{row.format.value} {row.precision.value} could not be made: {row.reason}" for row in manifest.failures]
+    lines += [miss.sentence for miss in passing(manifest, allow_inconclusive=False).misses]
+    lines += [note for row in manifest.artifacts for note in row.notes]
+    lines += [note for verdict in manifest.verdicts for note in verdict.notes]
     flags = {flag for row in manifest.timings for flag in row.flags}
-    found += [f"{words.capitalize()}." for flag, words in _FLAGS.items() if flag in flags]
-    found.append("Latency holds for the machine named above; agreement holds for inputs like those judged on.")
-    return list(dict.fromkeys(say.clean(line) for line in found))
+    lines += [f"{words.capitalize()}." for flag, words in _FLAGS.items() if flag in flags]
+    lines.append("Latency holds for the machine named above; agreement holds for inputs like those judged on.")
+    return list(dict.fromkeys(say.clean(line) for line in lines))
 
 
 def _again(manifest: Manifest) -> list[str]:

@@ -1,4 +1,4 @@
-"""What to ship: the recommended artifact of each device, and what else is best at something."""
+"""The artifacts to ship: the recommended one of each device, and others that are best at something."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ class Pick:
 def choices(manifest: Manifest) -> dict[str, str]:
     """By device, the artifact that the run chose; empty where it did not choose."""
     listed = manifest.recommended.get("choice")
-    known = {row.path for row in manifest.artifacts}
-    return {str(k): str(v) for k, v in listed.items() if v in known} if isinstance(listed, dict) else {}
+    paths = {row.path for row in manifest.artifacts}
+    return {str(k): str(v) for k, v in listed.items() if v in paths} if isinstance(listed, dict) else {}
 
 
 def picks(manifest: Manifest) -> list[Pick]:
     """The choice of each device, then the smallest and the most accurate where they are others."""
     objective = _OBJECTIVES.get(str(manifest.recommended.get("objective")), "")
     chosen = choices(manifest)
-    missed = {miss.subject for miss in passing(manifest).misses}
-    passed = sum(verdict.artifact not in missed for verdict in manifest.verdicts)
+    subjects = {miss.subject for miss in passing(manifest).misses}
+    passed = sum(verdict.artifact not in subjects for verdict in manifest.verdicts)
     among = f" among {say.count(passed, 'artifact')} that pass{'' if passed != 1 else 'es'}"
     why = f"{objective}{among}".capitalize()
-    found = [
+    result = [
         _pick(manifest, f"Ship on {device}" if device != "any" else "Ship", path, why, device)
         for device, path in chosen.items()
     ]
     shown = set(chosen.values())
     for key, title in (("smallest", "Smallest"), ("most_accurate", "Most accurate")):
         path = manifest.recommended.get(key)
-        known = any(row.path == path for row in manifest.artifacts)
-        if isinstance(path, str) and known and path not in shown:
-            found.append(_pick(manifest, title, path, "", next(iter(chosen), "")))
+        exists = any(row.path == path for row in manifest.artifacts)
+        if isinstance(path, str) and exists and path not in shown:
+            result.append(_pick(manifest, title, path, "", next(iter(chosen), "")))
             shown.add(path)
-    return found
+    return result
 
 
 def unmet(manifest: Manifest) -> str:
@@ -73,6 +73,6 @@ def _pick(manifest: Manifest, title: str, path: str, why: str, device: str) -> P
         facts.append(("Accuracy", say.percent(output.accuracy)))
     elif output is not None:
         facts.append(("SQNR", say.decibels(output.sqnr_db, output.max_abs)))
-    kept = tuple((what, figure) for what, figure in facts if figure != say.NONE)
+    shown = tuple((what, figure) for what, figure in facts if figure != say.NONE)
     name = short_names(manifest)[path]
-    return Pick(say.clean(title), name, say.clean(path), artifact.format.value, say.clean(why), kept)
+    return Pick(say.clean(title), name, say.clean(path), artifact.format.value, say.clean(why), shown)

@@ -24,14 +24,14 @@ def commands(manifest: Manifest) -> dict[str, str]:
     folder. A checkpoint that was built by name is built again first.
     """
     words = list(manifest.tool.command)
-    bundle = next(iter(_given(words, ["-o", "--output"])), "BUNDLE")
+    bundle = next(iter(_values_of(words, ["-o", "--output"])), "BUNDLE")
     source, build = _source(manifest, words)
     judging, opening = _again(words, _JUDGING), _reference(words)
     first = next((f"{bundle.rstrip('/')}/{row.path}" for row in manifest.artifacts), bundle)
     located = next((f"{bundle.rstrip('/')}/{artifact}" for artifact, _ in localized(manifest)), first)
     timed = timed_rows(manifest)
     setting = _setting(timed[0].device, timed[0].threads, timed[0].batch) if timed else []
-    found = {
+    arguments = {
         "run": words,
         "agreement": ["edgeport", "validate", source, bundle, *judging, *opening],
         "latency": ["edgeport", "bench", bundle, *setting],
@@ -42,7 +42,7 @@ def commands(manifest: Manifest) -> dict[str, str]:
         "report": ["edgeport", "report", bundle],
         "verify": ["edgeport", "verify", bundle],
     }
-    lines = {name: clean(shlex.join(argv)) for name, argv in found.items()}
+    lines = {name: clean(shlex.join(argv)) for name, argv in arguments.items()}
     for name in ("agreement", "layers") if build else ():
         lines[name] = f"{clean(shlex.join(build))} && {lines[name]}"
     return lines
@@ -50,25 +50,25 @@ def commands(manifest: Manifest) -> dict[str, str]:
 
 def _source(manifest: Manifest, words: Sequence[str]) -> tuple[str, list[str]]:
     """The checkpoint to judge by, and the command that builds it where the source was a name, or weights of one."""
-    given, named = manifest.source.path, _given(words, ["--architecture"])
+    source, named = manifest.source.path, _values_of(words, ["--architecture"])
     if manifest.source.kind != "architecture" and not named:
-        return given, []
-    name = named[0] if named else given
-    weights = ["--weights", given] if named else []
+        return source, []
+    name = named[0] if named else source
+    weights = ["--weights", source] if named else []
     path = f"{name}.keras"
     return path, ["edgeport", "build", name, "-o", path, *weights, *_again(words, _BUILDING)]
 
 
 def _reference(words: Sequence[str]) -> list[str]:
-    """What has to be said again for the source to be taken as it was: how it is opened, what was baked into it."""
+    """The options that open the source as it was opened, and bake into it what was baked."""
     unsafe = ["--allow-unsafe"] if "--allow-unsafe" in words else []
     baking = [_BAKING, *_again(words, ["--preprocess"])] if _BAKING in words else []
     return [*_again(words, _OPENING), *unsafe, *baking]
 
 
 def _again(words: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Those of the options that are on the command line, with their values."""
-    return [part for option in options for value in _given(words, [option]) for part in (option, value)]
+    """The options among `options` that are on the command line, with their values."""
+    return [part for option in options for value in _values_of(words, [option]) for part in (option, value)]
 
 
 def _setting(device: str, threads: int | None, batch: int | None) -> list[str]:
@@ -77,7 +77,7 @@ def _setting(device: str, threads: int | None, batch: int | None) -> list[str]:
     return parts + (["--batch", str(batch)] if batch else [])
 
 
-def _given(words: Sequence[str], options: Sequence[str]) -> list[str]:
+def _values_of(words: Sequence[str], options: Sequence[str]) -> list[str]:
     """The values that the options have on a command line, `--name VALUE` or `--name=VALUE`."""
     values = []
     for k, word in enumerate(words):

@@ -25,10 +25,10 @@ def depth_plot(layers: Sequence[Mapping[str, Any]], first: str | None = None) ->
         layers: the rows of `edgeport localize --json`.
         first: the layer to name in the drawing.
     """
-    seen = [(k, row) for k, row in enumerate(layers) if row.get("observed")]
-    if len(seen) < 2:
+    points = [(k, row) for k, row in enumerate(layers) if row.get("observed")]
+    if len(points) < 2:
         return None
-    figures = [float(v) for _, row in seen for v in (row["noise_ratio"], row["limit"]) if v is not None and v > 0]
+    figures = [float(v) for _, row in points for v in (row["noise_ratio"], row["limit"]) if v is not None and v > 0]
     low, high = min(1.0, *figures) / 1.5, max(10.0, *figures) * 1.5
 
     def y(value: float | None) -> float:
@@ -39,14 +39,14 @@ def depth_plot(layers: Sequence[Mapping[str, Any]], first: str | None = None) ->
         return _LEFT + (_RIGHT - _LEFT) * k / max(1, len(layers) - 1)
 
     parts = [_decade(10.0**d, y(10.0**d)) for d in _decades(low, high)]
-    parts += [_step(x(k), x(k2), y(row["limit"])) for (k, row), (k2, _) in pairwise(seen)]
-    for k, row in seen:
+    parts += [_step(x(k), x(k2), y(row["limit"])) for (k, row), (k2, _) in pairwise(points)]
+    for k, row in points:
         parts.append(_dot(x(k), y(row["noise_ratio"]), row))
         if row.get("local_ratio") is not None:
             parts.append(_local(x(k), y(row["local_ratio"])))
         if row["name"] == first:
             parts.append(_name(x(k), row["name"]))
-    label = f"Noise ratio of {len(seen)} layers in the order of execution"
+    label = f"Noise ratio of {len(points)} layers in the order of execution"
     label += f"; {first} is the first to part" if first else ""
     return Markup('<svg class="depth" height="200" role="img" aria-label="{}">{}</svg>').format(
         say.clean(label), Markup("").join(parts)

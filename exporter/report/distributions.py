@@ -1,4 +1,4 @@
-"""How latency is spread: per timing a histogram of every run, and p50, p90, p95 and p99 with their intervals."""
+"""The spread of latency: per timing a histogram of every run, and p50, p90, p95 and p99 with their intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HIGH, _BASE = 34.0, 38.0
 
 @dataclass(frozen=True)
 class Row:
-    """One timing: its name and figures are text beside the drawing."""
+    """One timing: its name and figures are text next to the drawing."""
 
     name: str
     setting: str
@@ -43,7 +43,7 @@ class Distributions:
 
 
 def distributions(manifest: Manifest, evidence: Evidence) -> Distributions | None:
-    """All timings that worked on one axis, which ends at the greatest p99; None where nothing was timed."""
+    """All timings that worked on one axis, which ends at the maximum p99; None where nothing was timed."""
     timed = [(k, row) for k, row in enumerate(manifest.timings) if row.status == "ok" and row.p50_ms is not None]
     if not timed:
         return None
@@ -65,12 +65,12 @@ def distributions(manifest: Manifest, evidence: Evidence) -> Distributions | Non
 
 
 def _marks(row: TimingRow) -> dict[str, float]:
-    """What must lie on the axis: the least run, the percentiles and the ends of p50's interval."""
-    known: dict[str, float | None] = {"min": row.min_ms}
-    known |= {name: found.value for name, found in row.percentiles.items()}
+    """The values that must lie on the axis: the minimum, the percentiles and the ends of p50's interval."""
+    marks: dict[str, float | None] = {"min": row.min_ms}
+    marks |= {name: percentile.value for name, percentile in row.percentiles.items()}
     if row.p50_ms:
-        known |= {"low": row.p50_ms.low, "high": row.p50_ms.high}
-    return {name: value for name, value in known.items() if value is not None}
+        marks |= {"low": row.p50_ms.low, "high": row.p50_ms.high}
+    return {name: value for name, value in marks.items() if value is not None}
 
 
 def _strip(row: TimingRow, name: str, samples: npt.NDArray[np.float64] | None, axis: Axis) -> Markup:

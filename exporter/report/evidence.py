@@ -1,4 +1,4 @@
-"""What a report shows beyond the manifest: golden inputs, answers and raw latency samples, as arrays."""
+"""The arrays that a report shows beyond the manifest: golden inputs, answers and raw latency samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from converters.arrays import NamedArrays
 
 @dataclass(frozen=True)
 class Evidence:
-    """NamedArrays that a report draws.
+    """The arrays that a report draws.
 
     Attributes:
         inputs, outputs: the golden samples and what the reference makes of them, by tensor name.

@@ -1,4 +1,4 @@
-"""What was converted, by what and where: as pairs, and the few of them that come first."""
+"""The source, the tool and the machine of a run as pairs, and the few of them that come first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exporter.report.tables import Column, Table
 from exporter.report.tables import table as as_table
 
 _DRAWN = {"profiles", "peaks", "controls", "localized"}
-"""What has a drawing or a table of its own."""
+"""The facts that have a drawing or a table of their own."""
 
 
 def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -24,7 +24,7 @@ def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
     host: Any = environment.pop("host", {})
     host = dict(host) if isinstance(host, dict) else {"host": host}
     packages, noise = host.pop("packages", {}), environment.pop("noise", {})
-    found: list[tuple[str, Any]] = [
+    sections: list[tuple[str, Any]] = [
         (
             "Source",
             {
@@ -45,7 +45,7 @@ def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Noise while timing", noise),
         ("Environment", environment),
     ]
-    pairs = [(title, [(say.clean(key), _text(value)) for key, value in flat(value, "")]) for title, value in found]
+    pairs = [(title, [(say.clean(key), _text(value)) for key, value in flat(value, "")]) for title, value in sections]
     return [(title, rows) for title, rows in pairs if rows]
 
 
@@ -66,7 +66,7 @@ def _text(value: Any) -> str:
 
 
 def key_facts(manifest: Manifest) -> list[tuple[str, str]]:
-    """What a reader wants to know before the figures: the model's size and signature, and what it was held against."""
+    """The facts that come before the figures: the model's size and signature, and what it was held against."""
     facts = [
         (f"{role} {tensor.name}", f"{shape(tensor)} {tensor.dtype}")
         for role, tensors in (("Input", manifest.signature.inputs), ("Output", manifest.signature.outputs))

@@ -38,7 +38,7 @@ def gates(manifest: Manifest) -> Table:
         Column("Result", "status"),
         Column("Why"),
     )
-    return table("Gates", columns, [*_agreement(manifest), *_own(manifest), *_others(manifest)], _NOTE)
+    return table("Gates", columns, [*_agreement(manifest), *_of_artifacts(manifest), *_others(manifest)], _NOTE)
 
 
 def limit_of(output: OutputRow) -> str:
@@ -71,7 +71,7 @@ def _agreement(manifest: Manifest) -> Iterator[list[str]]:
             yield [verdict.artifact, say.NONE, "agreement", *[say.NONE] * 2, *_result(False, verdict.status, why)]
 
 
-def _own(manifest: Manifest) -> Iterator[list[str]]:
+def _of_artifacts(manifest: Manifest) -> Iterator[list[str]]:
     for artifact in manifest.artifacts:
         for gate in artifact.gates:
             result = _result(gate.passed, "missed", gate.reason)

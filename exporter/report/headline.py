@@ -25,12 +25,12 @@ class Headline:
 
 def headline(manifest: Manifest) -> Headline:
     """The verdict: what was made, whether it agrees, what is fastest."""
-    made, failed = len(manifest.artifacts), len(manifest.failures)
+    total, failed = len(manifest.artifacts), len(manifest.failures)
     by_status: dict[str, list[str]] = {}
     for verdict in manifest.verdicts:
         by_status.setdefault(verdict.status, []).append(say.clean(verdict.artifact))
     source = say.clean(manifest.source.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])
-    parts = [_agreement_part(by_status, made, source), *_missed_parts(manifest)]
+    parts = [_agreement_part(by_status, total, source), *_missed_parts(manifest)]
     if failed:
         names = [f"{row.format.value} {row.precision.value} ({row.status})" for row in manifest.failures]
         parts.append(f"{say.count(failed, 'target')} could not be made: {say.listed(names)}")
@@ -42,34 +42,34 @@ def headline(manifest: Manifest) -> Headline:
     if busy := disturbance(manifest):
         parts.append(busy)
     sentence = "; ".join(parts) + "."
-    if made == 0 or any(miss.gate != INCONCLUSIVE for miss in passing(manifest).misses):
+    if total == 0 or any(miss.gate != INCONCLUSIVE for miss in passing(manifest).misses):
         return Headline("bad", "failed", sentence)
-    if failed or INCONCLUSIVE in by_status or len(manifest.verdicts) < made:
+    if failed or INCONCLUSIVE in by_status or len(manifest.verdicts) < total:
         word = "partial" if failed else INCONCLUSIVE if INCONCLUSIVE in by_status else "not judged"
         return Headline("warn", word, sentence)
     return Headline("good", "agree", sentence)
 
 
-def _agreement_part(by_status: Mapping[str, list[str]], made: int, source: str) -> str:
-    if not made:
+def _agreement_part(by_status: Mapping[str, list[str]], total: int, source: str) -> str:
+    if not total:
         return f"No artifact could be made from {source}"
     if not by_status:
-        return f"{say.count(made, 'artifact')} made from {source}, not judged"
+        return f"{say.count(total, 'artifact')} made from {source}, not judged"
     agree = len(by_status.get("agree", []))
-    if agree == made:
-        return f"{'Both' if made == 2 else 'All ' + str(made) if made > 2 else 'The'} " + (
-            f"artifact{'s' if made > 1 else ''} agree{'' if made > 1 else 's'} with {source}"
+    if agree == total:
+        return f"{'Both' if total == 2 else 'All ' + str(total) if total > 2 else 'The'} " + (
+            f"artifact{'s' if total > 1 else ''} agree{'' if total > 1 else 's'} with {source}"
         )
     others = [
         f"{say.listed(names)} {'are' if len(names) > 1 else 'is'} {word}"
         for status, word in (("disagree", "in disagreement"), ("inconclusive", "inconclusive"), ("error", "in error"))
         if (names := by_status.get(status))
     ]
-    return ", ".join([f"{agree} of {say.count(made, 'artifact')} agree with {source}", *others])
+    return ", ".join([f"{agree} of {say.count(total, 'artifact')} agree with {source}", *others])
 
 
 def _missed_parts(manifest: Manifest) -> list[str]:
-    """A clause for each kind of gate that was missed beside the agreement."""
+    """A clause for each kind of gate that was missed besides the agreement."""
     parts = []
     for gate, names in _subjects(gate_misses(manifest.artifacts)).items():
         parts.append(f"{say.listed(names)} {'misses' if len(names) == 1 else 'miss'} the gate {say.clean(gate)}")
@@ -82,10 +82,10 @@ def _missed_parts(manifest: Manifest) -> list[str]:
 
 def _subjects(misses: Iterable[Miss]) -> dict[str, list[str]]:
     """By gate, the artifacts that missed it."""
-    found: dict[str, dict[str, None]] = {}
+    subjects: dict[str, dict[str, None]] = {}
     for miss in misses:
-        found.setdefault(miss.gate, {})[say.clean(miss.subject)] = None
-    return {gate: list(names) for gate, names in found.items()}
+        subjects.setdefault(miss.gate, {})[say.clean(miss.subject)] = None
+    return {gate: list(names) for gate, names in subjects.items()}
 
 
 def fastest_timing(manifest: Manifest) -> TimingRow | None:

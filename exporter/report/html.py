@@ -66,12 +66,12 @@ def render_html(manifest: Manifest, evidence: Evidence) -> str:
 
 
 def _short(summary: Table) -> Table:
-    """What fits on a page: the noise ratio stands under Agreement, and one device alone is no column."""
+    """The columns that fit on a page: the noise ratio stands under Agreement, and one device alone needs no column."""
     one_device = len({row[k] for row in summary.rows for k, c in enumerate(summary.columns) if c.title == "Device"}) < 2
     left_out = {"Noise ratio", *({"Device"} if one_device else ())}
-    kept = [k for k, column in enumerate(summary.columns) if column.title not in left_out]
-    rows = tuple(tuple(row[k] for k in kept) for row in summary.rows)
-    return Table(summary.title, tuple(summary.columns[k] for k in kept), rows, "Of each artifact's worst output.")
+    indexes = [k for k, column in enumerate(summary.columns) if column.title not in left_out]
+    rows = tuple(tuple(row[k] for k in indexes) for row in summary.rows)
+    return Table(summary.title, tuple(summary.columns[k] for k in indexes), rows, "Of each artifact's worst output.")
 
 
 @cache

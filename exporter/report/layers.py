@@ -30,7 +30,7 @@ class Depth:
 
 @dataclass(frozen=True)
 class Group:
-    """One bar of a profile: `width` is its share of the greatest one, as a percentage."""
+    """One bar of a profile: `width` is its share of the largest one, as a percentage."""
 
     name: str
     figure: str
@@ -49,14 +49,14 @@ class Profile:
 def depths(manifest: Manifest) -> list[Depth]:
     """One drawing for each artifact that the manifest has layers of, as `edgeport localize --json` gives them."""
     names = short_names(manifest)
-    found = []
+    drawings = []
     for artifact, rows in localized(manifest):
         first = next((str(row["name"]) for row in rows if row["diverges"]), "")
         drawing = depth_plot(rows, first or None)
         if drawing is not None:
             local = any(row.get("local_ratio") is not None for row in rows)
-            found.append(Depth(names.get(artifact, say.clean(artifact)), drawing, say.clean(first), local))
-    return found
+            drawings.append(Depth(names.get(artifact, say.clean(artifact)), drawing, say.clean(first), local))
+    return drawings
 
 
 def localized(manifest: Manifest) -> Iterable[tuple[str, Sequence[LayerFacts]]]:
@@ -69,7 +69,7 @@ def localized(manifest: Manifest) -> Iterable[tuple[str, Sequence[LayerFacts]]]:
 def profiles(manifest: Manifest) -> list[Profile]:
     """Of every artifact that was profiled (`edgeport bench --profile-ops`)."""
     names = short_names(manifest)
-    found = []
+    result = []
     for profile in manifest.environment.get("profiles", ()):
         if not profile.get("kinds"):
             continue
@@ -78,18 +78,18 @@ def profiles(manifest: Manifest) -> list[Profile]:
         share = profile.get("share_of_peak")
         peak = f"At p50: {say.percent(share)} of this machine's measured float32 peak." if share is not None else ""
         device = say.clean(str(profile.get("device") or ""))
-        found.append(Profile(name, device, _groups(profile["kinds"]), _groups(profile.get("layers", ())), peak))
-    return found
+        result.append(Profile(name, device, _groups(profile["kinds"]), _groups(profile.get("layers", ())), peak))
+    return result
 
 
 def _groups(rows: Sequence[GroupFacts]) -> tuple[Group, ...]:
-    kept = [row for row in rows if "us" in row][:_BARS]
-    top = max((row["us"] for row in kept), default=0.0) or 1.0
+    shown = [row for row in rows if "us" in row][:_BARS]
+    top = max((row["us"] for row in shown), default=0.0) or 1.0
     return tuple(
         Group(
             say.clean(row.get("name", "")),
             f"{say.figure(row['us'])} \N{MICRO SIGN}s, {say.percent(row.get('share'))}",
             svg.percent(row["us"] / top),
         )
-        for row in kept
+        for row in shown
     )

@@ -25,7 +25,7 @@ _LETTER = 7.0
 
 @dataclass(frozen=True)
 class Point:
-    """One artifact. `error_db` is its error against the moving signal, less is better; None where there is no error."""
+    """One artifact. `error_db` is its error against the moving signal, lower is better; None without any error."""
 
     artifact: str
     name: str
@@ -107,11 +107,11 @@ def _size_axis(points: Sequence[Point]) -> Axis:
 
 def _error_panel(points: Sequence[Point]) -> Markup:
     """In decibels against the signal; artifacts without any error stand at the bottom, labelled so."""
-    known = [point.error_db for point in points if point.error_db is not None]
-    span = max(known) - min(known)
-    floor = min(known) - max(span * 0.12, 6.0)
+    errors = [point.error_db for point in points if point.error_db is not None]
+    span = max(errors) - min(errors)
+    floor = min(errors) - max(span * 0.12, 6.0)
     perfect = any(point.error_db is None for point in points)
-    axis = Axis.between([*known, floor] if perfect else known)
+    axis = Axis.between([*errors, floor] if perfect else errors)
     return _panel(points, "error", lambda p: floor if p.error_db is None else p.error_db, axis)
 
 
@@ -131,13 +131,13 @@ def _panel(points: Sequence[Point], what: str, value: Callable[[Point], float], 
 
 
 def _spoken(points: Sequence[Point], what: str) -> str:
-    told = [
+    descriptions = [
         f"{p.name}: {say.milliseconds(p.p50_ms)}, "
         + (say.size(p.size_bytes) if what == "size" else "no error" if p.error_db is None else f"{p.error_db:.1f} dB")
         + (", on the Pareto front" if not p.beaten else "")
         for p in points
     ]
-    return say.clean(f"Median latency against {what}. " + "; ".join(told) + ".")
+    return say.clean(f"Median latency against {what}. " + "; ".join(descriptions) + ".")
 
 
 def _grid(x: Axis, y: Axis, unit: Callable[[float], str]) -> list[Markup]:
@@ -169,7 +169,7 @@ def _upward(axis: Axis, value: float) -> float:
 
 
 def _label_places(names: Sequence[str], places: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
-    """(x, baseline, anchor) of each label: the first of eight places round its point that covers least."""
+    """(x, baseline, anchor) of each label: the first of eight positions round its point with the minimum overlap."""
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
     result = []
     for name, (x, y) in zip(names, places, strict=True):

@@ -17,10 +17,10 @@ _ROWS = 48
 
 
 def picture(values: npt.NDArray[Any], low: float | None = None, high: float | None = None) -> str | None:
-    """One sample without its batch dimension as a data address; None where it is no numbers, or nothing.
+    """One sample without its batch dimension as a data address; None where it is not numeric, or empty.
 
     (H, W), (H, W, 1), (H, W, 3) and (H, W, 4) are images; of other (H, W, C), the first channel is shown. A vector is a
-    strip of at most 48 rows. `low` and `high` are black and white; without them, the least and greatest value are.
+    strip of at most 48 rows. `low` and `high` are black and white; without them, the minimum and the maximum are.
     """
     plane = _plane(np.asarray(values))
     if plane is None:

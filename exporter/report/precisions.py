@@ -1,4 +1,4 @@
-"""What quantized artifacts compute in, what they were calibrated on, and what a rescue kept in float."""
+"""The arithmetic of quantized artifacts, their calibration data, and what a rescue kept in float."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ def _calibrated(calibration: CalibrationRow) -> str:
 def _rescued(rescue: RescueRow) -> str:
     if not rescue.reached:
         return f"tried and failed: {rescue.reason}"
-    layers = ", ".join(f"{kept.layer} ({kept.sqnr_db_without:.1f} dB without)" for kept in rescue.float_layers)
+    layers = ", ".join(f"{row.layer} ({row.sqnr_db_without:.1f} dB without)" for row in rescue.float_layers)
     change = f"{rescue.sqnr_db_before:.1f} to {rescue.sqnr_db_after:.1f} dB"
     return f"{change} with {say.percent(rescue.float_macs_share)} of the multiply-adds in float: {layers}"

@@ -64,34 +64,34 @@ def samples(manifest: Manifest, evidence: Evidence) -> Samples | None:
     ins, outs = manifest.signature.inputs, manifest.signature.outputs
     if not ins or not outs or ins[0].name not in evidence.inputs or outs[0].name not in evidence.outputs:
         return None
-    given, wanted = evidence.inputs[ins[0].name], evidence.outputs[outs[0].name]
-    if given.ndim < 1 or wanted.ndim < 1 or not min(len(given), len(wanted)):
+    inputs, reference = evidence.inputs[ins[0].name], evidence.outputs[outs[0].name]
+    if inputs.ndim < 1 or reference.ndim < 1 or not min(len(inputs), len(reference)):
         return None
-    columns = _columns(given, wanted, manifest, ins[0].name)
+    columns = _columns(inputs, reference, manifest, ins[0].name)
     labels = class_names(manifest.contract, outs[0].name)
-    rows = [("Checkpoint", tuple(_cell(wanted[c], wanted[c], labels) for c in range(len(columns))))]
+    rows = [("Checkpoint", tuple(_cell(reference[c], reference[c], labels) for c in range(len(columns))))]
     for path, name in short_names(manifest).items():
         answers = evidence.answers.get(path, {}).get(outs[0].name)
-        if answers is not None and len(answers) and answers.shape[1:] == wanted.shape[1:]:
+        if answers is not None and len(answers) and answers.shape[1:] == reference.shape[1:]:
             shown = range(min(len(columns), len(answers)))
-            rows.append((name, tuple(_cell(answers[c], wanted[c], labels) for c in shown)))
-    return Samples(ins[0].name, outs[0].name, columns, tuple(rows), _origin(manifest) + _note(wanted))
+            rows.append((name, tuple(_cell(answers[c], reference[c], labels) for c in shown)))
+    return Samples(ins[0].name, outs[0].name, columns, tuple(rows), _origin(manifest) + _note(reference))
 
 
 def _origin(manifest: Manifest) -> str:
     return "The inputs were drawn at random: give real ones with --inputs. " if drawn(manifest) else ""
 
 
-def _columns(given: Values, wanted: Values, manifest: Manifest, name: str) -> tuple[Sample, ...]:
+def _columns(inputs: Values, reference: Values, manifest: Manifest, name: str) -> tuple[Sample, ...]:
     low, high = _range(manifest, name)
     return tuple(
-        Sample(f"Sample {k + 1}", picture(given[k], low, high), small(given[k]), _first_values(given[k]))
-        for k in range(min(_SHOWN, len(given), len(wanted)))
+        Sample(f"Sample {k + 1}", picture(inputs[k], low, high), small(inputs[k]), _first_values(inputs[k]))
+        for k in range(min(_SHOWN, len(inputs), len(reference)))
     )
 
 
 def _range(manifest: Manifest, name: str) -> tuple[float | None, float | None]:
-    """What the input's values span, where the manifest says so: black and white of its picture."""
+    """The range of the input's values, where the manifest says so: black and white of its picture."""
     span = (manifest.preprocessing or {}).get(name, {})
     low, high = span.get("low"), span.get("high")
     return (low, high) if low is not None and high is not None and high > low else (None, None)
@@ -112,13 +112,13 @@ def _is_classes(values: Values) -> bool:
     return values.ndim == 1 and len(values) > 1 and values.dtype.kind in "fiu"
 
 
-def _cell(values: Values, wanted: Values, labels: Sequence[str]) -> Cell:
-    if _is_classes(wanted):
-        return _class_cell(values, wanted, labels)
-    gap = float(np.abs(values.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
-    if wanted.size == 1:
+def _cell(values: Values, reference: Values, labels: Sequence[str]) -> Cell:
+    if _is_classes(reference):
+        return _class_cell(values, reference, labels)
+    gap = float(np.abs(values.astype(np.float64) - reference.astype(np.float64)).max(initial=0.0))
+    if reference.size == 1:
         return Cell(say.figure(float(values.reshape(-1)[0])), _gap(gap), Markup(), None, False)
-    low, high = float(np.nanmin(wanted)), float(np.nanmax(wanted))
+    low, high = float(np.nanmin(reference)), float(np.nanmax(reference))
     return Cell("", _gap(gap), Markup(), picture(values, low, high), False)
 
 
@@ -126,12 +126,12 @@ def _gap(gap: float) -> str:
     return f"\N{PLUS-MINUS SIGN}{say.figure(gap)}" if gap else ""
 
 
-def _class_cell(values: Values, wanted: Values, labels: Sequence[str]) -> Cell:
-    best, right = int(np.argmax(values)), int(np.argmax(wanted))
-    shares = _shares(wanted)
+def _class_cell(values: Values, reference: Values, labels: Sequence[str]) -> Cell:
+    best, right = int(np.argmax(values)), int(np.argmax(reference))
+    shares = _shares(reference)
     figure = say.percent(float(values[best])) if shares else say.figure(float(values[best]))
     word = say.clean(labels[best])[:24] if best < len(labels) else str(best)
-    drawing = _bars(values, wanted, best)
+    drawing = _bars(values, reference, best)
     return Cell(word, figure, drawing, None, best != right)
 
 
@@ -140,13 +140,13 @@ def _shares(values: Values) -> bool:
     return bool(values.min() >= -1e-3 and abs(float(values.sum()) - 1) < 1e-2)
 
 
-def _bars(values: Values, wanted: Values, best: int) -> Markup:
-    """A bar a class, on the scale of the reference's; the greatest one stands out."""
-    shown = list(range(len(wanted)))
+def _bars(values: Values, reference: Values, best: int) -> Markup:
+    """A bar a class, on the scale of the reference's; the largest one stands out."""
+    shown = list(range(len(reference)))
     if len(shown) > _CLASSES:
-        shown = sorted({*np.argsort(-wanted, kind="stable")[:_BEST].tolist(), best})
-    low = min(0.0, float(np.nanmin(wanted)))
-    span = (float(np.nanmax(wanted)) - low) or 1.0
+        shown = sorted({*np.argsort(-reference, kind="stable")[:_BEST].tolist(), best})
+    low = min(0.0, float(np.nanmin(reference)))
+    span = (float(np.nanmax(reference)) - low) or 1.0
     parts = []
     for place, k in enumerate(shown):
         share = min(max((float(values[k]) - low) / span, 0.0), 1.0) if np.isfinite(values[k]) else 0.0
@@ -156,10 +156,10 @@ def _bars(values: Values, wanted: Values, best: int) -> Markup:
     return svg.drawing("classes", "28", "", parts)
 
 
-def _note(wanted: Values) -> str:
-    if not _is_classes(wanted[0]):
+def _note(reference: Values) -> str:
+    if not _is_classes(reference[0]):
         return "Below each answer: its greatest difference from the checkpoint's."
-    count = wanted.shape[1]
+    count = reference.shape[1]
     what = f"classes 0 to {count - 1}" if count <= _CLASSES else "the checkpoint's five best classes, by number"
-    shares = "its probability" if _shares(wanted[0]) else "its value"
+    shares = "its probability" if _shares(reference[0]) else "its value"
     return f"Each answer: the class, {shares}, and bars for {what}."

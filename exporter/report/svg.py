@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 
 def line(kind: str, x1: str | float, y1: float, x2: str | float, y2: float) -> Markup:
-    """A line of a class of the style sheet; horizontal places may be percentages."""
+    """A line of a class of the style sheet; horizontal positions may be percentages."""
     return Markup('<line class="{}" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/>').format(kind, _at(x1), y1, _at(x2), y2)
 
 

@@ -30,6 +30,6 @@ class Table:
 def table(title: str, columns: tuple[Column, ...], rows: Iterable[Iterable[str]], note: str = "") -> Table:
     """Cells cleaned, columns without any value left out."""
     cells = [[say.clean(cell) for cell in row] for row in rows]
-    kept = [i for i in range(len(columns)) if any(row[i] != say.NONE for row in cells)]
-    body = tuple(tuple(row[i] for i in kept) for row in cells)
-    return Table(title, tuple(columns[i] for i in kept), body, say.clean(note))
+    indexes = [i for i in range(len(columns)) if any(row[i] != say.NONE for row in cells)]
+    body = tuple(tuple(row[i] for i in indexes) for row in cells)
+    return Table(title, tuple(columns[i] for i in indexes), body, say.clean(note))

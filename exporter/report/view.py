@@ -102,17 +102,17 @@ def agreement(manifest: Manifest) -> Table:
 
 
 def _how_judged(manifest: Manifest) -> str:
-    """What the verdict rows say about the inputs, as far as they all say the same."""
+    """The inputs of the verdict rows in words, as far as all rows say the same."""
     words = []
     for key, text in (("samples", "{} samples"), ("seed", "seed {}"), ("input_range", "input range {}")):
-        values = {_said(getattr(verdict, key)) for verdict in manifest.verdicts}
+        values = {_count_or_ranges(getattr(verdict, key)) for verdict in manifest.verdicts}
         if len(values) == 1 and (value := values.pop()):
             words.append(text.format(value))
     judged = f" Judged on {', '.join(words)}." if words else ""
     return f"Max abs and RMSE are in the output's own units, on the named basis.{judged}"
 
 
-def _said(value: int | Mapping[str, Range] | None) -> str:
+def _count_or_ranges(value: int | Mapping[str, Range] | None) -> str:
     """A count, or ranges by input: `image 0 to 16 (the model's Rescaling layer)`; empty where there is neither."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_span(limits)}" for name, limits in value.items())
@@ -150,7 +150,7 @@ def latency(manifest: Manifest) -> Table:
 
 
 def start(manifest: Manifest) -> Table:
-    """What comes before the steady state, and the memory that it takes."""
+    """The phases before the steady state, and the memory that a run takes."""
     columns = (
         Column("Artifact", "name"),
         Column("Setting"),
@@ -194,7 +194,7 @@ def comparisons(manifest: Manifest) -> Table:
 
 
 def quantized(manifest: Manifest) -> Table:
-    """What quantized artifacts really compute in."""
+    """The arithmetic that quantized artifacts really compute in."""
     columns = tuple(Column(title, kind) for title, kind in precisions.HEADERS)
     return table("Really integer?", columns, precisions.rows(manifest), precisions.NOTE)
 
@@ -230,7 +230,7 @@ def signature(manifest: Manifest) -> Table:
 
 
 def notes(manifest: Manifest) -> Table:
-    """What the makers and judges of the artifacts have to say, and how each was made."""
+    """The remarks of the artifacts' makers and judges, and how each was made."""
     columns = (Column("Artifact", "name"), Column("Made by"), Column("Remarks"))
     remarks: dict[str, list[str]] = {
         row.artifact: [text for text in (row.reason, *row.notes) if text] for row in manifest.verdicts
@@ -262,15 +262,15 @@ def tables(manifest: Manifest) -> list[Table]:
         signature,
         facts.table,
     )
-    return [found for found in (*(make(manifest) for make in makers), *profiles(manifest)) if found.rows]
+    return [t for t in (*(make(manifest) for make in makers), *profiles(manifest)) if t.rows]
 
 
 def profiles(manifest: Manifest) -> list[Table]:
     """Where the time goes, by kind and by Keras layer, of every artifact that `--profile-ops` looked into."""
-    found: Any = manifest.environment.get("profiles") or []
+    entries: Any = manifest.environment.get("profiles") or []
     columns = ("us", "Share", "Million multiply-adds", "Operations")
     result = []
-    for profile in found:
+    for profile in entries:
         for what, first in (("kinds", "Kind"), ("layers", "Keras layer")):
             rows = [
                 [

@@ -1,4 +1,4 @@
-"""Where a quantized file loses the signal: every tensor beside the float file's, on a few samples. Worker side."""
+"""Where a quantized file loses the signal: every tensor against the float file's, on a few samples. Worker side."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Step:
     elements: int = 0
 
 
-def affordable(steps: Sequence[Step], wanted: int) -> int:
-    """How many samples can be looked at, every tensor of them, in the memory that a rescue may take."""
+def affordable(steps: Sequence[Step], samples: int) -> int:
+    """The number of samples of which every tensor fits into the memory that a rescue may take."""
     row = 4 * sum(step.elements for step in steps)
-    return max(_FEWEST, min(wanted, _BYTES // max(1, row)))
+    return max(_FEWEST, min(samples, _BYTES // max(1, row)))
 
 
 def tflite_steps(path: Path) -> list[Step]:
@@ -136,21 +136,23 @@ def _tensor(interpreter: Any, entry: Any) -> Array | None:
     return ((value.astype(np.float32) - float(points[0])) * float(scales[0])).astype(np.float32)
 
 
-def onnx_values(path: Path, inputs: Mapping[str, Array], wanted: Sequence[str], batch: int = 8) -> Arrays:
-    """The wanted tensors by name, as their consumers see them: behind a Q/DQ pair where there is one."""
+def onnx_values(path: Path, inputs: Mapping[str, Array], names: Sequence[str], batch: int = 8) -> Arrays:
+    """The named tensors as their consumers see them: behind a Q/DQ pair where there is one."""
     import onnx
     import onnxruntime as ort
 
     model = onnx.load(str(path))
-    made = {name for node in model.graph.node for name in node.output}
-    seen = {}
-    for name in wanted:
-        behind = f"{name}_DequantizeLinear_Output"
-        if (found := behind if behind in made else name) in made:
-            seen[name] = found
-    there = {value.name for value in model.graph.output}
+    outputs = {name for node in model.graph.node for name in node.output}
+    tensors = {}
+    for name in names:
+        dequantized = f"{name}_DequantizeLinear_Output"
+        if (tensor := dequantized if dequantized in outputs else name) in outputs:
+            tensors[name] = tensor
+    graph_outputs = {value.name for value in model.graph.output}
     model.graph.output.extend(
-        onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(seen.values()) if name not in there
+        onnx.helper.make_empty_tensor_value_info(name)
+        for name in dict.fromkeys(tensors.values())
+        if name not in graph_outputs
     )
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -158,10 +160,10 @@ def onnx_values(path: Path, inputs: Mapping[str, Array], wanted: Sequence[str], 
     first = session.get_inputs()[0].shape
     size = first[0] if first and isinstance(first[0], int) else batch
     count = min(len(a) for a in inputs.values())
-    parts: dict[str, list[Array]] = {name: [] for name in seen}
+    parts: dict[str, list[Array]] = {name: [] for name in tensors}
     for start in range(0, count - count % size if count >= size else 0, size):
         feeds = {name: np.ascontiguousarray(array[start : start + size]) for name, array in inputs.items()}
-        for name, value in zip(seen, session.run(list(seen.values()), feeds), strict=True):
+        for name, value in zip(tensors, session.run(list(tensors.values()), feeds), strict=True):
             if value.dtype.kind == "f" and value.ndim:
                 parts[name].append(value.astype(np.float32))
     return {name: np.concatenate(values) for name, values in parts.items() if values}
@@ -170,17 +172,17 @@ def onnx_values(path: Path, inputs: Mapping[str, Array], wanted: Sequence[str], 
 def decision(steps: Sequence[Step], outputs: Sequence[str]) -> dict[str, str]:
     """By output, the tensor that is judged: the one before a final softmax or sigmoid."""
     producers = {name: step for step in steps for name in step.outputs}
-    found = {}
+    tensors = {}
     for name in outputs:
         step = producers.get(name)
-        found[name] = step.inputs[0] if step is not None and step.kind in _MAPS else name
-    return found
+        tensors[name] = step.inputs[0] if step is not None and step.kind in _MAPS else name
+    return tensors
 
 
 def noise(floats: Array, quantized: Array, channel: int = -1) -> float:
     """Mean over the channels of error power over signal power, each at most 1: a lost channel counts like any other.
 
-    One number for the whole tensor would hide a quiet channel beside a loud one, which is how int8 goes wrong.
+    One number for the whole tensor would hide a quiet channel next to a loud one, which is how int8 goes wrong.
     """
     axis = tuple(k for k in range(floats.ndim) if k != channel % floats.ndim)
     signal = np.square(floats - floats.mean(axis=0), dtype=np.float64).mean(axis=axis)

@@ -40,7 +40,7 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Kept:
+class FloatLayer:
     """One layer that stays float.
 
     Attributes:
@@ -64,7 +64,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Rescue:
-    """What a rescue came to.
+    """The result of a rescue.
 
     Attributes:
         reached: the goal is met on the samples that it was tried on; the verdict is given elsewhere.
@@ -73,7 +73,7 @@ class Rescue:
 
     artifact: Path
     reached: bool
-    kept: tuple[Kept, ...]
+    float_layers: tuple[FloatLayer, ...]
     macs_share: float
     sqnr_db: tuple[float, float]
     reason: str
@@ -82,7 +82,7 @@ class Rescue:
         before, after = (round(value, 2) for value in self.sqnr_db)
         return {
             "reached": self.reached,
-            "float_layers": [kept.to_json() for kept in self.kept],
+            "float_layers": [layer.to_json() for layer in self.float_layers],
             "float_macs_share": round(self.macs_share, 6),
             "sqnr_db_before": before,
             "sqnr_db_after": after,
@@ -91,7 +91,7 @@ class Rescue:
 
     @property
     def sentence(self) -> str:
-        names = ", ".join(dict.fromkeys(kept.layer for kept in self.kept)) or "no layer"
+        names = ", ".join(dict.fromkeys(row.layer for row in self.float_layers)) or "no layer"
         if self.reached:
             return (
                 f"Rescued by keeping {names} in float ({self.macs_share:.1%} of the multiply-adds): "
@@ -102,12 +102,12 @@ class Rescue:
 
 @dataclass(frozen=True)
 class RescueJob:
-    """What the rescues of one run go by.
+    """The settings of a run's rescues.
 
     Attributes:
-        derive: how the artifacts were made, and what a mended one says of its inputs and outputs.
+        derive: how the artifacts were made, and what a fixed one says of its inputs and outputs.
         judge: how they were judged; its checkpoint is the reference.
-        golden: the bundle's golden inputs, which a rescue is tried on beside the calibration data.
+        golden: the bundle's golden inputs, which a rescue is tried on besides the calibration data.
     """
 
     derive: DeriveJob
@@ -139,9 +139,9 @@ class Rescued:
 def rescue_missed(
     conversion: Conversion, agreement: Agreement, job: RescueJob, on_progress: Progress
 ) -> tuple[Conversion, Agreement, Mapping[Path, Rescue]]:
-    """Tries to mend every quantized artifact that disagrees; those mended are judged again.
+    """Tries to fix every quantized artifact that disagrees; those fixed are judged again.
 
-    Returns the artifacts and the verdicts with the mended ones in their places, and what each rescue came to. A rescue
+    Returns the artifacts and the verdicts with the fixed ones in their places, and the result of each rescue. A rescue
     that fails leaves its file as it was.
     """
     rescues: dict[Path, Rescue] = {}
@@ -150,32 +150,32 @@ def rescue_missed(
         return conversion, agreement, rescues
     layers = layer_names(job.reference)
     for extra_db in _STRICTER:
-        mended: dict[Path, Artifact] = {}
+        fixed: dict[Path, Artifact] = {}
         for artifact, base in _to_rescue(conversion, agreement, rescues):
             on_progress(f"rescuing {artifact.path.name}", 1.0)
             gate = gate_for(artifact.precision, job.judge.options.tolerances)
             level = max(gate.sqnr_db, _level_needed(agreement, artifact.path))
-            found = _try(artifact, base, Goal(level + extra_db, gate.top1, budget), job, layers)
+            rescue = _try(artifact, base, Goal(level + extra_db, gate.top1, budget), job, layers)
             earlier = rescues.get(artifact.path)
-            rescues[artifact.path] = found
-            if found.reached:
-                mended[artifact.path] = _remade(artifact, found, earlier, job.derive)
-        if not mended:
+            rescues[artifact.path] = rescue
+            if rescue.reached:
+                fixed[artifact.path] = _remade(artifact, rescue, earlier, job.derive)
+        if not fixed:
             break
-        conversion = replace(conversion, artifacts=tuple(mended.get(a.path, a) for a in conversion.artifacts))
-        agreement = _judged_again(agreement, job, list(mended))
+        conversion = replace(conversion, artifacts=tuple(fixed.get(a.path, a) for a in conversion.artifacts))
+        agreement = _judged_again(agreement, job, list(fixed))
     return conversion, agreement, rescues
 
 
 def _to_rescue(
     conversion: Conversion, agreement: Agreement, rescues: Mapping[Path, Rescue]
 ) -> Iterator[tuple[Artifact, Artifact]]:
-    """Artifacts that disagree and may be mended, each with the float32 file that it was made from."""
-    missed = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
+    """Artifacts that disagree and may be fixed, each with the float32 file that it was made from."""
+    paths = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
     for artifact in conversion.artifacts:
-        base, tried = conversion.bases.get(artifact.format), rescues.get(artifact.path)
+        base, earlier = conversion.bases.get(artifact.format), rescues.get(artifact.path)
         unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
-        if artifact.path not in missed or unfit or base is None or (tried is not None and not tried.reached):
+        if artifact.path not in paths or unfit or base is None or (earlier is not None and not earlier.reached):
             continue
         yield artifact, base
 
@@ -202,18 +202,18 @@ def _try(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers:
         return Rescue(artifact.path, False, (), 0.0, (0.0, 0.0), error.message)
 
 
-def _remade(artifact: Artifact, found: Rescue, earlier: Rescue | None, job: DeriveJob) -> Artifact:
-    """The artifact as it lies there now; what an earlier try said of it is no longer so."""
-    kept = tuple(note for note in artifact.notes if earlier is None or note != earlier.sentence)
-    made = Artifact.on_disk(
+def _remade(artifact: Artifact, rescue: Rescue, earlier: Rescue | None, job: DeriveJob) -> Artifact:
+    """The artifact as it is on disk now, without the note of an earlier try."""
+    notes = tuple(note for note in artifact.notes if earlier is None or note != earlier.sentence)
+    remade = Artifact.on_disk(
         artifact.path,
         artifact.format,
         artifact.precision,
         artifact.signature,
         conversion_path=artifact.conversion_path,
-        notes=(*kept, found.sentence),
+        notes=(*notes, rescue.sentence),
     )
-    return stamped(made, job.contract) if job.contract else made
+    return stamped(remade, job.contract) if job.contract else remade
 
 
 def _judged_again(agreement: Agreement, job: RescueJob, paths: list[Path]) -> Agreement:
@@ -231,36 +231,36 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
     Raises:
         EdgeportError: the worker failed; the artifact is as it was.
     """
-    how = job.derive
+    derive = job.derive
     request = {
         "artifact": str(artifact.path),
         "base": str(base.path),
         "format": artifact.format.value,
         "precision": artifact.precision.value,
         "signature": base.signature.to_json(),
-        "io": how.options.io or Io.FLOAT,
-        "device": how.options.target_device,
-        "method": how.options.calibration_method,
+        "io": derive.options.io or Io.FLOAT,
+        "device": derive.options.target_device,
+        "method": derive.options.calibration_method,
         "golden": str(job.golden),
-        "calibration": str(how.calibration) if how.calibration else None,
+        "calibration": str(derive.calibration) if derive.calibration else None,
         "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
         "layers": sorted(layers),
     }
-    found = run_step(
+    answer = run_step(
         "exporter.rescue.search:rescue_in_worker",
         request,
         step="rescue",
-        limits=how.common.limits,
-        log=how.common.log,
-        reads=[*parts_of(base.path), job.golden, *([how.calibration] if how.calibration else [])],
+        limits=derive.common.limits,
+        log=derive.common.log,
+        reads=[*parts_of(base.path), job.golden, *([derive.calibration] if derive.calibration else [])],
         writes=[artifact.path],
     )
-    kept = tuple(Kept(**entry) for entry in found["kept"])
+    float_layers = tuple(FloatLayer(**entry) for entry in answer["kept"])
     return Rescue(
         artifact.path,
-        bool(found["reached"]),
-        kept,
-        float(found["macs_share"]),
-        (float(found["before"]), float(found["after"])),
-        str(found["reason"]),
+        bool(answer["reached"]),
+        float_layers,
+        float(answer["macs_share"]),
+        (float(answer["before"]), float(answer["after"])),
+        str(answer["reason"]),
     )

@@ -33,11 +33,11 @@ def rescue_in_worker(request: dict[str, Any], channel: Channel) -> dict[str, Any
     with tempfile.TemporaryDirectory(prefix="edgeport-rescue-") as scratch:
         patient = _Patient(request, Path(scratch))
         goal = Goal(**request["goal"])
-        found = _search(patient, goal)
-        if found["reached"]:
-            Path(request["artifact"]).write_bytes(patient.make(found.pop("keys"), request["io"]).read_bytes())
-        found.pop("keys", None)
-        return found
+        result = _search(patient, goal)
+        if result["reached"]:
+            Path(request["artifact"]).write_bytes(patient.make(result.pop("keys"), request["io"]).read_bytes())
+        result.pop("keys", None)
+        return result
 
 
 class _Patient:
@@ -98,9 +98,9 @@ class _Patient:
     def top1(self, values: Arrays) -> float:
         shares = []
         for name in self.decisions:
-            wanted, got = self.floats[name], values.get(name)
-            if wanted.ndim == 2 and wanted.shape[1] > 1 and got is not None:
-                shares.append(float((wanted.argmax(axis=1) == got.argmax(axis=1)).mean()))
+            reference, got = self.floats[name], values.get(name)
+            if reference.ndim == 2 and reference.shape[1] > 1 and got is not None:
+                shares.append(float((reference.argmax(axis=1) == got.argmax(axis=1)).mean()))
         return min(shares, default=1.0)
 
 
@@ -123,16 +123,16 @@ def _search(patient: _Patient, goal: Goal) -> dict[str, Any]:
         values = patient.measure(keys)
         after = patient.sqnr(values)
     reached = _met(patient, values, goal)
-    kept: list[dict[str, Any]] = []
+    float_layers: list[dict[str, Any]] = []
     if reached:
-        keys, kept = _pruned(patient, keys, goal, shares)
+        keys, float_layers = _pruned(patient, keys, goal, shares)
         after = patient.sqnr(patient.measure(keys))
     elif not reason:
         reason = f"{len(keys)} operations in float brought {after:.1f} dB, and {goal.sqnr_db:.3g} dB are wanted."
     return {
         "reached": reached,
         "keys": keys,
-        "kept": kept,
+        "kept": float_layers,
         "macs_share": sum(shares[k] for k in keys),
         "before": _finite(before),
         "after": _finite(after),
@@ -170,36 +170,36 @@ def _to_blame(step: Step, producers: Mapping[str, Step], keep: set[str]) -> list
     """The step, or where it is float already the nearest quantized ones before it."""
     if step.key not in keep:
         return [step.key]
-    found: list[str] = []
-    waiting, seen = [step], {step.key}
-    while waiting:
-        for name in waiting.pop().inputs:
-            before = producers.get(name)
-            if before is None or before.key in seen:
+    keys: list[str] = []
+    queue, visited = [step], {step.key}
+    while queue:
+        for name in queue.pop().inputs:
+            producer = producers.get(name)
+            if producer is None or producer.key in visited:
                 continue
-            seen.add(before.key)
-            if before.key in keep:
-                waiting.append(before)
+            visited.add(producer.key)
+            if producer.key in keep:
+                queue.append(producer)
             else:
-                found.append(before.key)
-    return found
+                keys.append(producer.key)
+    return keys
 
 
 def _pruned(
     patient: _Patient, keys: list[str], goal: Goal, shares: Mapping[str, float]
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Takes back each operation that the goal is met without; tells what each of the others buys."""
-    left = list(keys)
+    remaining = list(keys)
     bought: dict[str, float] = {}
     for key in sorted(keys, key=lambda k: -shares[k]):
-        fewer = [k for k in left if k != key]
+        fewer = [k for k in remaining if k != key]
         values = patient.measure(fewer)
         if _met(patient, values, goal):
-            left = fewer
+            remaining = fewer
         else:
             bought[key] = patient.sqnr(values)
     steps = {step.key: step for step in patient.steps}
-    return left, [
+    return remaining, [
         {
             "key": key,
             "layer": layer_of(steps[key].name, patient.layers),
@@ -207,7 +207,7 @@ def _pruned(
             "macs_share": shares[key],
             "sqnr_db_without": _finite(bought.get(key, 0.0)),
         }
-        for key in left
+        for key in remaining
     ]
 
 

@@ -22,7 +22,7 @@ CONVERSION_PATH = "the source itself"
 
 
 def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) -> tuple[Target, ...]:
-    """Those that a source of this kind can give; formats left open are those that it has.
+    """The targets that a source of this kind can give; formats left open are those that it has.
 
     Raises:
         UsageError: what was asked for cannot be made of it, with what can.
@@ -30,15 +30,15 @@ def targets_from(kind: str, targets: tuple[Target, ...], options: RunOptions) ->
     if kind not in FINISHED:
         return targets
     able = makeable(SourceKind(kind))
-    wanted = tuple(target for target in targets if target in able or options.convert.formats is not None)
-    impossible = [str(target) for target in wanted if target not in able]
-    if impossible or not wanted:
+    selection = tuple(target for target in targets if target in able or options.convert.formats is not None)
+    impossible = [str(target) for target in selection if target not in able]
+    if impossible or not selection:
         named = ", ".join(impossible or options.convert.precisions or (Precision.FLOAT32,))
         raise UsageError(
             f"A source of the kind {kind} gives no {named}.",
             next_step=f"Choose from: {', '.join(map(str, able))}; a checkpoint gives the others too.",
         )
-    return wanted
+    return selection
 
 
 class Adopted:
@@ -55,17 +55,17 @@ class Adopted:
         self._checkpoint, self._orders, self._options, self._progress = checkpoint, orders, options, progress
 
     def open(self) -> Facts:
-        """What the file says of itself.
+        """The facts that the file states.
 
         Raises:
             RefusedError: it is not in float32, so that no other precision can be made of it.
             UsageError: an option that only a conversion can keep.
         """
         path, options = self._checkpoint.path, self._options
-        found = inspect(path)
-        if found["precision"] != Precision.FLOAT32:
+        facts = inspect(path)
+        if facts["precision"] != Precision.FLOAT32:
             raise RefusedError(
-                f"{path} is {found['precision']} already: other precisions are made from a float32 file.",
+                f"{path} is {facts['precision']} already: other precisions are made from a float32 file.",
                 next_step="Give the float32 file or the checkpoint that it was made from.",
                 file=path,
             )
@@ -76,17 +76,17 @@ class Adopted:
                 file=path,
             )
         self._progress("reading the source", 0.0)
-        self._signature = Signature.from_json(found)
-        return Facts(self._signature, int(found["parameters"]))
+        self._signature = Signature.from_json(facts)
+        return Facts(self._signature, int(facts["parameters"]))
 
     def float32(self) -> Iterator[Artifact]:
         """The file itself, for each order."""
         fmt = Format(self._checkpoint.kind.value)
-        own = Artifact.on_disk(
+        source = Artifact.on_disk(
             self._checkpoint.path, fmt, Precision.FLOAT32, self._signature, conversion_path=CONVERSION_PATH
         )
         for order in self._orders:
-            yield copy_artifact(own, order.path)
+            yield copy_artifact(source, order.path)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -50,7 +50,7 @@ def run(
         return run_pipeline(str(source), Path(output), options, progress)
     with tempfile.TemporaryDirectory(prefix="edgeport-model-") as folder:
         path = saved(source, Path(folder))
-        return run_pipeline(str(path), Path(output), _named(options, path.name), progress)
+        return run_pipeline(str(path), Path(output), _with_source_name(options, path.name), progress)
 
 
 def export(
@@ -63,7 +63,7 @@ def export(
     return run(source, output, replace(options, judge=None, bench=None), progress)
 
 
-def _named(options: RunOptions, name: str) -> RunOptions:
+def _with_source_name(options: RunOptions, name: str) -> RunOptions:
     return replace(options, workspace=replace(options.workspace, source_name=name))
 
 

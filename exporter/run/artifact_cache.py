@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Taken:
-    """What was on the shelf; without an artifact the source has said nothing yet."""
+    """The artifacts that were on the shelf; without one, the source's facts are not known yet."""
 
     artifacts: tuple[Artifact, ...] = ()
     facts: Facts | None = None
@@ -73,15 +73,15 @@ class Shelf:
 
     def take(self, orders: Sequence[Order], options: ConvertOptions) -> Taken:
         """Copies what is there to where it was ordered. Damaged or foreign entries are passed over."""
-        found = [
+        entries = [
             (order, self._find(key_of(self.checkpoint, order.target, options), order.path.name)) for order in orders
         ]
-        there = [(order, entry) for order, entry in found if entry is not None]
-        artifacts = tuple(copy_artifact(entry.artifact, order.path) for order, entry in there)
-        return Taken(artifacts, there[-1][1].facts if there else None)
+        hits = [(order, entry) for order, entry in entries if entry is not None]
+        artifacts = tuple(copy_artifact(entry.artifact, order.path) for order, entry in hits)
+        return Taken(artifacts, hits[-1][1].facts if hits else None)
 
     def note(self, artifacts: Sequence[Artifact], facts: Facts, options: ConvertOptions) -> None:
-        """Writes down what a later run must know of artifacts that are whole on disk."""
+        """Writes down what a later run must know of artifacts that are complete on disk."""
         if self.finished is None:
             return
         for artifact in artifacts:
@@ -110,8 +110,8 @@ class Shelf:
                 shutil.rmtree(part, ignore_errors=True)
 
     def _find(self, key: str, name: str) -> Entry | None:
-        found = (self._in_bundle(key, name), self._in_cache(key, name), *self._in_abandoned(key, name))
-        return next((e for e in found if e is not None and digest(e.artifact.path) == e.artifact.sha256), None)
+        entries = (self._in_bundle(key, name), self._in_cache(key, name), *self._in_abandoned(key, name))
+        return next((e for e in entries if e is not None and digest(e.artifact.path) == e.artifact.sha256), None)
 
     def _in_bundle(self, key: str, name: str) -> Entry | None:
         if self.bundle is None or not (self.bundle / MANIFEST).is_file():
@@ -179,7 +179,7 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
 
 
 def reuse_row(artifact: Artifact, facts: Facts, key: str) -> dict[str, Any]:
-    """What a manifest's row keeps, so that a later run need not load the source to reuse the artifact."""
+    """The fields of a manifest's row by which a later run reuses the artifact without loading the source."""
     return {
         "key": key,
         "signature": facts.signature.to_json(),

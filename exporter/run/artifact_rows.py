@@ -1,4 +1,4 @@
-"""What the manifest says of a quantized artifact beyond its format: calibration, integers, rescue, gates of its own."""
+"""Fields of a quantized artifact's row in the manifest: calibration, integers, rescue, gates of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Notes = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Details:
-    """What the row of one artifact says beyond what every artifact's says."""
+    """The fields of one artifact's row that not every artifact has."""
 
     integer: IntegerRow | None = None
     calibration: CalibrationRow | None = None
@@ -30,7 +30,7 @@ class Details:
     gates: tuple[Gate, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
-        """The fields that there is something to say in."""
+        """The fields that have a value."""
         rows = {"integer": self.integer, "calibration": self.calibration, "rescue": self.rescue}
         document: dict[str, Any] = {name: row.to_document() for name, row in rows.items() if row is not None}
         return document | ({"gates": [gate.to_document() for gate in self.gates]} if self.gates else {})
@@ -69,14 +69,14 @@ def _calibrated_on(calibration: Calibration) -> CalibrationRow:
 
 
 def _fully_integer(integer: IntegerRow) -> Gate:
-    places = [f"{island.layer} ({island.operation})" for island in integer.islands]
-    shown = ", ".join(dict.fromkeys(places[:8])) + (", ..." if len(places) > 8 else "")
-    some = f"{len(places)} operation{'s compute' if len(places) > 1 else ' computes'} in float: {shown}."
-    return Gate(gate="fully-integer", passed=not places, reason=some if places else "All of it is integer.")
+    islands = [f"{island.layer} ({island.operation})" for island in integer.islands]
+    shown = ", ".join(dict.fromkeys(islands[:8])) + (", ..." if len(islands) > 8 else "")
+    some = f"{len(islands)} operation{'s compute' if len(islands) > 1 else ' computes'} in float: {shown}."
+    return Gate(gate="fully-integer", passed=not islands, reason=some if islands else "All of it is integer.")
 
 
 def verdict_notes(rescued: Rescued, calibration: Calibration | None) -> dict[str, tuple[str, ...]]:
-    """By artifact file name: doubts about the calibration data, and what a rescue came to."""
+    """By artifact file name: doubts about the calibration data, and the result of a rescue."""
     notes = {}
     for artifact in rescued.conversion.artifacts:
         doubts = calibration.findings if calibration and artifact.precision in CALIBRATED else ()

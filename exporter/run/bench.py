@@ -22,10 +22,10 @@ def kept_profiles(latency: Latency) -> dict[str, Any]:
     """`profiles` and `peaks` for a manifest's `environment`: groups by layer and by kind, not each operation."""
     if not latency.profiles:
         return {}
-    groups = [{key: value for key, value in found.items() if key != "nodes"} for found in latency.profiles]
+    groups = [{key: value for key, value in profile.items() if key != "nodes"} for profile in latency.profiles]
     return {"profiles": groups, "peaks": list(latency.peaks)}
 
 
 def kept_settings(latency: Latency) -> dict[str, Any]:
     """`settings` for a manifest's `recommended`: by artifact file, what `--tune` found, with code to paste."""
-    return {"settings": {found["artifact"]: found for found in latency.tuned}} if latency.tuned else {}
+    return {"settings": {row["artifact"]: row for row in latency.tuned}} if latency.tuned else {}

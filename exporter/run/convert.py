@@ -85,7 +85,7 @@ def open_targets(task: Task) -> Iterator[OpenSource]:
     """
     shelf = _shelf(task)
     first, *others = _groups(task)
-    with _opened(task, shelf, first) as opened:
+    with _open_group(task, shelf, first) as opened:
         yield OpenSource(opened, tuple(others), shelf)
 
 
@@ -95,19 +95,19 @@ def convert(task: Task, source: OpenSource, job: DeriveJob) -> Conversion:
     Raises:
         EdgeportError: the source cannot be opened again, or nothing could be made.
     """
-    parts = [_made(task, source.shelf, source.first, job)]
+    parts = [_make_group(task, source.shelf, source.first, job)]
     for group in source.others:
-        with _opened(task, source.shelf, group) as opened:
-            parts.append(_made(task, source.shelf, opened, job))
-    whole = Conversion(
+        with _open_group(task, source.shelf, group) as opened:
+            parts.append(_make_group(task, source.shelf, opened, job))
+    conversion = Conversion(
         tuple(artifact for part in parts for artifact in part.artifacts),
         tuple(failure for part in parts for failure in part.failures),
         {fmt: base for part in parts for fmt, base in part.bases.items()},
         frozenset(name for part in parts for name in part.reused),
     )
-    if not whole.artifacts:
-        raise whole.failures[0].error
-    return whole
+    if not conversion.artifacts:
+        raise conversion.failures[0].error
+    return conversion
 
 
 def remove_hidden(staging: Path) -> None:
@@ -117,7 +117,7 @@ def remove_hidden(staging: Path) -> None:
 
 
 def _groups(task: Task) -> list[Group]:
-    """Those of a dynamic batch first, so that the facts are theirs."""
+    """The groups by batch size, a dynamic one first, so that the facts come from it."""
     by_batch: dict[int | None, list[Target]] = {}
     for target in task.targets:
         by_batch.setdefault(batch_of(target.format, task.options), []).append(target)
@@ -142,15 +142,15 @@ def _shelf(task: Task) -> Shelf:
     runs_code = task.options.common.opening.runs_code  # what such code depends on has no digest
     if workspace.no_cache or runs_code or checkpoint.kind in FINISHED_KINDS:
         return Shelf(checkpoint)
-    left = abandoned(place.output, place.staging)
-    return Shelf(checkpoint, place.output, workspace.cache, left, place.staging / FINISHED)
+    leftovers = abandoned(place.output, place.staging)
+    return Shelf(checkpoint, place.output, workspace.cache, leftovers, place.staging / FINISHED)
 
 
 @contextlib.contextmanager
-def _opened(task: Task, shelf: Shelf, group: Group) -> Iterator[Opened]:
+def _open_group(task: Task, shelf: Shelf, group: Group) -> Iterator[Opened]:
     taken = shelf.take(group.orders.float32, group.options)
-    there = {Target.of(artifact) for artifact in taken.artifacts}
-    missing = [order for order in group.orders.float32 if order.target not in there]
+    targets = {Target.of(artifact) for artifact in taken.artifacts}
+    missing = [order for order in group.orders.float32 if order.target not in targets]
     if not missing and taken.facts is not None:
         yield Opened(group, taken.facts, taken.artifacts, None)
         return
@@ -160,17 +160,17 @@ def _opened(task: Task, shelf: Shelf, group: Group) -> Iterator[Opened]:
         yield Opened(group, converter.open(), taken.artifacts, converter)
 
 
-def _made(task: Task, shelf: Shelf, opened: Opened, job: DeriveJob) -> Conversion:
+def _make_group(task: Task, shelf: Shelf, opened: Opened, job: DeriveJob) -> Conversion:
     """Everything of a group. A float32 file is noted as soon as it is whole, for the run after one that is killed."""
-    group, facts, made = opened.group, opened.facts, list[Artifact | Failure]()
+    group, facts, results = opened.group, opened.facts, list[Artifact | Failure]()
     if opened.converter is not None:
         for result in opened.converter.float32():
-            made.append(result)
+            results.append(result)
             if isinstance(result, Artifact):
                 shelf.note([result], facts, group.options)
         opened.converter.close()  # its memory is what the reduced precisions are made in
-    shelf.keep([result for result in made if isinstance(result, Artifact)], facts, group.options)
-    float32 = sorted([*opened.taken, *made], key=partial(_place_of, group.orders))
+    shelf.keep([result for result in results if isinstance(result, Artifact)], facts, group.options)
+    float32 = sorted([*opened.taken, *results], key=partial(_place_of, group.orders))
     conversion = completed(group.orders, float32, job, group.progress)
     assert job.contract is not None
     with ThreadPoolExecutor() as pool:

@@ -1,4 +1,4 @@
-"""What a run found out -> the manifest that says it."""
+"""The findings of a run -> its manifest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from validate.written import written
 
 @dataclass(frozen=True)
 class Findings:
-    """What the steps of a run found out; None for a step that was left out.
+    """The findings of a run's steps; None for a step that was left out.
 
     Attributes:
         contract: what a device feeds and reads.
@@ -51,20 +51,27 @@ class Findings:
     latency: Latency | None
 
 
-def describe(task: Task, found: Findings, details: Mapping[str, Details]) -> Manifest:
+def describe(task: Task, findings: Findings, details: Mapping[str, Details]) -> Manifest:
     """The manifest, still without `files[]` and digests. Paths are relative to the staging folder.
 
     Args:
         details: further fields of artifacts' rows, by file name.
     """
-    options, staging, agreement, latency = task.options, task.place.staging, found.rescued.agreement, found.latency
-    timed = latency.to_json(staging) if latency else {"timings": [], "comparisons": []}
-    verdicts = _verdicts(agreement, staging, found.located.noted(verdict_notes(found.rescued, found.calibration)))
+    options, staging, agreement, latency = (
+        task.options,
+        task.place.staging,
+        findings.rescued.agreement,
+        findings.latency,
+    )
+    timings = latency.to_json(staging) if latency else {"timings": [], "comparisons": []}
+    verdicts = _verdicts(
+        agreement, staging, findings.located.noted(verdict_notes(findings.rescued, findings.calibration))
+    )
     artifacts = [
-        _artifact_row(artifact, task, found) | details.get(artifact.path.name, Details()).to_document()
-        for artifact in found.rescued.conversion.artifacts
+        _artifact_row(artifact, task, findings) | details.get(artifact.path.name, Details()).to_document()
+        for artifact in findings.rescued.conversion.artifacts
     ]
-    described = Manifest.from_document(
+    manifest = Manifest.from_document(
         {
             "schema": SCHEMA,
             "tool": {"name": "edgeport", "version": version("edgeport"), "command": list(options.workspace.command)},
@@ -72,24 +79,24 @@ def describe(task: Task, found: Findings, details: Mapping[str, Details]) -> Man
                 "path": task.source.given,
                 "kind": task.source.kind,
                 "sha256": task.origin.sha256,
-                "parameters": found.facts.parameters,
+                "parameters": findings.facts.parameters,
                 "opening": task.checkpoint.opening.told(),
             },
-            "signature": found.facts.signature.to_json(),
+            "signature": findings.facts.signature.to_json(),
             "preprocessing": _preprocessing(agreement),
-            "contract": found.contract.to_json(),
-            "shipping": found.shipping,
+            "contract": findings.contract.to_json(),
+            "shipping": findings.shipping,
             "artifacts": artifacts,
-            "failures": [failure.to_json() for failure in found.rescued.conversion.failures],
+            "failures": [failure.to_json() for failure in findings.rescued.conversion.failures],
             "verdicts": verdicts,
-            "timings": timed["timings"],
-            "comparisons": timed["comparisons"],
+            "timings": timings["timings"],
+            "comparisons": timings["comparisons"],
             "environment": {
                 "host": latency.host if latency else host_facts(),
                 "isolation": sandbox.current(),
-                **({"localized": list(found.located.rows)} if found.located.rows else {}),
+                **({"localized": list(findings.located.rows)} if findings.located.rows else {}),
                 **(
-                    {"noise": timed["noise"], "controls": timed["controls"], **kept_profiles(latency)}
+                    {"noise": timings["noise"], "controls": timings["controls"], **kept_profiles(latency)}
                     if latency
                     else {}
                 ),
@@ -98,25 +105,27 @@ def describe(task: Task, found: Findings, details: Mapping[str, Details]) -> Man
         }
     )
     allow = options.judge is not None and options.judge.allow_inconclusive
-    recommended = recommend(described, options.choice, allow_inconclusive=allow)
-    recommended |= {"dropped": dict(found.rescued.dropped)} if found.rescued.dropped else {}
+    recommended = recommend(manifest, options.choice, allow_inconclusive=allow)
+    recommended |= {"dropped": dict(findings.rescued.dropped)} if findings.rescued.dropped else {}
     recommended |= kept_settings(latency) if latency else {}
-    described = described.model_copy(update={"recommended": recommended})
-    return described.model_copy(update={"passing": passing(described, allow_inconclusive=allow)})
+    manifest = manifest.model_copy(update={"recommended": recommended})
+    return manifest.model_copy(update={"passing": passing(manifest, allow_inconclusive=allow)})
 
 
-def _artifact_row(artifact: Artifact, task: Task, found: Findings) -> dict[str, Any]:
+def _artifact_row(artifact: Artifact, task: Task, findings: Findings) -> dict[str, Any]:
     """The row, with the key by which a later run finds a float32 artifact again."""
-    facts, options = found.facts, task.options
+    facts, options = findings.facts, task.options
     row = artifact.to_json(task.place.staging) | {
-        "reused": artifact.path.name in found.rescued.conversion.reused,
+        "reused": artifact.path.name in findings.rescued.conversion.reused,
         "notes": [*facts.notes, *artifact.notes],
     }
     if artifact.precision is Precision.FLOAT32 and artifact.format is not Format.ORT:
         batch = batch_of(artifact.format, options)
-        asked = replace(options.convert, batch=batch)
-        own = facts if batch == options.convert.batch else replace(facts, signature=artifact.signature)
-        row["reuse"] = reuse_row(artifact, own, key_of(task.checkpoint, Target.of(artifact), asked))
+        convert_options = replace(options.convert, batch=batch)
+        artifact_facts = facts if batch == options.convert.batch else replace(facts, signature=artifact.signature)
+        row["reuse"] = reuse_row(
+            artifact, artifact_facts, key_of(task.checkpoint, Target.of(artifact), convert_options)
+        )
     return row
 
 
@@ -127,7 +136,7 @@ def _verdicts(agreement: Agreement | None, staging: Path, notes: Notes) -> list[
 
 
 def _preprocessing(agreement: Agreement | None) -> dict[str, Any] | None:
-    """What each input expects: the range of its raw values, and where that is known from."""
+    """By input, the range of its raw values and the source of that range."""
     if agreement is None:
         return None
     return {name: limits.to_json() for name, limits in agreement.ranges.items()}

@@ -10,7 +10,7 @@ from converters.reduced_precisions import Conversion, DeriveJob
 from exporter.bundle import write_answers, write_golden
 from exporter.manifest.schema import ANSWERS, GOLDEN
 from exporter.rescue.rescue import Rescued, RescueJob, rescue_missed
-from exporter.run.plan import Kept, keep_passing
+from exporter.run.plan import Selection, keep_passing
 from exporter.run.task import Task
 from validate.agreement import Agreement, JudgeJob, JudgeOptions
 from validate.agreement.compare import compare
@@ -32,17 +32,17 @@ def judge(task: Task, conversion: Conversion) -> Agreement | None:
 
 
 def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, derive: DeriveJob) -> Rescued:
-    """Mends what missed its gate; writes each artifact's answers to the golden inputs."""
+    """Fixes what missed its gate; writes each artifact's answers to the golden inputs."""
     if agreement is None or task.options.judge is None:
         return Rescued(conversion, agreement)
     staging, progress = task.place.staging, task.place.share("validate")
     job = RescueJob(derive, _job(task, task.options.judge), staging / GOLDEN)
-    mended, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
+    fixed, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
     auto = Auto.AUTO in (task.options.convert.precisions or ())
     lenient = task.options.judge.allow_inconclusive
-    kept = keep_passing(mended, verdicts, allow_inconclusive=lenient) if auto else Kept(mended, verdicts)
-    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in kept.agreement.verdicts})
-    return Rescued(kept.conversion, kept.agreement, rescues, kept.dropped)
+    selection = keep_passing(fixed, verdicts, allow_inconclusive=lenient) if auto else Selection(fixed, verdicts)
+    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in selection.agreement.verdicts})
+    return Rescued(selection.conversion, selection.agreement, rescues, selection.dropped)
 
 
 def _job(task: Task, options: JudgeOptions) -> JudgeJob:

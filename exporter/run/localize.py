@@ -27,7 +27,7 @@ _TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Located:
-    """What localizing came to: the manifest's `environment.localized`, and notes for verdicts by file name."""
+    """The result of localizing: the manifest's `environment.localized`, and notes for verdicts by file name."""
 
     rows: tuple[LocalizedFacts, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
@@ -42,36 +42,36 @@ class Located:
 
 def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOptions, place: Place) -> Located:
     """The layers of what disagrees, or see `Localized`. What cannot be localized is a note, and never ends a run."""
-    wanted = _wanted(agreement, options.localize.which)
-    if not wanted or runtime_name(checkpoint.path) != "keras" or checkpoint.path.suffix.lower() == ".pb":
+    verdicts = _to_localize(agreement, options.localize.which)
+    if not verdicts or runtime_name(checkpoint.path) != "keras" or checkpoint.path.suffix.lower() == ".pb":
         return Located()
     progress = place.share("validate")
     rows: list[LocalizedFacts] = []
-    notes = [(v.artifact.name, "Not localized: other artifacts of this run were.") for v in wanted[_AT_MOST:]]
+    notes = [(v.artifact.name, "Not localized: other artifacts of this run were.") for v in verdicts[_AT_MOST:]]
     with tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder:
-        for number, verdict in enumerate(wanted[:_AT_MOST]):
-            own = Path(folder) / str(number)
-            own.mkdir()
-            how = LocalizeJob(options.localize, _limited(options.common))
-            twins = Twins(own, how.common)
+        for number, verdict in enumerate(verdicts[:_AT_MOST]):
+            twin_folder = Path(folder) / str(number)
+            twin_folder.mkdir()
+            job = LocalizeJob(options.localize, _limited(options.common))
+            twins = Twins(twin_folder, job.common)
             try:
-                found = localize(
+                localization = localize(
                     checkpoint.path,
                     verdict.artifact,
                     twins.make,
-                    how,
+                    job,
                     lambda label, _share: progress(f"localize: {label}", 1.0),
                 )
             except (EdgeportError, OSError) as error:  # the arrays may be more than the temporary folder's disk holds
-                told = error.message if isinstance(error, EdgeportError) else str(error)
-                notes.append((verdict.artifact.name, f"It could not be localized: {told}"))
+                reason = error.message if isinstance(error, EdgeportError) else str(error)
+                notes.append((verdict.artifact.name, f"It could not be localized: {reason}"))
                 continue
-            rows.append(_row(found, place.staging))
-            notes += [(verdict.artifact.name, said)] if (said := sentence_of(rows[-1])) else []
+            rows.append(_row(localization, place.staging))
+            notes += [(verdict.artifact.name, sentence)] if (sentence := sentence_of(rows[-1])) else []
     return Located(tuple(rows), tuple(notes))
 
 
-def _wanted(agreement: Agreement | None, which: Localized) -> Sequence[Verdict]:
+def _to_localize(agreement: Agreement | None, which: Localized) -> Sequence[Verdict]:
     """An `.ort` file's tensors have lost their names; it is made from the ONNX file, which is localized."""
     if agreement is None or which is Localized.OFF:
         return ()
@@ -80,15 +80,15 @@ def _wanted(agreement: Agreement | None, which: Localized) -> Sequence[Verdict]:
 
 
 def _limited(common: Common) -> Common:
-    """What all steps share, with less time for a worker: a run is not to wait for a note."""
+    """The settings that all steps share, with less time for a worker: a run is not to wait for a note."""
     seconds = min(common.limits.timeout_s or _TIMEOUT_S, _TIMEOUT_S)
     return replace(common, limits=replace(common.limits, timeout_s=seconds))
 
 
-def _row(found: Localization, staging: Path) -> LocalizedFacts:
-    document = found.to_json()
+def _row(localization: Localization, staging: Path) -> LocalizedFacts:
+    document = localization.to_json()
     del document["reference"], document["candidate"]
-    row: LocalizedFacts = {"artifact": found.candidate.relative_to(staging).as_posix(), **document}  # type: ignore[typeddict-item]
+    row: LocalizedFacts = {"artifact": localization.candidate.relative_to(staging).as_posix(), **document}  # type: ignore[typeddict-item]
     return row
 
 

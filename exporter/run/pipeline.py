@@ -42,22 +42,24 @@ class Outcome:
     exit_code: int
 
 
-def run(given: str, output: Path, options: RunOptions, progress: Progress = lambda _label, _share: None) -> Outcome:
-    """Makes the bundle `output` from the source `given`; an error leaves an older bundle there as it was.
+def run(
+    name_or_path: str, output: Path, options: RunOptions, progress: Progress = lambda _label, _share: None
+) -> Outcome:
+    """Makes the bundle `output` from the source `name_or_path`; an error leaves an older bundle there as it was.
 
     Raises:
         EdgeportError: the source or the options are refused, nothing could be made, or a required device is missing
             (the bundle is written all the same).
     """
-    plan = planned(given, output, options)
+    plan = planned(name_or_path, output, options)
     with working(plan, progress) as task, open_targets(task) as source:
         facts = source.facts
         contract = agree(task, facts)
         calibration = calibrate(task, facts)
-        how = derivation(task, contract, calibration)
-        artifacts = convert(task, source, how)
+        job = derivation(task, contract, calibration)
+        artifacts = convert(task, source, job)
         verdicts = judge(task, artifacts)
-        rescued = rescue(task, artifacts, verdicts, how)
+        rescued = rescue(task, artifacts, verdicts, job)
         located = locate(task.checkpoint, rescued.agreement, task.options, task.place)
         shipping = ship(
             task.options,
@@ -71,7 +73,7 @@ def run(given: str, output: Path, options: RunOptions, progress: Progress = lamb
 
 
 def agree(task: Task, facts: Facts) -> Contract:
-    """What the files are to say of themselves: what the user gave, against what the source turned out to be.
+    """The contract that the files carry: the user's terms, checked against the facts of the source.
 
     Raises:
         UsageError, RefusedError: they contradict each other, or a name is one that a profile or a program cannot hold.
@@ -93,7 +95,7 @@ def calibrate(task: Task, facts: Facts) -> Calibration | None:
 
 
 def derivation(task: Task, contract: Contract, calibration: Calibration | None) -> DeriveJob:
-    """How the reduced precisions are made."""
+    """The job that makes the reduced precisions."""
     return DeriveJob(
         task.options.quantize,
         task.options.common,
@@ -117,15 +119,15 @@ def time(task: Task, conversion: Conversion) -> Latency | None:
     return latency.save_samples(task.place.staging / LATENCY)
 
 
-def write(task: Task, found: Findings) -> Manifest:
+def write(task: Task, findings: Findings) -> Manifest:
     """The self-check, the reports and, last, the manifest with the digests of everything."""
     staging, options = task.place.staging, task.options
     remove_hidden(staging)
-    details = artifact_details(found.rescued, found.calibration, task.checkpoint, options)
-    described = describe(task, found, details)
+    details = artifact_details(findings.rescued, findings.calibration, task.checkpoint, options)
+    manifest = describe(task, findings, details)
     if options.ship.selfcheck:
-        write_selfcheck(staging, described, options.judge.tolerances if options.judge else {})
-    return finish(staging, described)
+        write_selfcheck(staging, manifest, options.judge.tolerances if options.judge else {})
+    return finish(staging, manifest)
 
 
 def _required_devices(latency: Latency | None, options: RunOptions, output: Path) -> None:

@@ -13,7 +13,7 @@ from converters.formats import Format, Precision
 from converters.options import Auto
 from converters.reduced_precisions import CALIBRATED, Conversion, need_calibration, refuse_without_calibration
 from converters.routes import ROUTES, Target, resolve_targets
-from converters.user_arrays import read_given
+from converters.user_arrays import read_user_arrays
 from converters.writers.ort import config_path
 from exporter.manifest.passing import verdict_misses
 from exporter.options import RunOptions
@@ -21,14 +21,14 @@ from exporter.shipping.profiles import profile_targets
 from validate.agreement import Agreement
 
 OPEN_FORMATS = (Format.SAVEDMODEL, Format.TFLITE, Format.ONNX)
-"""What is made where the formats are left open."""
+"""The formats that are made where they are left open."""
 
 _AUTO = (Precision.FLOAT32, Precision.FLOAT16, Precision.DYNAMIC_INT8, Precision.INT8, Precision.INT16X8)
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What `-p auto` keeps.
+class Selection:
+    """The artifacts and verdicts that `-p auto` keeps.
 
     Attributes:
         dropped: by file name, why others went.
@@ -40,7 +40,7 @@ class Kept:
 
 
 def targets_of(options: RunOptions) -> tuple[Target, ...]:
-    """What is to be made; `auto` stands for all that the formats can hold and the calibration data allows.
+    """The targets of a run; `auto` stands for all that the formats can hold and the calibration data allows.
 
     With the formats left open, pairs that cannot be (an int8 SavedModel) are left out; with formats given they are an
     error.
@@ -50,35 +50,35 @@ def targets_of(options: RunOptions) -> tuple[Target, ...]:
     """
     if options.ship.profiles:
         return _ordered(profile_targets(options), options)
-    asked, formats = options.convert.precisions or (Precision.FLOAT32,), options.convert.formats
-    precisions = tuple(p for p in asked if isinstance(p, Precision))
-    found = _given(formats, precisions) if formats else _open(precisions)
-    if Auto.AUTO in asked:
-        found |= {
+    words, formats = options.convert.precisions or (Precision.FLOAT32,), options.convert.formats
+    precisions = tuple(p for p in words if isinstance(p, Precision))
+    targets = _pairs_of(formats, precisions) if formats else _open_formats(precisions)
+    if Auto.AUTO in words:
+        targets |= {
             r.target
             for r in ROUTES
             if r.target.format in (formats or OPEN_FORMATS)
             and r.target.precision in _AUTO
             and (options.quantize.calibration or r.target.precision not in CALIBRATED)
         }
-    return _ordered(found, options)
+    return _ordered(targets, options)
 
 
-def _ordered(found: set[Target], options: RunOptions) -> tuple[Target, ...]:
-    targets = tuple(r.target for r in ROUTES if r.target in found)
+def _ordered(pairs: set[Target], options: RunOptions) -> tuple[Target, ...]:
+    targets = tuple(r.target for r in ROUTES if r.target in pairs)
     if options.quantize.calibration is None:
         refuse_without_calibration(targets)
     return targets
 
 
-def _given(formats: tuple[Format, ...], precisions: tuple[Precision, ...]) -> set[Target]:
+def _pairs_of(formats: tuple[Format, ...], precisions: tuple[Precision, ...]) -> set[Target]:
     return set(resolve_targets(formats, precisions)) if precisions else set()
 
 
-def _open(precisions: tuple[Precision, ...]) -> set[Target]:
+def _open_formats(precisions: tuple[Precision, ...]) -> set[Target]:
     """Each precision in the formats that hold it."""
-    known = {route.target for route in ROUTES}
-    return {t for p in precisions for f in OPEN_FORMATS if (t := Target(f, p)) in known}
+    pairs = {route.target for route in ROUTES}
+    return {t for p in precisions for f in OPEN_FORMATS if (t := Target(f, p)) in pairs}
 
 
 def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> Calibration | None:
@@ -89,32 +89,32 @@ def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> 
     """
     if not need_calibration(targets):
         return None
-    signature, ranges, common, asked = facts.signature, facts.ranges, options.common, options.quantize
+    signature, ranges, common, quantize = facts.signature, facts.ranges, options.common, options.quantize
     if common.input_range:
-        given = Range(*common.input_range, "--input-range")
-        ranges = {spec.name: given for spec in signature.inputs if spec.dtype.startswith("float")}
-    if asked.calibration == RANDOM:
-        return random_calibration(signature, asked.calibration_samples, ranges, common.seed)
-    judged_on = {} if common.inputs is None else read_given(common.inputs, signature).arrays
-    path = Path(asked.calibration or "")
-    return read_calibration(path, signature, asked.calibration_samples, Expected(ranges, judged_on))
+        limits = Range(*common.input_range, "--input-range")
+        ranges = {spec.name: limits for spec in signature.inputs if spec.dtype.startswith("float")}
+    if quantize.calibration == RANDOM:
+        return random_calibration(signature, quantize.calibration_samples, ranges, common.seed)
+    judged_on = {} if common.inputs is None else read_user_arrays(common.inputs, signature).arrays
+    path = Path(quantize.calibration or "")
+    return read_calibration(path, signature, quantize.calibration_samples, Expected(ranges, judged_on))
 
 
-def keep_passing(conversion: Conversion, agreement: Agreement, *, allow_inconclusive: bool) -> Kept:
+def keep_passing(conversion: Conversion, agreement: Agreement, *, allow_inconclusive: bool) -> Selection:
     """Removes the reduced artifacts that did not pass, from disk too.
 
-    The float32 files stay, whatever their verdict: a source whose plain conversion fails is no choice of precision.
+    The float32 files stay, whatever their verdict: a source whose plain conversion fails is not a matter of precision.
     """
     verdicts = {verdict.artifact: verdict for verdict in agreement.verdicts}
-    missed = {miss.subject for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
+    subjects = {miss.subject for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
     dropped: dict[str, str] = {}
     for artifact in conversion.artifacts:
         verdict = verdicts[artifact.path]
-        if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in missed:
+        if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in subjects:
             artifact.path.unlink()
             if artifact.format is Format.ORT:
                 config_path(artifact.path).unlink(missing_ok=True)
             dropped[artifact.path.name] = f"{verdict.status}: {verdict.reason}"
-    left = tuple(artifact for artifact in conversion.artifacts if artifact.path.name not in dropped)
-    kept = tuple(verdict for verdict in agreement.verdicts if verdict.artifact.name not in dropped)
-    return Kept(replace(conversion, artifacts=left), replace(agreement, verdicts=kept), dropped)
+    artifacts = tuple(artifact for artifact in conversion.artifacts if artifact.path.name not in dropped)
+    remaining = tuple(verdict for verdict in agreement.verdicts if verdict.artifact.name not in dropped)
+    return Selection(replace(conversion, artifacts=artifacts), replace(agreement, verdicts=remaining), dropped)

@@ -24,7 +24,7 @@ class Contender:
 
     Attributes:
         p50_ms: None where it was not timed.
-        error: what is lost, less is better: 1 - accuracy where labels were given, else the error's share of the signal.
+        error: lower is better: 1 - accuracy where labels were given, else the error's share of the signal.
         agreement: share of samples of the checkpoint's class; None where there are no classes.
     """
 
@@ -68,90 +68,92 @@ def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = 
         chosen["most_accurate"] = best.artifact
     devices = list(dict.fromkeys(c.device for c in contenders if c.p50_ms is not None))
     fastest = {d: _best(contenders, d, "p50_ms") for d in devices}
-    chosen["fastest"] = {device: found.artifact for device, found in fastest.items() if found}
-    fitting = [c for c in contenders if not _misses(c, choice)]
+    chosen["fastest"] = {device: contender.artifact for device, contender in fastest.items() if contender}
+    candidates = [c for c in contenders if not _misses(c, choice)]
     measure = _OBJECTIVES[choice.objective]
-    picks = {device: _best(fitting, device, measure) for device in devices or [""]}
+    picks = {device: _best(candidates, device, measure) for device in devices or [""]}
     chosen |= {
         "objective": choice.objective,
-        "choice": {device or "any": found.artifact for device, found in picks.items() if found},
+        "choice": {device or "any": contender.artifact for device, contender in picks.items() if contender},
         "pareto": _pareto(contenders),
     }
     limits = _limits(choice)
     if limits:
         chosen["limits"] = limits
-        if not fitting:
+        if not candidates:
             nearest = min(contenders, key=lambda c: (len(_misses(c, choice)), c.measure(measure)))
-            missed = _misses(nearest, choice)
-            chosen["unmet"] = _unmet(nearest, missed)
-            chosen["misses"] = [_row(nearest, miss).to_document() for miss in missed]
+            shortfalls = _misses(nearest, choice)
+            chosen["unmet"] = _unmet(nearest, shortfalls)
+            chosen["misses"] = [_row(nearest, miss).to_document() for miss in shortfalls]
     return chosen
 
 
 def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]:
-    """What was judged, passed, and gave right answers where it was timed."""
-    missed = [*verdict_misses(manifest.verdicts, allow_inconclusive=allow_inconclusive)]
-    out = {miss.subject for miss in (*missed, *gate_misses(manifest.artifacts))}
-    verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts if verdict.artifact not in out}
-    found = []
+    """The artifacts that were judged, passed, and gave right answers where they were timed."""
+    misses = [*verdict_misses(manifest.verdicts, allow_inconclusive=allow_inconclusive)]
+    excluded = {miss.subject for miss in (*misses, *gate_misses(manifest.artifacts))}
+    verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts if verdict.artifact not in excluded}
+    contenders = []
     for artifact in manifest.artifacts:
-        if artifact.path not in verdicts or artifact.path in out:
+        if artifact.path not in verdicts or artifact.path in excluded:
             continue
         outputs = verdicts[artifact.path].outputs
         agreements = [row.top1_agreement for row in outputs if row.top1_agreement is not None]
         accuracies = [row.accuracy for row in outputs if row.accuracy is not None]
         accuracy = min(accuracies, default=None)
-        error = 1 - accuracy if accuracy is not None else _lost(outputs)
+        error = 1 - accuracy if accuracy is not None else _relative_error(outputs)
         for device, p50 in _devices([row for row in manifest.timings if row.artifact == artifact.path]).items():
-            found.append(
+            contenders.append(
                 Contender(
                     artifact.path, device, artifact.size_bytes, p50, error, min(agreements, default=None), accuracy
                 )
             )
-    return found
+    return contenders
 
 
 def _devices(rows: Sequence[TimingRow]) -> dict[str, float | None]:
-    """By device, the least p50 over threads and batches of one size; `""` where it was timed nowhere.
+    """By device, the minimum p50 over threads and batches of one size; `""` where it was timed nowhere.
 
     Nothing where it only ever failed: what gives no right answer is not to be shipped.
     """
     best: dict[str, float | None] = {}
     for row in rows:
         if row.status == "ok" and row.p50_ms is not None:
-            known = best.get(row.device)
-            best[row.device] = row.p50_ms.value if known is None else min(known, row.p50_ms.value)
+            earlier = best.get(row.device)
+            best[row.device] = row.p50_ms.value if earlier is None else min(earlier, row.p50_ms.value)
     return best or ({} if any(row.status == "error" for row in rows) else {"": None})
 
 
-def _lost(outputs: Iterable[OutputRow]) -> float | None:
+def _relative_error(outputs: Iterable[OutputRow]) -> float | None:
     """Error over signal of the worst output, as an amplitude."""
     decibels = [row.sqnr_db for row in outputs if row.sqnr_db is not None]
     return 10 ** (-min(decibels) / 20) if decibels else 0.0
 
 
 def _best(contenders: Sequence[Contender], device: str, measure: str) -> Contender | None:
-    there = [c for c in contenders if c.device == device]
+    candidates = [c for c in contenders if c.device == device]
     if measure == "p50_ms":
-        there = [c for c in there if c.p50_ms is not None]
-    return min(there, key=lambda c: (c.measure(measure), c.measure("p50_ms"), c.size_bytes, c.artifact), default=None)
+        candidates = [c for c in candidates if c.p50_ms is not None]
+    return min(
+        candidates, key=lambda c: (c.measure(measure), c.measure("p50_ms"), c.size_bytes, c.artifact), default=None
+    )
 
 
 def _misses(contender: Contender, choice: Choice) -> list[Shortfall]:
-    found = []
+    shortfalls = []
     if choice.max_size_mb is not None and contender.size_bytes > choice.max_size_mb * _MB:
         size = contender.size_bytes / _MB
         words = f"it has {size:.3g} MB, and {choice.max_size_mb:g} MB are allowed"
-        found.append(Shortfall("max_size_mb", choice.max_size_mb, size, words))
+        shortfalls.append(Shortfall("max_size_mb", choice.max_size_mb, size, words))
     if choice.max_latency_ms is not None and not contender.measure("p50_ms") <= choice.max_latency_ms:
         took = "it was not timed" if contender.p50_ms is None else f"its p50 is {contender.p50_ms:.3g} ms"
         words = f"{took}, and {choice.max_latency_ms:g} ms are allowed"
-        found.append(Shortfall("max_latency_ms", choice.max_latency_ms, contender.p50_ms, words))
-    agreement, wanted = contender.agreement, choice.min_agreement
-    if wanted is not None and agreement is not None and agreement < wanted:
-        words = f"{agreement:.1%} of samples keep their class of {wanted:.1%} wanted"
-        found.append(Shortfall("min_agreement", wanted, agreement, words))
-    return found
+        shortfalls.append(Shortfall("max_latency_ms", choice.max_latency_ms, contender.p50_ms, words))
+    agreement, minimum = contender.agreement, choice.min_agreement
+    if minimum is not None and agreement is not None and agreement < minimum:
+        words = f"{agreement:.1%} of samples keep their class of {minimum:.1%} wanted"
+        shortfalls.append(Shortfall("min_agreement", minimum, agreement, words))
+    return shortfalls
 
 
 def _unmet(nearest: Contender, misses: Sequence[Shortfall]) -> str:
@@ -164,22 +166,22 @@ def _row(nearest: Contender, miss: Shortfall) -> Miss:
 
 
 def _limits(choice: Choice) -> dict[str, float]:
-    given = {
+    limits = {
         "max_latency_ms": choice.max_latency_ms,
         "max_size_mb": choice.max_size_mb,
         "min_agreement": choice.min_agreement,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def _pareto(contenders: Sequence[Contender]) -> list[str]:
-    """Artifacts for which there is no other that is at least as good in all three measures and better in one."""
+    """Artifacts without another that is at least as good in all three measures and better in one."""
     measures = ("size_bytes", "p50_ms", "error")
     front = []
-    for one in contenders:
-        rivals = [c for c in contenders if c is not one and c.device == one.device]
-        own = [one.measure(m) for m in measures]
+    for contender in contenders:
+        rivals = [c for c in contenders if c is not contender and c.device == contender.device]
+        figures = [contender.measure(m) for m in measures]
         theirs = [[rival.measure(m) for m in measures] for rival in rivals]
-        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in theirs):
-            front.append(one.artifact)
+        if not any(other != figures and all(a <= b for a, b in zip(other, figures, strict=True)) for other in theirs):
+            front.append(contender.artifact)
     return list(dict.fromkeys(front))

@@ -18,7 +18,7 @@ from exporter.options import BuildChoices
 
 @dataclass(frozen=True)
 class Source:
-    """What the user named, known well enough to refuse it before any work.
+    """The source that the user named, known well enough to refuse it before any work.
 
     Attributes:
         given: as on the command line; it stands in the manifest.
@@ -32,46 +32,46 @@ class Source:
     build: BuildOptions | None
 
 
-def find_source(given: str, choices: BuildChoices, common: Common = Common()) -> Source:
+def find_source(name_or_path: str, choices: BuildChoices, common: Common = Common()) -> Source:
     """Tells what SOURCE is, without a framework.
 
     Raises:
         UsageError: neither a path nor a name, or options that do not fit it.
         RefusedError: a file that is damaged, unsafe, or weights without an architecture.
     """
-    path = Path(given)
-    if given in ARCHITECTURES and not path.exists():
+    path = Path(name_or_path)
+    if name_or_path in ARCHITECTURES and not path.exists():
         if choices.architecture:
-            raise UsageError(f"`{given}` is an architecture already.", next_step="Leave --architecture out.")
-        return Source(given, "architecture", None, _build(given, choices, choices.weights, common.seed))
-    there = path.exists() or path.is_symlink() or checkpoint_prefix(path) is not None
-    if not there and path.name == given and not path.suffix:
-        raise _no_such(given)
+            raise UsageError(f"`{name_or_path}` is an architecture already.", next_step="Leave --architecture out.")
+        return Source(name_or_path, "architecture", None, _build(name_or_path, choices, choices.weights, common.seed))
+    exists = path.exists() or path.is_symlink() or checkpoint_prefix(path) is not None
+    if not exists and path.name == name_or_path and not path.suffix:
+        raise _no_such(name_or_path)
     checkpoint = identify(path, common.opening)
-    _check_choices(given, checkpoint, choices)
+    _check_choices(name_or_path, checkpoint, choices)
     if checkpoint.kind not in WEIGHTS or common.opening.model_code:
-        return Source(given, checkpoint.kind.value, checkpoint, None)
+        return Source(name_or_path, checkpoint.kind.value, checkpoint, None)
     if not choices.architecture:
         raise RefusedError(
-            f"{given} holds weights only, no architecture.",
+            f"{name_or_path} holds weights only, no architecture.",
             next_step="Say what they belong to: --architecture NAME (see `edgeport models`), or --model-code "
             "MODULE:FUNCTION, a function of yours that builds the model.",
-            file=given,
+            file=name_or_path,
             step="load",
         )
     build = _build(choices.architecture, choices, str(checkpoint.path), common.seed)
-    return Source(given, checkpoint.kind.value, checkpoint, build)
+    return Source(name_or_path, checkpoint.kind.value, checkpoint, build)
 
 
-def _check_choices(given: str, checkpoint: Checkpoint, choices: BuildChoices) -> None:
+def _check_choices(name_or_path: str, checkpoint: Checkpoint, choices: BuildChoices) -> None:
     """Raises UsageError where an option is for another kind of source."""
     opening, weights = checkpoint.opening, checkpoint.kind in WEIGHTS
     if choices != BuildChoices() and (not weights or opening.model_code):
         what = "is a whole model" if not weights else "gets its model from --model-code"
         raise UsageError(
-            f"{given} {what}: --architecture, --classes, --input-shape, --weights and --set do not apply.",
+            f"{name_or_path} {what}: --architecture, --classes, --input-shape, --weights and --set do not apply.",
             next_step="Leave them out, or name an architecture of `edgeport models` instead.",
-            file=given,
+            file=name_or_path,
         )
     keras = {SourceKind.KERAS, SourceKind.H5}
     fits = {
@@ -86,9 +86,9 @@ def _check_choices(given: str, checkpoint: Checkpoint, choices: BuildChoices) ->
     for option, (value, kinds) in fits.items():
         if value and checkpoint.kind not in kinds:
             raise UsageError(
-                f"{option} does not apply to {given}, which is of the kind {checkpoint.kind.value}.",
+                f"{option} does not apply to {name_or_path}, which is of the kind {checkpoint.kind.value}.",
                 next_step="Leave it out; docs/sources.md says what each kind of source takes.",
-                file=given,
+                file=name_or_path,
             )
 
 
@@ -110,10 +110,10 @@ def _build(name: str, choices: BuildChoices, weights: str | None, seed: int) -> 
     return options
 
 
-def _no_such(given: str) -> UsageError:
+def _no_such(name_or_path: str) -> UsageError:
     return UsageError(
-        f"There is no file and no architecture `{given}`.",
-        next_step=f"{did_you_mean(given, ARCHITECTURES)}`edgeport models` lists the names; a checkpoint is given by "
-        "its path.",
-        file=given,
+        f"There is no file and no architecture `{name_or_path}`.",
+        next_step=f"{did_you_mean(name_or_path, ARCHITECTURES)}`edgeport models` lists the names; a checkpoint is "
+        "given by its path.",
+        file=name_or_path,
     )

@@ -24,7 +24,7 @@ from exporter.shipping.terms import Terms
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to make, and of what; nothing was opened yet, and what can be refused by now was."""
+    """The source and targets of a run: nothing was opened yet, and what can be refused by now was."""
 
     source: Source
     targets: tuple[Target, ...]
@@ -34,7 +34,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """What every step of a run goes by.
+    """The settings and folders that every step of a run uses.
 
     Attributes:
         source: what the user named.
@@ -51,7 +51,7 @@ class Task:
     place: Place
 
 
-def planned(given: str, output: Path, options: RunOptions) -> Plan:
+def planned(name_or_path: str, output: Path, options: RunOptions) -> Plan:
     """Settles what the source, the output and the options leave open.
 
     Raises:
@@ -61,8 +61,8 @@ def planned(given: str, output: Path, options: RunOptions) -> Plan:
     options = settled(options)
     targets = targets_of(options)
     Terms.of(options).check()
-    source = find_source(given, options.build, options.common)
-    source = replace(source, given=options.workspace.source_name or given)
+    source = find_source(name_or_path, options.build, options.common)
+    source = replace(source, given=options.workspace.source_name or name_or_path)
     targets = targets_from(source.kind, targets, options)
     check_output(output, force=options.workspace.force)
     return Plan(source, targets, output, options)

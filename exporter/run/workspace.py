@@ -1,4 +1,4 @@
-"""Where a run works, and how it tells of its progress."""
+"""The folders of a run, and its progress callbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from validate.agreement import tensorflow_worker
 LOG = "edgeport.log"
 
 _COSTS = {"build": 0.15, "convert": 0.3, "validate": 0.25, "bench": 0.3}
-"""How the time of a run is spent, roughly: for the progress bar only."""
+"""Rough shares of a run's time by step, for the progress bar only."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Place:
     """The folders of one run.
 
     Attributes:
-        output: the bundle's final name; nothing is written there before everything is whole.
-        staging: beside it; becomes the bundle.
+        output: the bundle's final name; nothing is written there before everything is complete.
+        staging: a sibling of it; becomes the bundle.
         scratch: removed with the run.
         share: by the name of a step, the callback for its share of the progress.
         tensorflow: the process that judges with TensorFlow, once it was started; see `awaiting_judgement`.
@@ -47,14 +47,19 @@ class Place:
 
 def shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]:
     """Progress callbacks for the steps, each with its share of the whole bar."""
-    taken = {"build": True, "convert": True, "validate": options.judge is not None, "bench": options.bench is not None}
-    steps = [step for step in _COSTS if taken[step]]
-    whole = sum(_COSTS[step] for step in steps)
+    enabled = {
+        "build": True,
+        "convert": True,
+        "validate": options.judge is not None,
+        "bench": options.bench is not None,
+    }
+    steps = [step for step in _COSTS if enabled[step]]
+    total = sum(_COSTS[step] for step in steps)
 
     def of(step: str) -> Progress:
-        before = sum(_COSTS[s] for s in steps[: steps.index(step)]) / whole
+        before = sum(_COSTS[s] for s in steps[: steps.index(step)]) / total
         return lambda label, fraction: progress(
-            f"{step}: {label}" if step not in label else label, before + fraction * _COSTS[step] / whole
+            f"{step}: {label}" if step not in label else label, before + fraction * _COSTS[step] / total
         )
 
     return of
@@ -64,7 +69,7 @@ def shares(options: RunOptions, progress: Progress) -> Callable[[str], Progress]
 def awaiting_judgement(checkpoint: Checkpoint, options: RunOptions, place: Place) -> Iterator[Place]:
     """A place with a process that imports TensorFlow while the artifacts are made, and holds no model meanwhile.
 
-    On one core there is no while. What TensorFlow does not open needs none.
+    Not on one core, where nothing runs meanwhile, and not for sources that TensorFlow does not open.
     """
     finished = checkpoint.kind in {SourceKind.TFLITE, SourceKind.ONNX}
     if options.judge is None or finished or len(os.sched_getaffinity(0)) < 2:

@@ -1,4 +1,4 @@
-"""What a device's answers are held to: the verdict's own gate, said of the outputs that a device has in hand.
+"""The bounds of a device's answers: the verdict's own gate, put on the outputs that a device has.
 
 The verdict was given on logits where there are any. A device sees probabilities alone, so the gate is carried over. Let
 no logit move by more than D. The odds p / (1 - p) of a sigmoid change then by a factor of at most e^D, those of a
@@ -31,7 +31,7 @@ CLASS, LABEL, NONE = "class", "label", "none"
 _ROUNDING = 8 * ULP
 _SUM_SLACK = 1e-3
 _OTHER_ROUNDING = 2.0  # honest float32 paths were measured to lie within a factor of two of each other
-_GREATEST_SHIFT = 50.0  # e^50: beyond it a bound bounds nothing
+_MAX_SHIFT = 50.0  # e^50: beyond it a bound bounds nothing
 
 _FLOORS: dict[Precision, tuple[float, float]] = {
     Precision.FLOAT16: (2.0**-14, 2.0**-9),
@@ -39,7 +39,7 @@ _FLOORS: dict[Precision, tuple[float, float]] = {
     Precision.INT16X8: (2.0**-8, 0.0),
 }
 """By precision, the absolute and the relative rounding of a probability, where the activations are not float32: half's
-least normal number, which GPUs flush to zero, and some units in the last place; int8's codes of 1/256."""
+smallest normal number, which GPUs flush to zero, and some units in the last place; int8's codes of 1/256."""
 
 _SOFTMAX_FLOOR = 2.0**-100
 """Runtimes flush e^x to zero where float32's normal numbers end (2^-126); some a little before."""
@@ -50,13 +50,13 @@ _SIGMOID_FLOOR = _ROUNDING
 
 @dataclass(frozen=True)
 class Bound:
-    """What an output must keep to. None is a limit that does not apply.
+    """The bounds of an output. None is a limit that does not apply.
 
     For every element: |got - want| <= absolute + |want| * (rounding + relative * (1 - |want|)).
 
     Attributes:
-        rms: greatest root of the mean squared difference, over all elements of all runs.
-        decision: `class` (the greatest along the last axis), `label` (each element, above 0.5) or `none`.
+        rms: maximum root of the mean squared difference, over all elements of all runs.
+        decision: `class` (the argmax along the last axis), `label` (each element, above 0.5) or `none`.
         flips: how many decisions may differ; what the reference itself leaves undecided does not count.
         why: how the numbers come from the verdict, in sentences.
     """
@@ -72,7 +72,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the manifest and the golden vectors tell of one output.
+    """The facts of one output in the manifest and the golden vectors.
 
     Attributes:
         golden: the reference's values, all samples.
@@ -96,16 +96,18 @@ def bound_of(judged: Judgement, samples: int) -> Bound | None:
     if gate.limit is None or gate.allowed is None:
         return None
     reach = gate.allowed
-    own = gate_for(judged.precision, judged.tolerances or {})
-    if own.noise_ratio is None:
+    precision_gate = gate_for(judged.precision, judged.tolerances or {})
+    if precision_gate.noise_ratio is None:
         words, tie = _in_words(gate.measure, gate.limit), gate.tie or 0.0
-        return _of_reduced(judged, words, reach, lambda decision: _may_flip(judged, samples, decision, own.top1, tie))
-    said = f"float32: the gate is {gate.measure} {gate.limit:g}"
+        return _of_reduced(
+            judged, words, reach, lambda decision: _may_flip(judged, samples, decision, precision_gate.top1, tie)
+        )
+    sentence = f"float32: the gate is {gate.measure} {gate.limit:g}"
     if gate.measure == "noise_ratio":
-        said += " (error over float32 Keras' own rounding noise)"
+        sentence += " (error over float32 Keras' own rounding noise)"
     else:
         reach *= CREST
-    return _elementwise(judged, reach, f"{said}; no {_noun(judged)} may lie further than {reach:.3g} from the")
+    return _elementwise(judged, reach, f"{sentence}; no {_noun(judged)} may lie further than {reach:.3g} from the")
 
 
 def _in_words(measure: str, limit: float) -> str:
@@ -118,15 +120,15 @@ def _noun(judged: Judgement) -> str:
     return "logit" if judged.row.basis == "logits" else "value"
 
 
-def _elementwise(judged: Judgement, reach: float, said: str) -> Bound:
-    """A greatest difference of the basis, as a bound on the outputs."""
+def _elementwise(judged: Judgement, reach: float, sentence: str) -> Bound:
+    """A maximum difference of the basis, as a bound on the outputs."""
     if judged.row.basis != "logits":
-        return Bound(reach, 0.0, 0.0, None, NONE, None, f"{said} checkpoint's.")
+        return Bound(reach, 0.0, 0.0, None, NONE, None, f"{sentence} checkpoint's.")
     softmax = is_softmax(judged)
-    shift = min(reach * (2 if softmax else 1), _GREATEST_SHIFT)
+    shift = min(reach * (2 if softmax else 1), _MAX_SHIFT)
     floor, rounding = _FLOORS.get(judged.precision, (_SOFTMAX_FLOOR if softmax else _SIGMOID_FLOOR, _ROUNDING))
     carried = f"so a probability p moves by at most p(1 - p)(e^{shift:.3g} - 1) and what it is rounded by"
-    return Bound(floor, rounding, math.expm1(shift), None, NONE, None, f"{said} checkpoint's, {carried}.")
+    return Bound(floor, rounding, math.expm1(shift), None, NONE, None, f"{sentence} checkpoint's, {carried}.")
 
 
 def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[str], int]) -> Bound:
@@ -135,23 +137,25 @@ def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[st
     if row.basis != "logits":
         return Bound(None, 0.0, 0.0, rms, NONE, None, f"{name}: the gate is {gate} of the outputs, {rms:.3g} rms.")
     reach = CREST * rms
-    if row.status == AGREE:  # its own greatest error passed, and another device may round another way
+    if row.status == AGREE:  # its own maximum error passed, and another device may round another way
         reach = max(reach, _OTHER_ROUNDING * (row.max_abs or 0.0))
-    said = f"{name}: the gate is {gate} of the logits, {rms:.3g} rms; none may lie further than {reach:.3g} from the"
-    each = _elementwise(judged, reach, said)
-    left = _moves(judged.golden) * 10 ** (-LEFT_DB / 20)
+    sentence = (
+        f"{name}: the gate is {gate} of the logits, {rms:.3g} rms; none may lie further than {reach:.3g} from the"
+    )
+    each = _elementwise(judged, reach, sentence)
+    rms_limit = _moves(judged.golden) * 10 ** (-LEFT_DB / 20)
     why = f"{each.why} Their error must stay {LEFT_DB:g} dB below what they move by"
     if is_softmax(judged) and judged.golden.ndim != 2:
-        return replace(each, rms=left, why=f"{why}.")
+        return replace(each, rms=rms_limit, why=f"{why}.")
     decision = CLASS if is_softmax(judged) else LABEL
     flips = may_flip(decision)
     kinds = "classes" if decision == CLASS else "labels"
     why += f", and at most {flips} {kinds} of the golden samples may change."
-    return replace(each, rms=left, decision=decision, flips=flips, why=why)
+    return replace(each, rms=rms_limit, decision=decision, flips=flips, why=why)
 
 
 def _may_flip(judged: Judgement, samples: int, decision: str, share: float, tie: float) -> int:
-    """How many decisions of the device's samples may differ: the gate's share, and those that the verdict calls ties.
+    """The number of the device's decisions that may differ: the gate's share, and the verdict's ties.
 
     Args:
         tie: in logits; classes closer than twice this, and labels closer than this to one half, are ties.
@@ -182,4 +186,4 @@ def _moves(golden: Array) -> float:
     if len(values) < 2:
         values = values.reshape(-1, 1)
     moving = signal(values)
-    return max(math.sqrt(moving.moving_square), FLOOR_ULPS * ULP * moving.greatest)
+    return max(math.sqrt(moving.moving_square), FLOOR_ULPS * ULP * moving.max_abs)

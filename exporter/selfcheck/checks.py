@@ -1,4 +1,4 @@
-"""What a self-check runs, as values: inputs and reference outputs in raw files, and what each output is held to.
+"""A self-check as values: inputs and reference outputs in raw files, and what each output is held to.
 
 The raw files are plain little-endian numbers, runs one after the other, so that any language can read them: inputs in
 the type that the artifact takes (already quantized where it takes integers), reference outputs as float64.
@@ -99,7 +99,7 @@ def refuse_names(names: tuple[str, ...]) -> None:
     """Refuses names that some language of the self-check has no string for.
 
     Raises:
-        UsageError: a name holds a null character (C's strings end there) or half of a surrogate pair (no UTF-8).
+        UsageError: a name holds a null character (C's strings end there) or half of a surrogate pair (not UTF-8).
     """
     for name in names:
         if "\0" in name or any(0xD800 <= ord(c) < 0xE000 for c in name):
@@ -218,7 +218,7 @@ def activations(manifest: Manifest) -> dict[str, str]:
 
 
 def _samples(arrays: list[Array]) -> int:
-    """How many golden samples travel: all of them, or as many as `MAX_BYTES` hold."""
+    """The number of golden samples that travel: all of them, or as many as `MAX_BYTES` hold."""
     counts = [len(array) for array in arrays if array.ndim]
     sample = sum(array.nbytes // max(1, len(array)) for array in arrays if array.ndim)
     return max(1, min([*counts, MAX_BYTES // max(1, sample)]))
@@ -253,13 +253,13 @@ def _run_shape(tensor: Tensor, values: Array, batch: int) -> tuple[int, ...]:
 
 def _codes(values: Array, dtype: str, quantized: Quantization | None) -> Array:
     """The values as the file takes them, little-endian; floats as integer codes where it has integer ends."""
-    wanted = np.dtype(dtype).newbyteorder("<")
-    if values.dtype.kind == "f" and wanted.kind in "iu":
+    target = np.dtype(dtype).newbyteorder("<")
+    if values.dtype.kind == "f" and target.kind in "iu":
         if quantized is None:
             raise _UnfitError(f"it takes {dtype} and does not say how floats become that")
         scale, zero_point = quantized
         limits = np.iinfo(dtype)
         codes = np.rint(values.astype(np.float64) / scale) + zero_point
         values = np.clip(codes, limits.min, limits.max)
-    result: Array = values.astype(wanted)
+    result: Array = values.astype(target)
     return result

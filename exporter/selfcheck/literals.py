@@ -52,8 +52,8 @@ def swift_string(text: str) -> str:
 
 
 def _quoted(codes: Any, escape: Callable[[int], str], special: dict[int, str]) -> str:
-    known = {ord('"'): '\\"', ord("\\"): "\\\\", **special}
-    body = (known.get(code) or (chr(code) if 0x20 <= code < 0x7F else escape(code)) for code in codes)
+    escapes = {ord('"'): '\\"', ord("\\"): "\\\\", **special}
+    body = (escapes.get(code) or (chr(code) if 0x20 <= code < 0x7F else escape(code)) for code in codes)
     return '"' + "".join(body) + '"'
 
 

@@ -98,7 +98,7 @@ def render(planned: Plan, manifest: Manifest) -> dict[str, str]:
 
 
 def _values(planned: Plan, manifest: Manifest) -> dict[str, Any]:
-    """What the templates are filled in with. Names of files are clean; names of tensors go through literals alone."""
+    """The values of the templates. Names of files are clean; names of tensors go through literals alone."""
     document = manifest.to_document()
     return {
         "checks": planned.checks,
@@ -177,8 +177,8 @@ def _of_input(row: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
         return ", ".join([*parts, "raw values: the model scales them itself"])
     scaling = {key: row[key] for key in _SCALING if row.get(key) is not None}
     if scaling:
-        said = ", ".join(f"{key} {_numbers(value)}" for key, value in scaling.items())
-        parts.append(f"(x * scale - mean) / std of raw values x, with {said}")
+        numbers = ", ".join(f"{key} {_numbers(value)}" for key, value in scaling.items())
+        parts.append(f"(x * scale - mean) / std of raw values x, with {numbers}")
     return ", ".join(parts) or "-"
 
 

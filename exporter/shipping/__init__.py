@@ -1,1 +1,1 @@
-"""What those who integrate a model get beside its artifacts: the contract, and folders for a device or a server."""
+"""Files for integrators of a model besides its artifacts: the contract, and folders for a device or a server."""

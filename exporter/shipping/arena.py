@@ -1,4 +1,4 @@
-"""How much memory a board needs for a model's tensors: an estimate from their lifetimes in the file."""
+"""The memory that a board needs for a model's tensors: an estimate from their lifetimes in the file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from converters.readers.tflite_graph import GraphOp, GraphTensor
 
 _ALIGNMENT = 16
 _TENSOR, _NODE, _CHANNEL, _FIXED = 24, 64, 8, 2048
-"""Bytes beside the tensors on a 32-bit board, from TFLM's structures: a tensor's evaluation entry and scale, a node
+"""Bytes besides the tensors on a 32-bit board, from TFLM's structures: a tensor's evaluation entry and scale, a node
 with its operation's data, a channel's multiplier and shift, and the interpreter's own."""
 _MARGIN = 1.5
-"""Of six int8 files that TFLM ran (x86-64, 2026) the least arena was 0.9 to 1.4 times the plan and the overhead."""
+"""Of six int8 files that TFLM ran (x86-64, 2026) the smallest arena was 0.9 to 1.4 times the plan and the overhead."""
 _PRODUCTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _SUM = 4
 """Bytes of an int32 sum: TFLM's transposed convolution keeps one for each number of its output."""
@@ -28,7 +28,7 @@ class Arena:
         planned: of the tensors, laid out so that those alive at once do not overlap, and of the sums that a transposed
             convolution keeps; other scratch buffers of kernels are not in it.
         overhead: of the interpreter's structures, by rule of thumb.
-        at_least: the greatest sum of tensors alive at once: no plan can do with less.
+        at_least: the maximum sum of tensors alive at once: no plan can do with less.
     """
 
     planned: int
@@ -37,7 +37,7 @@ class Arena:
 
     @property
     def estimate(self) -> int:
-        """What to begin with, in whole kibibytes, half as much again as was counted: too small an arena does not start.
+        """The size to begin with, in whole kibibytes: 1.5 times the count, since too small an arena does not start.
 
         `arena_used_bytes()` on the board tells the truth.
         """
@@ -93,7 +93,7 @@ def _bytes(tensor: GraphTensor) -> int:
 
 
 def _planned(lives: Sequence[_Life]) -> int:
-    """Greedy by size, as TFLM's planner: the largest first, each at the lowest place that is free while it lives.
+    """Greedy by size, as TFLM's planner: the largest first, each at the lowest offset that is free while it lives.
 
     Source: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
     """

@@ -1,6 +1,6 @@
 """`--bake-preprocess`: the checkpoint with inputs of uint8 that it scales itself, before anything is made of it.
 
-The wrapped checkpoint takes the place of the given one: artifacts are made from it, judged against it, and its golden
+The wrapped checkpoint takes the place of the original: artifacts are made from it, judged against it, and its golden
 inputs are what a camera gives. Casting eight bits to float is exact, so nothing is lost.
 """
 
@@ -24,14 +24,14 @@ _LAYER = "edgeport_scaling"
 
 
 def baked(checkpoint: Checkpoint, preprocess: Sequence[str], common: Common, folder: Path) -> Checkpoint:
-    """The checkpoint that takes uint8, in `folder`; its digest is that of the given one and of what was baked in.
+    """The checkpoint that takes uint8, in `folder`; its digest is that of the original and of what was baked in.
 
     Args:
         preprocess: `KEY=VALUE`, how its values are scaled.
 
     Raises:
-        RefusedError: a source that is no Keras checkpoint, no image-like float input, or one of which nobody says how
-            its values are scaled; what `preprocess_of` raises.
+        RefusedError: a source that is not a Keras checkpoint, no image-like float input, or an input without a known
+            scaling; what `preprocess_of` raises.
     """
     if checkpoint.kind not in (SourceKind.KERAS, SourceKind.H5):
         raise RefusedError(
@@ -50,7 +50,7 @@ def baked(checkpoint: Checkpoint, preprocess: Sequence[str], common: Common, fol
         "target": str(path),
         "preprocess": list(preprocess),
     }
-    found = run_step(
+    answer = run_step(
         "exporter.shipping.baking:bake_in_worker",
         request,
         step="bake",
@@ -59,7 +59,7 @@ def baked(checkpoint: Checkpoint, preprocess: Sequence[str], common: Common, fol
         reads=checkpoint.parts,
         writes=[path.parent],
     )
-    digest = hashlib.sha256(f"{checkpoint.sha256} {found['scaling']}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{checkpoint.sha256} {answer['scaling']}".encode()).hexdigest()
     written = identify(path)
     return replace(written, name=checkpoint.name, sha256=digest, scanned=written.sha256)
 
@@ -76,10 +76,10 @@ def bake_in_worker(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
     loaded = load(checkpoint)
     signature = loaded.signature
     scaling = interface_facts(loaded.model, (signature.input_names, signature.output_names))["scaling"]
-    said = preprocess_of(parse_preprocess(request["preprocess"]), signature, scaling)
+    by_input = preprocess_of(parse_preprocess(request["preprocess"]), signature, scaling)
     tensors, chosen = [], {}
     for spec, old in zip(signature.inputs, loaded.model.inputs, strict=True):
-        factors = _factors(spec.name, len(spec.shape), str(old.dtype), said.get(spec.name), scaling.get(spec.name))
+        factors = _factors(spec.name, len(spec.shape), str(old.dtype), by_input.get(spec.name), scaling.get(spec.name))
         tensors.append(_input(keras, spec.name, old, factors))
         chosen[spec.name] = factors
     if not any(chosen.values()):
@@ -94,17 +94,17 @@ def bake_in_worker(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
 
 def _factors(
-    name: str, rank: int, dtype: str, said: Preprocess | None, own: Mapping[str, Any] | None
+    name: str, rank: int, dtype: str, preprocess: Preprocess | None, model_scaling: Mapping[str, Any] | None
 ) -> tuple[list[float], list[float]] | None:
     """Scale and offset of an input, one or one a channel; None for an input that stays as it is."""
     if rank < 3 or not dtype.startswith("float"):
         return None
-    if said is not None and said.scales:
-        scale, mean, std = said.scale or 1.0, said.mean or (0.0,), said.std or (1.0,)
-    elif own is not None and "layer" in own:
+    if preprocess is not None and preprocess.scales:
+        scale, mean, std = preprocess.scale or 1.0, preprocess.mean or (0.0,), preprocess.std or (1.0,)
+    elif model_scaling is not None and "layer" in model_scaling:
         scale, mean, std = 1.0, (0.0,), (1.0,)
-    elif own is not None:
-        scale, mean, std = float(own["scale"]), tuple(own["mean"]), tuple(own["std"])
+    elif model_scaling is not None:
+        scale, mean, std = float(model_scaling["scale"]), tuple(model_scaling["mean"]), tuple(model_scaling["std"])
     else:
         raise RefusedError(
             f"Nobody says how the values of `{name}` are scaled: the model has no Rescaling or Normalization layer of "
@@ -118,7 +118,7 @@ def _factors(
 
 
 def _input(keras: Any, name: str, old: Any, factors: tuple[list[float], list[float]] | None) -> tuple[Any, Any]:
-    """The new input and what the model is to be given in the place of the old one."""
+    """The new input, and the tensor that the model is fed in the place of the old one."""
     if factors is None:
         same = keras.Input(batch_shape=old.shape, dtype=old.dtype, name=name)
         return same, same
@@ -140,5 +140,5 @@ def _wrapped(keras: Any, model: Any, tensors: list[tuple[Any, Any]]) -> Any:
             step="bake",
         )
     outputs = run_through(graph, [fed for _, fed in tensors])
-    packed = keras.tree.pack_sequence_as(graph.input, [given for given, _ in tensors])
+    packed = keras.tree.pack_sequence_as(graph.input, [tensor for tensor, _ in tensors])
     return keras.Model(packed, outputs, name=model.name)

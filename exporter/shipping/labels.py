@@ -1,4 +1,4 @@
-"""`--labels FILE`: the names of an output's places, one a line."""
+"""`--labels FILE`: the names of an output's classes, one a line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     Raises:
         UsageError: the file is not there or cannot be read.
-        RefusedError: it is no text, too large, or a line in it is empty or holds control characters.
+        RefusedError: it is not text, too large, or a line in it is empty or holds control characters.
     """
     try:
         content = path.read_bytes() if path.is_file() else None
@@ -43,29 +43,29 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return labels
 
 
-def labels_of(given: Sequence[str], signature: Signature, activations: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def labels_of(words: Sequence[str], signature: Signature, activations: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The labels of each output that has some.
 
     Args:
-        given: `FILE`, or `OUTPUT=FILE` where there are several outputs.
+        words: `FILE`, or `OUTPUT=FILE` where there are several outputs.
 
     Raises:
         UsageError: an output that is not there, or two files for one.
         RefusedError: a count that does not fit the output; what `read_labels` raises.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    by_output: dict[str, tuple[str, ...]] = {}
     outputs = {spec.name: spec for spec in signature.outputs}
-    for word in given:
-        name, _, rest = word.partition("=")
-        named = bool(rest) and name in outputs
-        path = Path(rest if named else word)
+    for word in words:
+        name, _, file = word.partition("=")
+        named = bool(file) and name in outputs
+        path = Path(file if named else word)
         labels = read_labels(path)
         spec = outputs[name] if named else _only(outputs, labels, path, activations)
-        if spec.name in found:
+        if spec.name in by_output:
             raise UsageError(f"There are two files of labels for `{spec.name}`.", next_step="Give one.", file=path)
         _fits(spec, labels, path, activations.get(spec.name))
-        found[spec.name] = labels
-    return found
+        by_output[spec.name] = labels
+    return by_output
 
 
 def _only(
@@ -86,16 +86,16 @@ def _only(
 
 
 def _count(spec: TensorSpec, activation: str | None, count: int) -> bool:
-    places = spec.shape[-1] if spec.shape else None
-    return places == count or (places == 1 and activation == "sigmoid" and count == 2)
+    classes = spec.shape[-1] if spec.shape else None
+    return classes == count or (classes == 1 and activation == "sigmoid" and count == 2)
 
 
 def _fits(spec: TensorSpec, labels: tuple[str, ...], path: Path, activation: str | None) -> None:
     if _count(spec, activation, len(labels)):
         return
-    places = spec.shape[-1] if spec.shape else "no"
+    classes = spec.shape[-1] if spec.shape else "no"
     raise RefusedError(
-        f"{path} has {len(labels)} labels, and the output `{spec.name}` has {places} places.",
+        f"{path} has {len(labels)} labels, and the output `{spec.name}` has {classes} places.",
         next_step="Give one label a line, in the order of the output's places, and none too many.",
         file=path,
         step="contract",

@@ -55,10 +55,10 @@ def c_name(model: str) -> str:
 
 def check_outputs(contract: Contract) -> None:
     """Raises UsageError where two outputs with labels would be one identifier in C."""
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     for row in contract.outputs:
         if row.labels:
-            other = seen.setdefault(_camel(_identifier(row.name)), row.name)
+            other = names.setdefault(_camel(_identifier(row.name)), row.name)
             if other != row.name:
                 raise UsageError(
                     f"The outputs `{other}` and `{row.name}` would have one name in C.",
@@ -104,7 +104,7 @@ def write_microcontroller(folder: Path, model: str, artifact: Artifact, contract
 
 
 def _header(name: str, file: str, used: Sequence[str], arena: Arena, contract: Contract) -> str:
-    guard, own = f"{name.upper()}_MODEL_H_", _camel(name)
+    guard, camel = f"{name.upper()}_MODEL_H_", _camel(name)
     return f"""// {file} for TensorFlow Lite for Microcontrollers. Written by edgeport; do not edit.
 #ifndef {guard}
 #define {guard}
@@ -118,29 +118,29 @@ extern const std::size_t g_{name}_model_size;
 // {arena.overhead} bytes for the interpreter's structures by rule of thumb, and half of that again, since too small an
 // arena does not start. Kernels with scratch buffers (CMSIS-NN, ESP-NN) may need more. Begin with it, read
 // MicroInterpreter::arena_used_bytes() after AllocateTensors(), and set it so.
-constexpr std::size_t k{own}ArenaSize = {arena.estimate};
-constexpr unsigned int k{own}OpCount = {len(used)};
+constexpr std::size_t k{camel}ArenaSize = {arena.estimate};
+constexpr unsigned int k{camel}OpCount = {len(used)};
 {_labels(name, contract)}
 #endif  // {guard}
 """
 
 
 def _resolver(name: str, file: str, used: Sequence[str]) -> str:
-    guard, own = f"{name.upper()}_OPS_H_", _camel(name)
+    guard, camel = f"{name.upper()}_OPS_H_", _camel(name)
     calls = "\n".join(f"  if (resolver->{_method(kind)}() != kTfLiteOk) return kTfLiteError;" for kind in used)
     return f"""// The operators of {file}. Written by edgeport; do not edit.
 // UNTESTED: edgeport does not compile this file against TensorFlow Lite for Microcontrollers.
-//   {own}OpResolver resolver;
-//   Register{own}Ops(&resolver);
+//   {camel}OpResolver resolver;
+//   Register{camel}Ops(&resolver);
 #ifndef {guard}
 #define {guard}
 
 #include "{name}_model.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-using {own}OpResolver = tflite::MicroMutableOpResolver<k{own}OpCount>;
+using {camel}OpResolver = tflite::MicroMutableOpResolver<k{camel}OpCount>;
 
-inline TfLiteStatus Register{own}Ops({own}OpResolver* resolver) {{
+inline TfLiteStatus Register{camel}Ops({camel}OpResolver* resolver) {{
 {calls}
   return kTfLiteOk;
 }}

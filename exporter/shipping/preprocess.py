@@ -18,7 +18,7 @@ _EXAMPLE = "Write it as --preprocess scale=1/255, mean=0.485,0.456,0.406, colour
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What was said of one input; None is nothing. A value x becomes `(x * scale - mean) / std`."""
+    """The preprocessing of one input; None where nothing was said. A value x becomes `(x * scale - mean) / std`."""
 
     scale: float | None = None
     mean: tuple[float, ...] | None = None
@@ -38,18 +38,18 @@ def parse_preprocess(assignments: Sequence[str]) -> dict[str | None, dict[str, A
     Raises:
         UsageError: an unknown key, a value that the key cannot have, or a key given twice.
     """
-    found: dict[str | None, dict[str, Any]] = {}
+    by_input: dict[str | None, dict[str, Any]] = {}
     for text in assignments:
         left, equals, value = text.partition("=")
         name, _, last = left.strip().rpartition(".")
         key = _ALIASES.get(last, last)
         if not equals or key not in KEYS:
             raise UsageError(f"--preprocess {text} is none of {', '.join(k + '=' for k in KEYS)}.", next_step=_EXAMPLE)
-        mine = found.setdefault(name or None, {})
-        if key in mine:
+        values = by_input.setdefault(name or None, {})
+        if key in values:
             raise UsageError(f"--preprocess {left} is given twice.", next_step="Give each key once.")
-        mine[key] = _value(key, value.strip(), text)
-    return found
+        values[key] = _value(key, value.strip(), text)
+    return by_input
 
 
 def _value(key: str, value: str, text: str) -> Any:
@@ -67,9 +67,9 @@ def _value(key: str, value: str, text: str) -> Any:
     return numbers
 
 
-def _one_of(value: str, known: Sequence[str], text: str) -> str:
-    if value not in known:
-        raise UsageError(f"--preprocess {text} cannot be.", next_step=f"Choose from: {', '.join(known)}.")
+def _one_of(value: str, choices: Sequence[str], text: str) -> str:
+    if value not in choices:
+        raise UsageError(f"--preprocess {text} cannot be.", next_step=f"Choose from: {', '.join(choices)}.")
     return value
 
 
@@ -86,20 +86,20 @@ def _number(part: str, text: str) -> float:
 
 
 def preprocess_of(
-    given: Mapping[str | None, Mapping[str, Any]], signature: Signature, scaling: Mapping[str, Mapping[str, Any]]
+    assignments: Mapping[str | None, Mapping[str, Any]], signature: Signature, scaling: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Preprocess]:
-    """What was said of each input, checked against the model.
+    """The preprocessing of each input, checked against the model.
 
     Args:
-        scaling: what the model itself does, see `converters.checkpoints.interface`.
+        scaling: what the model itself does; see `converters.checkpoints.interface`.
 
     Raises:
         UsageError: an input that is not there, or a count of numbers that is not that of its channels.
         RefusedError: it contradicts the model's own layers, which scale the input already.
     """
     inputs = {spec.name: spec for spec in signature.inputs}
-    found: dict[str, Preprocess] = {}
-    for name, values in given.items():
+    by_input: dict[str, Preprocess] = {}
+    for name, values in assignments.items():
         if name is None and len(inputs) > 1:
             raise UsageError(
                 f"The model has the inputs {', '.join(inputs)}: --preprocess must say which it is for.",
@@ -111,39 +111,39 @@ def preprocess_of(
                 f"There is no input `{key}` that --preprocess could be for.",
                 next_step=f"Choose from: {', '.join(inputs)}.",
             )
-        if key in found:
+        if key in by_input:
             raise UsageError(
                 f"--preprocess speaks of the input `{key}` with and without its name.", next_step="Write it one way."
             )
-        found[key] = Preprocess(**values)
-        _check(inputs[key], found[key], scaling.get(key, {}))
-    return found
+        by_input[key] = Preprocess(**values)
+        _check(inputs[key], by_input[key], scaling.get(key, {}))
+    return by_input
 
 
-def _check(spec: TensorSpec, said: Preprocess, own: Mapping[str, Any]) -> None:
+def _check(spec: TensorSpec, preprocess: Preprocess, model_scaling: Mapping[str, Any]) -> None:
     channels = spec.shape[-1] if spec.shape else 1
-    for key, numbers in (("mean", said.mean), ("std", said.std)):
+    for key, numbers in (("mean", preprocess.mean), ("std", preprocess.std)):
         if numbers is not None and len(numbers) not in (1, channels):
             raise UsageError(
                 f"--preprocess {key} has {len(numbers)} numbers, and the input `{spec.name}` has {channels} channels.",
                 next_step="Give one number, or one a channel.",
             )
-    if said.scales and "layer" in own:
+    if preprocess.scales and "layer" in model_scaling:
         raise RefusedError(
-            f"The model's own layer `{own['layer']}` scales the input `{spec.name}` already ({_words(own)}), and "
-            "--preprocess would have a device scale it twice.",
+            f"The model's own layer `{model_scaling['layer']}` scales the input `{spec.name}` already "
+            f"({_words(model_scaling)}), and --preprocess would have a device scale it twice.",
             next_step="Leave scale, mean and std out: the device feeds raw values.",
             step="contract",
         )
-    if said.scales and not spec.dtype.startswith(("float", "bfloat")):
+    if preprocess.scales and not spec.dtype.startswith(("float", "bfloat")):
         raise RefusedError(
             f"The input `{spec.name}` takes {spec.dtype}, which scale, mean and std would break.",
             next_step="Leave them out.",
             step="contract",
         )
-    if said.colour_order is not None:
-        _check_colours(spec, said.colour_order)
-    if said.resize is not None and len(spec.shape) != 4:
+    if preprocess.colour_order is not None:
+        _check_colours(spec, preprocess.colour_order)
+    if preprocess.resize is not None and len(spec.shape) != 4:
         raise RefusedError(
             f"The input `{spec.name}` of shape {list(spec.shape)} is no image that could be resized.",
             next_step="Leave resize out.",
@@ -161,6 +161,6 @@ def _check_colours(spec: TensorSpec, order: str) -> None:
         )
 
 
-def _words(own: Mapping[str, Any]) -> str:
-    shown = {key: own[key] for key in ("scale", "offset", "mean", "std") if key in own}
+def _words(model_scaling: Mapping[str, Any]) -> str:
+    shown = {key: model_scaling[key] for key in ("scale", "offset", "mean", "std") if key in model_scaling}
     return ", ".join(f"{key} {', '.join(f'{number:.6g}' for number in value[:3])}" for key, value in shown.items())

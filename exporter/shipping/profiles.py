@@ -50,29 +50,31 @@ PROFILES: dict[DeviceKind, Profile] = {
 
 
 def profile_targets(options: RunOptions) -> set[Target]:
-    """What the profiles of a run make.
+    """The targets that the profiles of a run make.
 
     Raises:
         UsageError: a precision, format or batch that no profile, or not that profile, can serve.
     """
     _check_batch(options)
     _check_formats(options)
-    found: set[Target] = set()
+    targets: set[Target] = set()
     words = {word for word in options.convert.precisions or () if isinstance(word, Precision)}
     for name in dict.fromkeys(options.ship.profiles):
         profile = PROFILES[name]
-        wanted = words & profile.serves if words else _made(profile, options)
+        precisions = words & profile.serves if words else _default_precisions(profile, options)
         formats = [f for f in profile.formats if not options.convert.formats or f in options.convert.formats]
-        mine = {route.target for route in ROUTES if route.target.format in formats and route.target.precision in wanted}
-        if not mine:
+        pairs = {
+            route.target for route in ROUTES if route.target.format in formats and route.target.precision in precisions
+        }
+        if not pairs:
             raise _unserved([name], ", ".join(sorted(words)) or "these formats")
-        found |= mine
-    if left := words - {target.precision for target in found}:
-        raise _unserved(options.ship.profiles, ", ".join(sorted(left)))
-    return found
+        targets |= pairs
+    if unserved := words - {target.precision for target in targets}:
+        raise _unserved(options.ship.profiles, ", ".join(sorted(unserved)))
+    return targets
 
 
-def _made(profile: Profile, options: RunOptions) -> set[Precision]:
+def _default_precisions(profile: Profile, options: RunOptions) -> set[Precision]:
     """The profile's own choice; int8 too where there is data to calibrate it with."""
     extra = {Precision.INT8} & profile.serves if options.quantize.calibration and profile.batch else set()
     return {*profile.makes, *extra}

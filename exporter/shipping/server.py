@@ -56,7 +56,7 @@ def model_config(name: str, file: str, signature: Signature, labelled: Sequence[
     """`config.pbtxt`: a ModelConfig as text. The batch is Triton's where every tensor begins with it.
 
     Args:
-        labelled: outputs with a label file beside the configuration.
+        labelled: outputs with a label file next to the configuration.
     """
     batches = _batches(signature)
     lines = [

@@ -20,12 +20,12 @@ from validate.agreement import Agreement
 from validate.agreement.results import DISAGREE, ERROR
 
 FOLDERS = {"server": "server", "microcontroller": "microcontroller"}
-"""Under the bundle's folder; `files[]` lists what lies in them. What phones take lies beside the other artifacts."""
+"""Under the bundle's folder; `files[]` lists what lies in them. What phones take lies next to the other artifacts."""
 
 
 @dataclass(frozen=True)
 class Shipment:
-    """What a run made and found out; what disagrees with the checkpoint is not packed.
+    """The results of a run that are packed; what disagrees with the checkpoint is not.
 
     Attributes:
         model: the name that artifacts begin with.
@@ -62,8 +62,8 @@ def ship(options: RunOptions, shipment: Shipment, staging: Path) -> dict[str, An
         base = shipment.conversion.bases.get(Format.ORT)
         rows["mobile"] = {"usability": usability(phones, base, options.common.limits, options.common.log)}
     if "server" in options.ship.profiles:
-        own = shipment.artifacts(Format.ONNX, Format.SAVEDMODEL)
-        rows["server"] = write_server(staging / FOLDERS["server"], shipment.model, own, shipment.contract)
+        artifacts = shipment.artifacts(Format.ONNX, Format.SAVEDMODEL)
+        rows["server"] = write_server(staging / FOLDERS["server"], shipment.model, artifacts, shipment.contract)
     if "microcontroller" in options.ship.profiles:
         folder = staging / FOLDERS["microcontroller"]
         boards = [a for a in shipment.artifacts(Format.TFLITE) if a.precision is Precision.INT8]

@@ -20,7 +20,7 @@ _HALF = 0.5
 
 @dataclass(frozen=True)
 class Terms:
-    """What the command line says of the contract.
+    """The command line's part of the contract.
 
     Attributes:
         ship: labels, preprocessing, and whether that is baked in.
@@ -53,40 +53,46 @@ def contract_of(facts: Facts, terms: Terms) -> Contract:
     scaling = facts.interface.get("scaling", {})
     activations = facts.interface.get("activations", {})
     labels = labels_of(terms.ship.labels, signature, activations)
-    said = preprocess_of(_left(terms), signature, scaling)
+    preprocess = preprocess_of(_for_device(terms), signature, scaling)
     return Contract(
         tuple(
-            _input(spec, said.get(spec.name, Preprocess()), scaling.get(spec.name), _range(spec, facts, terms))
+            _input(spec, preprocess.get(spec.name, Preprocess()), scaling.get(spec.name), _range(spec, facts, terms))
             for spec in signature.inputs
         ),
         tuple(_output(spec, activations.get(spec.name), labels.get(spec.name)) for spec in signature.outputs),
     )
 
 
-def _left(terms: Terms) -> dict[str | None, dict[str, Any]]:
-    """What a device is still to do: the numbers may be in the model by now."""
-    given = parse_preprocess(terms.ship.preprocess)
+def _for_device(terms: Terms) -> dict[str | None, dict[str, Any]]:
+    """The preprocessing that is left to the device: with --bake-preprocess the numbers are in the model."""
+    assignments = parse_preprocess(terms.ship.preprocess)
     if not terms.ship.bake_preprocess:
-        return given
-    return {name: {k: v for k, v in said.items() if k in ("colour_order", "resize")} for name, said in given.items()}
+        return assignments
+    return {
+        name: {k: v for k, v in values.items() if k in ("colour_order", "resize")}
+        for name, values in assignments.items()
+    }
 
 
 def _range(spec: TensorSpec, facts: Facts, terms: Terms) -> tuple[float, float] | None:
     if terms.input_range is not None and spec.dtype.startswith("float"):
         return terms.input_range
-    known = facts.ranges.get(spec.name)
-    return None if known is None else (known.low, known.high)
+    limits = facts.ranges.get(spec.name)
+    return None if limits is None else (limits.low, limits.high)
 
 
 def _input(
-    spec: TensorSpec, said: Preprocess, own: Mapping[str, Any] | None, limits: tuple[float, float] | None
+    spec: TensorSpec,
+    preprocess: Preprocess,
+    model_scaling: Mapping[str, Any] | None,
+    limits: tuple[float, float] | None,
 ) -> InputContract:
     image = len(spec.shape) == 4 and spec.shape[-1] in (1, 3, 4)
-    colours = said.colour_order or (own or {}).get("colour_order")
+    colours = preprocess.colour_order or (model_scaling or {}).get("colour_order")
     if colours is None and image:
         colours = _CHANNELS.get(int(spec.shape[-1]))
-    scale, mean, std = _numbers(said, own)
-    in_model = dict(own) if own is not None and "layer" in own else None
+    scale, mean, std = _numbers(preprocess, model_scaling)
+    in_model = dict(model_scaling) if model_scaling is not None and "layer" in model_scaling else None
     return InputContract(
         spec.name,
         spec.shape,
@@ -97,22 +103,26 @@ def _input(
         mean,
         std,
         colours,
-        said.resize,
+        preprocess.resize,
         in_model,
     )
 
 
 def _numbers(
-    said: Preprocess, own: Mapping[str, Any] | None
+    preprocess: Preprocess, model_scaling: Mapping[str, Any] | None
 ) -> tuple[float | None, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """What a device computes: as the user says; nothing where the model does it; the family's convention."""
-    if said.scales:
-        return (1.0 if said.scale is None else said.scale), said.mean or (0.0,), said.std or (1.0,)
-    if own is None:
+    """Scale, mean and std for a device: the user's; identity where the model scales; the family's convention."""
+    if preprocess.scales:
+        return (
+            (1.0 if preprocess.scale is None else preprocess.scale),
+            preprocess.mean or (0.0,),
+            preprocess.std or (1.0,),
+        )
+    if model_scaling is None:
         return None, None, None
-    if "layer" in own:
+    if "layer" in model_scaling:
         return 1.0, (0.0,), (1.0,)
-    return float(own["scale"]), tuple(own["mean"]), tuple(own["std"])
+    return float(model_scaling["scale"]), tuple(model_scaling["mean"]), tuple(model_scaling["std"])
 
 
 def _output(spec: TensorSpec, activation: str | None, labels: tuple[str, ...] | None) -> OutputContract:

@@ -46,7 +46,7 @@ def usability(
             request["path"] = str(base.path)
         try:
             reads = parts_of(Path(request["path"]))
-            found = run_step(
+            answer = run_step(
                 "exporter.shipping.usability:examine", request, step="usability", limits=limits, log=log, reads=reads
             )
         except EdgeportError as error:
@@ -54,7 +54,7 @@ def usability(
                 {"artifact": artifact.path.name, "delegate": "all", "verdict": "unknown", "reason": error.message}
             )
             continue
-        rows += [{"artifact": artifact.path.name, **row} for row in found["rows"]]
+        rows += [{"artifact": artifact.path.name, **row} for row in answer["rows"]]
     return rows
 
 
@@ -89,7 +89,7 @@ def _row(delegate: str, model: Any, info: Any) -> dict[str, Any]:
         )
         for name in names
     }
-    rest = [
+    not_taken = [
         {
             "name": node.name,
             "operation": node.op_type,
@@ -100,51 +100,51 @@ def _row(delegate: str, model: Any, info: Any) -> dict[str, Any]:
     ]
     verdict = (_NO, _MAYBE, _YES)[int(info.suitability())]
     caveats = [" ".join(text.split()) for text in info.supported_ops_checker.get_caveats()]
-    return _filed(
+    return _finding(
         delegate,
         "ONNX Runtime's usability checker; nothing was run",
         verdict,
         {"operations": info.num_nodes, "taken": info.num_supported_nodes, "parts": info.num_partitions},
-        rest,
+        not_taken,
     ) | {"caveats": caveats}
 
 
-def _filed(
-    delegate: str, basis: str, verdict: str, counts: Mapping[str, int], rest: Sequence[Mapping[str, str]]
+def _finding(
+    delegate: str, basis: str, verdict: str, counts: Mapping[str, int], not_taken: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
     missed = counts["operations"] - counts["taken"]
-    said = [f"{missed} operation{'s stay' if missed > 1 else ' stays'} on the CPU"] if missed else []
+    sentences = [f"{missed} operation{'s stay' if missed > 1 else ' stays'} on the CPU"] if missed else []
     if counts["parts"] > 1:
-        said.append(_PARTS.format(counts["parts"]))
-    reason = "; ".join(said) or "It takes all of it"
+        sentences.append(_PARTS.format(counts["parts"]))
+    reason = "; ".join(sentences) or "It takes all of it"
     return {
         "delegate": delegate,
         "basis": basis,
         "verdict": verdict,
         **counts,
         "reason": f"{reason[0].upper()}{reason[1:]}.",
-        "not_taken": [dict(entry) for entry in rest[:_MOST]],
+        "not_taken": [dict(entry) for entry in not_taken[:_MOST]],
     }
 
 
 def _gpu(path: Path) -> dict[str, Any]:
     text = ANALYZER.get()(str(path), True, True)
     operation, operations = ("", ""), 0
-    rest: list[dict[str, str]] = []
+    not_taken: list[dict[str, str]] = []
     for line in text.splitlines():
-        if found := re.match(r"\s*Op#(\d+) (\w+)\(", line):
-            operation, operations = (found.group(1), found.group(2)), operations + 1
+        if match := re.match(r"\s*Op#(\d+) (\w+)\(", line):
+            operation, operations = (match.group(1), match.group(2)), operations + 1
         elif _WARNING in line and operation[1]:
             reason = line.split(_WARNING, 1)[1].strip()
-            rest.append({"name": f"operation {operation[0]}", "operation": operation[1], "reason": reason})
-    rest = list({entry["name"]: entry for entry in rest}.values())
-    verdict = _YES if not rest else _MAYBE if len(rest) < operations / 4 else _NO
-    counts = {"operations": operations, "taken": operations - len(rest), "parts": 1}
-    return _filed("gpu", "LiteRT's analyzer; nothing was run", verdict, counts, rest)
+            not_taken.append({"name": f"operation {operation[0]}", "operation": operation[1], "reason": reason})
+    not_taken = list({entry["name"]: entry for entry in not_taken}.values())
+    verdict = _YES if not not_taken else _MAYBE if len(not_taken) < operations / 4 else _NO
+    counts = {"operations": operations, "taken": operations - len(not_taken), "parts": 1}
+    return _finding("gpu", "LiteRT's analyzer; nothing was run", verdict, counts, not_taken)
 
 
 def _xnnpack(path: Path) -> dict[str, Any]:
-    """What LiteRT handed to XNNPACK when it opened the file, its default on every CPU."""
+    """The operations that LiteRT handed to XNNPACK when it opened the file, its default on every CPU."""
     import platform
 
     from ai_edge_litert.interpreter import Interpreter
@@ -153,35 +153,35 @@ def _xnnpack(path: Path) -> dict[str, Any]:
     interpreter.allocate_tensors()
     details = operations_in(interpreter)
     delegates = [op for op in details if op["op_name"] == "DELEGATE"]
-    own = [op for op in details if op["op_name"] != "DELEGATE"]
-    taken = _inside(own, delegates)
+    operations = [op for op in details if op["op_name"] != "DELEGATE"]
+    taken = _inside(operations, delegates)
     tensors = {entry["index"]: str(entry["name"]) for entry in interpreter.get_tensor_details()}
-    rest = [
+    not_taken = [
         {
             "name": tensors.get(int(op["outputs"][0]), str(k)),
             "operation": str(op["op_name"]),
             "reason": "LiteRT runs it with a kernel of its own",
         }
-        for k, op in enumerate(own)
+        for k, op in enumerate(operations)
         if k not in taken
     ]
-    share = len(taken) / max(1, len(own))
+    share = len(taken) / max(1, len(operations))
     verdict = _YES if share > 0.75 else _MAYBE if share > 0.25 else _NO
-    counts = {"operations": len(own), "taken": len(taken), "parts": len(delegates)}
-    return _filed("xnnpack", f"measured with LiteRT on {platform.machine()}", verdict, counts, rest)
+    counts = {"operations": len(operations), "taken": len(taken), "parts": len(delegates)}
+    return _finding("xnnpack", f"measured with LiteRT on {platform.machine()}", verdict, counts, not_taken)
 
 
-def _inside(own: Sequence[Mapping[str, Any]], delegates: Sequence[Mapping[str, Any]]) -> set[int]:
+def _inside(operations: Sequence[Mapping[str, Any]], delegates: Sequence[Mapping[str, Any]]) -> set[int]:
     """The operations that a delegate replaced: those that lead from its inputs to its outputs."""
-    producers = {int(t): k for k, op in enumerate(own) for t in op["outputs"]}
+    producers = {int(t): k for k, op in enumerate(operations) for t in op["outputs"]}
     taken: set[int] = set()
     for delegate in delegates:
         stop = {int(t) for t in delegate["inputs"]}
-        waiting = [int(t) for t in delegate["outputs"]]
-        while waiting:
-            k = producers.get(tensor := waiting.pop())
+        queue = [int(t) for t in delegate["outputs"]]
+        while queue:
+            k = producers.get(tensor := queue.pop())
             if tensor in stop or k is None or k in taken:
                 continue
             taken.add(k)
-            waiting += [int(t) for t in own[k]["inputs"]]
+            queue += [int(t) for t in operations[k]["inputs"]]
     return taken

@@ -12,7 +12,7 @@ from converters.calibration import Expected, check, random_calibration, read_cal
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError, UsageError
 from converters.signature import Signature, TensorSpec
-from converters.user_arrays import Given
+from converters.user_arrays import UserArrays
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -43,7 +43,7 @@ def saved(folder: Path, **arrays: Array) -> Path:
 
 
 def names(array: Array, expected: Expected = RAW, labels: Array | None = None) -> set[str]:
-    return {finding.name for finding in check(Given({"image": array}, labels), PHOTOS, expected)}
+    return {finding.name for finding in check(UserArrays({"image": array}, labels), PHOTOS, expected)}
 
 
 def test_the_shipped_calibration_data_is_good() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validate.inputs import LEAST_SATURATING, STRUCTURED, Range, beside, suites
+from validate.inputs import MIN_SATURATING, STRUCTURED, Range, edge_cases, suites
 from validate.inputs.structured import FILLS
 
 RANGE = Range(-2.0, 3.0, "test")
@@ -15,13 +15,13 @@ RANGE = Range(-2.0, 3.0, "test")
 
 def made(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     given_ = {"image": np.zeros((5, *shape), np.float32)}
-    return beside(given_, {"image": RANGE}, seed, LEAST_SATURATING)["image"]
+    return edge_cases(given_, {"image": RANGE}, seed, MIN_SATURATING)["image"]
 
 
 @given(st.lists(st.integers(1, 9), max_size=4).map(tuple), st.integers(0, 99))
 def test_every_shape_gets_every_suite_within_the_range(shape: tuple[int, ...], seed: int) -> None:
     values = made(shape, seed)
-    assert values.shape == (STRUCTURED + LEAST_SATURATING, *shape)
+    assert values.shape == (STRUCTURED + MIN_SATURATING, *shape)
     assert values.dtype == np.float32
     within = values[:STRUCTURED]
     assert RANGE.low <= within.min()
@@ -55,7 +55,7 @@ def test_the_last_go_beyond_the_range() -> None:
 
 def test_whole_numbers_are_picked_from_those_given_and_seeds_differ() -> None:
     words = {"word": np.arange(20, dtype=np.int32).reshape(5, 4)}
-    picked = beside(words, {"word": Range(0, 19, "vocabulary")}, 0, 4)["word"]
+    picked = edge_cases(words, {"word": Range(0, 19, "vocabulary")}, 0, 4)["word"]
     assert picked.dtype == np.int32
     assert {tuple(row) for row in picked} <= {tuple(row) for row in words["word"]}
     assert (made((4, 4, 1), 1) != made((4, 4, 1), 2)).any()

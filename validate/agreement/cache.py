@@ -1,4 +1,4 @@
-"""What the oracle gave, kept from one comparison to the next: a store of its own, apart from what fills it."""
+"""The oracle's outputs, kept from one comparison to the next: a store of its own, apart from what fills it."""
 
 from __future__ import annotations
 

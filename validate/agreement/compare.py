@@ -96,14 +96,16 @@ class Comparison:
         """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
         job, common = self._job, self._job.common
         runtime = runtime_name(path)
-        scanned: Checkpoint | None = None
+        checkpoint: Checkpoint | None = None
         if runtime in TENSORFLOW:  # what the user adds to a source decides what of it may pass
-            scanned = job.checkpoint or identify(path, common.opening)
+            checkpoint = job.checkpoint or identify(path, common.opening)
         else:
             check(path)
         if job.cache:
             job.cache.mkdir(parents=True, exist_ok=True)
-        reduced = {p.value: None for p in precisions if gate_for(p, job.options.tolerances).rounding_ratio is not None}
+        reduced_precisions = {
+            p.value: None for p in precisions if gate_for(p, job.options.tolerances).rounding_ratio is not None
+        }
         request = {
             "path": str(path.resolve()),
             "samples": common.samples,
@@ -111,16 +113,16 @@ class Comparison:
             "inputs": str(common.inputs.resolve()) if common.inputs else None,
             "input_range": list(common.input_range) if common.input_range else None,
             "cache": str(job.cache.resolve()) if job.cache else None,
-            "precisions": list(reduced),
+            "precisions": list(reduced_precisions),
             "opening": common.opening.to_json(),
-            "checkpoint": scanned.to_json() if scanned else None,
+            "checkpoint": checkpoint.to_json() if checkpoint else None,
             **self._places(),
         }
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
         self._on_progress("reference", 0.0)
         document = self._running.step(
             runtime,
-            "workers:run_reference",
+            "reference_runs:run_reference",
             request,
             lambda e: self._on_progress("reference", share * float(e["fraction"])),
             Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ()),
@@ -143,7 +145,7 @@ class Comparison:
         self, paths: Sequence[Path], gates: Sequence[Gate], *, first_look: bool = False
     ) -> tuple[Verdict, ...]:
         """Runs and judges them; at a first look on the samples alone, see `Plan.first_look`."""
-        self._all, self._done, self._first_look = len(paths), 0, first_look
+        self._total, self._done, self._first_look = len(paths), 0, first_look
         verdicts: dict[int, Verdict] = {}
         by_runtime: dict[str, list[int]] = {}
         for k, path in enumerate(paths):
@@ -166,16 +168,16 @@ class Comparison:
         """Runs and judges the candidates of one runtime; that one ends its worker is its verdict."""
 
         def tell(share: float) -> None:
-            through = min(1.0, (self._done + share) / self._all)
-            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * through)
+            progress = min(1.0, (self._done + share) / self._total)
+            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * progress)
 
-        def request(left: Sequence[str]) -> Message:
+        def request(pending: Sequence[str]) -> Message:
             return {
                 "signature": self.signature.to_json(),
                 "plan": self.reference.plan.to_json(),
                 "fixed_batch": self._job.fixed_batch,
                 "first_look": self._first_look,
-                "candidates": [{"key": key, "path": str(paths[int(key)].resolve())} for key in left],
+                "candidates": [{"key": key, "path": str(paths[int(key)].resolve())} for key in pending],
                 **self._places(),
             }
 
@@ -186,11 +188,11 @@ class Comparison:
             if isinstance(outcome, EdgeportError):
                 yield k, _error(paths[k], outcome)
             else:
-                yield k, self.judged(paths[k], key, outcome, gates[k])
+                yield k, self.judge(paths[k], key, outcome, gates[k])
             self._done += 1
             tell(0.0)
 
-    def judged(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
+    def judge(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
         """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
         notes = tuple(result["notes"])
         if result["problems"]:
@@ -206,9 +208,11 @@ class Comparison:
             file.unlink()
         status, reason = _overall(rows)
         if self._job.options.tolerances:
-            given = ", ".join(f"{key}={value:g}" for key, value in self._job.options.tolerances.items())
-            notes = (*notes, f"the gates were overridden: {given}")
-        special = {kind: (self._special.get(kind, ""), str(found)) for kind, found in result.get("special", {}).items()}
+            overrides = ", ".join(f"{key}={value:g}" for key, value in self._job.options.tolerances.items())
+            notes = (*notes, f"the gates were overridden: {overrides}")
+        special = {
+            kind: (self._special.get(kind, ""), str(outcome)) for kind, outcome in result.get("special", {}).items()
+        }
         accepted = {name: tuple(map(int, shape)) for name, shape in result.get("accepted", {}).items()}
         notes = (
             *notes,
@@ -217,7 +221,7 @@ class Comparison:
         return Verdict(path, status, reason, rows, notes, special=special, accepted=accepted, answers=answers)
 
     def _answers(self, candidate: Candidate) -> dict[str, Any]:
-        """What the candidate gave for the first golden samples, as far as that stays small."""
+        """The candidate's outputs for the first golden samples, as far as they stay small."""
         outputs = {name: candidate.values("out", i) for i, name in enumerate(self.reference.output_names)}
         row = sum(array.nbytes // max(1, len(array)) for array in outputs.values())
         count = min(_ANSWER_SAMPLES, _ANSWER_BYTES // max(1, row))
@@ -226,13 +230,13 @@ class Comparison:
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names
         shares = (accuracy(self.reference.values("out", i), self.reference.labels) for i in range(len(names)))
-        found = {
+        scores_by_output = {
             name: scores(self.reference.values("out", i), self.reference.labels, self.reference.kinds.get(name))
             for i, name in enumerate(names)
         }
         return Agreement(
             reference=path,
-            reference_scores={name: value for name, value in found.items() if value},
+            reference_scores={name: value for name, value in scores_by_output.items() if value},
             signature=self.signature,
             seed=self._job.common.seed,
             samples=plan.samples,
@@ -242,7 +246,7 @@ class Comparison:
             reference_accuracy=next((share for share in shares if share is not None), None),
             suites={
                 "given" if self._job.common.inputs else "drawn": plan.samples,
-                **(suites(plan.saturating) if plan.beside else {}),
+                **(suites(plan.saturating) if plan.edge_cases else {}),
             },
             oracle_samples=plan.oracle,
             notes=tuple(document["notes"]),
@@ -263,9 +267,9 @@ class Comparison:
 def _overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
     """The worst of the outputs, and its reason."""
     for status in (DISAGREE, INCONCLUSIVE):
-        found = [row for row in rows if row.status == status]
-        if found:
-            return status, "; ".join(f"{row.name}: {row.reason}" for row in found)
+        rows_of_status = [row for row in rows if row.status == status]
+        if rows_of_status:
+            return status, "; ".join(f"{row.name}: {row.reason}" for row in rows_of_status)
     worst = max(rows, key=lambda row: row.noise_ratio or 0.0)
     return AGREE, f"{worst.name}: {worst.reason}"
 

@@ -1,4 +1,4 @@
-"""What a user may choose of a judgement."""
+"""The options of a judgement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOLERANCES = Table("--tolerance", Number("--tolerance", 0, above=True), "tolera
 
 @dataclass(frozen=True)
 class JudgeOptions(Options):
-    """What passes.
+    """The conditions for passing.
 
     Attributes:
         tolerances: overrides of the gates, see `gates.TOLERANCES`.

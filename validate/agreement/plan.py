@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from validate.inputs import LEAST_SATURATING, STRUCTURED
+from validate.inputs import MIN_SATURATING, STRUCTURED
 
 _BATCH_BYTES = 64 << 20
 _ORACLE_BYTES = 256 << 20
@@ -48,22 +48,22 @@ class Plan:
     @property
     def rounded(self) -> int:
         """How many samples each reduced precision is emulated on, see `rounding`."""
-        whole = self.batch if self.singles == 0 else 1  # a model with a batch size of its own takes whole batches
-        return min(self.samples, -(-ORACLE_SAMPLES // whole) * whole)
+        multiple = self.batch if self.singles == 0 else 1  # a model with a batch size of its own takes whole batches
+        return min(self.samples, -(-ORACLE_SAMPLES // multiple) * multiple)
 
     @property
     def wide_rows(self) -> list[int]:
-        """Which samples the wide batch holds: all of them in a drawn order, again and again."""
+        """The samples that the wide batch holds: all of them in a drawn order, again and again."""
         order = list(range(self.samples))
         random.Random(0).shuffle(order)
         return [order[k % len(order)] for k in range(self.wide)]
 
     @property
     def total(self) -> int:
-        return self.samples + self.beside
+        return self.samples + self.edge_cases
 
     @property
-    def beside(self) -> int:
+    def edge_cases(self) -> int:
         return self.structured + self.saturating
 
     @property
@@ -89,8 +89,8 @@ def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) 
     Plan(samples=16, singles=1, batch=2, oracle=2, structured=0, saturating=0, wide=0)
     """
     row_bytes = max(1, row_bytes)
-    fits = row_bytes * (STRUCTURED + LEAST_SATURATING) <= _ORACLE_BYTES
-    structured, saturating = (STRUCTURED, LEAST_SATURATING) if fits else (0, 0)
+    fits = row_bytes * (STRUCTURED + MIN_SATURATING) <= _ORACLE_BYTES
+    structured, saturating = (STRUCTURED, MIN_SATURATING) if fits else (0, 0)
     if fixed is not None and fits:
         saturating += -(structured + saturating) % fixed
     largest = _clamp(_BATCH_BYTES // row_bytes, 2, _LARGEST_BATCH)

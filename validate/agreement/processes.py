@@ -20,8 +20,8 @@ TENSORFLOW = frozenset({"keras", "saved_model"})
 """The runtimes that are TensorFlow."""
 
 _OTHERS = ("tflite", "onnxruntime")
-_HERE, _STEP = "validate.agreement", "validate"
-_PREPARING = f"{_HERE}.preparing"
+_WORKER, _STEP = "validate.agreement.worker", "validate"
+_IMPORTS = f"{_WORKER}.imports"
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Processes:
     def step(
         self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None], grants: Grants
     ) -> Message:
-        """Runs `validate.agreement.<function>` in a runtime's process. Raises what `run_step` does."""
+        """Runs `validate.agreement.worker.<function>` in a runtime's process. Raises what `run_step` does."""
         return self.by_runtime[runtime].step(
-            f"{_HERE}.{function}",
+            f"{_WORKER}.{function}",
             request,
             step=_STEP,
             on_event=on_event,
@@ -52,9 +52,11 @@ class Processes:
         request: Callable[[Sequence[str]], Message],
         reads: Sequence[Path],
     ) -> Batch:
-        """Items for `validate.agreement.<function>` in a runtime's process; `request` asks for those that are left."""
-        worker, target = self.by_runtime[runtime], f"{_HERE}.{function}"
-        return Batch(worker, tuple(items), lambda left: worker.begin(target, request(left), step=_STEP, reads=reads))
+        """Items for `validate.agreement.worker.<function>` in a process; `request` asks for the pending ones."""
+        worker, target = self.by_runtime[runtime], f"{_WORKER}.{function}"
+        return Batch(
+            worker, tuple(items), lambda pending: worker.begin(target, request(pending), step=_STEP, reads=reads)
+        )
 
     def rest(self, runtime: str) -> None:
         """Ends a runtime's process: its memory is the others'."""
@@ -69,7 +71,7 @@ def tensorflow_worker(limits: Limits, log: Path | None, reads: Sequence[Path]) -
     Args:
         reads: what the comparison will open: the reference's files, the folder of the artifacts, the inputs.
     """
-    return Standing(f"{_PREPARING}:tensorflow", limits=limits, log=log, reads=reads)
+    return Standing(f"{_IMPORTS}:tensorflow", limits=limits, log=log, reads=reads)
 
 
 @contextlib.contextmanager
@@ -79,39 +81,39 @@ def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Ite
     Where the reference is TensorFlow's, which takes seconds, those of the candidates start beside it (not on one core).
     """
     runtimes = {path: _runtime_of(path) for path in (reference, *candidates)}
-    ahead = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
+    start_early = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
     with contextlib.ExitStack() as stack:
         tensorflow = job.tensorflow
         if tensorflow is None:
-            opened = [part for path, name in runtimes.items() if name in TENSORFLOW for part in parts_of(path)]
+            files = [part for path, name in runtimes.items() if name in TENSORFLOW for part in parts_of(path)]
             tensorflow = stack.enter_context(
                 tensorflow_worker(
-                    job.common.limits, job.common.log, [*opened, *reads_of_reference(reference, job.common)]
+                    job.common.limits, job.common.log, [*files, *reads_of_reference(reference, job.common)]
                 )
             )
         stack.callback(tensorflow.rest)
         folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
         work = Path(stack.enter_context(folder))
-        found = dict.fromkeys(TENSORFLOW, tensorflow)
+        by_runtime = dict.fromkeys(TENSORFLOW, tensorflow)
         for runtime in _OTHERS:
-            opened = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
-            one = Standing(
-                f"{_PREPARING}:{runtime}", limits=job.common.limits, log=job.common.log, reads=opened, writes=[work]
+            files = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
+            worker = Standing(
+                f"{_IMPORTS}:{runtime}", limits=job.common.limits, log=job.common.log, reads=files, writes=[work]
             )
-            found[runtime] = stack.enter_context(one)
-            if ahead and opened:
-                one.start("validate")
-        yield Processes(work, found)
+            by_runtime[runtime] = stack.enter_context(worker)
+            if start_early and files:
+                worker.start("validate")
+        yield Processes(work, by_runtime)
 
 
 def reads_of_reference(path: Path, common: Common) -> tuple[Path, ...]:
-    """What the reference's step reads: the reference and the inputs to run it on."""
+    """The files that the reference's step reads: the reference and the inputs to run it on."""
     inputs = (common.inputs,) if common.inputs else ()
     return (*parts_of(path, common.opening), *inputs)
 
 
 def _runtime_of(path: Path) -> str | None:
-    """None for what is no artifact: its verdict will say so."""
+    """None for what is not an artifact: its verdict will say so."""
     try:
         return runtime_name(path)
     except EdgeportError:

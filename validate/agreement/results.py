@@ -1,4 +1,4 @@
-"""What a comparison gives: values, ready for JSON (design: JSON, `validate`)."""
+"""The results of a comparison: values, ready for JSON (design: JSON, `validate`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from validate.written import SPARSE, written
 
 
 class VerdictStatus(StrEnum):
-    """What is said of an artifact, and of each of its outputs but for `error`: it did not run."""
+    """The judgement on an artifact, and on each of its outputs but for `error`: it did not run."""
 
     AGREE = "agree"
     DISAGREE = "disagree"
@@ -95,13 +95,13 @@ class OutputRow:
         max_abs, rmse: against the reference in float32; None where the shapes differ.
         sqnr_db: the moving part of the reference's signal over the error's; infinite (null in JSON) where there is no
             error, or nothing moves.
-        noise_ratio: greatest error against the float64 oracle over float32 Keras' own; None without an oracle.
+        noise_ratio: maximum error against the float64 oracle over float32 Keras' own; None without an oracle.
         noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`.
         rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
         top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
         accuracy: share of samples of the labelled class; None without labels.
         nonfinite: elements that are finite in the reference and not here.
-        probability_max_abs: greatest difference of the probabilities; None where the basis is not `logits`.
+        probability_max_abs: maximum difference of the probabilities; None where the basis is not `logits`.
         ties: samples whose two best classes lie too close in the reference to tell; see `metrics.top_one`.
         labels_agreement: share of on-or-off decisions like the reference's, for a sigmoid head of several labels.
         agreement_low: of `top1_agreement` or `labels_agreement`, what the number of samples proves (95 %, one-sided).
@@ -182,7 +182,7 @@ class Verdict:
 
     @property
     def row(self) -> VerdictRow:
-        """What is written of it."""
+        """The verdict as it is written."""
         return VerdictRow(
             str(self.artifact),
             self.status,
@@ -214,11 +214,11 @@ class Agreement:
     Attributes:
         signature: the reference's.
         ranges: by input name, what the values were drawn from.
-        suites: by kind, how many inputs: `drawn` or `given`, and those that stand beside them (`validate.inputs`).
+        suites: by kind, how many inputs: `drawn` or `given`, and the edge cases (`validate.inputs`).
         reference_accuracy: share of samples that the reference puts in the labelled class; None without labels.
         reference_scores: by output name, as in `OutputRow.scores`.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
-        unexercised: layers of the checkpoint whose activations bend where none of these inputs came.
+        unexercised: layers of the checkpoint with a breakpoint in their activation that no input crossed.
     """
 
     reference: Path
@@ -237,7 +237,7 @@ class Agreement:
 
     def rows(self, base: Path) -> tuple[JudgedRow, ...]:
         """The verdicts as a manifest keeps them: by paths relative to `base`, with what all were judged on."""
-        on: dict[str, Any] = {
+        basis: dict[str, Any] = {
             "samples": self.samples,
             "seed": self.seed,
             "suites": dict(self.suites),
@@ -247,7 +247,7 @@ class Agreement:
         }
         paths = [verdict.artifact.relative_to(base).as_posix() for verdict in self.verdicts]
         rows = [vars(verdict.row) for verdict in self.verdicts]
-        return tuple(JudgedRow(**row | {"artifact": path} | on) for row, path in zip(rows, paths, strict=True))
+        return tuple(JudgedRow(**row | {"artifact": path} | basis) for row, path in zip(rows, paths, strict=True))
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from converters.signature import BATCH, Signature, TensorSpec
 def compare_structure(
     reference: Signature, candidate: Signature, *, ordered: bool = True, fixed_batch: int | None = None
 ) -> tuple[list[str], list[str]]:
-    """What is wrong with the candidate's signature, and what is merely worth saying; both in sentences.
+    """Problems of the candidate's signature, and notes that are merely worth saying; both in sentences.
 
     Args:
         ordered: False where the candidate's file format keeps no order.
@@ -19,46 +19,48 @@ def compare_structure(
     problems: list[str] = []
     notes: list[str] = []
     sides = (("input", reference.inputs, candidate.inputs), ("output", reference.outputs, candidate.outputs))
-    for kind, wanted, got in sides:
-        problems += _names(kind, wanted, got, ordered)
-        found = {spec.name: spec for spec in got}
-        for spec in wanted:
-            if spec.name in found:
-                _tensor(kind, spec, found[spec.name], fixed_batch, problems, notes)
+    for kind, expected, got in sides:
+        problems += _names(kind, expected, got, ordered)
+        candidate_specs = {spec.name: spec for spec in got}
+        for spec in expected:
+            if spec.name in candidate_specs:
+                _tensor(kind, spec, candidate_specs[spec.name], fixed_batch, problems, notes)
     return problems, list(dict.fromkeys(notes))
 
 
-def _names(kind: str, wanted: Sequence[TensorSpec], got: Sequence[TensorSpec], ordered: bool) -> list[str]:
-    expected, present = [s.name for s in wanted], [s.name for s in got]
-    problems = [f"the {kind} {name} is missing" for name in expected if name not in present]
-    problems += [f"the {kind} {name} is not in the reference" for name in present if name not in expected]
-    if ordered and not problems and expected != present:
-        problems.append(f"the {kind}s come in the order {', '.join(present)} instead of {', '.join(expected)}")
+def _names(kind: str, expected: Sequence[TensorSpec], got: Sequence[TensorSpec], ordered: bool) -> list[str]:
+    expected_names, present_names = [s.name for s in expected], [s.name for s in got]
+    problems = [f"the {kind} {name} is missing" for name in expected_names if name not in present_names]
+    problems += [f"the {kind} {name} is not in the reference" for name in present_names if name not in expected_names]
+    if ordered and not problems and expected_names != present_names:
+        problems.append(
+            f"the {kind}s come in the order {', '.join(present_names)} instead of {', '.join(expected_names)}"
+        )
     return problems
 
 
 def _tensor(
-    kind: str, wanted: TensorSpec, got: TensorSpec, fixed_batch: int | None, problems: list[str], notes: list[str]
+    kind: str, expected: TensorSpec, got: TensorSpec, fixed_batch: int | None, problems: list[str], notes: list[str]
 ) -> None:
-    if wanted.dtype != got.dtype:
-        problems.append(f"the {kind} {wanted.name} is {got.dtype} instead of {wanted.dtype}")
-    fixed = wanted.shape[:1] == (BATCH,) and got.shape[:1] in {(1,), (fixed_batch,)}
+    if expected.dtype != got.dtype:
+        problems.append(f"the {kind} {expected.name} is {got.dtype} instead of {expected.dtype}")
+    fixed = expected.shape[:1] == (BATCH,) and got.shape[:1] in {(1,), (fixed_batch,)}
     if fixed:
         notes.append(f"the batch is fixed at {got.shape[0]}")
     start = 1 if fixed else 0
-    same = len(wanted.shape) == len(got.shape) and all(
-        _same(a, b) for a, b in zip(wanted.shape[start:], got.shape[start:], strict=True)
+    shapes_match = len(expected.shape) == len(got.shape) and all(
+        _same_size(a, b) for a, b in zip(expected.shape[start:], got.shape[start:], strict=True)
     )
-    if not same:
-        problems.append(f"the {kind} {wanted.name} has shape {_shown(got)} instead of {_shown(wanted)}")
+    if not shapes_match:
+        problems.append(f"the {kind} {expected.name} has shape {_shape_text(got)} instead of {_shape_text(expected)}")
 
 
-def _same(wanted: int | str, got: int | str) -> bool:
-    """Equal sizes, or both unknown; the batch is no other unknown dimension."""
-    if isinstance(wanted, str) and isinstance(got, str):
-        return (wanted == BATCH) == (got == BATCH)
-    return wanted == got
+def _same_size(expected: int | str, got: int | str) -> bool:
+    """Equal sizes, or both unknown; the batch is not like other unknown dimensions."""
+    if isinstance(expected, str) and isinstance(got, str):
+        return (expected == BATCH) == (got == BATCH)
+    return expected == got
 
 
-def _shown(spec: TensorSpec) -> str:
+def _shape_text(spec: TensorSpec) -> str:
     return f"({', '.join(str(d) for d in spec.shape)})"

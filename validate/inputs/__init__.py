@@ -4,19 +4,19 @@ from pathlib import Path
 
 from converters.checkpoints.ranges import Range
 from converters.signature import Signature
-from converters.user_arrays import LABELS, UNKNOWN_SIZE, read_given
+from converters.user_arrays import LABELS, UNKNOWN_SIZE, read_user_arrays
 from validate.inputs.drawn import InputOptions, Inputs, generate
-from validate.inputs.structured import LEAST_SATURATING, STRUCTURED, beside, saturated, suites
+from validate.inputs.structured import MIN_SATURATING, STRUCTURED, edge_cases, saturated, suites
 
 __all__ = [
     "LABELS",
-    "LEAST_SATURATING",
+    "MIN_SATURATING",
     "STRUCTURED",
     "UNKNOWN_SIZE",
     "InputOptions",
     "Inputs",
     "Range",
-    "beside",
+    "edge_cases",
     "generate",
     "read",
     "saturated",
@@ -28,10 +28,10 @@ __all__ = ["LABELS", "read"]
 
 
 def read(path: Path, signature: Signature) -> Inputs:
-    """The user's inputs and their ranges; see `converters.user_arrays.read_given` for files and errors."""
-    given = read_given(path, signature)
+    """The user's inputs and their ranges; see `converters.user_arrays.read_user_arrays` for files and errors."""
+    user_arrays = read_user_arrays(path, signature)
     ranges = {
         name: Range(float(array.min()), float(array.max()), f"given in {path.name}")
-        for name, array in given.arrays.items()
+        for name, array in user_arrays.arrays.items()
     }
-    return Inputs(given.arrays, ranges, given.labels, given.notes)
+    return Inputs(user_arrays.arrays, ranges, user_arrays.labels, user_arrays.notes)

@@ -1,6 +1,6 @@
 """Inputs with a structure that random ones lack, each for the fault that it shows: built by rule, seeded.
 
-They stand beside the drawn or given inputs: `STRUCTURED` of them within the range, and then some that go beyond it.
+These edge cases follow the drawn or given inputs: `STRUCTURED` of them within the range, then some that go beyond it.
 """
 
 from __future__ import annotations
@@ -73,19 +73,21 @@ FILLS: tuple[tuple[str, Fill], ...] = (
     ("impulse", _impulse(0, -1)), ("impulse", _impulse()), ("channels", _channels), ("channels", _channels),
     ("gradient", _gradient(0)), ("gradient", _gradient(1)), ("checkerboard", _checkerboard), ("bytes", _bytes),
 )  # fmt: skip
-"""The structured inputs in their order: what a suite is called in a verdict, and one sample of it."""
+"""The structured inputs in their order: the name of a suite in a verdict, and one sample of it."""
 
 STRUCTURED = len(FILLS)
-LEAST_SATURATING = 4
+MIN_SATURATING = 4
 
 
-def beside(arrays: Mapping[str, Array], ranges: Mapping[str, Range], seed: int, saturating: int) -> dict[str, Array]:
+def edge_cases(
+    arrays: Mapping[str, Array], ranges: Mapping[str, Range], seed: int, saturating: int
+) -> dict[str, Array]:
     """The structured inputs, one for each of `FILLS`, and then `saturating` ones drawn from a wider range.
 
     Floating inputs are filled all at once; integers and booleans have no structure: theirs are picked from `arrays`.
 
     Args:
-        arrays, ranges: the inputs that these stand beside, and what they lie between.
+        arrays, ranges: the inputs that these follow, and what they lie between.
     """
     result: dict[str, Array] = {}
     for name, array in arrays.items():
@@ -94,11 +96,11 @@ def beside(arrays: Mapping[str, Array], ranges: Mapping[str, Range], seed: int, 
             result[name] = array[rng.integers(len(array), size=STRUCTURED + saturating)]
             continue
         limits, shape = ranges[name], array.shape[1:]
-        filled = np.stack([np.asarray(fill(shape, rng), np.float64) for _, fill in FILLS])
+        fills = np.stack([np.asarray(fill(shape, rng), np.float64) for _, fill in FILLS])
         low, high = saturated(limits)
-        beyond = low + (high - low) * rng.random((saturating, *shape))
-        within = limits.low + (limits.high - limits.low) * filled
-        result[name] = np.concatenate([within, beyond]).astype(array.dtype)
+        saturating_values = low + (high - low) * rng.random((saturating, *shape))
+        structured_values = limits.low + (limits.high - limits.low) * fills
+        result[name] = np.concatenate([structured_values, saturating_values]).astype(array.dtype)
     return result
 
 

@@ -26,7 +26,7 @@ from validate.agreement.worker.layer_recording import Record, predecessors, reco
 from validate.agreement.worker.oracle import NoOracleError, float64_clone, float64_default
 from validate.agreement.worker.reference_runs import inputs_that_run
 from validate.compat.keras import OPERATION_CALL
-from validate.inputs import STRUCTURED, Inputs, beside, saturated
+from validate.inputs import STRUCTURED, Inputs, edge_cases, saturated
 from validate.localize.input_range_search import widened, widening
 from validate.runtimes import RuntimeOptions
 from validate.runtimes.base import failed
@@ -51,7 +51,7 @@ class RecordedModel:
         with recording() as records:
             traced = tf.compat.v1.wrap_function(lambda *tensors: list(loaded.function(list(tensors))), self._specs)
         self.records: list[Record] = records
-        self._watched = [watch for watch in watches(records) if len(watch.knees) == 1]
+        self._watched = [watch for watch in watches(records) if len(watch.breakpoints) == 1]
         self._traced = traced
         self._function = self._ending_at([record.tensor for record in records])
 
@@ -193,7 +193,7 @@ def _wide_inputs(inputs: Inputs, plain: RecordedModel, request: Message) -> Inpu
 
     def inputs_at(factor: float, count: int) -> Inputs:
         ranges = widened(inputs.ranges, factor)
-        wider = beside(inputs.arrays, ranges, request["seed"], count)
+        wider = edge_cases(inputs.arrays, ranges, request["seed"], count)
         drawn = {name: replace(r, low=saturated(r)[0], high=saturated(r)[1]) for name, r in ranges.items()}
         return replace(inputs, arrays={name: array[STRUCTURED:] for name, array in wider.items()}, ranges=drawn)
 

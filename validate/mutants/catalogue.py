@@ -16,11 +16,11 @@ import numpy as np
 from validate.compat.keras import all_layers
 
 HEALTHY = "no fault"
-"""What the model is called that was not broken: its files must pass."""
+"""The name of the model that was not broken: its files must pass."""
 
 Undo = Callable[[], None]
 Survey = Mapping[str, tuple[float, float]]
-"""By layer name, the least and the greatest value that its output took on the inputs."""
+"""By layer name, the minimum and the maximum that its output took on the inputs."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def leaves(model: Any) -> list[Any]:
     return [layer for layer in all_layers(model, include_self=False) if not isinstance(layer, graphs)]
 
 
-def named(model: Any, name: str) -> Any:
+def layer_named(model: Any, name: str) -> Any:
     return next(layer for layer in leaves(model) if layer.name == name)
 
 
@@ -85,10 +85,10 @@ def with_attribute(name: str, attribute: str, value: Callable[[Any], Any]) -> Pl
     """A layer's attribute replaced by what `value` makes of it."""
 
     def apply(model: Any) -> Undo:
-        layer = named(model, name)
-        before = getattr(layer, attribute)
-        setattr(layer, attribute, value(before))
-        return lambda: setattr(layer, attribute, before)
+        layer = layer_named(model, name)
+        original = getattr(layer, attribute)
+        setattr(layer, attribute, value(original))
+        return lambda: setattr(layer, attribute, original)
 
     return Place(name, apply)
 
@@ -97,10 +97,10 @@ def with_weight(name: str, weight: str, change: Callable[[np.ndarray[Any, Any]],
     """A layer's weight replaced by what `change` makes of it."""
 
     def apply(model: Any) -> Undo:
-        variable = getattr(named(model, name), weight)
-        before = np.array(variable.numpy())
-        variable.assign(change(before.copy()).astype(before.dtype))
-        return lambda: variable.assign(before)
+        variable = getattr(layer_named(model, name), weight)
+        original = np.array(variable.numpy())
+        variable.assign(change(original.copy()).astype(original.dtype))
+        return lambda: variable.assign(original)
 
     return Place(name, apply)
 
@@ -109,7 +109,7 @@ def with_call(name: str, call: Callable[[Any, Callable[..., Any]], Callable[...,
     """A layer's `call` replaced by what `call` makes of the layer and the original."""
 
     def apply(model: Any) -> Undo:
-        layer = named(model, name)
+        layer = layer_named(model, name)
         layer.call = call(layer, layer.call)
 
         def undo() -> None:

@@ -17,9 +17,9 @@ from validate.mutants.catalogue import (
     convolutions,
     kernels,
     kind_of,
+    layer_named,
     leaves,
     middle,
-    named,
     with_attribute,
     with_call,
     with_weight,
@@ -38,22 +38,24 @@ def _epsilon(model: Any, _survey: Survey) -> Place | None:
 
 
 def _bias(model: Any, survey: Survey) -> Place | None:
-    """The greatest bias: a unit behind a ReLU that never fires would hide the fault."""
+    """The largest bias: a unit behind a ReLU that never fires would hide the fault."""
     layer = middle([layer for layer in kernels(model) if getattr(layer, "use_bias", False)])
     if layer is None:
         return None
 
-    def nudged(bias: Array) -> Array:
+    def nudge(bias: Array) -> Array:
         k = int(bias.argmax())
         bias.flat[k] += 1e-3 * max(1.0, abs(float(bias.flat[k])))
         return bias
 
-    return with_weight(layer.name, "bias", nudged)
+    return with_weight(layer.name, "bias", nudge)
 
 
-def _swapped(model: Any, _survey: Survey) -> Place | None:
+def _channel_swap(model: Any, _survey: Survey) -> Place | None:
     layer = middle([c for c in convolutions(model) if c.filters > 1])
-    return None if layer is None else with_weight(layer.name, "kernel", lambda k: _exchanged(k, *_loudest(k, 2)))
+    return (
+        None if layer is None else with_weight(layer.name, "kernel", lambda k: _exchange_channels(k, *_loudest(k, 2)))
+    )
 
 
 def _loudest(kernel: Array, count: int) -> list[int]:
@@ -62,12 +64,12 @@ def _loudest(kernel: Array, count: int) -> list[int]:
     return [int(k) for k in np.argsort(sizes)[::-1][:count]]
 
 
-def _exchanged(array: Array, a: int, b: int) -> Array:
+def _exchange_channels(array: Array, a: int, b: int) -> Array:
     array[..., [a, b]] = array[..., [b, a]]
     return array
 
 
-def _zeroed(model: Any, _survey: Survey) -> Place | None:
+def _channel_zeroing(model: Any, _survey: Survey) -> Place | None:
     layer = middle(convolutions(model) or kernels(model))
 
     def zero(kernel: Array) -> Array:
@@ -77,7 +79,7 @@ def _zeroed(model: Any, _survey: Survey) -> Place | None:
     return None if layer is None else with_weight(layer.name, "kernel", zero)
 
 
-def _transposed(model: Any, _survey: Survey) -> Place | None:
+def _kernel_transposition(model: Any, _survey: Survey) -> Place | None:
     square = [c for c in convolutions(model) if c.kernel_size[0] == c.kernel_size[1] > 1]
     layer = middle(square)
     return None if layer is None else with_weight(layer.name, "kernel", lambda k: k.transpose(1, 0, 2, 3))
@@ -117,10 +119,10 @@ def _padding(model: Any, _survey: Survey) -> Place | None:
     """All of the odd padding before instead of shared out, as other frameworks have it."""
     same = [c for c in convolutions(model) if c.padding == "same" and max(c.kernel_size) > 1 and max(c.strides) == 1]
     layer = middle(same)
-    return None if layer is None else with_call(layer.name, _padded_before)
+    return None if layer is None else with_call(layer.name, _padding_before)
 
 
-def _padded_before(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+def _padding_before(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     import keras
 
     def call(inputs: Any, **kwargs: Any) -> Any:
@@ -141,12 +143,12 @@ def _float16(model: Any, _survey: Survey) -> Place | None:
         return None
 
     def apply(target: Any) -> Undo:
-        kept = [(layer.kernel, np.array(layer.kernel.numpy())) for layer in kernels(target)]
-        for variable, value in kept:
+        originals = [(layer.kernel, np.array(layer.kernel.numpy())) for layer in kernels(target)]
+        for variable, value in originals:
             variable.assign(value.astype(np.float16).astype(value.dtype))
 
         def undo() -> None:
-            for variable, value in kept:
+            for variable, value in originals:
                 variable.assign(value)
 
         return undo
@@ -164,9 +166,9 @@ def _dropping(layer: Any, _original: Callable[..., Any]) -> Callable[..., Any]:
     import tensorflow as tf
 
     def call(inputs: Any, *_: Any, **__: Any) -> Any:
-        drawn = tf.random.uniform(tf.shape(inputs), dtype="float32", seed=1)
-        kept = tf.cast(drawn >= float(layer.rate), inputs.dtype)
-        return inputs * kept / (1.0 - float(layer.rate))
+        draw = tf.random.uniform(tf.shape(inputs), dtype="float32", seed=1)
+        mask = tf.cast(draw >= float(layer.rate), inputs.dtype)
+        return inputs * mask / (1.0 - float(layer.rate))
 
     return call
 
@@ -187,12 +189,12 @@ def _outputs(model: Any, _survey: Survey) -> Place | None:
     by_kind: dict[tuple[Any, ...], list[str]] = {}
     for tensor, head in zip(model.outputs, heads, strict=True):
         by_kind.setdefault(tuple(tensor.shape), []).append(head)
-    pair = next((found for found in by_kind.values() if len(set(found)) > 1), None)
-    known = {layer.name for layer in kernels(model)}
-    if pair and set(pair[:2]) <= known:
-        return Place(None, lambda target: _exchange_layers(named(target, pair[0]), named(target, pair[1])))
-    if heads[0] in known and model.outputs[0].shape[-1] > 1:
-        return Place(heads[0], lambda target: _exchange_classes(named(target, heads[0])))
+    pair = next((names for names in by_kind.values() if len(set(names)) > 1), None)
+    kernel_names = {layer.name for layer in kernels(model)}
+    if pair and set(pair[:2]) <= kernel_names:
+        return Place(None, lambda target: _exchange_layers(layer_named(target, pair[0]), layer_named(target, pair[1])))
+    if heads[0] in kernel_names and model.outputs[0].shape[-1] > 1:
+        return Place(heads[0], lambda target: _exchange_classes(layer_named(target, heads[0])))
     return None
 
 
@@ -207,12 +209,12 @@ def _exchange_layers(first: Any, second: Any) -> Undo:
 
 
 def _exchange_classes(layer: Any) -> Undo:
-    before = [np.array(w.numpy()) for w in layer.weights]
-    for variable, value in zip(layer.weights, before, strict=True):
-        variable.assign(_exchanged(value.copy(), 0, 1))
+    originals = [np.array(w.numpy()) for w in layer.weights]
+    for variable, value in zip(layer.weights, originals, strict=True):
+        variable.assign(_exchange_channels(value.copy(), 0, 1))
 
     def undo() -> None:
-        for variable, value in zip(layer.weights, before, strict=True):
+        for variable, value in zip(layer.weights, originals, strict=True):
             variable.assign(value)
 
     return undo
@@ -221,15 +223,15 @@ def _exchange_classes(layer: Any) -> Undo:
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation("epsilon", "another epsilon in one normalization", _epsilon),
     Mutation("bias", "one bias off by a thousandth", _bias),
-    Mutation("swapped-channels", "two channels of a convolution exchanged", _swapped),
+    Mutation("swapped-channels", "two channels of a convolution exchanged", _channel_swap),
     Mutation("relu6", "ReLU6 instead of ReLU", _relu6),
     Mutation("tanh-gelu", "the tanh form of GELU instead of the exact one", _tanh_gelu),
     Mutation("padding", "a convolution padded on the other side", _padding),
-    Mutation("transposed-kernel", "height and width of a kernel exchanged", _transposed),
+    Mutation("transposed-kernel", "height and width of a kernel exchanged", _kernel_transposition),
     Mutation("float16-weights", "weights rounded to float16 without a word", _float16),
     Mutation("dropout", "dropout left on", _dropout),
     Mutation("scaling-missing", "no scaling of the inputs", _scaling(None)),
     Mutation("scaling-doubled", "scaling of the inputs done twice as strongly", _scaling(2.0)),
     Mutation("outputs-exchanged", "two outputs exchanged", _outputs),
-    Mutation("zeroed-channel", "one channel of a convolution gives nothing", _zeroed),
+    Mutation("zeroed-channel", "one channel of a convolution gives nothing", _channel_zeroing),
 )

@@ -107,7 +107,7 @@ def self_test(
         make: `module:function` that writes `(model, format, precision, folder) -> path` in a worker.
 
     Raises:
-        RefusedError: the reference is no Keras checkpoint: there is nothing to break.
+        RefusedError: the reference is not a Keras checkpoint: there is nothing to break.
         EdgeportError: the reference could not be run, or not be loaded to be broken.
     """
     if runtime_name(reference) != "keras" or reference.suffix.lower() == ".pb":  # a graph has no layers
@@ -118,15 +118,15 @@ def self_test(
         )
     progress = on_progress or (lambda stage, share: None)
     first = _round(reference, job, progress, make, formats, None)
-    idle = {row.mutant for row in first.rows if row.status == NOT_EXERCISED}
-    if not idle or job.common.inputs is not None or len(first.ranges) != 1 or not first.ranges[0].source:
+    unexercised = {row.mutant for row in first.rows if row.status == NOT_EXERCISED}
+    if not unexercised or job.common.inputs is not None or len(first.ranges) != 1 or not first.ranges[0].source:
         return first
     wide = _widened(first.ranges[0])
     second = _round(
-        reference, replace(job, common=replace(job.common, input_range=wide)), progress, make, formats, idle
+        reference, replace(job, common=replace(job.common, input_range=wide)), progress, make, formats, unexercised
     )
-    better = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
-    rows = tuple(_beyond(better.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
+    second_rows = {(row.mutant, row.subject): row for row in second.rows if row.status != NOT_EXERCISED}
+    rows = tuple(_with_wide_range(second_rows.get((row.mutant, row.subject), row), row, wide) for row in first.rows)
     return replace(first, rows=rows)
 
 
@@ -138,7 +138,7 @@ def _widened(limits: Range) -> tuple[float, float]:
     return SATURATING * limits.low, SATURATING * limits.high
 
 
-def _beyond(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> MutantRow:
+def _with_wide_range(row: MutantRow, before: MutantRow, wide: tuple[float, float]) -> MutantRow:
     if row is before:
         return row
     return replace(row, reason=f"on inputs of {wide[0]:g} to {wide[1]:g}, beyond their range: {row.reason}")
@@ -153,7 +153,7 @@ def _round(
     only: set[str] | None,
 ) -> SelfTest:
     with processes(reference, (), job) as running:
-        return _Run(reference, running, job, on_progress, only).through(make, formats)
+        return _Run(reference, running, job, on_progress, only).run(make, formats)
 
 
 @dataclass
@@ -167,7 +167,7 @@ class _Run:
     layers: dict[str, str | None] = field(default_factory=dict)
     first_look: bool = True
 
-    def through(self, make: str, formats: tuple[str, ...]) -> SelfTest:
+    def run(self, make: str, formats: tuple[str, ...]) -> SelfTest:
         self.comparison = Comparison(self.running, self.job, self._reference_progress)
         self.gate: Gate = gate_for(Precision.FLOAT32, self.job.options.tolerances)
         document = self.comparison.run_reference(self.reference)
@@ -191,35 +191,35 @@ class _Run:
             names.insert(0, HEALTHY)
         with self._worker() as worker:
 
-            def begin(left: Sequence[str]) -> None:
-                more = {"make": make, "formats": list(formats), "mutants": list(left), "first_look": self.first_look}
+            def begin(pending: Sequence[str]) -> None:
+                more = {"make": make, "formats": list(formats), "mutants": list(pending), "first_look": self.first_look}
                 worker.begin(f"{_WORKER}:break_model", self._request(more), step=_STEP)
-                worker.receive()  # loaded: what goes wrong before that is no mutant's fault
+                worker.receive()  # loaded: what goes wrong before that is not a mutant's fault
 
             for name, outcome in each(Batch(worker, tuple(names), begin), on_event=self._take):
                 if isinstance(outcome, EdgeportError):
-                    self._ended(name, formats, outcome)
+                    self._record_end(name, formats, outcome)
                 elif not outcome["place"]:
                     self.rows.append(
                         MutantRow(name, _KERAS, None, NO_PLACE, "the model has nothing to break like this")
                     )
 
-    def _ended(self, name: str, formats: Sequence[str], error: EdgeportError) -> None:
-        """A mutant that ended its worker: what was under way could not be judged."""
+    def _record_end(self, name: str, formats: Sequence[str], error: EdgeportError) -> None:
+        """Records a mutant that ended its worker: what was under way could not be judged."""
         subjects = [*(() if name == HEALTHY else (_KERAS,)), *formats]
-        told = {row.subject for row in self.rows if row.mutant == name}
-        subject = next((s for s in subjects if s not in told), subjects[-1])
+        reported_subjects = {row.subject for row in self.rows if row.mutant == name}
+        subject = next((s for s in subjects if s not in reported_subjects), subjects[-1])
         self.rows.append(MutantRow(name, subject, self.layers.get(name), ERROR, error.message))
 
     def _look_again(self, make: str, formats: tuple[str, ...]) -> None:
-        """What the samples alone did not show is run in all batches and on all inputs, as `validate` does."""
-        missed = {row.mutant for row in self.rows if row.status == SURVIVED}
-        if not missed:
+        """Runs what the samples alone did not show in all batches and on all inputs, as `validate` does."""
+        survivors = {row.mutant for row in self.rows if row.status == SURVIVED}
+        if not survivors:
             return
-        before, self.rows, self.first_look = self.rows, [], False
-        self._break(make, formats, missed)
-        better = {(row.mutant, row.subject): row for row in self.rows}
-        self.rows = [better.get((row.mutant, row.subject), row) for row in before]
+        first_rows, self.rows, self.first_look = self.rows, [], False
+        self._break(make, formats, survivors)
+        second_rows = {(row.mutant, row.subject): row for row in self.rows}
+        self.rows = [second_rows.get((row.mutant, row.subject), row) for row in first_rows]
 
     def _reference_progress(self, stage: str, share: float) -> None:
         """Of the comparison that goes on inside, only the reference's run counts: the faults are counted here."""
@@ -242,7 +242,7 @@ class _Run:
         }
 
     def _take(self, name: str, event: Message) -> None:
-        """What is told of a mutant in hand: where it is broken, then what each subject gave."""
+        """Takes an event of the mutant in hand: where it is broken, then what each subject gave."""
         if "layer" in event:
             self.layers[name] = event["layer"]
             self.on_progress(f"mutant {name}", 0.2 + 0.8 * len(self.layers) / len(MUTATIONS))
@@ -272,17 +272,16 @@ class _Run:
             (verdict,) = self.comparison.run_candidates([path], [self.gate], first_look=first_look)
             shutil.rmtree(path.parent)
             return verdict
-        return self.comparison.judged(self.reference, f"mutant-{name}", event["ran"], self.gate)
+        return self.comparison.judge(self.reference, f"mutant-{name}", event["ran"], self.gate)
 
     def _tell_apart(self) -> None:
         """A fault that was not caught and does not move the oracle beyond its noise was not exercised."""
-        missed = {row.mutant for row in self.rows if row.status == SURVIVED}
-        if not missed or not self.comparison.reference.plan.oracle:
+        survivors = {row.mutant for row in self.rows if row.status == SURVIVED}
+        if not survivors or not self.comparison.reference.plan.oracle:
             return
-        request = self._request({"mutants": sorted(missed)})
+        request = self._request({"mutants": sorted(survivors)})
         with self._worker() as worker:
-            found = worker.step(f"{_WORKER}:measure_effects", request, step=_STEP)
-        effects = found["effects"]
+            effects = worker.step(f"{_WORKER}:measure_effects", request, step=_STEP)["effects"]
         for k, row in enumerate(self.rows):
             if row.status == SURVIVED and self._below_noise(effects[row.mutant]):
                 reason = "on these inputs it does not move the float64 oracle beyond float32's noise"

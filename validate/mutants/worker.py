@@ -27,7 +27,7 @@ from validate.runtimes import RuntimeOptions
 from validate.runtimes.keras import KerasRuntime
 
 KERAS = "keras"
-_NAMED = {mutation.name: mutation for mutation in MUTATIONS}
+_MUTATION_BY_NAME = {mutation.name: mutation for mutation in MUTATIONS}
 _EFFECT_SAMPLES = 8
 
 
@@ -46,7 +46,7 @@ def break_model(request: Message, channel: Channel) -> Message:
     channel.event(loaded=True)
     for name in request["mutants"]:
         channel.event(item=name)
-        place = None if name == HEALTHY else _NAMED[name].find(job.model, survey)
+        place = None if name == HEALTHY else _MUTATION_BY_NAME[name].find(job.model, survey)
         if name == HEALTHY:
             job.write_all(name, channel)
         elif place is not None:
@@ -62,13 +62,13 @@ def measure_effects(request: Message, _channel: Channel) -> Message:
     """How far each named fault moves the float64 oracle, by output name, over the logits where there are any."""
     job = _Job(request)
     survey = job.survey()
-    wanted = [(name, _NAMED[name].find(job.model, survey)) for name in request["mutants"]]
+    places = [(name, _MUTATION_BY_NAME[name].find(job.model, survey)) for name in request["mutants"]]
     few = {name: array[:_EFFECT_SAMPLES] for name, array in job.inputs.items()}
     with float64_default():
         clone = float64_clone(job.model)
         before = _values(loaded_model(clone), job.loaded.signature, few)
         effects = {}
-        for name, place in wanted:
+        for name, place in places:
             assert place is not None
             with broken(clone, place):
                 after = _values(loaded_model(clone), job.loaded.signature, few)
@@ -98,10 +98,10 @@ class _Job:
         self.inputs: dict[str, Any] = {name: read(self.work / "inputs", "in", k) for k, name in enumerate(names)}
 
     def survey(self) -> Survey:
-        """What the activations reach on the first samples."""
+        """The range of each activation on the first samples."""
         tapped = TappedFunction(self.loaded.function, self.loaded.signature, watched=True)
         tapped.run({name: array[:_EFFECT_SAMPLES] for name, array in self.inputs.items()})
-        return tapped.extremes.seen
+        return tapped.extremes.ranges
 
     def run(self, folder: Path) -> Message:
         """The model as it is now, in float32: what a candidate's worker would write."""

@@ -51,17 +51,17 @@ _CHECKPOINTS = {".keras", ".h5", ".hdf5", ".pb", ".index"}
 
 
 def runtime_name(path: Path) -> str:
-    """Which runtime opens this path: `saved_model`, `tflite`, `onnxruntime` or `keras`. Looks at the path alone.
+    """The runtime that opens this path: `saved_model`, `tflite`, `onnxruntime` or `keras`. Looks at the path alone.
 
     Raises:
         UsageError: nothing is there.
-        RefusedError: it is nothing that edgeport can run.
+        RefusedError: edgeport cannot run it.
     """
     if not path.exists():
         raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
-    found = format_of(path)
-    if found is not None:
-        return next(row.name for row in RUNTIMES if found in row.opens)
+    fmt = format_of(path)
+    if fmt is not None:
+        return next(row.name for row in RUNTIMES if fmt in row.opens)
     if path.suffix.lower() in _CHECKPOINTS:
         return _KERAS
     raise RefusedError(

@@ -1,4 +1,4 @@
-"""What every runtime gives: a signature read from the file itself, and `run`."""
+"""The interface of every runtime: a signature read from the file itself, and `run`."""
 
 from __future__ import annotations
 

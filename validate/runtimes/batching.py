@@ -19,12 +19,12 @@ def run_in_fixed_batches(signature: Signature, inputs: Arrays, run: Callable[[Ar
         UsageError: the samples do not divide into such pieces, or an output has no batch dimension to join along.
     """
     size = fixed_batch(signature)
-    given = {array.shape[0] for array in inputs.values() if array.ndim}
-    if size is None or size == 0 or given == {size} or len(given) != 1:
+    counts = {array.shape[0] for array in inputs.values() if array.ndim}
+    if size is None or size == 0 or counts == {size} or len(counts) != 1:
         return run(inputs)
-    (count,) = given
-    joined = all(spec.shape and spec.shape[0] == size for spec in signature.outputs)
-    if count % size or not joined:
+    (count,) = counts
+    batched_outputs = all(spec.shape and spec.shape[0] == size for spec in signature.outputs)
+    if count % size or not batched_outputs:
         raise UsageError(
             f"The model takes batches of {size} alone and was given {count} samples.",
             next_step=f"Give a multiple of {size} samples, or export with --batch dynamic.",

@@ -63,11 +63,11 @@ class CompiledModelRuntime(Runtime):
             model.run_by_name(key, inputs, outputs)
             return [read(count, dtype) for read, count, dtype in reads]
 
-        def named(results: list[Array]) -> Arrays:
+        def results_by_name(results: list[Array]) -> Arrays:
             names = self.signature.output_names
             return {name: np.asarray(r).reshape(shapes[name]) for name, r in zip(names, results, strict=True)}
 
-        return run, named
+        return run, results_by_name
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
         call, named = self.prepared(base.ordered_inputs(self.signature, inputs, self.path))

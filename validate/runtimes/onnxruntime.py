@@ -27,7 +27,7 @@ _DTYPES = {
 }  # fmt: skip
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-_MEND = {
+_NEXT_STEPS = {
     "cuda": "Install CUDA 13 and cuDNN 9 (pip install 'edgeport[cuda]'); an NVIDIA driver is needed too.",
     "tensorrt": "Install CUDA 13 and TensorRT (pip install 'edgeport[cuda]' tensorrt-cu13); it needs an NVIDIA driver.",
 }
@@ -72,25 +72,25 @@ class OnnxRuntime(Runtime):
         return self._session
 
     def _on_accelerator(self, options: RuntimeOptions, content: bytes | None) -> Any:
-        wanted = _provider(options.device)
+        provider = _provider(options.device)
         import onnxruntime
 
-        if wanted not in onnxruntime.get_available_providers():
-            raise _unavailable(self.path, options.device, f"this build of ONNX Runtime has no {wanted}")
-        with _stderr() as said:
+        if provider not in onnxruntime.get_available_providers():
+            raise _unavailable(self.path, options.device, f"this build of ONNX Runtime has no {provider}")
+        with _stderr() as stderr_text:
             if hasattr(onnxruntime, "preload_dlls"):
                 onnxruntime.preload_dlls()
             try:
                 session = _create(self.path, options, content, strict=True)
             except RefusedError as strict:
                 # Shape arithmetic of a dynamic model may belong on the CPU; the provider itself must still come up.
-                session = self._beside_cpu(options, content, str(strict))
+                session = self._with_cpu_fallback(options, content, str(strict))
         providers = [] if session is None else session.get_providers()
-        if not providers or providers[0] != wanted:
-            raise _unavailable(self.path, options.device, _cause(said[0], wanted))
+        if not providers or providers[0] != provider:
+            raise _unavailable(self.path, options.device, _cause(stderr_text[0], provider))
         return session
 
-    def _beside_cpu(self, options: RuntimeOptions, content: bytes | None, strict: str) -> Any:
+    def _with_cpu_fallback(self, options: RuntimeOptions, content: bytes | None, strict: str) -> Any:
         try:
             session = _create(self.path, options, content, strict=False)
         except RefusedError:
@@ -186,34 +186,34 @@ def _spec(path: Path, node: Any) -> TensorSpec:
 def _unavailable(path: Path, device: str, cause: str) -> base.DeviceUnavailableError:
     return base.DeviceUnavailableError(
         f"{device} is not available to {path.name}: {cause}.",
-        next_step=_MEND.get(device, "Use --device cpu."),
+        next_step=_NEXT_STEPS.get(device, "Use --device cpu."),
         file=path,
     )
 
 
-def _cause(log: str, wanted: str) -> str:
+def _cause(log: str, provider: str) -> str:
     for pattern in _CAUSES:
-        found = pattern.search(log)
-        if found:
-            return " ".join(found.group("cause").split()).rstrip(".")[:240]
-    return f"ONNX Runtime did not start {wanted} and did not say why"
+        match = pattern.search(log)
+        if match:
+            return " ".join(match.group("cause").split()).rstrip(".")[:240]
+    return f"ONNX Runtime did not start {provider} and did not say why"
 
 
 @contextmanager
 def _stderr() -> Iterator[list[str]]:
     """Collects what native code writes to file descriptor 2, then passes it on: ONNX Runtime says why only there."""
-    said = [""]
+    output = [""]
     sys.stderr.flush()
-    saved = os.dup(2)
+    original = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
-            yield said
+            yield output
         finally:
             sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
+            os.dup2(original, 2)
+            os.close(original)
             file.seek(0)
             text = file.read()
-            said[0] = text.decode(errors="replace")
+            output[0] = text.decode(errors="replace")
             os.write(2, text)

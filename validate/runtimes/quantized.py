@@ -28,9 +28,10 @@ class FloatEnds(Runtime):
         self.device, self.ordered = runtime.device, runtime.ordered
         specs = (*runtime.signature.inputs, *runtime.signature.outputs)
         self.ends = {s.name for s in specs if s.name in floats and s.name in runtime.quantization and "int" in s.dtype}
-        self.notes = (*runtime.notes, *(self._told(s) for s in specs if s.name in self.ends))
+        self.notes = (*runtime.notes, *(self._note(s) for s in specs if s.name in self.ends))
         self.signature = Signature(
-            tuple(map(self._floated, runtime.signature.inputs)), tuple(map(self._floated, runtime.signature.outputs))
+            tuple(map(self._float_spec, runtime.signature.inputs)),
+            tuple(map(self._float_spec, runtime.signature.outputs)),
         )
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
@@ -51,10 +52,10 @@ class FloatEnds(Runtime):
         """The outputs as the numbers that their codes stand for."""
         return {k: dequantized(self._runtime, k, v) if k in self.ends else v for k, v in outputs.items()}
 
-    def _floated(self, spec: TensorSpec) -> TensorSpec:
+    def _float_spec(self, spec: TensorSpec) -> TensorSpec:
         return TensorSpec(spec.name, spec.shape, "float32") if spec.name in self.ends else spec
 
-    def _told(self, spec: TensorSpec) -> str:
+    def _note(self, spec: TensorSpec) -> str:
         scale, zero_point = self._runtime.quantization[spec.name]
         return f"{spec.name} is {spec.dtype} (scale {scale:.6g}, zero point {zero_point})"
 

@@ -34,7 +34,7 @@ class SavedModelRuntime(Runtime):
         _, inputs = self.function.structured_input_signature
         self.signature = Signature(
             tuple(_spec(name, spec) for name, spec in inputs.items()),
-            tuple(_spec(name, spec) for name, spec in _named(self.function.structured_outputs).items()),
+            tuple(_spec(name, spec) for name, spec in _by_name(self.function.structured_outputs).items()),
         )
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
@@ -53,7 +53,7 @@ class SavedModelRuntime(Runtime):
 
         try:
             with tf.device(self._tf_device):
-                results = _named(self.function(**{k: tf.constant(v) for k, v in feeds.items()}))
+                results = _by_name(self.function(**{k: tf.constant(v) for k, v in feeds.items()}))
         except Exception as cause:
             base.failed(self.path, cause)
         return {name: results[name].numpy() for name in self.signature.output_names}
@@ -114,7 +114,7 @@ def _device(path: Path, options: RuntimeOptions) -> str:
     )
 
 
-def _named(outputs: Any) -> dict[str, Any]:
+def _by_name(outputs: Any) -> dict[str, Any]:
     return dict(outputs) if isinstance(outputs, Mapping) else {}
 
 

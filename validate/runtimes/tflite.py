@@ -66,8 +66,8 @@ class TfliteRuntime(Runtime):
         self.signature = Signature(_specs(inputs), _specs(outputs))
         self.quantization = {
             name: (float(details["quantization"][0]), int(details["quantization"][1]))
-            for named in (inputs, outputs)
-            for name, details in named.items()
+            for tensors in (inputs, outputs)
+            for name, details in tensors.items()
             if details["quantization"][0]
         }
 
@@ -89,14 +89,14 @@ class TfliteRuntime(Runtime):
             wrapper.AllocateTensors(subgraph)
             self._shapes = shapes
         set_tensor, invoke, get_tensor = wrapper.SetTensor, wrapper.Invoke, wrapper.GetTensor
-        given = tuple((inputs[name], array) for name, array in feed.items())
-        wanted = tuple(int(outputs[name]["index"]) for name in self.signature.output_names)
+        indexed_inputs = tuple((inputs[name], array) for name, array in feed.items())
+        output_indices = tuple(int(outputs[name]["index"]) for name in self.signature.output_names)
 
         def run() -> list[Array]:
-            for index, array in given:
+            for index, array in indexed_inputs:
                 set_tensor(index, array, subgraph)
             invoke(subgraph)
-            return [get_tensor(index, subgraph) for index in wanted]
+            return [get_tensor(index, subgraph) for index in output_indices]
 
         return run, lambda results: dict(zip(self.signature.output_names, results, strict=True))
 
@@ -147,10 +147,10 @@ def _signature_key(path: Path, interpreter: Any) -> str:
     )
 
 
-def _by_position(named: Mapping[str, Any], positional: list[Any]) -> dict[str, Any]:
+def _by_position(tensors: Mapping[str, Any], positional: list[Any]) -> dict[str, Any]:
     """The signature's tensors in the subgraph's order; names that share a tensor stay together."""
     order = {int(details["index"]): k for k, details in enumerate(positional)}
-    return dict(sorted(named.items(), key=lambda item: order.get(int(item[1]["index"]), len(order))))
+    return dict(sorted(tensors.items(), key=lambda item: order.get(int(item[1]["index"]), len(order))))
 
 
 def _specs(tensors: Mapping[str, Any]) -> tuple[TensorSpec, ...]:

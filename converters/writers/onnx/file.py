@@ -103,10 +103,10 @@ def _tensor_size(head: bytes, value: Array, external: bool) -> int:
 
 
 def _without_graph(model: Any) -> bytes:
-    rest = type(model)()
-    rest.CopyFrom(model)
-    rest.ClearField("graph")
-    content: bytes = rest.SerializeToString(deterministic=True)
+    header = type(model)()
+    header.CopyFrom(model)
+    header.ClearField("graph")
+    content: bytes = header.SerializeToString(deterministic=True)
     return content
 
 

@@ -42,12 +42,12 @@ def fuse_affine(model: Any, constants: dict[str, Array]) -> None:
         return  # a subgraph may read any value of the outer graph
     _drop_neutral(model, constants)
     graph = _Graph(model, constants)
-    gone: set[int] = set()
+    fused: set[int] = set()
     for node in list(model.graph.node):
         if node.op_type in _CHANNEL_AXIS and len(node.input) > 1 and node.input[1] in constants:
-            gone |= {id(n) for n in _fuse_chain(graph, node)}
-    kept = [n for n in model.graph.node if id(n) not in gone]
-    rebuilt = _copies(kept)
+            fused |= {id(n) for n in _fuse_chain(graph, node)}
+    remaining = [n for n in model.graph.node if id(n) not in fused]
+    rebuilt = _copies(remaining)
     del model.graph.node[:]
     model.graph.node.extend(rebuilt)
 
@@ -67,7 +67,7 @@ def _fuse_chain(graph: _Graph, node: Any) -> list[Any]:
     """Absorbs what follows `node`; returns the nodes that are no longer needed."""
     scale, shift = np.array(1.0), np.array(0.0)
     absorbed: list[Any] = []
-    factors_taken = 0
+    products = 0
     last = node
     while True:
         follower = graph.sole_reader(last.output[0])
@@ -75,11 +75,11 @@ def _fuse_chain(graph: _Graph, node: Any) -> list[Any]:
         if factors is None:
             break
         scale, shift = scale * factors[0], shift * factors[0] + factors[1]
-        factors_taken += {"Mul": 1, "Div": 2}.get(follower.op_type, 0)  # a reciprocal is no float32 number
+        products += {"Mul": 1, "Div": 2}.get(follower.op_type, 0)  # a reciprocal is not a float32 number
         absorbed.append(follower)
         last = follower
     # A single product rounds in float32 as it does in float64, in a third of the time.
-    if absorbed and _apply(graph, node, scale.astype(np.float32) if factors_taken <= 1 else scale, shift):
+    if absorbed and _apply(graph, node, scale.astype(np.float32) if products <= 1 else scale, shift):
         node.output[0] = last.output[0]
         return absorbed
     return []
@@ -168,15 +168,15 @@ def _drop_neutral(model: Any, constants: dict[str, Array]) -> None:
     """Removes `x + 0`, `x - 0`, `x * 1` and `x / 1` where the shape stays, by handing x through."""
     outputs = {o.name for o in model.graph.output}
     alias: dict[str, str] = {}
-    kept = []
+    nodes = []
     for node in model.graph.node:
         node.input[:] = [alias.get(i, i) for i in node.input]
         source = _neutral_source(node, constants)
         if source is not None and node.output[0] not in outputs:
             alias[node.output[0]] = source
         else:
-            kept.append(node)
-    rebuilt = _copies(kept)
+            nodes.append(node)
+    rebuilt = _copies(nodes)
     del model.graph.node[:]
     model.graph.node.extend(rebuilt)
 

@@ -34,23 +34,23 @@ def fold_constants(model: Any, weights: Mapping[str, Array]) -> dict[str, Array]
     constants.update(weights)
     del model.graph.initializer[:]
     pending: dict[str, Any] = {}
-    kept = []
+    nodes = []
     for node in model.graph.node:  # tf2onnx hands them out in topological order
-        known = all(not i or i in constants or i in pending for i in node.input)
-        if known and node.input and not has_subgraph(node) and node.op_type not in _NEVER_FOLDED:
+        is_constant = all(not i or i in constants or i in pending for i in node.input)
+        if is_constant and node.input and not has_subgraph(node) and node.op_type not in _NEVER_FOLDED:
             pending.update({output: node for output in node.output if output})
         elif node.op_type == "Constant" and not has_subgraph(node):
             constants[node.output[0]] = _evaluate(node, {}, model)[node.output[0]]
         else:
-            kept.append(node)
+            nodes.append(node)
     del model.graph.node[:]
-    model.graph.node.extend(kept)
+    model.graph.node.extend(nodes)
     folder = _Folder(model, constants, pending)
     return {name: folder.value(name) for name in _used_names(model.graph) if name in constants or name in pending}
 
 
 def settle_loops(model: Any, constants: dict[str, Array]) -> None:
-    """tf2onnx gives Loop a condition of shape [1]; the standard's shape inference wants a scalar."""
+    """Makes Loop conditions scalars, as the standard's shape inference wants them; tf2onnx gives them shape [1]."""
     for node in model.graph.node:
         if node.op_type == "Loop" and node.input[1] in constants:
             name = f"{node.name}/condition"
@@ -167,7 +167,7 @@ class _Names:
 
     def __init__(self, renames: Mapping[str, str]) -> None:
         self._new = dict(renames)
-        self._taken = set(renames.values())
+        self._names_in_use = set(renames.values())
         self._nodes: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
@@ -177,14 +177,14 @@ class _Names:
         if not name or name in self._new:
             return
         stem = _GENERATED.sub("", node.name if node is not None and node.name else name) or "value"
-        self._new[name] = self._unique(stem, self._taken)
+        self._new[name] = self._unique(stem, self._names_in_use)
 
-    def _unique(self, stem: str, taken: set[str]) -> str:
+    def _unique(self, stem: str, names: set[str]) -> str:
         candidate, k = stem, 0
-        while candidate in taken:
+        while candidate in names:
             k += 1
             candidate = f"{stem}_{k}"
-        taken.add(candidate)
+        names.add(candidate)
         return candidate
 
     def renamed(self, node: Any, constants: Collection[str]) -> Any:
@@ -203,7 +203,7 @@ class _Names:
         for position, name in enumerate(inputs_of(node)):
             if name in constants and name not in self._new:
                 role = _ROLES.get((node.op_type, position), f"input_{position}")
-                self._new[name] = self._unique(f"{copy.name}/{role}", self._taken)
+                self._new[name] = self._unique(f"{copy.name}/{role}", self._names_in_use)
         copy.input[:] = [self[i] for i in node.input]
         copy.output[:] = [self[o] for o in node.output]
         for attribute in copy.attribute:
@@ -218,7 +218,7 @@ class _Names:
         nodes = in_order(body, [o.name for o in body.output])
         initializers = {i.name: i for i in body.initializer}
         for k, value in enumerate(body.input):
-            self._new[value.name] = self._unique(f"{owner}/carried_{k}", self._taken)
+            self._new[value.name] = self._unique(f"{owner}/carried_{k}", self._names_in_use)
         for node in nodes:
             for name in node.output:
                 self.assign(name, node)
@@ -227,12 +227,12 @@ class _Names:
             if value.name in initializers:
                 self.assign(value.name)
         used = [n for n in dict.fromkeys(self._new) if n in initializers]
-        kept = [initializers[n] for n in used]
-        for value in (*body.input, *body.output, *kept):
+        body_constants = [initializers[n] for n in used]
+        for value in (*body.input, *body.output, *body_constants):
             value.name = self[value.name]
         body.name = "body"
         del body.value_info[:]
-        refill(body.initializer, kept)
+        refill(body.initializer, body_constants)
         refill(body.node, renamed)
 
 

@@ -17,16 +17,16 @@ _SMALL = 4096  # bytes: larger constants are weights, which are rarely equal and
 def merge_equal(model: Any, constants: dict[str, Array], outputs: Sequence[str]) -> None:
     """Changes `model` and `constants` in place; `outputs` keep their names and their own nodes."""
     same = _equal_constants(constants, [i for node in in_order(model.graph, outputs) for i in node.input])
-    kept: list[Any] = []
-    seen: dict[tuple[Any, ...], Any] = {}
+    nodes: list[Any] = []
+    by_key: dict[tuple[Any, ...], Any] = {}
     for node in in_order(model.graph, outputs):
         _redirect(node, same)
-        twin = None if has_subgraph(node) else seen.setdefault(_key(node), node)
+        twin = None if has_subgraph(node) else by_key.setdefault(_key(node), node)
         if twin is None or twin is node or set(node.output) & set(outputs):
-            kept.append(node)
+            nodes.append(node)
         else:
             same.update(zip(node.output, twin.output, strict=True))
-    refill(model.graph.node, kept)
+    refill(model.graph.node, nodes)
 
 
 def _redirect(node: Any, same: Mapping[str, str]) -> None:
@@ -41,30 +41,30 @@ def _redirect(node: Any, same: Mapping[str, str]) -> None:
 
 
 def settle_identities(body: Any) -> None:
-    """A loop body's Identity nodes, anew: one for each output that hands on what is no node's own or went out before.
+    """Rebuilds a loop body's Identity nodes: one for each output whose value no node makes or an earlier output has.
 
     Which of two outputs an Identity stands at is left to chance by tf2onnx.
     """
     from onnx import helper
 
     alias: dict[str, str] = {}
-    kept = []
+    nodes = []
     for node in body.node:
         node.input[:] = [alias.get(i, i) for i in node.input]
         if node.op_type == "Identity":
             alias[node.output[0]] = node.input[0]
         else:
-            kept.append(node)
-    free = {name for node in kept for name in node.output}
+            nodes.append(node)
+    free = {name for node in nodes for name in node.output}
     for value in body.output:
         source = alias.get(value.name, value.name)
         if source in free:
             free.remove(source)
             value.name = source
         else:
-            kept.append(helper.make_node("Identity", [source], [f"{source}/handed_on_{len(kept)}"], name="handed_on"))
-            value.name = kept[-1].output[0]
-    refill(body.node, kept)
+            nodes.append(helper.make_node("Identity", [source], [f"{source}/handed_on_{len(nodes)}"], name="handed_on"))
+            value.name = nodes[-1].output[0]
+    refill(body.node, nodes)
 
 
 def refill(field: Any, items: Sequence[Any]) -> None:
@@ -79,11 +79,11 @@ def _key(node: Any) -> tuple[Any, ...]:
     return node.domain, node.op_type, tuple(node.input), len(node.output), tuple(attributes)
 
 
-def _equal_constants(constants: dict[str, Array], read: Sequence[str]) -> dict[str, str]:
-    """Each small constant -> the first one that is read of those that equal it."""
+def _equal_constants(constants: dict[str, Array], names: Sequence[str]) -> dict[str, str]:
+    """Each small constant -> the first of its equals that is read."""
     first: dict[tuple[Any, ...], str] = {}
     same: dict[str, str] = {}
-    for name in dict.fromkeys(read):
+    for name in dict.fromkeys(names):
         value = constants.get(name)
         if value is not None and value.nbytes <= _SMALL:
             same[name] = first.setdefault((value.dtype.str, value.shape, value.tobytes()), name)

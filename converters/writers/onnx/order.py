@@ -10,19 +10,19 @@ def in_order(graph: Any, outputs: Sequence[str]) -> list[Any]:
     """Depth-first postorder from the outputs, with an explicit stack: deep networks overflow Python's."""
     producer = {name: node for node in graph.node for name in node.output if name}
     order: list[Any] = []
-    done: set[int] = set()
+    visited: set[int] = set()
     stack: list[tuple[Any, Iterator[str]]] = []
     for output in outputs:
         if output in producer:
             stack.append((producer[output], iter(inputs_of(producer[output]))))
         while stack:
             node, names = stack[-1]
-            if id(node) in done:
+            if id(node) in visited:
                 stack.pop()
                 continue
-            following = next((n for n in names if n in producer and id(producer[n]) not in done), None)
+            following = next((n for n in names if n in producer and id(producer[n]) not in visited), None)
             if following is None:
-                done.add(id(node))
+                visited.add(id(node))
                 order.append(node)
                 stack.pop()
             else:
@@ -36,7 +36,7 @@ def has_subgraph(node: Any) -> bool:
 
 
 def inputs_of(node: Any) -> list[str]:
-    """What a node reads, names that its subgraphs take from outside included."""
+    """The names that a node reads, those that its subgraphs take from outside included."""
     names = [i for i in node.input if i]
     for attribute in node.attribute:
         for body in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):

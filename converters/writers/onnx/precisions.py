@@ -18,7 +18,7 @@ from converters.formats import Precision
 
 CONVERSION_PATH = "onnxruntime"
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-"""How activations' ranges are told from the calibration data."""
+"""Methods that find the activations' ranges from the calibration data."""
 
 _BATCH_BYTES = 4 << 20
 _FLOAT16_MIN, _FLOAT16_MAX = 5.96e-08, 65504.0
@@ -26,10 +26,10 @@ _FLOAT16_MIN, _FLOAT16_MAX = 5.96e-08, 65504.0
 
 @dataclass(frozen=True)
 class OnnxQuantization:
-    """How int8 is made.
+    """Settings of int8.
 
     Attributes:
-        device: `cpu` takes unsigned activations beside signed weights; `tensorrt` symmetric signed ones of both, float
+        device: `cpu` takes unsigned activations with signed weights; `tensorrt` symmetric signed ones of both, float
             biases, and Q/DQ pairs on weights too.
         method: a key of `METHODS`.
         keep: names of nodes that stay float.
@@ -57,7 +57,7 @@ class OnnxSource:
 
         Raises:
             UnsupportedError: ONNX Runtime's tools cannot make this precision of this model.
-            StepError: what they made is no valid ONNX file.
+            StepError: what they made is not a valid ONNX file.
             MisfitError: edgeport's own code does not go with this ONNX Runtime.
         """
         import onnx
@@ -143,7 +143,7 @@ class OnnxSource:
         )
 
     def _cache(self, how: OnnxQuantization) -> dict[str, Any]:
-        """Ranges are told once for all files that are made of this source, where ONNX Runtime can keep them."""
+        """Finds ranges once for all files that are made of this source, where ONNX Runtime can keep them."""
         from onnxruntime.quantization import quantize_static
 
         if "calibration_cache_path" not in inspect.signature(quantize_static).parameters:
@@ -169,7 +169,7 @@ class OnnxSource:
 
 
 class _Reader:
-    """What ONNX Runtime's calibration asks for: the next feed, None at the end."""
+    """Feeds for ONNX Runtime's calibration, which asks for the next one; None at the end."""
 
     def __init__(self, feeds: Sequence[dict[str, Array]]) -> None:
         self._feeds = list(feeds)
@@ -193,17 +193,17 @@ def _sort(graph: Any) -> None:
     ready = {value.name for value in (*graph.input, *graph.initializer)} | {""}
     waiting, ordered = list(graph.node), []
     while waiting:
-        rest = []
+        blocked = []
         for node in waiting:
             if all(name in ready for name in node.input):
                 ready.update(node.output)
                 ordered.append(node)
             else:
-                rest.append(node)
-        if len(rest) == len(waiting):  # inputs from an outer graph: leave it to the checker
-            ordered += rest
+                blocked.append(node)
+        if len(blocked) == len(waiting):  # inputs from an outer graph: leave it to the checker
+            ordered += blocked
             break
-        waiting = rest
+        waiting = blocked
     del graph.node[:]
     graph.node.extend(ordered)
 
@@ -211,9 +211,9 @@ def _sort(graph: Any) -> None:
 def _tidy(model: Any) -> None:
     """Only the operator sets that are used, and the producer that wrote the float32 file."""
     used = {node.domain for node in model.graph.node} | {""}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
+    opsets = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
-    model.opset_import.extend(kept)
+    model.opset_import.extend(opsets)
     model.producer_name, model.producer_version = "edgeport", ""
     del model.metadata_props[:]
 

@@ -27,7 +27,7 @@ DEFAULT_OPSET = 17
 OPSETS = range(13, NEWEST + 1)
 """Below 13 quantization has no per-channel form."""
 
-_WRITTEN = 18  # the highest that tf2onnx 1.17 writes; above it ONNX's version converter goes on
+_HIGHEST_WRITTEN = 18  # the highest that tf2onnx 1.17 writes; above it ONNX's version converter goes on
 
 _IR_VERSION = 8  # what ONNX 1.13 to 1.15 write: runtimes of old devices refuse newer files
 
@@ -36,7 +36,7 @@ WEIGHTLESS, FROZEN = "weightless", "frozen"
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What was written: the conversion path taken and the opset of the file."""
+    """The written file: the conversion path taken and its opset."""
 
     conversion_path: str
     opset: int
@@ -56,17 +56,17 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
             step="convert",
             next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.",
         )
-    written = min(opset, _WRITTEN)
+    written_opset = min(opset, _HIGHEST_WRITTEN)
     graph = traced.weightless
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]
         inputs, outputs = list(graph.inputs), list(graph.outputs)
-        model = converted(graph.definition, [*inputs, *names], outputs, written)
+        model = converted(graph.definition, [*inputs, *names], outputs, written_opset)
         weights = {f"{name}:0": value for name, value in graph.weights.items()}
         conversion_path = WEIGHTLESS
     else:
         definition, inputs, outputs = _frozen(traced)
-        model = converted(definition, inputs, outputs, written)
+        model = converted(definition, inputs, outputs, written_opset)
         weights, conversion_path = {}, FROZEN
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
@@ -76,7 +76,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     renames = dict(zip([*inputs, *outputs], [*signature.input_names, *signature.output_names], strict=True))
     finished, initializers = canonical_model(model, constants, renames, outputs)
     _declare(finished, signature)
-    if opset > written:
+    if opset > written_opset:
         finished, initializers = raised(finished, initializers, opset)
     _check(skeleton(finished, initializers))
     write_model(finished, initializers, path)
@@ -161,10 +161,12 @@ def raised(model: Any, constants: Mapping[str, Array], opset: int) -> tuple[Any,
             step="convert",
         ) from cause
     graph = converted.graph
-    kept = dict(constants) | {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.name not in constants}
+    all_constants = dict(constants) | {
+        t.name: numpy_helper.to_array(t) for t in graph.initializer if t.name not in constants
+    }
     inputs = [value for value in graph.input if value.name not in constants]
     del graph.input[:], graph.initializer[:], graph.value_info[:]
     graph.input.extend(inputs)
     converted.ir_version = helper.find_min_ir_version_for(list(converted.opset_import))
     used = {name for node in graph.node for name in node.input}
-    return converted, {name: value for name, value in kept.items() if name in used or name in constants}
+    return converted, {name: value for name, value in all_constants.items() if name in used or name in constants}

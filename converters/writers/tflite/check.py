@@ -1,4 +1,4 @@
-"""Does a `.tflite` file hold the model's weights? Told by its constants, and where those are folded, by its answers."""
+"""Checks that a `.tflite` file holds the model's weights: by its constants or, where those are folded, its answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from converters.writers.tflite.weights import missing_kernels
 
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 _ALIKE = 1e-4
-"""Of an output's greatest value: a lost kernel moves far more, and what float32 rounds in a deep network far less."""
+"""Of an output's maximum: a lost kernel moves far more, and what float32 rounds in a deep network far less."""
 
 
 def check_weights(content: bytearray, traced: Traced) -> None:
@@ -38,9 +38,9 @@ def check_weights(content: bytearray, traced: Traced) -> None:
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
     kernels = {n: value_of(v) for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
-    held = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
+    nbytes = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
     missing = [] if traced.recurrent else missing_kernels(content, kernels)
-    suspected = bool(missing) or _holds_less(held, kernels)
+    suspected = bool(missing) or _holds_less(nbytes, kernels)
     if codes & _VARIABLE_OPS or (suspected and not _answers_alike(content, traced)):
         lost = f": {', '.join(missing[:3])}" if missing else ""
         raise StepError(
@@ -50,12 +50,12 @@ def check_weights(content: bytearray, traced: Traced) -> None:
         )
 
 
-def _holds_less(held: int, kernels: Mapping[str, Array]) -> bool:
-    """Are `held` bytes too few for the kernels? Equal ones are stored once."""
-    if held >= sum(value.nbytes for value in kernels.values()):
+def _holds_less(nbytes: int, kernels: Mapping[str, Array]) -> bool:
+    """Whether `nbytes` is too little for the kernels. Equal ones are stored once."""
+    if nbytes >= sum(value.nbytes for value in kernels.values()):
         return False
     distinct = {hashlib.blake2b(value.tobytes()).digest(): value.nbytes for value in kernels.values()}
-    return held < sum(distinct.values())
+    return nbytes < sum(distinct.values())
 
 
 def _answers_alike(content: bytearray, traced: Traced) -> bool:
@@ -68,11 +68,11 @@ def _answers_alike(content: bytearray, traced: Traced) -> bool:
     try:
         expected = traced.concrete(*(tf.constant(value) for value in feeds.values()))
         runner = Interpreter(model_content=bytes(content)).get_signature_runner(SIGNATURE_KEY)
-        found = runner(**feeds)
+        actual = runner(**feeds)
     except Exception:  # TensorFlow's and LiteRT's kinds are many; that it is not known is the answer
         traceback.print_exc()
         return False
-    return all(_alike(found.get(name), value.numpy()) for name, value in expected.items())
+    return all(_alike(actual.get(name), value.numpy()) for name, value in expected.items())
 
 
 def _drawn(spec: TensorSpec, generator: np.random.Generator) -> Array:
@@ -82,9 +82,9 @@ def _drawn(spec: TensorSpec, generator: np.random.Generator) -> Array:
     return drawn
 
 
-def _alike(found: Any, expected: Array) -> bool:
-    if np.shape(found) != expected.shape:
+def _alike(actual: Any, expected: Array) -> bool:
+    if np.shape(actual) != expected.shape:
         return False
     wide = expected.astype(np.float64)
-    greatest = float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0))
-    return np.allclose(found, wide, rtol=0, atol=_ALIKE * greatest, equal_nan=True)
+    maximum = float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0))
+    return np.allclose(actual, wide, rtol=0, atol=_ALIKE * maximum, equal_nan=True)

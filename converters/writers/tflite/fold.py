@@ -91,14 +91,14 @@ class _Folding:
         return readers[0] if len(readers) == 1 and name not in self._outputs else None
 
     def _before(self, reader: Any) -> list[Array] | None:
-        """What multiplies all the data of a kernel's operation, taken out of the graph; None where it is not plain."""
+        """The factors of all the data of a kernel's operation, taken out of the graph; None where it is not plain."""
         factors: list[Array] = []
         while True:
             source = self._nodes[_node(reader.input[0])]
-            known = next((k for k, name in enumerate(source.input) if self._constant(name) is not None), None)
-            if source.op not in _BEFORE or known is None or source.name in self._gone:
+            position = next((k for k, name in enumerate(source.input) if self._constant(name) is not None), None)
+            if source.op not in _BEFORE or position is None or source.name in self._gone:
                 return factors
-            constant = self._constant(source.input[known])
+            constant = self._constant(source.input[position])
             assert constant is not None
             neutral = source.op in _ADDS and not constant.any()
             if not neutral and (source.op != "Mul" or constant.size != 1):
@@ -107,7 +107,7 @@ class _Folding:
             if self._sole_reader(source.name) is None or constant.size != 1:
                 return None
             factors += [] if neutral else [constant.reshape(())]
-            reader.input[0] = source.input[1 - known]
+            reader.input[0] = source.input[1 - position]
             self._gone.add(source.name)
 
     def _absorb(self, node: Any, factors: list[Array], channels: int) -> Array:
@@ -167,7 +167,7 @@ class _Folding:
 
 
 def _takes_kernel(reader: Any, weight: str) -> bool:
-    """Is the weight the kernel of an operation whose layout is known?"""
+    """Whether the weight is the kernel of an operation whose layout is known."""
     if reader.op not in _KERNEL_READERS or _node(reader.input[1]) != weight or _node(reader.input[0]) == weight:
         return False
     if reader.op == "MatMul":

@@ -69,10 +69,10 @@ class TfliteSource:
         if precision is Precision.INT8 and io != "float":
             content = integer_ends(content, io)
         path.write_bytes(content)
-        return _own_signature(self._signature, IO_TYPES[io] if precision is Precision.INT8 else None)
+        return _integer_signature(self._signature, IO_TYPES[io] if precision is Precision.INT8 else None)
 
     def _calibrated(self) -> dict[str, Any]:
-        """The least and greatest value of every tensor over all samples: no order and no batch size changes it.
+        """The minimum and maximum of every tensor over all samples: neither order nor batch size changes them.
 
         The quantizer's own default is a moving average, which forgets the first samples.
         """
@@ -112,7 +112,7 @@ class TfliteSource:
         ]
 
 
-def _own_signature(signature: Signature, dtype: str | None) -> Signature:
+def _integer_signature(signature: Signature, dtype: str | None) -> Signature:
     """The signature of a file whose float inputs and outputs became integers; None leaves all as they are."""
     if dtype is None:
         return signature
@@ -214,7 +214,7 @@ def _signature_key(path: Path) -> str:
 
 
 def _fixed_batch(path: Path) -> int | None:
-    """The batch that the file insists on; None where it is free."""
+    """The batch size that the file fixes; None where it is free."""
     shapes = [details["shape_signature"] for details in _interpreter(path).get_input_details()]
     sizes = {int(shape[0]) for shape in shapes if len(shape)}
     return sizes.pop() if len(sizes) == 1 and -1 not in sizes else None

@@ -113,7 +113,7 @@ def _write_saved_model(folder: Path, definition: Any, graph: WeightlessGraph, si
 def _places(content: bytearray, plan: Folded, marks: Mapping[str, np.float32]) -> dict[str, _Place] | None:
     """Where each kernel goes; None unless every number of the file is either a mark in its place or a known constant.
 
-    A constant that the converter computed from a mark would be wrong in the finished file, and is no known one.
+    A constant that the converter computed from a mark would be wrong in the finished file, and is not a known one.
     """
     by_mark = {float(value): name for name, value in marks.items()}
     places: dict[str, _Place] = {}
@@ -124,8 +124,8 @@ def _places(content: bytearray, plan: Folded, marks: Mapping[str, np.float32]) -
             if flat.any() and flat.tobytes() not in plan.constants:  # a bias that is not there is written as zeros
                 return None
             continue
-        known = len(readers) == 1 and (plan.kernels[name].operation, readers[0]) in _ARRANGED
-        if name in places or not known or not (flat == flat[0]).all():
+        arranged = len(readers) == 1 and (plan.kernels[name].operation, readers[0]) in _ARRANGED
+        if name in places or not arranged or not (flat == flat[0]).all():
             return None
         places[name] = _Place(readers[0], values)
     return places if len(places) == len(marks) else None
@@ -134,13 +134,13 @@ def _places(content: bytearray, plan: Folded, marks: Mapping[str, np.float32]) -
 def _read_constants(content: bytearray) -> list[tuple[Array, list[str]]]:
     """Each float constant of the file as a view that can be written to, with the operations that read it as a kernel.
 
-    A reader that takes it as anything but its second input is told by an empty name.
+    A reader that takes it as anything but its second input appears as an empty name.
     """
     readers = _readers(content)
-    found: dict[int, tuple[Array, list[str]]] = {}
+    constants: dict[int, tuple[Array, list[str]]] = {}
     for subgraph, tensor, buffer, values in float_constants(content):
-        found.setdefault(buffer, (values, []))[1].extend(readers.get((subgraph, tensor), []))
-    return list(found.values())
+        constants.setdefault(buffer, (values, []))[1].extend(readers.get((subgraph, tensor), []))
+    return list(constants.values())
 
 
 def _readers(content: bytearray) -> dict[tuple[int, int], list[str]]:

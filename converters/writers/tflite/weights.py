@@ -1,4 +1,4 @@
-"""Are a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm?"""
+"""Finds a checkpoint's kernels inside a `.tflite` file: as they are, transposed, or scaled by a batch norm."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def float_constants(content: bytes | bytearray) -> Iterator[tuple[int, int, int,
 
 def _constants(content: bytes | bytearray) -> dict[int, list[Array]]:
     """The file's float32 constants by their number of elements."""
-    found: dict[int, list[Array]] = {}
+    constants: dict[int, list[Array]] = {}
     for _, _, _, values in float_constants(content):
-        found.setdefault(values.size, []).append(values)
-    return found
+        constants.setdefault(values.size, []).append(values)
+    return constants
 
 
 def _holds(constant: Array, kernel: Array) -> bool:
     if _equal(constant.reshape(-1), kernel.reshape(-1)):
         return True
     if not constant.any() and kernel.any():
-        return False  # zeros are any kernel times zero: whether they are meant has to be told otherwise
+        return False  # zeros are any kernel times zero: whether they are meant has to be found otherwise
     stored = np.squeeze(constant)
     for bare in _foldings(np.squeeze(kernel)):
         for axes in _arrangements(bare, stored):
@@ -67,9 +67,9 @@ def _holds(constant: Array, kernel: Array) -> bool:
     return False
 
 
-def _equal(left: Array, right: Array) -> bool:
+def _equal(kernel: Array, stored: Array) -> bool:
     """As `np.array_equal`, but most pairs differ in their first slice already."""
-    return np.array_equal(left[:1], right[:1]) and np.array_equal(left, right)
+    return np.array_equal(kernel[:1], stored[:1]) and np.array_equal(kernel, stored)
 
 
 def _foldings(bare: Array) -> Iterator[Array]:
@@ -90,21 +90,21 @@ def _arrangements(bare: Array, stored: Array) -> Iterator[tuple[int, ...]]:
 def _is_scaled(kernel: Array, stored: Array) -> bool:
     """True when, along some axis, every slice is the kernel's slice times one number."""
     for axis in (0, *range(kernel.ndim - 1, 0, -1)):
-        slices, wanted = np.moveaxis(kernel, axis, 0), np.moveaxis(stored, axis, 0)
+        slices, stored_slices = np.moveaxis(kernel, axis, 0), np.moveaxis(stored, axis, 0)
         step = max(1, _BLOCK * len(slices) // max(1, kernel.size))
         starts = range(0, len(slices), step)
-        if all(_rows_are_scaled(slices[k : k + step], wanted[k : k + step]) for k in starts):
+        if all(_rows_are_scaled(slices[k : k + step], stored_slices[k : k + step]) for k in starts):
             return True
     return False
 
 
-def _rows_are_scaled(slices: Array, wanted: Array) -> bool:
+def _rows_are_scaled(slices: Array, stored_slices: Array) -> bool:
     rows = np.ascontiguousarray(slices).reshape(len(slices), -1)
-    stored = np.ascontiguousarray(wanted).reshape(rows.shape)
+    stored = np.ascontiguousarray(stored_slices).reshape(rows.shape)
     place = np.argmax(np.abs(rows), axis=1)[:, None]
-    greatest = np.take_along_axis(rows, place, axis=1)
+    maxima = np.take_along_axis(rows, place, axis=1)
     scaled = np.take_along_axis(stored, place, axis=1)
-    rows = rows * (scaled / np.where(greatest == 0, 1, greatest))
+    rows = rows * (scaled / np.where(maxima == 0, 1, maxima))
     np.subtract(rows, stored, out=rows)
-    # the kernel's greatest number is the stored slice's greatest too, where the slice is scaled
+    # the kernel's maximum is the stored slice's maximum too, where the slice is scaled
     return bool(np.all(np.abs(rows, out=rows) <= _TOLERANCE * np.maximum(np.abs(scaled), 1e-30)))

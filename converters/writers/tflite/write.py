@@ -46,7 +46,7 @@ def write_tflite(traced: Traced, saved_model: Callable[[], Path], path: Path, *,
 
 
 def _without_weights(traced: Traced) -> bytearray | None:
-    """The file made without weights; None where that cannot be done. What failed is in the log."""
+    """The file made without weights; None where that cannot be done. The log has the failure."""
     with tempfile.TemporaryDirectory(prefix="edgeport-") as scratch:
         try:
             graph, convert = traced.weightless, functools.partial(_converted, allow_flex=False)
@@ -79,7 +79,7 @@ def _check_size(traced: Traced) -> None:
 
 
 def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
-    """What `tf.lite.TFLiteConverter.from_saved_model` does, less the two times that it loads the SavedModel in Python.
+    """Works as `tf.lite.TFLiteConverter.from_saved_model`, less its two loadings of the SavedModel in Python.
 
     Those serve its statistics and its error locations and take half of its time. Where TensorFlow's function for the
     rest is not as edgeport knows it, the public converter does it all.
@@ -131,16 +131,16 @@ def without_duplicates(content: bytearray) -> bytearray:
 
 
 def _convert_error(cause: BaseException) -> StepError:
-    """What the converter could not do, by operation and Keras layer."""
+    """The error for what the converter could not do, by operation and Keras layer."""
     problems: dict[str, None] = {}
     for error in getattr(cause, "errors", None) or ():
         name = str(error.operator.name).removeprefix("tf.")
         if name:
             problems[f"{name}{_layer_of(error)}"] = None
     if problems:
-        listed = ", ".join(problems)
+        names = ", ".join(problems)
         return UnsupportedError(
-            f"TFLite has no built-in operation for: {listed}.",
+            f"TFLite has no built-in operation for: {names}.",
             next_step="Replace the layer, leave tflite out, or accept TensorFlow's Flex operations with --allow-flex.",
             step="convert",
         )
@@ -178,17 +178,17 @@ def order_signature(content: bytearray, signature: Signature) -> None:
         slot = 4 + 2 * side  # the vtable slot of SignatureDef.inputs and .outputs
         length = definition.InputsLength() if side == _INPUTS else definition.OutputsLength()
         maps = [definition.Inputs(k) if side == _INPUTS else definition.Outputs(k) for k in range(length)]
-        found = [m.Name().decode() for m in maps]
-        tensors = dict(zip(found, (m.TensorIndex() for m in maps), strict=True))
-        if sorted(found) != sorted(names):
+        stored_names = [m.Name().decode() for m in maps]
+        tensors = dict(zip(stored_names, (m.TensorIndex() for m in maps), strict=True))
+        if sorted(stored_names) != sorted(names):
             continue  # the structure check of validation says so
-        _permute_tables(content, vector_start(definition, slot), [found.index(n) for n in names])
+        _permute_tables(content, vector_start(definition, slot), [stored_names.index(n) for n in names])
         start = vector_start(subgraph, 6 + 2 * side)  # SubGraph.inputs and .outputs
         struct.pack_into(f"<{len(names)}i", content, start, *(tensors[n] for n in names))
 
 
 def _permute_tables(content: bytearray, start: int, order: Sequence[int]) -> None:
-    """A vector of tables holds offsets relative to each element's own position."""
+    """Reorders a vector of tables, whose offsets are relative to each element's own position."""
     places = [start + 4 * k for k in range(len(order))]
     targets = [place + struct.unpack_from("<I", content, place)[0] for place in places]
     for place, index in zip(places, order, strict=True):

@@ -100,7 +100,7 @@ def test_what_is_localized(mode: str, names: list[str]) -> None:
         Verdict(Path("c.ort"), "disagree", ""),
         Verdict(Path("d.tflite"), "error", ""),
     )
-    assert [v.artifact.name for v in locating._wanted(agreement, Localized(mode))] == names
+    assert [v.artifact.name for v in locating._to_localize(agreement, Localized(mode))] == names
 
 
 def test_notes_join_those_that_are_there() -> None:

@@ -42,7 +42,7 @@ def main(checkpoint: Path, seeds: int, files: list[Path]) -> dict[str, Any]:
             work = Path(scratch) / "run"
             given = inputs_of.generate(signature, inputs_of.InputOptions(16, seed, None, input_hints(model)))
             plan = make_plan(16, 1000, model.count_params(), None)
-            more = inputs_of.beside(given.arrays, given.ranges, seed, plan.saturating)
+            more = inputs_of.edge_cases(given.arrays, given.ranges, seed, plan.saturating)
             arrays = {name: np.concatenate([array, more[name]]) for name, array in given.arrays.items()}
             runs = {"reference": tapped.run, "oracle": exact.run, **{n: c.run for n, c in candidates.items()}}
             for name, run in runs.items():

@@ -14,7 +14,7 @@ def test_every_plan_is_bounded_and_runs_every_sample(samples: int, row: int, wei
     assert plan.samples == samples
     assert 1 <= plan.oracle <= samples
     assert 0 <= plan.singles <= min(13, samples)
-    assert plan.beside in {0, 16 + -16 % (fixed or 1)}
+    assert plan.edge_cases in {0, 16 + -16 % (fixed or 1)}
     assert plan.oracle < 16 + (fixed or 1) or row * 2 * samples <= 256 << 20
     if fixed and fixed > 1:
         assert (plan.batch, plan.singles, plan.oracle % fixed, plan.total % fixed) == (fixed, 0, 0, 0)

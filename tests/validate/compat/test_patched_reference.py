@@ -14,7 +14,7 @@ from converters.compat.patch import Part, noting
 from converters.errors import MisfitError
 from converters.formats import Precision
 from converters.signature import Signature, TensorSpec
-from validate.agreement.worker.grouped_convolutions import own_kernels
+from validate.agreement.worker.grouped_convolutions import tensorflow_kernels
 from validate.agreement.worker.rounding import run_rounded
 from validate.agreement.worker.taps.function import TappedFunction
 from validate.compat import keras as parts
@@ -89,7 +89,7 @@ def test_grouped_convolutions_of_the_oracle_without_the_patch(monkeypatch: pytes
     image, kernel = generator.normal(size=(2, 6, 6, 4)), generator.normal(size=(3, 3, 1, 8))
 
     def convolved() -> Any:
-        with own_kernels():
+        with tensorflow_kernels():
             return ops.convert_to_numpy(ops.conv(image, kernel, padding="same", data_format="channels_last"))
 
     on = convolved()

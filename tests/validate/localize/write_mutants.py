@@ -26,7 +26,7 @@ def main(checkpoint: Path, folder: Path, formats: list[str]) -> None:
     tapped.run({spec.name: np.random.default_rng(0).uniform(0, 16, (8, *spec.shape[1:])).astype("float32")})
     places = {}
     for mutation in MUTATIONS:
-        place = mutation.find(loaded.model, tapped.extremes.seen)
+        place = mutation.find(loaded.model, tapped.extremes.ranges)
         if place is None or place.layer is None:
             continue
         for form in formats:

@@ -1,4 +1,4 @@
-"""What users see of a classifier: classes and labels. How many keep theirs, and how many are right, with intervals."""
+"""A classifier's decisions: classes and labels. How many keep theirs, and how many are right, with intervals."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ CONFIDENCE = 0.95
 _RESAMPLES = 1000
 
 
-def lower_bound(kept: int, count: int) -> float:
-    """Least share that is compatible with `kept` of `count`, one-sided, 95 % (Clopper and Pearson 1934).
+def lower_bound(hits: int, count: int) -> float:
+    """Minimum share that is compatible with `hits` of `count`, one-sided, 95 % (Clopper and Pearson 1934).
 
     >>> round(lower_bound(500, 500), 4)
     0.994
     """
     from scipy.special import betaincinv
 
-    return 0.0 if kept == 0 else float(betaincinv(kept, count - kept + 1, 1 - CONFIDENCE))
+    return 0.0 if hits == 0 else float(betaincinv(hits, count - hits + 1, 1 - CONFIDENCE))
 
 
 def share_interval(right: int, count: int) -> dict[str, float]:
@@ -37,12 +37,12 @@ def share_interval(right: int, count: int) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class LabelsKept:
+class LabelAgreement:
     """Multi-label decisions alike: every label of every sample, on or off at a probability of one half.
 
     Attributes:
         agreement: share of decisions like the reference's, near-ties counted as alike.
-        flips: decisions that differ and are no near-ties.
+        flips: decisions that differ and are not near-ties.
         ties: decisions that lie closer to the threshold in the reference than `margin`.
         count: decisions in all.
     """
@@ -53,13 +53,13 @@ class LabelsKept:
     count: int
 
 
-def labels_kept(candidate: Array, reference: Array, margin: float, threshold: float) -> LabelsKept:
+def label_agreement(candidate: Array, reference: Array, margin: float, threshold: float) -> LabelAgreement:
     """Compares thresholded labels; a flip within `margin` of the threshold in the reference tells nothing."""
     got, want = wide(candidate), wide(reference)
     near = np.abs(want - threshold) <= margin
     other = (got > threshold) != (want > threshold)
     flips = int((other & ~near).sum())
-    return LabelsKept(1.0 - flips / max(1, want.size), flips, int(near.sum()), want.size)
+    return LabelAgreement(1.0 - flips / max(1, want.size), flips, int(near.sum()), want.size)
 
 
 def allowed(count: int, share: float) -> int:
@@ -71,7 +71,7 @@ def scores(outputs: Array, labels: Array | None, kind: str | None = None) -> dic
     """How right the outputs are, each figure with a 95 % interval; None without labels, or where they do not fit.
 
     Classes (one whole number a sample, or one-hot rows) give `top1` and, from six classes on, `top5`. Rows of zeros and
-    ones that are no one-hot rows, or belong to a sigmoid, are labels, and give the micro-averaged `f1` at one half; its
+    ones that are not one-hot, or belong to a sigmoid, are labels, and give the micro-averaged `f1` at one half; its
     interval is a seeded bootstrap over samples (percentile, 1000 resamples).
     """
     if labels is None or outputs.ndim != 2:
@@ -107,21 +107,21 @@ def _classes(outputs: Array, labels: Array) -> Any:
     return labels if labels.ndim == 1 and labels.dtype.kind in "iub" else None
 
 
-def _f1(guessed: Array, true: Array) -> dict[str, float]:
-    hits = (guessed & true).sum(axis=1).astype(np.float64)
-    wrong = (guessed != true).sum(axis=1).astype(np.float64)
+def _f1(predicted: Array, true: Array) -> dict[str, float]:
+    hits = (predicted & true).sum(axis=1).astype(np.float64)
+    wrong = (predicted != true).sum(axis=1).astype(np.float64)
 
     def value(h: Any, w: Any) -> Any:
         return np.where(2 * h + w > 0, 2 * h / np.maximum(2 * h + w, 1e-300), 1.0)
 
     rng = np.random.Generator(np.random.PCG64(0))
-    drawn = rng.integers(0, len(hits), (_RESAMPLES, len(hits)))
-    low, high = np.quantile(value(hits[drawn].sum(axis=1), wrong[drawn].sum(axis=1)), (0.025, 0.975))
+    resamples = rng.integers(0, len(hits), (_RESAMPLES, len(hits)))
+    low, high = np.quantile(value(hits[resamples].sum(axis=1), wrong[resamples].sum(axis=1)), (0.025, 0.975))
     return {"value": float(value(hits.sum(), wrong.sum())), "low": float(low), "high": float(high)}
 
 
 def accuracy(outputs: Array, labels: Array | None) -> float | None:
-    """Share of samples of the labelled class: the greatest of several outputs, or a single one over one half.
+    """Share of samples of the labelled class: the maximum of several outputs, or a single one over one half.
 
     None without labels or where they do not fit: they must be one whole number a sample, or one-hot rows.
     """

@@ -23,14 +23,14 @@ def map_faults(values: Values, kind: str, gate: Gate, undecided: float) -> list[
     The two are separate runs whose kernels may differ, so float32's allowance comes on top, shrunk by the map.
     """
     function, slope = _MAPS[kind]
-    worst, greatest = 0.0, 0.0
+    worst, max_logit = 0.0, 0.0
     for outputs, logits in ((values.outputs, values.values), *values.pairs):
         for part in blocks(len(outputs), outputs):
             before = wide(logits[part])
             gap = np.abs(wide(outputs[part]) - function(before))
             worst = max(worst, float(gap[np.isfinite(gap)].max(initial=0.0)))
-            greatest = max(greatest, float(np.abs(before[np.isfinite(before)]).max(initial=0.0)))
-    limit = gate.map_slack + slope * (undecided + gate.logit_rounding * greatest)
+            max_logit = max(max_logit, float(np.abs(before[np.isfinite(before)]).max(initial=0.0)))
+    limit = gate.map_slack + slope * (undecided + gate.logit_rounding * max_logit)
     if worst <= limit:
         return []
     return [f"its probabilities lie {worst:.2g} from the {kind} of its logits (limit {limit:.2g})"]
@@ -45,8 +45,8 @@ def lost_outputs(values: Values, kind: str, gate: Gate) -> list[str]:
     """
     if gate.noise_ratio is not None:
         return []
-    own = _mapped(values.values, kind)
-    moving, gap = signal(own).moving_square, difference(values.outputs, own).mean_square
+    probabilities = _mapped_logits(values.values, kind)
+    moving, gap = signal(probabilities).moving_square, difference(values.outputs, probabilities).mean_square
     if gap <= moving * 10 ** (-LEFT_DB / 10):
         return []
     return [
@@ -55,10 +55,10 @@ def lost_outputs(values: Values, kind: str, gate: Gate) -> list[str]:
     ]
 
 
-def _mapped(logits: Array, kind: str) -> Array:
+def _mapped_logits(logits: Array, kind: str) -> Array:
     """In float32, which holds more than any precision that is judged on it."""
     function, _ = _MAPS[kind]
-    own = np.empty(logits.shape, np.float32)
+    probabilities = np.empty(logits.shape, np.float32)
     for part in blocks(len(logits), logits):
-        own[part] = function(logits[part])
-    return own
+        probabilities[part] = function(logits[part])
+    return probabilities

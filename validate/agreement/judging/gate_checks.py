@@ -5,26 +5,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from validate.agreement.judging.gates import BESIDE, MORE_SAMPLES, Gate
+from validate.agreement.judging.gates import EDGE_CASE_FACTOR, MORE_SAMPLES, Gate
 from validate.agreement.judging.metrics import difference, sqnr_db
 from validate.agreement.judging.reference_values import ReferenceValues, Rounding, Values
 from validate.agreement.results import GateRow
 
 INPUTS = "inputs"
-"""What the drawn or given samples are called among the kinds."""
+"""The name of the drawn or given samples among the kinds."""
 
 CREST = 4.0
-"""Greatest error over rms error that a gate on the rms lets pass where a greatest error is needed."""
+"""Maximum error over rms error that a gate on the rms lets pass where a maximum error is needed."""
 
 
 @dataclass(frozen=True)
-class Judged:
+class GateResult:
     """One gate applied.
 
     Attributes:
         measure: what was measured, with its `value`, and the `limit` that it kept to when `passed`.
         dead_passes: a dead model would pass the same gate.
-        undecided: greatest difference that two float32 runs of one model may show: a map may be off by what it makes
+        undecided: maximum difference that two float32 runs of one model may show: a map may be off by what it makes
             of this.
         tie: classes that lie closer than twice this, or labels closer than this to their threshold, are ties.
         allowed: how far from the reference the gate lets the values lie: at most for `noise_ratio`, where float32 Keras
@@ -47,19 +47,19 @@ class Judged:
 
 
 def noise_ratios(values: Values) -> dict[str, float]:
-    """The greatest error against the oracle over float32's own, by kind of samples; nothing without an oracle."""
+    """The maximum error against the oracle over float32's own, by kind of samples; nothing without an oracle."""
     expected = values.expected
     if expected.oracle is None or expected.noise is None:
         return {}
     worst = difference(values.values[: len(expected.oracle)], expected.oracle).max_abs
-    for array, rows in values.again:
-        known = [k for k, row in enumerate(rows) if row < len(expected.oracle)]
-        worst = max(worst, difference(array[known], expected.oracle[[rows[k] for k in known]]).max_abs)
-    found = {INPUTS: _ratio(worst, expected.noise)}
-    for name, beside in expected.beside.items():
-        if len(values.every) >= beside.rows.stop:
-            found[name] = _ratio(difference(values.every[beside.rows], beside.oracle).max_abs, beside.noise)
-    return found
+    for array, rows in values.other_batches:
+        judged_rows = [k for k, row in enumerate(rows) if row < len(expected.oracle)]
+        worst = max(worst, difference(array[judged_rows], expected.oracle[[rows[k] for k in judged_rows]]).max_abs)
+    ratios = {INPUTS: _ratio(worst, expected.noise)}
+    for name, cases in expected.edge_cases.items():
+        if len(values.all_rows) >= cases.rows.stop:
+            ratios[name] = _ratio(difference(values.all_rows[cases.rows], cases.oracle).max_abs, cases.noise)
+    return ratios
 
 
 def _ratio(error: float, noise: float) -> float:
@@ -68,34 +68,34 @@ def _ratio(error: float, noise: float) -> float:
     return error / noise
 
 
-def by_noise(values: Values, ratios: dict[str, float], limit: float) -> Judged:
+def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResult:
     expected, noise = values.expected, values.expected.noise or 0.0
-    ratio, bound, where = ratios[INPUTS], limit, ""
-    for kind, found in ratios.items():
-        if kind != INPUTS and ratio <= bound and found > BESIDE * limit:
-            ratio, bound, where = found, BESIDE * limit, f" on {kind} inputs"
+    ratio, bound, kind_words = ratios[INPUTS], limit, ""
+    for kind, kind_ratio in ratios.items():
+        if kind != INPUTS and ratio <= bound and kind_ratio > EDGE_CASE_FACTOR * limit:
+            ratio, bound, kind_words = kind_ratio, EDGE_CASE_FACTOR * limit, f" on {kind} inputs"
     passed = ratio <= bound
-    reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {bound:g})"
-    seen = 0 if expected.oracle is None else len(expected.oracle)
-    if passed and seen < len(values.values):
-        wider = MORE_SAMPLES * (limit + 1)
-        rest = difference(values.values, expected.values, slice(seen, None)).max_abs
-        passed = rest <= wider * noise
+    reason = f"its error is {ratio:.2g} times float32's own noise{kind_words} (limit {bound:g})"
+    oracle_samples = 0 if expected.oracle is None else len(expected.oracle)
+    if passed and oracle_samples < len(values.values):
+        factor = MORE_SAMPLES * (limit + 1)
+        distance = difference(values.values, expected.values, slice(oracle_samples, None)).max_abs
+        passed = distance <= factor * noise
         if not passed:
             reason = (
-                f"beyond the oracle's {seen} samples it lies {rest:.2g} from the reference, "
-                f"more than {wider:g} times float32's noise"
+                f"beyond the oracle's {oracle_samples} samples it lies {distance:.2g} from the reference, "
+                f"more than {factor:g} times float32's noise"
             )
     dead = expected.signal.dead_max <= limit * noise
-    furthest = (limit + 1) * noise * (MORE_SAMPLES if seen < len(values.values) else 1.0)
-    return Judged("noise_ratio", ratio, bound, passed, dead, limit * noise, limit * noise, furthest, reason)
+    max_distance = (limit + 1) * noise * (MORE_SAMPLES if oracle_samples < len(values.values) else 1.0)
+    return GateResult("noise_ratio", ratio, bound, passed, dead, limit * noise, limit * noise, max_distance, reason)
 
 
-def by_rounding(expected: ReferenceValues, rms: float, rounding: Rounding, limit: float, drawn: bool) -> Judged:
+def by_rounding(expected: ReferenceValues, rms: float, rounding: Rounding, limit: float, drawn: bool) -> GateResult:
     """The rms error over that of the emulated precision.
 
     On drawn inputs the reference's decisions are nobody's: one that the precision's own rounding may turn is a tie. On
-    the user's inputs that is no excuse.
+    the user's inputs that is not an excuse.
     """
     floor = expected.signal.floor
     allowed = max(limit * rounding.rms, floor)
@@ -106,18 +106,18 @@ def by_rounding(expected: ReferenceValues, rms: float, rounding: Rounding, limit
         f"{level:.1f} dB below the moving part of the signal"
     )
     dead = math.sqrt(expected.signal.moving_square) <= allowed
-    tie = max(rounding.greatest, floor) if drawn else floor
-    return Judged("rounding_ratio", ratio, limit, rms <= allowed, dead, floor, tie, allowed, reason)
+    tie = max(rounding.max_abs, floor) if drawn else floor
+    return GateResult("rounding_ratio", ratio, limit, rms <= allowed, dead, floor, tie, allowed, reason)
 
 
-def by_sqnr(expected: ReferenceValues, error_square: float, gate: Gate) -> Judged:
+def by_sqnr(expected: ReferenceValues, error_square: float, gate: Gate) -> GateResult:
     moving, floor = expected.signal.moving_square, expected.signal.floor**2
     allowed = max(moving * 10 ** (-gate.sqnr_db / 10), floor)
     value = sqnr_db(moving, error_square)
     reason = f"its error is {value:.1f} dB below the moving part of the signal (limit {gate.sqnr_db:g} dB)"
     if error_square == 0:
         reason = "it has no error at all"
-    # A reduced precision's own error is no excuse for another class: the share that may change is its gate.
+    # A reduced precision's own error is not an excuse for another class: the share that may change is its gate.
     undecided = expected.signal.floor if gate.noise_ratio is None else CREST * math.sqrt(allowed)
     passed, dead, root = error_square <= allowed, moving <= allowed, math.sqrt(allowed)
-    return Judged("sqnr_db", value, gate.sqnr_db, passed, dead, undecided, undecided, root, reason)
+    return GateResult("sqnr_db", value, gate.sqnr_db, passed, dead, undecided, undecided, root, reason)

@@ -1,6 +1,6 @@
 """How close is close enough: one row a precision, each number with its reason.
 
-`noise_ratio` is the candidate's greatest error against the float64 oracle, over float32 Keras' own greatest error. It
+`noise_ratio` is the candidate's maximum error against the float64 oracle, over float32 Keras' own maximum error. It
 needs no tolerance for a model's size or depth: float32's own rounding is the yardstick.
 """
 
@@ -16,41 +16,41 @@ ULP = 2.0**-24
 """Half the gap between neighbouring float32 numbers at 1: the unit roundoff."""
 
 FLOOR_ULPS = 4.0
-"""Least noise that a float32 output is granted, in unit roundoffs of its greatest value: a model that happens to be
+"""Minimum noise that a float32 output is granted, in unit roundoffs of its maximum value: a model that happens to be
 exact in Keras must not make every other rounding a fault."""
 
 AVERAGED_PER_ULP = 32.0
-"""So many averaged values raise that least noise by one unit roundoff. LiteRT and ONNX Runtime add the values of a
+"""So many averaged values raise that minimum noise by one unit roundoff. LiteRT and ONNX Runtime add the values of a
 mean one after the other: over n nearly equal ones that costs n / 8 in the mean and n / 4 at most (measured at n = 256:
 32 and 64), where TensorFlow adds them in blocks. A quarter of the mean: channels err differently and partly cancel
-behind it. With it honest files behind means over 784, 3136 and 12 544 values lay at 2.1 at most, beside at 7.2."""
+behind it. With it honest files behind means over 784, 3136 and 12 544 values lay at 2.1 at most, edge cases at 7.2."""
 
 MORE_SAMPLES = 2.0
 """Noise is measured on the oracle's samples and its maximum grows with their number: for Gaussian noise, from 16 to
 10 000 samples of ten classes, by 1.7. What the oracle did not see is allowed this much more."""
 
-BESIDE = 4.0
-"""How many times `noise_ratio` the few samples beside the others may show: in an image of one value all roundings point
+EDGE_CASE_FACTOR = 4.0
+"""How many times `noise_ratio` the few edge cases may show: in an image of one value all roundings point
 the same way, so that honest errors spread more there. Measured at 5.7 at most in the TFLite file of the tests' small
 model over 80 seeds (digits: 3.1), and at 7.2 behind a mean over 12 544 values. ReLU6 for ReLU shows by 1400."""
 
 
-def least_noise(averaged: int) -> float:
-    """What float32 is granted at least, over the greatest value, where the last mean runs over so many values."""
+def noise_floor(averaged: int) -> float:
+    """Minimum noise that float32 is granted, over the maximum value, where the last mean runs over so many values."""
     return max(FLOOR_ULPS, averaged / AVERAGED_PER_ULP) * ULP
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What an output must keep to.
+    """The limits that an output must keep to.
 
     Attributes:
-        noise_ratio: greatest allowed; None where float32's noise is no yardstick for the precision.
-        rounding_ratio: greatest allowed, rms error over that of the emulated precision (`rounding`); None for float32.
-        sqnr_db: least allowed where neither yardstick is to be had; against the signal's moving part.
-        top1: least share of samples with the reference's class, near-ties left out.
+        noise_ratio: maximum allowed; None where float32's noise is not a yardstick for the precision.
+        rounding_ratio: maximum allowed, rms error over that of the emulated precision (`rounding`); None for float32.
+        sqnr_db: minimum allowed where neither yardstick is to be had; against the signal's moving part.
+        top1: minimum share of samples with the reference's class, near-ties left out.
         map_slack: how far a file's probabilities may lie from the map of its own logits; absolute, they end at 1.
-        logit_rounding: how far the logits of the two runs that are compared there may lie apart, over the greatest.
+        logit_rounding: how far the logits of the two runs that are compared there may lie apart, over the maximum.
         why: where the numbers are from.
     """
 
@@ -76,9 +76,9 @@ GATES: dict[Precision, Gate] = {
         "the weakest fault of the self-test there at 38 (docs/agreement.md); without an oracle: moving "
         "logits of deep models were measured 87 dB and more above error",
     ),
-    # The decibels hold where the rounding cannot be emulated (the reference is no checkpoint) or costs as much as the
-    # signal moves, and as what a rescue aims at: what one trained network was measured at over its whole signal, less
-    # 20 dB since only the moving part counts here, less 10 dB of margin.
+    # The decibels hold where the rounding cannot be emulated (the reference is not a checkpoint) or costs as much as
+    # the signal moves, and as what a rescue aims at: what one trained network was measured at over its whole signal,
+    # less 20 dB since only the moving part counts here, less 10 dB of margin.
     Precision.FLOAT16: Gate(
         None, 40.0, 0.998, 2.0**-10,
         f"{_EMULATED}; 70 dB measured; logits that leave the file are rounded to half precision, those that a runtime "

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from converters.arrays import Array
 from converters.formats import Precision
 from validate.agreement.arrays import read
-from validate.agreement.judging.class_decisions import LabelsKept, accuracy, allowed, labels_kept, lower_bound, scores
+from validate.agreement.judging.class_decisions import (
+    LabelAgreement,
+    accuracy,
+    allowed,
+    label_agreement,
+    lower_bound,
+    scores,
+)
 from validate.agreement.judging.final_activation import lost_outputs, map_faults
-from validate.agreement.judging.gate_checks import INPUTS, Judged, by_noise, by_rounding, by_sqnr, noise_ratios
+from validate.agreement.judging.gate_checks import INPUTS, GateResult, by_noise, by_rounding, by_sqnr, noise_ratios
 from validate.agreement.judging.gates import Gate
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
@@ -33,17 +40,17 @@ def judge_output(
     basis = "logits" if tapped else "probabilities" if kind or name in candidate.kinds else "outputs"
     if (stem, k) not in reference_values:
         reference_values[stem, k] = ReferenceValues.of(reference, stem, k)
-    wanted = reference.values("out", k)
+    reference_outputs = reference.values("out", k)
     values = Values(
         reference_values[stem, k],
         candidate.values(stem, k),
-        _again(reference, candidate, stem, k),
-        candidate.values("out", k)[: len(wanted)],
-        wanted,
+        _other_batches(reference, candidate, stem, k),
+        candidate.values("out", k)[: len(reference_outputs)],
+        reference_outputs,
         _pairs(reference, candidate, k) if tapped else (),
     )
     if not values.fits:
-        return _misshapen(name, basis, values)
+        return _shape_mismatch(name, basis, values)
     return _row(_Head(name, basis, kind), values, reference, candidate.precision, gate)
 
 
@@ -59,122 +66,130 @@ class _Head:
 def _row(head: _Head, values: Values, reference: Reference, precision: Precision, gate: Gate) -> OutputRow:
     expected, kind, labels = values.expected, head.kind, reference.labels
     gap = difference(values.values, expected.values)
-    probability = difference(values.outputs, values.wanted) if head.basis == "logits" else gap
-    lone = _difference_again(values)
+    probability = difference(values.outputs, values.reference_outputs) if head.basis == "logits" else gap
+    batch_gap = _other_batches_difference(values)
     ratios = noise_ratios(values)
-    judged = _judged(
+    result = _gate_result(
         values,
         ratios,
-        max(gap.mean_square, lone.mean_square if lone else 0.0),
+        max(gap.mean_square, batch_gap.mean_square if batch_gap else 0.0),
         gate,
         expected.roundings.get(precision),
         reference.drawn,
     )
-    nonfinite = max(gap.nonfinite, lone.nonfinite if lone else 0, probability.nonfinite, _lost_beside(values, judged))
+    nonfinite = max(
+        gap.nonfinite, batch_gap.nonfinite if batch_gap else 0, probability.nonfinite, _lost_edge_cases(values, result)
+    )
     ranked = values.values.ndim == 2 and values.values.shape[1] > 1
-    top = top_one(values.values, expected.values, 2 * judged.tie) if ranked and kind != "sigmoid" else None
-    kept = _labels(values, judged, head.basis) if kind == "sigmoid" else None
-    faults = _faults(judged, nonfinite, _decided(head, values, gate, top, kept))
+    top = top_one(values.values, expected.values, 2 * result.tie) if ranked and kind != "sigmoid" else None
+    label_score = _labels(values, result, head.basis) if kind == "sigmoid" else None
+    faults = _faults(result, nonfinite, _decision_faults(head, values, gate, top, label_score))
     if head.basis == "logits":
-        faults += map_faults(values, str(kind), gate, judged.undecided)
+        faults += map_faults(values, str(kind), gate, result.undecided)
         faults += lost_outputs(values, str(kind), gate)
-    status = DISAGREE if faults else INCONCLUSIVE if judged.dead_passes else AGREE
-    gated = {judged.measure: judged.value}
+    status = DISAGREE if faults else INCONCLUSIVE if result.dead_passes else AGREE
+    gate_value = {result.measure: result.value}
     return OutputRow(
         name=head.name,
         basis=head.basis,
         max_abs=gap.max_abs,
         rmse=gap.rmse,
         sqnr_db=sqnr_db(expected.signal.moving_square, gap.mean_square),
-        noise_ratio=gated.get("noise_ratio", ratios.get(INPUTS)),
+        noise_ratio=gate_value.get("noise_ratio", ratios.get(INPUTS)),
         top1_agreement=top.agreement if top else None,
         accuracy=accuracy(values.outputs, labels),
         nonfinite=nonfinite,
         samples=len(values.values),
         probability_max_abs=probability.max_abs if head.basis == "logits" else None,
-        ties=top.ties if top else kept.ties if kept else None,
-        labels_agreement=kept.agreement if kept else None,
-        agreement_low=_sure(top, kept, len(values.values)),
+        ties=top.ties if top else label_score.ties if label_score else None,
+        labels_agreement=label_score.agreement if label_score else None,
+        agreement_low=_agreement_low(top, label_score, len(values.values)),
         scores=scores(values.outputs, labels, kind),
-        gate=judged.row,
+        gate=result.row,
         status=status,
-        reason="; ".join(faults) if faults else _dead(expected) if judged.dead_passes else judged.reason,
+        reason="; ".join(faults) if faults else _dead_reason(expected) if result.dead_passes else result.reason,
         noise_ratios=ratios,
-        rounding_ratio=gated.get("rounding_ratio"),
+        rounding_ratio=gate_value.get("rounding_ratio"),
     )
 
 
-def _judged(
+def _gate_result(
     values: Values, ratios: dict[str, float], mean_square: float, gate: Gate, rounding: Rounding | None, drawn: bool
-) -> Judged:
+) -> GateResult:
     """The first yardstick that tells: float32's noise, the emulated precision, decibels.
 
-    Rounding that costs as much as the signal moves is no yardstick: a dead model would pass by it.
+    Rounding that costs as much as the signal moves is not a yardstick: a dead model would pass by it.
     """
     if gate.noise_ratio is not None and ratios:
         return by_noise(values, ratios, gate.noise_ratio)
     if gate.rounding_ratio is not None and rounding is not None:
-        judged = by_rounding(values.expected, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
-        if not judged.dead_passes:
-            return judged
+        result = by_rounding(values.expected, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
+        if not result.dead_passes:
+            return result
     return by_sqnr(values.expected, mean_square, gate)
 
 
-def _lost_beside(values: Values, judged: Judged) -> int:
-    """Values that are not finite in the samples beside the others: a reduced precision may overflow there."""
-    if judged.measure != "noise_ratio":
+def _lost_edge_cases(values: Values, result: GateResult) -> int:
+    """Values that are not finite in the edge cases: a reduced precision may overflow there."""
+    if result.measure != "noise_ratio":
         return 0
-    found = [
-        difference(values.every[b.rows], b.oracle).nonfinite
-        for b in values.expected.beside.values()
-        if len(values.every) >= b.rows.stop
+    counts = [
+        difference(values.all_rows[cases.rows], cases.oracle).nonfinite
+        for cases in values.expected.edge_cases.values()
+        if len(values.all_rows) >= cases.rows.stop
     ]
-    return max(found, default=0)
+    return max(counts, default=0)
 
 
-def _faults(judged: Judged, nonfinite: int, decided: list[str]) -> list[str]:
+def _faults(result: GateResult, nonfinite: int, decision_faults: list[str]) -> list[str]:
     faults = [f"{nonfinite} values are not finite where the reference's are"] if nonfinite else []
-    return [*faults, *([] if judged.passed else [judged.reason]), *decided]
+    return [*faults, *([] if result.passed else [result.reason]), *decision_faults]
 
 
-def _decided(head: _Head, values: Values, gate: Gate, top: TopOne | None, kept: LabelsKept | None) -> list[str]:
+def _decision_faults(
+    head: _Head, values: Values, gate: Gate, top: TopOne | None, label_score: LabelAgreement | None
+) -> list[str]:
     """Classes and labels that change, where more do than may."""
     count = len(values.values)
     if top is not None and head.kind == "softmax" and top.flips > allowed(count, gate.top1):
         return [f"{top.flips} of {count} samples change class, and {gate.top1:.1%} must keep theirs"]
-    if kept is not None and kept.flips > allowed(kept.count, gate.top1):
-        return [f"{kept.flips} of {kept.count} labels change, and {gate.top1:.1%} must keep theirs"]
+    if label_score is not None and label_score.flips > allowed(label_score.count, gate.top1):
+        return [f"{label_score.flips} of {label_score.count} labels change, and {gate.top1:.1%} must keep theirs"]
     return []
 
 
-def _labels(values: Values, judged: Judged, basis: str) -> LabelsKept:
+def _labels(values: Values, result: GateResult, basis: str) -> LabelAgreement:
     """A label is on above a probability of one half, which is a logit of 0."""
-    return labels_kept(values.values, values.expected.values, judged.tie, 0.0 if basis == "logits" else 0.5)
+    return label_agreement(values.values, values.expected.values, result.tie, 0.0 if basis == "logits" else 0.5)
 
 
-def _sure(top: TopOne | None, kept: LabelsKept | None, samples: int) -> float | None:
-    """The least share of classes or labels alike that so few samples prove."""
+def _agreement_low(top: TopOne | None, label_score: LabelAgreement | None, samples: int) -> float | None:
+    """The minimum share of classes or labels alike that so few samples prove."""
     if top is not None:
         return lower_bound(samples - top.flips, samples)
-    return None if kept is None else lower_bound(kept.count - kept.flips, kept.count)
+    return None if label_score is None else lower_bound(label_score.count - label_score.flips, label_score.count)
 
 
-def _again(reference: Reference, candidate: Candidate, stem: str, k: int) -> tuple[tuple[Array, list[int]], ...]:
-    """What the small batches and the wide one gave, where they were run."""
+def _other_batches(
+    reference: Reference, candidate: Candidate, stem: str, k: int
+) -> tuple[tuple[Array, list[int]], ...]:
+    """The outputs of the small batches and of the wide one, where they were run."""
     small, wide = read(candidate.folder, f"{stem}{SMALL}", k), read(candidate.folder, f"{stem}{WIDE}", k)
-    found = [] if small is None else [(small, list(range(len(small))))]
-    return (*found, *(() if wide is None else ((wide, reference.plan.wide_rows),)))
+    batches = [] if small is None else [(small, list(range(len(small))))]
+    return (*batches, *(() if wide is None else ((wide, reference.plan.wide_rows),)))
 
 
 def _pairs(reference: Reference, candidate: Candidate, k: int) -> tuple[tuple[Array, Array], ...]:
     """The untouched file's outputs and its copy's logits in the small batches and the wide one, where they were run."""
-    both = zip(_again(reference, candidate, "out", k), _again(reference, candidate, "logits", k), strict=True)
+    both = zip(
+        _other_batches(reference, candidate, "out", k), _other_batches(reference, candidate, "logits", k), strict=True
+    )
     return tuple((outputs, logits) for (outputs, _), (logits, _) in both)
 
 
-def _difference_again(values: Values) -> Difference | None:
+def _other_batches_difference(values: Values) -> Difference | None:
     """How far other batches lie from the reference, at worst."""
-    gaps = [difference(array, values.expected.values[rows]) for array, rows in values.again]
+    gaps = [difference(array, values.expected.values[rows]) for array, rows in values.other_batches]
     if not gaps:
         return None
     return Difference(
@@ -182,8 +197,8 @@ def _difference_again(values: Values) -> Difference | None:
     )
 
 
-def _misshapen(name: str, basis: str, values: Values) -> OutputRow:
-    reason = f"it has shape {values.outputs.shape} instead of {values.wanted.shape}"
+def _shape_mismatch(name: str, basis: str, values: Values) -> OutputRow:
+    reason = f"it has shape {values.outputs.shape} instead of {values.reference_outputs.shape}"
     return OutputRow(
         name=name,
         basis=basis,
@@ -203,7 +218,7 @@ def _misshapen(name: str, basis: str, values: Values) -> OutputRow:
     )
 
 
-def _dead(expected: ReferenceValues) -> str:
+def _dead_reason(expected: ReferenceValues) -> str:
     return (
         f"these inputs cannot tell: a constant output would pass too, for the reference moves by "
         f"{expected.signal.dead_max:.2g} only; give real --inputs, another --input-range, or a trained checkpoint"

@@ -17,7 +17,7 @@ class Difference:
     """How far a candidate lies from something.
 
     Attributes:
-        max_abs: greatest absolute difference over the elements that are finite on both sides.
+        max_abs: maximum absolute difference over the elements that are finite on both sides.
         mean_square: mean of the squared differences over the same.
         nonfinite: elements that are finite there and not in the candidate.
     """
@@ -35,7 +35,7 @@ def difference(candidate: Array, truth: Array, rows: slice | None = None) -> Dif
     """Compares the candidate with the truth over these samples (all by default). Equal infinities differ by nothing."""
     if rows is not None:
         candidate, truth = candidate[rows], truth[rows]
-    greatest, squares, count, nonfinite = 0.0, 0.0, 0, 0
+    max_abs, squares, count, nonfinite = 0.0, 0.0, 0, 0
     for part in blocks(len(truth), candidate, truth):
         true = wide(truth[part])
         gap = wide(candidate[part])
@@ -46,35 +46,35 @@ def difference(candidate: Array, truth: Array, rows: slice | None = None) -> Dif
             both = finite & np.isfinite(gap)
             nonfinite += int((finite & ~both).sum())
             gap = gap[both]
-        greatest = max(greatest, _greatest(gap))
+        max_abs = max(max_abs, _max_abs(gap))
         squares += float(np.vdot(gap, gap))
         count += gap.size
-    return Difference(greatest, squares / count if count else 0.0, nonfinite)
+    return Difference(max_abs, squares / count if count else 0.0, nonfinite)
 
 
-def _greatest(values: Array) -> float:
-    """Greatest absolute value; 0 of nothing."""
+def _max_abs(values: Array) -> float:
+    """Maximum absolute value; 0 of nothing."""
     return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What the reference's values do over the inputs: the yardstick for errors.
+    """The range and movement of the reference's values over the inputs: the yardstick for errors.
 
     Attributes:
-        greatest: greatest absolute value.
+        max_abs: maximum absolute value.
         moving_square: mean square of what is left after subtracting each element's mean over the samples.
-        dead_max: greatest distance of a dead model (each element's mean over the samples) from the values.
-        floor: the least noise that float32 is granted, `FLOOR_ULPS` unit roundoffs of `greatest`.
+        dead_max: maximum distance of a dead model (each element's mean over the samples) from the values.
+        floor: the minimum noise that float32 is granted, `FLOOR_ULPS` unit roundoffs of `max_abs`.
     """
 
-    greatest: float
+    max_abs: float
     moving_square: float
     dead_max: float
 
     @property
     def floor(self) -> float:
-        return FLOOR_ULPS * ULP * self.greatest
+        return FLOOR_ULPS * ULP * self.max_abs
 
 
 def signal(values: Array) -> Signal:
@@ -86,7 +86,7 @@ def signal(values: Array) -> Signal:
         total += block.sum(axis=0, where=finite)
         count += finite.sum(axis=0)
     mean = total / np.maximum(count, 1)
-    greatest, squares, dead, elements = 0.0, 0.0, 0.0, 0
+    max_abs, squares, dead, elements = 0.0, 0.0, 0.0, 0
     for part in blocks(len(values), values):
         block = wide(values[part])
         finite = np.isfinite(block)
@@ -94,11 +94,11 @@ def signal(values: Array) -> Signal:
             gap = block - mean
         else:
             gap, block = (block - mean)[finite], block[finite]
-        greatest = max(greatest, _greatest(block))
-        dead = max(dead, _greatest(gap))
+        max_abs = max(max_abs, _max_abs(block))
+        dead = max(dead, _max_abs(gap))
         squares += float(np.vdot(gap, gap))
         elements += gap.size
-    return Signal(greatest, squares / elements if elements else 0.0, dead)
+    return Signal(max_abs, squares / elements if elements else 0.0, dead)
 
 
 def sqnr_db(moving_square: float, error_square: float) -> float:
@@ -118,7 +118,7 @@ class TopOne:
 
     Attributes:
         agreement: share of samples with the reference's class, near-ties counted as alike.
-        flips: samples of another class that are no near-ties.
+        flips: samples of another class that are not near-ties.
         ties: samples whose two best classes lie closer in the reference than `margin`.
     """
 
@@ -138,7 +138,7 @@ def top_one(candidate: Array, reference: Array, margin: float) -> TopOne:
 
 
 def softmax(logits: Array) -> Array:
-    """Over the last axis, in float64."""
+    """Softmax over the classes (the last axis), in float64."""
     values = wide(logits)
     powers = np.exp(values - values.max(axis=-1, keepdims=True))
     result: Array = powers / powers.sum(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What a candidate is measured by: the reference's values, float32's own noise and what each precision must cost."""
+"""The yardsticks of a candidate: the reference's values, float32's own noise and what each precision must cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from converters.arrays import Array
 from converters.errors import StepError
 from converters.formats import Precision
 from validate.agreement.arrays import read
-from validate.agreement.judging.gates import least_noise
+from validate.agreement.judging.gates import noise_floor
 from validate.agreement.judging.metrics import Signal, difference, signal
 from validate.agreement.plan import Plan
 from validate.agreement.worker.rounding import emulated
@@ -18,13 +18,13 @@ from validate.agreement.worker.rounding import emulated
 
 @dataclass(frozen=True)
 class Reference:
-    """What the candidates are measured against.
+    """The reference that the candidates are measured against.
 
     Attributes:
-        work: the folder of the comparison, see `workers`.
+        work: the folder of the comparison, see `worker.reference_runs`.
         kinds: by output name, the map that its logits go through.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
-        averaged: how many values its last mean runs over, see `gates.least_noise`.
+        averaged: how many values its last mean runs over, see `gates.noise_floor`.
     """
 
     work: Path
@@ -36,28 +36,28 @@ class Reference:
     averaged: int = 1
 
     def values(self, stem: str, k: int) -> Array:
-        return needed(self.work / "reference", stem, k)[: self.plan.samples]
+        return read_array(self.work / "reference", stem, k)[: self.plan.samples]
 
-    def beside(self) -> dict[str, slice]:
-        """By kind, where the samples that stand beside the others lie among the rows that follow them."""
+    def edge_cases(self) -> dict[str, slice]:
+        """By kind, where the edge cases lie among the rows that follow the samples."""
         structured = self.plan.structured
-        found = {"structured": slice(0, structured), "saturating": slice(structured, self.plan.beside)}
-        return {name: rows for name, rows in found.items() if rows.stop > rows.start}
+        kinds = {"structured": slice(0, structured), "saturating": slice(structured, self.plan.edge_cases)}
+        return {name: rows for name, rows in kinds.items() if rows.stop > rows.start}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one candidate gave."""
+    """The outputs of one candidate."""
 
     folder: Path
     kinds: dict[str, str]
     precision: Precision = Precision.FLOAT32
 
     def values(self, stem: str, k: int) -> Array:
-        return needed(self.folder, stem, k)
+        return read_array(self.folder, stem, k)
 
 
-def needed(folder: Path, stem: str, k: int) -> Array:
+def read_array(folder: Path, stem: str, k: int) -> Array:
     array = read(folder, stem, k)
     if array is None:
         raise StepError(
@@ -70,12 +70,12 @@ def needed(folder: Path, stem: str, k: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """One kind of samples that stand beside the others.
+class EdgeCases:
+    """One kind of edge cases.
 
     Attributes:
         rows: where they lie in what a candidate wrote.
-        noise: float32 Keras' greatest error here, not below that in the other samples.
+        noise: float32 Keras' maximum error here, not below that in the other samples.
     """
 
     rows: slice
@@ -85,10 +85,10 @@ class Beside:
 
 @dataclass(frozen=True)
 class Rounding:
-    """The error of an emulated precision: the greatest rms of its draws, and the greatest error in any."""
+    """The error of an emulated precision: the maximum rms of its draws, and the maximum error in any."""
 
     rms: float
-    greatest: float
+    max_abs: float
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class ReferenceValues:
     """The reference's values of one output on one basis, and what noise there is in them.
 
     Attributes:
-        noise: float32 Keras' greatest error against the oracle, not below the least there is; None without an oracle.
-        beside: the samples beside, by kind; none without an oracle.
+        noise: float32 Keras' maximum error against the oracle, not below `gates.noise_floor`; None without an oracle.
+        edge_cases: by kind; none without an oracle.
     """
 
     values: Array
@@ -105,47 +105,47 @@ class ReferenceValues:
     oracle: Array | None
     signal: Signal
     noise: float | None
-    beside: dict[str, Beside] = field(default_factory=dict)
+    edge_cases: dict[str, EdgeCases] = field(default_factory=dict)
     roundings: dict[Precision, Rounding] = field(default_factory=dict)
 
     @classmethod
     def of(cls, reference: Reference, stem: str, k: int) -> ReferenceValues:
         values = reference.values(stem, k)
         singles = read(reference.work / "reference", f"{stem}1", k)
-        moves = signal(values)
+        movement = signal(values)
         roundings = _roundings(reference, stem, k, values)
         plan = reference.plan
         if not plan.oracle:
-            return cls(values, singles, None, moves, None, {}, roundings)
-        exact = needed(reference.work / "oracle", stem, k)
+            return cls(values, singles, None, movement, None, {}, roundings)
+        exact = read_array(reference.work / "oracle", stem, k)
         oracle = exact[: plan.oracle]
         worst = difference(values[: len(oracle)], oracle).max_abs
         if singles is not None:
             both = slice(0, min(len(singles), len(oracle)))
             worst = max(worst, difference(singles, oracle, both).max_abs)
-        least = least_noise(reference.averaged)
-        noise = max(worst, least * moves.greatest)
-        mine = needed(reference.work / "reference", stem, k)
-        beside = {}
-        for name, rows in reference.beside().items():
-            there, truth = _moved(rows, plan.samples), exact[_moved(rows, plan.oracle)]
-            own = max(difference(mine[there], truth).max_abs, least * signal(truth).greatest)
-            beside[name] = Beside(there, truth, max(noise, own))
-        return cls(values, singles, oracle, moves, noise, beside, roundings)
+        floor = noise_floor(reference.averaged)
+        noise = max(worst, floor * movement.max_abs)
+        all_values = read_array(reference.work / "reference", stem, k)
+        edge_cases = {}
+        for name, rows in reference.edge_cases().items():
+            case_rows, truth = _shift(rows, plan.samples), exact[_shift(rows, plan.oracle)]
+            case_noise = max(difference(all_values[case_rows], truth).max_abs, floor * signal(truth).max_abs)
+            edge_cases[name] = EdgeCases(case_rows, truth, max(noise, case_noise))
+        return cls(values, singles, oracle, movement, noise, edge_cases, roundings)
 
 
-def _moved(rows: slice, by: int) -> slice:
+def _shift(rows: slice, by: int) -> slice:
     return slice(rows.start + by, rows.stop + by)
 
 
 def _roundings(reference: Reference, stem: str, k: int, values: Array) -> dict[Precision, Rounding]:
-    found: dict[Precision, Rounding] = {}
+    roundings: dict[Precision, Rounding] = {}
     for precision in Precision:
         rounded = [read(folder, stem, k) for folder in emulated(reference.work / "rounded", precision)]
         gaps = [difference(array, values[: len(array)]) for array in rounded if array is not None]
         if gaps:
-            found[precision] = Rounding(max(gap.rmse for gap in gaps), max(gap.max_abs for gap in gaps))
-    return {precision: rounding for precision, rounding in found.items() if math.isfinite(rounding.rms)}
+            roundings[precision] = Rounding(max(gap.rmse for gap in gaps), max(gap.max_abs for gap in gaps))
+    return {precision: rounding for precision, rounding in roundings.items() if math.isfinite(rounding.rms)}
 
 
 @dataclass(frozen=True)
@@ -153,23 +153,23 @@ class Values:
     """One output of a candidate beside the reference's: on the basis that is judged, and as the files give it.
 
     Attributes:
-        every: of all samples, those beside the others too.
-        again: what other batches gave, each with the samples that they were of.
+        all_rows: of all samples, the edge cases too.
+        other_batches: what other batches gave, each with the samples that they were of.
         pairs: the untouched file's outputs there with the logits of its copy, where those are judged.
     """
 
     expected: ReferenceValues
-    every: Array
-    again: tuple[tuple[Array, list[int]], ...]
+    all_rows: Array
+    other_batches: tuple[tuple[Array, list[int]], ...]
     outputs: Array
-    wanted: Array
+    reference_outputs: Array
     pairs: tuple[tuple[Array, Array], ...] = ()
 
     @property
     def values(self) -> Array:
-        return self.every[: len(self.expected.values)]
+        return self.all_rows[: len(self.expected.values)]
 
     @property
     def fits(self) -> bool:
-        pairs = ((self.every, self.expected.values), (self.outputs, self.wanted))
+        pairs = ((self.all_rows, self.expected.values), (self.outputs, self.reference_outputs))
         return all(tuple(got.shape[1:]) == tuple(want.shape[1:]) and len(got) >= len(want) for got, want in pairs)

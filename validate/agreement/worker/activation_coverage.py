@@ -1,4 +1,4 @@
-"""Which bends of a model's activations did the inputs cross? A wrong cap shows only beyond it. Worker side."""
+"""Coverage of the breakpoints of a model's activations by the inputs: a wrong cap shows only beyond. Worker side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from validate.agreement.worker.layer_recording import Record
 
-_KNEES: dict[str, tuple[float, ...]] = {
+_BREAKPOINTS: dict[str, tuple[float, ...]] = {
     "relu": (0.0,),
     "leaky_relu": (0.0,),
     "relu6": (0.0, 6.0),
@@ -17,9 +17,9 @@ _KNEES: dict[str, tuple[float, ...]] = {
     "hard_swish": (-3.0, 3.0),
     "hard_tanh": (-1.0, 1.0),
 }
-"""By activation, where it bends, on its input."""
+"""By activation, its breakpoints, on its input."""
 
-_OUTPUT_KNEES: dict[str, tuple[float, ...]] = {
+_OUTPUT_BREAKPOINTS: dict[str, tuple[float, ...]] = {
     "relu": (0.0,),
     "leaky_relu": (0.0,),
     "relu6": (0.0, 6.0),
@@ -31,62 +31,62 @@ _OUTPUT_KNEES: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Watch:
-    """A tensor whose least and greatest value tell whether an activation was exercised.
+    """A tensor whose minimum and maximum tell whether an activation was exercised.
 
     Attributes:
         name: the layer's.
-        knees: where the activation bends, on this tensor.
-        saturates: the tensor is the activation's output, which stops at the knee instead of going beyond.
+        breakpoints: the activation's, on this tensor.
+        saturates: the tensor is the activation's output, which stops at the breakpoint instead of going beyond.
     """
 
     name: str
     tensor: Any
-    knees: tuple[float, ...]
+    breakpoints: tuple[float, ...]
     saturates: bool
 
     def unexercised(self, low: float, high: float) -> bool:
         if self.saturates:
-            beyond = self.knees[-1] if len(self.knees) > 1 else None
-            return low > self.knees[0] or high <= self.knees[0] or (beyond is not None and high < beyond)
-        return any(not low < knee < high for knee in self.knees)
+            cap = self.breakpoints[-1] if len(self.breakpoints) > 1 else None
+            return low > self.breakpoints[0] or high <= self.breakpoints[0] or (cap is not None and high < cap)
+        return any(not low < point < high for point in self.breakpoints)
 
 
 def watches(records: Sequence[Record]) -> list[Watch]:
-    """What to watch of the layers whose activations bend."""
-    found = []
+    """The tensors to watch, of the layers whose activations have breakpoints."""
+    result = []
     for record in records:
         watch = _watch(record)
         if watch is not None:
-            found.append(watch)
-    return found
+            result.append(watch)
+    return result
 
 
 def _watch(record: Record) -> Watch | None:
     operation, kind = record.operation, record.kind
-    own = tuple(t for t in record.inputs if t.dtype.is_floating)
+    inputs = tuple(t for t in record.inputs if t.dtype.is_floating)
     if kind == "ReLU":
         cap = operation.max_value
-        knees = (float(operation.threshold), *(() if cap is None else (float(cap),)))
-        return Watch(record.name, own[0], knees, False)
+        breakpoints = (float(operation.threshold), *(() if cap is None else (float(cap),)))
+        return Watch(record.name, inputs[0], breakpoints, False)
     if kind == "LeakyReLU":
-        return Watch(record.name, own[0], (0.0,), False)
+        return Watch(record.name, inputs[0], (0.0,), False)
     name = getattr(getattr(operation, "activation", None), "__name__", "")
-    if kind == "Activation" and name in _KNEES and own:
-        return Watch(record.name, own[0], _KNEES[name], False)
-    if name in _OUTPUT_KNEES:
-        return Watch(record.name, record.tensor, _OUTPUT_KNEES[name], True)
+    if kind == "Activation" and name in _BREAKPOINTS and inputs:
+        return Watch(record.name, inputs[0], _BREAKPOINTS[name], False)
+    if name in _OUTPUT_BREAKPOINTS:
+        return Watch(record.name, record.tensor, _OUTPUT_BREAKPOINTS[name], True)
     return None
 
 
 class Extremes:
-    """Least and greatest values of watched tensors over all the batches that were run."""
+    """Minima and maxima of watched tensors over all the batches that were run."""
 
     def __init__(self, watched: Sequence[Watch]) -> None:
         self._watched = tuple(watched)
-        self._seen: dict[str, tuple[float, float]] = {}
+        self._ranges: dict[str, tuple[float, float]] = {}
 
     def tensors(self, graph: Any) -> list[Any]:
-        """Two further fetches of the graph: all least and all greatest values."""
+        """Two further fetches of the graph: all minima and all maxima."""
         import tensorflow as tf
 
         if not self._watched:
@@ -97,13 +97,13 @@ class Extremes:
 
     def take(self, lows: Any, highs: Any) -> None:
         for watch, low, high in zip(self._watched, lows, highs, strict=True):
-            before = self._seen.get(watch.name, (float("inf"), float("-inf")))
-            self._seen[watch.name] = (min(before[0], float(low)), max(before[1], float(high)))
+            before = self._ranges.get(watch.name, (float("inf"), float("-inf")))
+            self._ranges[watch.name] = (min(before[0], float(low)), max(before[1], float(high)))
 
     @property
-    def seen(self) -> Mapping[str, tuple[float, float]]:
-        return self._seen
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        return self._ranges
 
     def unexercised(self) -> list[str]:
-        """Layers whose bends no input crossed, with what their values reached."""
-        return [w.name for w in self._watched if w.name in self._seen and w.unexercised(*self._seen[w.name])]
+        """Layers with a breakpoint that no input crossed."""
+        return [w.name for w in self._watched if w.name in self._ranges and w.unexercised(*self._ranges[w.name])]

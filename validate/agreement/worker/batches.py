@@ -52,12 +52,12 @@ def run_batches(
 
 
 SMALL, WIDE = "1", "32"
-"""What is added to the stem of the small batches, and of the wide one."""
+"""The suffixes of the stem of the small batches, and of the wide one."""
 
 
 def _passes(plan: Plan) -> dict[str, list[list[int]]]:
     """By suffix, the samples of each batch. Samples of different kinds share none: a file may scale a whole batch by
-    its greatest value (ONNX' DynamicQuantizeLinear)."""
+    its maximum (ONNX' DynamicQuantizeLinear)."""
     ends = (plan.samples, plan.samples + plan.structured, plan.total)
     large = [
         list(range(k, min(k + plan.batch, end)))
@@ -68,8 +68,8 @@ def _passes(plan: Plan) -> dict[str, list[list[int]]]:
     for size in small_batches(plan.singles):
         small.append(list(range(start, start + size)))
         start += size
-    found = {"": large, SMALL: small, WIDE: [plan.wide_rows] if plan.wide else []}
-    return {suffix: batches for suffix, batches in found.items() if batches}
+    passes = {"": large, SMALL: small, WIDE: [plan.wide_rows] if plan.wide else []}
+    return {suffix: batches for suffix, batches in passes.items() if batches}
 
 
 def in_whole_batches(run: Run, size: int) -> Run:

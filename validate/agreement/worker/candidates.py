@@ -82,13 +82,13 @@ def shapes_accepted(runtime: Runtime, few: Arrays) -> dict[str, list[int]]:
 
     Nothing is told of runtimes that cannot be asked (files with integer ends).
     """
-    found: dict[str, list[int]] = {}
+    shapes: dict[str, list[int]] = {}
     for spec in runtime.signature.inputs:
         for axis in [k for k, size in enumerate(spec.shape) if isinstance(size, int) and size > 0]:
             longer = _longer(few[spec.name], axis)
             if runtime.refuses({**few, spec.name: longer}) is False:
-                found[spec.name] = list(longer.shape)
-    return found
+                shapes[spec.name] = list(longer.shape)
+    return shapes
 
 
 def _longer(array: Array, axis: int) -> Array:

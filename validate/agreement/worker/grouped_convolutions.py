@@ -15,7 +15,7 @@ from validate.compat.keras import GROUPED_CONV
 
 
 @contextmanager
-def own_kernels() -> Iterator[None]:
+def tensorflow_kernels() -> Iterator[None]:
     """Grouped convolutions of float64 tensors that are called or traced in the block are computed without XLA."""
     with GROUPED_CONV.replaced(_without_xla):
         yield
@@ -63,9 +63,9 @@ def _grouped(inputs: Any, kernel: Any, how: dict[str, Any]) -> Any:
     """
     from keras import ops
 
-    *sizes, taken, made = kernel.shape
-    groups = inputs.shape[-1] // taken
-    if taken == 1 and len(sizes) <= 2 and len(set(how["strides"])) == 1:
-        return ops.depthwise_conv(inputs, ops.reshape(kernel, (*sizes, groups, made // groups)), **how)
+    *sizes, in_channels, out_channels = kernel.shape
+    groups = inputs.shape[-1] // in_channels
+    if in_channels == 1 and len(sizes) <= 2 and len(set(how["strides"])) == 1:
+        return ops.depthwise_conv(inputs, ops.reshape(kernel, (*sizes, groups, out_channels // groups)), **how)
     parts = zip(ops.split(inputs, groups, -1), ops.split(kernel, groups, -1), strict=True)
     return ops.concatenate([ops.conv(part, weights, **how) for part, weights in parts], -1)

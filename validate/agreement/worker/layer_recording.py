@@ -55,21 +55,23 @@ class _Names:
 
 
 @contextmanager
-def recording(instead: Mapping[str, Any] = MappingProxyType({})) -> Iterator[list[Record]]:
+def recording(replacements: Mapping[str, Any] = MappingProxyType({})) -> Iterator[list[Record]]:
     """Fills the list, in the order of execution, with each call of a Keras operation in the block's own graph.
 
     Calls inside of loops (a recurrent layer's cell) belong to another graph and are left out; the layer itself is in.
 
     Args:
-        instead: by record, a tensor that goes on from there in the place of the layer's output; the record holds what
+        replacements: by record, a tensor that goes on from there in place of the layer's output; the record holds what
             the layer gave. Of a layer with several outputs nothing is replaced.
     """
     records: list[Record] = []
-    with OPERATION_CALL.replaced(lambda original: _recorded(original, records, instead)):
+    with OPERATION_CALL.replaced(lambda original: _recorder(original, records, replacements)):
         yield records
 
 
-def _recorded(original: Callable[..., Any], records: list[Record], instead: Mapping[str, Any]) -> Callable[..., Any]:
+def _recorder(
+    original: Callable[..., Any], records: list[Record], replacements: Mapping[str, Any]
+) -> Callable[..., Any]:
     import tensorflow as tf
 
     names, owners = _Names(), [""]
@@ -84,12 +86,14 @@ def _recorded(original: Callable[..., Any], records: list[Record], instead: Mapp
             results = original(self, *args, **kwargs)
         finally:
             owners.pop()
-        found = [t for t in tf.nest.flatten(results) if isinstance(t, tf.Tensor) and getattr(t, "graph", None) is home]
-        if found and _is_leaf(self) and graph is home and found[0].dtype.is_floating and found[0].shape.rank:
-            given = [t for t in tf.nest.flatten((args, kwargs)) if isinstance(t, tf.Tensor)]
-            record = Record(names.of(self, owners[-1]), self, tuple(given), found[0])
+        tensors = [
+            t for t in tf.nest.flatten(results) if isinstance(t, tf.Tensor) and getattr(t, "graph", None) is home
+        ]
+        if tensors and _is_leaf(self) and graph is home and tensors[0].dtype.is_floating and tensors[0].shape.rank:
+            inputs = [t for t in tf.nest.flatten((args, kwargs)) if isinstance(t, tf.Tensor)]
+            record = Record(names.of(self, owners[-1]), self, tuple(inputs), tensors[0])
             records.append(record)
-            return instead.get(record.name, results) if results is found[0] else results
+            return replacements.get(record.name, results) if results is tensors[0] else results
         return results
 
     return call
@@ -104,22 +108,22 @@ def _is_leaf(operation: Any) -> bool:
 
 def predecessors(records: list[Record]) -> dict[str, tuple[str, ...]]:
     """By record, the records whose tensors it is computed from, looking through whatever lies between."""
-    made = {id(record.tensor): record.name for record in reversed(records)}
+    producers = {id(record.tensor): record.name for record in reversed(records)}
     latest: dict[int, str] = {}
     result: dict[str, tuple[str, ...]] = {}
     for record in records:
-        found: dict[str, None] = {}
-        queue, seen = list(record.inputs), set()
+        sources: dict[str, None] = {}
+        queue, visited = list(record.inputs), set()
         while queue:
             tensor = queue.pop()
-            if id(tensor) in seen:
+            if id(tensor) in visited:
                 continue
-            seen.add(id(tensor))
-            name = latest.get(id(tensor)) or made.get(id(tensor))
+            visited.add(id(tensor))
+            name = latest.get(id(tensor)) or producers.get(id(tensor))
             if name is not None and name != record.name:
-                found[name] = None
+                sources[name] = None
             else:
                 queue.extend(tensor.op.inputs)
-        result[record.name] = tuple(found)
+        result[record.name] = tuple(sources)
         latest[id(record.tensor)] = record.name
     return result

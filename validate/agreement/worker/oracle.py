@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from converters.errors import MisfitError
-from validate.agreement.worker.grouped_convolutions import own_kernels
+from validate.agreement.worker.grouped_convolutions import tensorflow_kernels
 from validate.compat.keras import all_layers
 
 _FLOATS = {"float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16"}
 
 
 class NoOracleError(Exception):
-    """Why the model cannot be had in float64, in words."""
+    """The model cannot be had in float64; its text says why."""
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def float64_default() -> Iterator[None]:
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     try:
-        with own_kernels():
+        with tensorflow_kernels():
             yield
     finally:
         keras.config.set_floatx(floatx)

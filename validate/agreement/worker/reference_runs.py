@@ -64,16 +64,16 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     )
     tapped = open_tapped(path, options, work / "taps" / "reference")
     signature = tapped.runtime.signature
-    given = inputs_that_run(request, signature, _model(tapped), tapped.run)
-    if given.labels is not None:
-        np.save(work / "labels.npy", given.labels, allow_pickle=False)
-    plan = _plan(tapped, given, signature)
-    _write_inputs(work, given, signature, plan, request["seed"])
-    inputs = read_inputs(work, signature)
-    notes = [*given.notes, *tapped.runtime.notes]
+    inputs = inputs_that_run(request, signature, _model(tapped), tapped.run)
+    if inputs.labels is not None:
+        np.save(work / "labels.npy", inputs.labels, allow_pickle=False)
+    plan = _plan(tapped, inputs, signature)
+    _write_inputs(work, inputs, signature, plan, request["seed"])
+    arrays = read_inputs(work, signature)
+    notes = [*inputs.notes, *tapped.runtime.notes]
     narrow = replace(plan, wide=0)
-    run_batches(tapped.run, inputs, narrow, signature, work / "reference", lambda f: channel.event(fraction=0.4 * f))
-    few = {name: _rows(array, plan) for name, array in inputs.items()}
+    run_batches(tapped.run, arrays, narrow, signature, work / "reference", lambda f: channel.event(fraction=0.4 * f))
+    few = {name: _rows(array, plan) for name, array in arrays.items()}
     reason = _cached_oracle(
         request,
         few,
@@ -84,31 +84,31 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         plan = replace(plan, oracle=0)
         notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
     unexercised = _unexercised(tapped)  # before special values pass through the same watches
-    special = special_values(tapped.run, _first(inputs, signature))
-    notes += _run_rounded(request, tapped, inputs, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
+    special = special_values(tapped.run, _first(arrays, signature))
+    notes += _run_rounded(request, tapped, arrays, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
     return {
         "signature": signature.to_json(),
         "plan": plan.to_json(),
         "kinds": tapped.kinds,
-        "ranges": {name: limits.to_json() for name, limits in given.ranges.items()},
+        "ranges": {name: limits.to_json() for name, limits in inputs.ranges.items()},
         "notes": notes,
-        "has_labels": given.labels is not None,
+        "has_labels": inputs.labels is not None,
         "unexercised": unexercised,
         "special": special,
         "averaged": tapped.averaged,
     }
 
 
-def _write_inputs(work: Path, given: inputs_of.Inputs, signature: Signature, plan: Plan, seed: int) -> None:
-    """The given or drawn samples, then those that stand beside them: what a comparison runs is on disk."""
+def _write_inputs(work: Path, inputs: inputs_of.Inputs, signature: Signature, plan: Plan, seed: int) -> None:
+    """Writes the given or drawn samples, then the edge cases: what a comparison runs is on disk."""
     with Writer(work / "inputs", "in", signature.input_names, plan.total) as writer:
-        writer.append(given.arrays, given.samples)
-        if plan.beside:
-            writer.append(inputs_of.beside(given.arrays, given.ranges, seed, plan.saturating), plan.beside)
+        writer.append(inputs.arrays, inputs.samples)
+        if plan.edge_cases:
+            writer.append(inputs_of.edge_cases(inputs.arrays, inputs.ranges, seed, plan.saturating), plan.edge_cases)
 
 
 def _rows(array: Array, plan: Plan) -> Array:
-    """What the oracle runs of the inputs: the first samples and those beside them."""
+    """The inputs that the oracle runs: the first samples and the edge cases."""
     if plan.oracle == plan.samples:
         return array
     return np.concatenate([array[: plan.oracle], array[plan.samples :]])
@@ -142,7 +142,7 @@ def _run_rounded(
 
 
 def _unexercised(tapped: Tapped) -> list[str]:
-    """Layers whose activations bend where no input came, see `coverage`; an artifact does not tell."""
+    """Layers with a breakpoint that no input crossed, see `activation_coverage`; an artifact does not tell."""
     return [] if tapped.extremes is None else list(tapped.extremes.unexercised())
 
 
@@ -157,28 +157,28 @@ def inputs_that_run(
     if request["inputs"] is not None:
         return inputs_of.read(Path(request["inputs"]), signature)
     sizes = _UNKNOWN_SIZES if any(spec.is_dynamic for spec in signature.inputs) else _UNKNOWN_SIZES[:1]
-    options = _drawing(request, signature, model)
+    options = _input_options(request, signature, model)
     refusals: list[StepError] = []
     for size in sizes:
-        given = inputs_of.generate(signature, replace(options, unknown_size=size))
+        inputs = inputs_of.generate(signature, replace(options, unknown_size=size))
         try:
-            run(_first(given.arrays, signature))
+            run(_first(inputs.arrays, signature))
         except StepError as error:
             refusals.append(error)
         else:
-            return given
+            return inputs
     raise refusals[0]
 
 
-def _drawing(request: Message, signature: Signature, model: Any) -> inputs_of.InputOptions:
+def _input_options(request: Message, signature: Signature, model: Any) -> inputs_of.InputOptions:
     hints = {}
     if model is not None:
         from converters.checkpoints.ranges import input_hints
 
         hints = input_hints(model)
     fixed = fixed_batch(signature) or 1
-    wanted = tuple(request["input_range"]) if request["input_range"] else None
-    return inputs_of.InputOptions(-(-int(request["samples"]) // fixed) * fixed, request["seed"], wanted, hints)
+    value_range = tuple(request["input_range"]) if request["input_range"] else None
+    return inputs_of.InputOptions(-(-int(request["samples"]) // fixed) * fixed, request["seed"], value_range, hints)
 
 
 def _first(inputs: Arrays, signature: Signature) -> Arrays:
@@ -191,14 +191,14 @@ def _model(tapped: Tapped) -> Any:
     return None if tapped.loaded is None else tapped.loaded.model
 
 
-def _plan(tapped: Tapped, given: inputs_of.Inputs, signature: Signature) -> Plan:
+def _plan(tapped: Tapped, inputs: inputs_of.Inputs, signature: Signature) -> Plan:
     fixed = fixed_batch(signature)
-    few = _first(given.arrays, signature)
+    few = _first(inputs.arrays, signature)
     outputs, logits = tapped.run(few)
     arrays = [*few.values(), *outputs.values(), *logits.values()]
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
     model = _model(tapped)
-    return make_plan(given.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+    return make_plan(inputs.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
 
 
 def _cached_oracle(request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]) -> str | None:
@@ -239,15 +239,15 @@ def _run_oracle(
         return cause.message
     except (TypeError, ValueError, RuntimeError) as cause:  # a layer that mixes float32 constants in fails to trace
         return " ".join(f"it does not run in float64 ({type(cause).__name__}: {cause})".split())[:300]
-    mine, theirs = tapped.runtime.signature, loaded.signature
-    names = dict(zip(mine.input_names, theirs.input_names, strict=True))
-    renamed = dict(zip(theirs.output_names, mine.output_names, strict=True))
+    signature, exact_signature = tapped.runtime.signature, loaded.signature
+    input_names = dict(zip(signature.input_names, exact_signature.input_names, strict=True))
+    output_names = dict(zip(exact_signature.output_names, signature.output_names, strict=True))
 
     def run(arrays: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
-        outputs, logits = exact.run({names[key]: value for key, value in arrays.items()})
-        return {renamed[k]: v for k, v in outputs.items()}, {renamed[k]: v for k, v in logits.items()}
+        outputs, logits = exact.run({input_names[key]: value for key, value in arrays.items()})
+        return {output_names[k]: v for k, v in outputs.items()}, {output_names[k]: v for k, v in logits.items()}
 
-    count = plan.oracle + plan.beside
+    count = plan.oracle + plan.edge_cases
     few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count)
-    run_batches(run, inputs, few, mine, folder, on_progress)
+    run_batches(run, inputs, few, signature, folder, on_progress)
     return None

@@ -1,8 +1,8 @@
-"""What a reduced precision must cost: the checkpoint run with the rounding of that precision. Worker side.
+"""The cost of a reduced precision: the checkpoint run with the rounding of that precision. Worker side.
 
 Weights lie on the precision's grid, and so does what enters each operation that computes in it. Scales fit every
 channel of what they round, so this is the rounding that so many bits cannot avoid; a file whose scales fit worse, or
-that does something else besides, shows a greater error. The grid is moved a little from draw to draw (`DRAWS`), since
+that does something else besides, shows a larger error. The grid is moved a little from draw to draw (`DRAWS`), since
 the error of one deterministic rounding is a sample of one.
 """
 
@@ -26,7 +26,7 @@ DRAWS = (1.0, 1.09, 0.93)
 """By how much each draw's steps are wider: enough to decide most roundings anew, too little to change their size."""
 
 _HALF_MAX = 65504.0
-_ENTERED_AS_IT_IS = {
+_UNROUNDED_OPERATIONS = {
     "BatchNormalization", "ReLU", "LeakyReLU", "PReLU", "Activation", "Softmax", "Dropout", "SpatialDropout2D",
     "Flatten", "Reshape", "Permute", "Rescaling", "Normalization", "InputLayer", "Identity", "ZeroPadding2D",
     "Cropping2D", "GetItem",
@@ -41,13 +41,13 @@ class Grid:
     Attributes:
         weights: bits of a weight; None is half-precision floating point, for activations too.
         activations: bits of an activation.
-        everywhere: all operations compute so, not only those with weights.
+        all_operations: all operations compute so, not only those with weights.
         block: so many weights of a dense layer share a scale; None is a scale for each output channel.
     """
 
     weights: int | None
     activations: int
-    everywhere: bool
+    all_operations: bool
     block: int | None = None
 
 
@@ -72,22 +72,24 @@ class Rounded:
         import tensorflow as tf
 
         self._model, self._grid = model, grid
-        self._wider = tf.Variable(1.0, trainable=False, dtype="float32")
-        with _rounding_inputs(grid, self._wider):
+        self._step_scale = tf.Variable(1.0, trainable=False, dtype="float32")
+        with _rounding_inputs(grid, self._step_scale):
             self._function = trace()
 
-    def run(self, inputs: Mapping[str, Array], wider: float) -> tuple[Arrays, Arrays]:
+    def run(self, inputs: Mapping[str, Array], step_scale: float) -> tuple[Arrays, Arrays]:
         """Outputs and logits with the grid's steps so many times as wide; the weights are back in place afterwards."""
-        self._wider.assign(wider)
-        with _rounded_weights(self._model, self._grid, wider):
+        self._step_scale.assign(step_scale)
+        with _rounded_weights(self._model, self._grid, step_scale):
             outputs, logits = self._function.run(inputs)
-        if self._grid.weights is None or not self._grid.everywhere:
+        if self._grid.weights is None or not self._grid.all_operations:
             return outputs, logits
-        return tuple({k: _last(v, self._grid.activations) for k, v in side.items()} for side in (outputs, logits))  # type: ignore[return-value]
+        return tuple(
+            {k: _rounded_output(v, self._grid.activations) for k, v in side.items()} for side in (outputs, logits)
+        )  # type: ignore[return-value]
 
 
-def _last(values: Array, bits: int) -> Array:
-    """What leaves the file is rounded too, with one scale for the whole tensor."""
+def _rounded_output(values: Array, bits: int) -> Array:
+    """Rounds what leaves the file, with one scale for the whole tensor."""
     low, high = min(0.0, float(values.min(initial=0.0))), max(0.0, float(values.max(initial=0.0)))
     step = (high - low) / (2**bits - 1) or 1.0
     rounded: Array = np.round(values / step) * step
@@ -95,22 +97,24 @@ def _last(values: Array, bits: int) -> Array:
 
 
 @contextmanager
-def _rounded_weights(model: Any, grid: Grid, wider: float) -> Iterator[None]:
-    kept = [(weight, np.array(weight.numpy())) for weight in model.weights if "float" in str(weight.dtype)]
+def _rounded_weights(model: Any, grid: Grid, step_scale: float) -> Iterator[None]:
+    originals = [(weight, np.array(weight.numpy())) for weight in model.weights if "float" in str(weight.dtype)]
     if grid.weights is not None:
-        kept = [(weight, value) for weight, value in kept if value.ndim >= 2]
+        originals = [(weight, value) for weight, value in originals if value.ndim >= 2]
     try:
-        for weight, value in kept:
-            weight.assign(_on_grid(value, str(weight.path), grid, wider))
+        for weight, value in originals:
+            weight.assign(_on_grid(value, str(weight.path), grid, step_scale))
         yield
     finally:
-        for weight, value in kept:
+        for weight, value in originals:
             weight.assign(value)
 
 
-def _on_grid(value: Array, path: str, grid: Grid, wider: float) -> Array:
+def _on_grid(value: Array, path: str, grid: Grid, step_scale: float) -> Array:
     if grid.weights is None:
-        half: Array = np.clip(value * wider, -_HALF_MAX, _HALF_MAX).astype(np.float16).astype(value.dtype) / wider
+        half: Array = (
+            np.clip(value * step_scale, -_HALF_MAX, _HALF_MAX).astype(np.float16).astype(value.dtype) / step_scale
+        )
         return half
     blocks = value
     if grid.block is not None and value.ndim == 2 and value.shape[0] % grid.block == 0:
@@ -118,26 +122,26 @@ def _on_grid(value: Array, path: str, grid: Grid, wider: float) -> Array:
     axes = tuple(range(value.ndim - 1)) if blocks is value else (1,)
     if "depthwise" in path:  # height, width, channels, multiplier
         axes = tuple(range(value.ndim - 2))
-    elif "transpose" in path:  # height, width, made, taken
+    elif "transpose" in path:  # height, width, output channels, input channels
         axes = (*range(value.ndim - 2), value.ndim - 1)
     top = np.abs(blocks).max(axis=axes, keepdims=True)
-    step = np.where(top > 0, top * wider / (2 ** (grid.weights - 1) - 1), 1.0)
+    step = np.where(top > 0, top * step_scale / (2 ** (grid.weights - 1) - 1), 1.0)
     rounded: Array = (np.round(blocks / step) * step).reshape(value.shape).astype(value.dtype)
     return rounded
 
 
 @contextmanager
-def _rounding_inputs(grid: Grid, wider: Any) -> Iterator[None]:
+def _rounding_inputs(grid: Grid, step_scale: Any) -> Iterator[None]:
     """Each Keras operation called within the block gets its floating inputs rounded where the precision does that.
 
     Raises:
         MisfitError: this Keras cannot be made to.
     """
-    with OPERATION_CALL.required().replaced(lambda original: _rounding(original, grid, wider)):
+    with OPERATION_CALL.required().replaced(lambda original: _rounding(original, grid, step_scale)):
         yield
 
 
-def _rounding(original: Callable[..., Any], grid: Grid, wider: Any) -> Callable[..., Any]:
+def _rounding(original: Callable[..., Any], grid: Grid, step_scale: Any) -> Callable[..., Any]:
     import keras
     import tensorflow as tf
 
@@ -145,33 +149,33 @@ def _rounding(original: Callable[..., Any], grid: Grid, wider: Any) -> Callable[
         if isinstance(self, keras.Function | keras.Sequential) or not _rounds(self, grid):
             return original(self, *args, **kwargs)
 
-        def rounded(value: Any) -> Any:
-            known = isinstance(value, tf.Tensor) and value.dtype.is_floating and (value.shape.rank or 0) >= 2
-            return _activation(value, grid, wider) if known else value
+        def round_input(value: Any) -> Any:
+            is_activation = isinstance(value, tf.Tensor) and value.dtype.is_floating and (value.shape.rank or 0) >= 2
+            return _activation(value, grid, step_scale) if is_activation else value
 
-        args, kwargs = tf.nest.map_structure(rounded, (args, kwargs))
+        args, kwargs = tf.nest.map_structure(round_input, (args, kwargs))
         return original(self, *args, **kwargs)
 
     return call
 
 
 def _rounds(operation: Any, grid: Grid) -> bool:
-    if grid.everywhere:
-        return type(operation).__name__ not in _ENTERED_AS_IT_IS
+    if grid.all_operations:
+        return type(operation).__name__ not in _UNROUNDED_OPERATIONS
     return any(hasattr(operation, name) for name in ("kernel", "depthwise_kernel", "cell"))
 
 
-def _activation(value: Any, grid: Grid, wider: Any) -> Any:
+def _activation(value: Any, grid: Grid, step_scale: Any) -> Any:
     import tensorflow as tf
 
-    wider = tf.cast(wider, value.dtype)
+    step_scale = tf.cast(step_scale, value.dtype)
     if grid.weights is None:
-        clipped = tf.clip_by_value(value * wider, -_HALF_MAX, _HALF_MAX)
-        return tf.cast(tf.cast(clipped, "float16"), value.dtype) / wider
+        clipped = tf.clip_by_value(value * step_scale, -_HALF_MAX, _HALF_MAX)
+        return tf.cast(tf.cast(clipped, "float16"), value.dtype) / step_scale
     axes = list(range(value.shape.rank - 1))
     low = tf.minimum(tf.reduce_min(value, axis=axes, keepdims=True), 0)
     high = tf.maximum(tf.reduce_max(value, axis=axes, keepdims=True), 0)
-    step = (high - low) * wider / (2**grid.activations - 1)
+    step = (high - low) * step_scale / (2**grid.activations - 1)
     return tf.round(tf.math.divide_no_nan(value, step)) * step
 
 
@@ -187,8 +191,8 @@ def run_rounded(
     for precision in precisions:
         try:
             rounded = Rounded(model, GRIDS[precision], trace)
-            for k, wider in enumerate(DRAWS):
-                write(f"{precision}-{k}", partial(rounded.run, wider=wider))
+            for k, step_scale in enumerate(DRAWS):
+                write(f"{precision}-{k}", partial(rounded.run, step_scale=step_scale))
         except MisfitError as cause:
             reasons[str(precision)] = cause.message.rstrip(".")
         except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError) as cause:

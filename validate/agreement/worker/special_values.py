@@ -1,4 +1,4 @@
-"""What becomes of NaN, infinities and denormals: told, never gated, for honest runtimes differ. Worker side.
+"""The fate of NaN, infinities and denormals: told, never gated, for honest runtimes differ. Worker side.
 
 TensorFlow and XNNPACK flush denormals to zero, ONNX Runtime keeps them; LiteRT's built-in kernels clamp infinities.
 """
@@ -20,10 +20,10 @@ def special_values(run: Callable[[Mapping[str, Any]], tuple[Arrays, Arrays]], fe
     """By special value in the middle of every float input: the outputs are `finite`, `inf` or `nan`, or an `error`."""
     if not any(array.dtype.kind == "f" for array in few.values()):
         return {}
-    return {name: _outcome(run, {k: _with(v, value) for k, v in few.items()}) for name, value in VALUES.items()}
+    return {name: _outcome(run, {k: _with_value(v, value) for k, v in few.items()}) for name, value in VALUES.items()}
 
 
-def _with(array: Array, value: float) -> Array:
+def _with_value(array: Array, value: float) -> Array:
     if array.dtype.kind != "f":
         return array
     changed = np.array(array)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from validate.agreement.judging.class_decisions import allowed, labels_kept, lower_bound, scores, share_interval
+from validate.agreement.judging.class_decisions import allowed, label_agreement, lower_bound, scores, share_interval
 
 
 @given(st.integers(1, 400), st.data())
@@ -31,9 +31,9 @@ def test_500_alike_of_500_prove_99_4_percent_and_16_of_16_only_83() -> None:
 def test_labels_near_the_threshold_are_ties() -> None:
     want = np.array([[2.0, -1.0, 0.01], [-3.0, 1.0, -0.01]])
     got = np.array([[2.0, 1.0, -0.01], [-3.0, 1.0, -0.01]])
-    kept = labels_kept(got, want, 0.1, 0.0)
-    assert (kept.flips, kept.ties, kept.count) == (1, 2, 6)
-    assert kept.agreement == pytest.approx(5 / 6)
+    labels = label_agreement(got, want, 0.1, 0.0)
+    assert (labels.flips, labels.ties, labels.count) == (1, 2, 6)
+    assert labels.agreement == pytest.approx(5 / 6)
 
 
 def test_as_many_may_change_as_the_gate_says() -> None:

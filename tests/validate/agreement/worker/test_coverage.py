@@ -33,4 +33,4 @@ def test_extremes_gather_over_batches() -> None:
     assert extremes.unexercised() == ["relu", "relu6"]
     extremes.take([-1.0, 0.0], [2.0, 6.5])
     assert extremes.unexercised() == []
-    assert extremes.seen["relu"] == (-1.0, 2.0)
+    assert extremes.ranges["relu"] == (-1.0, 2.0)

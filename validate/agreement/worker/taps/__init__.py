@@ -96,12 +96,14 @@ class TappedFile(Tapped):
             return outputs, {}
         values = self._copy.run(inputs)
         # A tapped ONNX output has a name of its own; its place is the same.
-        there = dict(zip(outputs, values, strict=True)) if set(values) != set(outputs) else {k: k for k in outputs}
-        return outputs, {name: dequantized(self._copy, there[name], values[there[name]]) for name in self.kinds}
+        copy_names = dict(zip(outputs, values, strict=True)) if set(values) != set(outputs) else {k: k for k in outputs}
+        return outputs, {
+            name: dequantized(self._copy, copy_names[name], values[copy_names[name]]) for name in self.kinds
+        }
 
 
 def _open_copy(path: Path, options: RuntimeOptions, scratch: Path) -> tuple[dict[str, str], Runtime | None]:
-    """What could be tapped, and the copy opened; its outputs come in the untouched file's order."""
+    """The tapped outputs with their kinds, and the copy opened; its outputs come in the untouched file's order."""
     name = runtime_name(path)
     if name == "onnxruntime" and path.suffix == ".onnx":
         from validate.agreement.worker.taps.onnx import tapped_bytes

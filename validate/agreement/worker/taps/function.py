@@ -43,7 +43,7 @@ class TappedFunction:
         with recording() as records:
             traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
         outputs = list(traced.outputs)
-        taps = {name: found for name, out in zip(signature.output_names, outputs, strict=True) if (found := _tap(out))}
+        taps = {name: tap for name, out in zip(signature.output_names, outputs, strict=True) if (tap := _tap(out))}
         self.narrowing = next((op.name for op in traced.graph.get_operations() if _narrows(op)), None)
         means = [op for op in traced.graph.get_operations() if op.type == "Mean"]
         self.averaged = _averaged(means[-1]) if means else 1

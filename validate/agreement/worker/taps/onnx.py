@@ -12,7 +12,7 @@ _KINDS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 
 
 def tapped_bytes(path: Path) -> tuple[dict[str, str], bytes]:
-    """What was tapped, by output name, and the changed model. Weights in external files stay there.
+    """The kind of each tapped output, by name, and the changed model. Weights in external files stay there.
 
     Raises:
         RefusedError: the file is not ONNX.

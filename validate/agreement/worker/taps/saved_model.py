@@ -17,7 +17,7 @@ _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 
 
 def tapped_folder(path: Path, folder: Path) -> tuple[dict[str, str], Path]:
-    """What was tapped, by output name, and the changed SavedModel, written under `folder` if there is anything.
+    """The kind of each tapped output, by name, and the changed SavedModel, written under `folder` if there is anything.
 
     Raises:
         RefusedError: the folder holds no readable `saved_model.pb`.
@@ -63,15 +63,15 @@ def _tap_call(call: Any, port: int, functions: dict[str, Any]) -> str | None:
     if function is None or port >= len(function.signature.output_arg):
         return None
     nodes = {node.name: node for node in function.node_def}
-    returned = function.signature.output_arg[port].name
-    node, index = _before_passes(function.ret[returned], nodes)
+    output_name = function.signature.output_arg[port].name
+    node, index = _before_passes(function.ret[output_name], nodes)
     if node is None:
         return None
     if node.op in _CALLS:
         return _tap_call(node, index, functions)
     if node.op not in _KINDS:
         return None
-    function.ret[returned] = node.input[0]
+    function.ret[output_name] = node.input[0]
     return _KINDS[node.op]
 
 

@@ -23,10 +23,10 @@ _SUBGRAPH_OUTPUTS, _TENSOR_MAP_INDEX = 8, 6
 
 
 def tapped_bytes(path: Path) -> tuple[dict[str, str], bytes]:
-    """What was tapped, by output name of the signature, and the changed file.
+    """The kind of each tapped output, by its name in the signature, and the changed file.
 
     Raises:
-        RefusedError: the file is no TFLite flatbuffer.
+        RefusedError: the file is not a TFLite flatbuffer.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -59,9 +59,9 @@ def _tap(data: bytearray, model: Any, signature: Any) -> dict[str, str]:
     for k in range(signature.OutputsLength()):
         entry = signature.Outputs(k)
         index = int(entry.TensorIndex())
-        found = _final_map(index, producers, model)
-        if found is not None and _replace(data, graph, entry, index, found[1]):
-            kinds[entry.Name().decode()] = found[0]
+        final = _final_map(index, producers, model)
+        if final is not None and _replace(data, graph, entry, index, final[1]):
+            kinds[entry.Name().decode()] = final[0]
     return kinds
 
 
@@ -83,12 +83,12 @@ def _code(operator: Any, model: Any) -> int:
 
 def _replace(data: bytearray, graph: Any, entry: Any, old: int, new: int) -> bool:
     start = vector_place(graph, _SUBGRAPH_OUTPUTS)
-    mapped = field_place(entry, _TENSOR_MAP_INDEX)
-    taken = {int(graph.Outputs(k)) for k in range(graph.OutputsLength())}
-    places = [k for k in range(graph.OutputsLength()) if int(graph.Outputs(k)) == old]
-    if start is None or mapped is None or not places or new in taken:
+    map_field = field_place(entry, _TENSOR_MAP_INDEX)
+    outputs = {int(graph.Outputs(k)) for k in range(graph.OutputsLength())}
+    positions = [k for k in range(graph.OutputsLength()) if int(graph.Outputs(k)) == old]
+    if start is None or map_field is None or not positions or new in outputs:
         return False
-    for k in places:
+    for k in positions:
         struct.pack_into("<i", data, start + 4 * k, new)
-    struct.pack_into("<I", data, mapped, new)
+    struct.pack_into("<I", data, map_field, new)
     return True
