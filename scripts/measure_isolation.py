@@ -58,13 +58,11 @@ class Together(isolation.Worker):
 
 def together() -> None:
     """From now on steps run in this process, those excepted that time an artifact."""
-    from converters import reduced_precisions as derive
-    from converters import routes
     from converters.checkpoints.quick import import_keras
     from converters.isolation import standing, worker
     from validate.runtimes import keras, saved_model
 
-    for module in (derive, routes, standing, worker):
+    for module in (standing, worker):
         module.Worker = Together  # type: ignore[attr-defined]
     for opening in (keras, saved_model):  # the thread pools are set once in a process: by the conversion
         opening.prepare_tensorflow = lambda _: import_keras()  # type: ignore[attr-defined]

@@ -152,7 +152,7 @@ def raised(model: Any, constants: Mapping[str, Array], opset: int) -> tuple[Any,
     from onnx import helper, numpy_helper, version_converter
 
     try:
-        converted = version_converter.convert_version(skeleton(model, constants), opset)
+        upgraded = version_converter.convert_version(skeleton(model, constants), opset)
     except (RuntimeError, ValueError) as cause:
         reason = " ".join(str(cause).split())[:300]
         raise UnsupportedError(
@@ -160,13 +160,13 @@ def raised(model: Any, constants: Mapping[str, Array], opset: int) -> tuple[Any,
             next_step="Choose a lower --opset; 17 and 18 are written directly.",
             step="convert",
         ) from cause
-    graph = converted.graph
+    graph = upgraded.graph
     all_constants = dict(constants) | {
         t.name: numpy_helper.to_array(t) for t in graph.initializer if t.name not in constants
     }
     inputs = [value for value in graph.input if value.name not in constants]
     del graph.input[:], graph.initializer[:], graph.value_info[:]
     graph.input.extend(inputs)
-    converted.ir_version = helper.find_min_ir_version_for(list(converted.opset_import))
+    upgraded.ir_version = helper.find_min_ir_version_for(list(upgraded.opset_import))
     used = {name for node in graph.node for name in node.input}
-    return converted, {name: value for name, value in all_constants.items() if name in used or name in constants}
+    return upgraded, {name: value for name, value in all_constants.items() if name in used or name in constants}

@@ -26,7 +26,8 @@ FILES = sorted(
 )
 PRIVATE = ("keras.src", "tensorflow.python", "tensorflow.lite.python", "onnxruntime.tools")
 """Packages that their makers call internal, beside all whose name begins with an underscore."""
-ALLOWED = {"os._exit"}
+ALLOWED = {"os._exit", "sys.modules[__name__].__class__ = _Callable"}
+"""The second is our own package, which can be called."""
 
 
 def private_uses(tree: ast.Module) -> Iterator[str]:

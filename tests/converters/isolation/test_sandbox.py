@@ -20,7 +20,7 @@ import pytest
 from converters.errors import CrashError, ResourceError, StepTimeoutError, UsageError
 from converters.isolation import Limits, Worker, run_step, sandbox
 
-from ..tools import needs_sandbox
+from ...tools import needs_sandbox
 
 TARGETS = """
 import os, signal, socket, time
@@ -131,7 +131,7 @@ def test_closing_it_ends_everything_in_it(targets: str) -> None:
 @needs_sandbox
 def test_it_dies_with_its_parent(targets: str) -> None:
     script = (
-        "import sys; from converters import sandbox; from converters.isolation import Worker\n"
+        "import sys; from converters.isolation import Worker, sandbox\n"
         "with sandbox.using('require'):\n"
         f"    w = Worker('{targets}:hang', {{}}, step='x'); w.receive(); print(w.pid, flush=True); sys.stdin.read()"
     )

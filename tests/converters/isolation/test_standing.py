@@ -14,7 +14,7 @@ import pytest
 from converters.errors import CrashError, EdgeportError, RefusedError, ResourceError, StepTimeoutError
 from converters.isolation import Limits, Standing, sandbox
 
-from ..tools import needs_sandbox
+from ...tools import needs_sandbox
 
 TARGETS = """
 import os, signal, time

@@ -23,7 +23,7 @@ from converters.errors import StepError
 from validate.latency import BenchJob, Status, measure
 from validate.latency.boards.ssh import Board, _archive
 
-from ...tools import needs, program
+from ....tools import needs, program
 
 needs_sshd = needs("ssh", "ssh-keygen", "sshd")
 
