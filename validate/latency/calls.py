@@ -18,7 +18,7 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Call:
-    """`run()` is what is timed; `read(run())` gives the outputs by name."""
+    """`run()` is timed; `read(run())` gives the outputs by name."""
 
     run: Callable[[], Any]
     read: Callable[[Any], Arrays]
@@ -36,7 +36,7 @@ def _by_name(names: Names, results: Any) -> Arrays:
 
 
 def _bound(runtime: Runtime, feed: Mapping[str, Any]) -> Call:
-    """IO binding: the input lies on the device before the clock starts, the outputs stay there; synchronized.
+    """IO binding: the input lies on the device before the clock starts, the outputs stay on it; synchronized.
 
     `synchronize_outputs` waits for the device, so that the call ends when the work does.
     """

@@ -34,13 +34,13 @@ _WARMUP_CAP_S = 15.0
 def measure(artifacts: Sequence[Path], job: BenchJob = BenchJob(), on_progress: Progress | None = None) -> Latency:
     """Times artifacts against each other, each in a fresh pinned process, interleaved in rounds of random order.
 
-    Phases are told apart (import, load, first run, warm-up, steady). The rounds end when every row's p50 is known to
+    Phases are timed apart (import, load, first run, warm-up, steady). The rounds end when every row's p50 is known to
     1 % and its p90 to 3 % (half the 95 % interval), or when the time is up. Rows that crash, hang or answer wrongly
-    become `error`, those whose device is not there `unavailable`; the others go on. One row of each device and number
+    become `error`, those whose device is missing `unavailable`; the others go on. One row of each device and number
     of threads is timed in a second process too: that A/A control sets the noise floor. Call it from the main thread.
 
     Raises:
-        UsageError: there is nothing to time, or an artifact is not there.
+        UsageError: there is nothing to time, or an artifact does not exist.
         StepError: the board (`job.board`) cannot be reached.
     """
     rows = rows_of(artifacts, job)
@@ -65,7 +65,7 @@ def measure(artifacts: Sequence[Path], job: BenchJob = BenchJob(), on_progress: 
 
 
 class Experiment:
-    """The rows under way. `close` ends every worker that is left."""
+    """The rows under way. `close` ends every worker that still runs."""
 
     def __init__(self, rows: list[Row], job: BenchJob, progress: Progress, launch: Launch) -> None:
         self.subjects = [Subject(row, job, launch) for row in rows]
@@ -75,7 +75,7 @@ class Experiment:
         self._job = job
         self._progress = progress
         self._launch = launch
-        self._began = time.monotonic()
+        self._start = time.monotonic()
         groups = len({(row.device, row.threads) for row in rows})
         self._warmup_s = min(_WARMUP_CAP_S, job.options.max_seconds * _WARMUP_SHARE / (len(rows) + groups))
 
@@ -89,43 +89,43 @@ class Experiment:
             if self._stopped_growing(subject.row):
                 self.subjects.remove(subject)
                 continue
-            self._tell(f"warming up {subject.row}")
+            self._report(f"warming up {subject.row}")
             with subject.failing():
                 subject.start(self._warmup_s)
         for row in self._control_rows():
             control = Subject(row, replace(self._job, options=replace(self._job.options, cold_starts=1)), self._launch)
-            self._tell(f"warming up {row}")
+            self._report(f"warming up {row}")
             with control.failing():
                 control.start(self._warmup_s)
             self.controls.append(control)
 
     def share_out(self) -> None:
-        """Says how often each row takes part."""
+        """Sets how often each row takes part."""
         for subject, every in zip(self.running, every_how_many([s.slot_s for s in self.running]), strict=True):
             subject.every = every
 
     def take_rounds(self) -> None:
         """Rounds until the figures are precise enough or the time is up; tainted ones are made up for by more."""
         order = random.Random(self._job.common.seed)
-        began, rounds, check_at = time.monotonic(), 0, ROUNDS_BEFORE_STOPPING
+        start, rounds, check_at = time.monotonic(), 0, ROUNDS_BEFORE_STOPPING
         longest = 0.0
-        while self.running and (rounds < MIN_ROUNDS or self._spent() + longest < self._job.options.max_seconds):
+        while self.running and (rounds < MIN_ROUNDS or self._elapsed_s() + longest < self._job.options.max_seconds):
             rows = len(self.running) - len(self.controls)
-            self._tell(f"timing {rows} rows in turn" if rows > 1 else "timing")
+            self._report(f"timing {rows} rows in turn" if rows > 1 else "timing")
             turns = [s for s in self.running if rounds < MIN_ROUNDS or rounds % s.every == 0]
             order.shuffle(turns)
-            started = time.monotonic()
+            round_start = time.monotonic()
             self._take_round(turns, rounds)
-            longest = max(longest, time.monotonic() - started)
+            longest = max(longest, time.monotonic() - round_start)
             rounds += 1
             if rounds >= check_at:
-                if time.monotonic() - began >= SECONDS_BEFORE_STOPPING and self._all_precise():
+                if time.monotonic() - start >= SECONDS_BEFORE_STOPPING and self._all_precise():
                     return
                 check_at = rounds + max(10, rounds // 3)
 
     def finish_workers(self) -> None:
         """Memory, placement and the check of the answers."""
-        self._tell("checking the answers")
+        self._report("checking the answers")
         for subject in self.running:
             with subject.failing():
                 subject.finish()
@@ -137,17 +137,19 @@ class Experiment:
     def result(self, host: dict[str, object]) -> Latency:
         tainted = self._tainted
         timings = tuple(subject.timing(tainted) for subject in self.subjects)
-        controls = tuple(found for control in self.controls if (found := self._control(control)) is not None)
-        compared = tuple(self._comparisons({(c.row.device, c.row.threads): c.noise_floor for c in controls}))
-        return Latency(host, timings, compared, controls, self.noise.to_json(), tuple(self.notes))
+        controls = tuple(
+            control_result for control in self.controls if (control_result := self._control(control)) is not None
+        )
+        comparisons = tuple(self._comparisons({(c.row.device, c.row.threads): c.noise_floor for c in controls}))
+        return Latency(host, timings, comparisons, controls, self.noise.to_json(), tuple(self.notes))
 
     def _take_round(self, turns: Sequence[Subject], number: int) -> None:
-        before, own = MachineState.now(), time.process_time()
+        before, cpu_start = MachineState.now(), time.process_time()
         slots: dict[int, SlotNoise] = {}
         for subject in turns:
             with subject.failing():
                 slots[id(subject)] = subject.take_slot(number)
-        self.noise.judge(number, before, slots, time.process_time() - own)
+        self.noise.judge(number, before, slots, time.process_time() - cpu_start)
         if any(subject.row.device != "cpu" for subject in turns):
             self.noise.judge_gpu(number, gpu_state())
 
@@ -160,7 +162,7 @@ class Experiment:
         return set(self.noise.tainted)
 
     def _stopped_growing(self, row: Row) -> bool:
-        """Whether two smaller batches in a row brought no more throughput than the best before them."""
+        """Whether two smaller batches in a row brought no more throughput than the best one before them."""
         smaller = [
             s for s in self.subjects if s.ready and replace(s.row, batch=row.batch) == row and s.row.batch < row.batch
         ]
@@ -172,25 +174,25 @@ class Experiment:
 
     def _control_rows(self) -> list[Row]:
         """For each device and number of threads, the row that is quickest to load; its smallest batch."""
-        chosen: dict[tuple[str, int], Subject] = {}
+        quickest: dict[tuple[str, int], Subject] = {}
         for subject in self.subjects:
             if not subject.running:
                 continue
             key = subject.row.device, subject.row.threads
-            best = chosen.get(key)
+            best = quickest.get(key)
             if best is None or _cost(subject) < _cost(best):
-                chosen[key] = subject
-        return [replace(subject.row, control=True) for subject in chosen.values()]
+                quickest[key] = subject
+        return [replace(subject.row, control=True) for subject in quickest.values()]
 
     def _control(self, control: Subject) -> Control | None:
-        """The rounds both processes took; wrong answers, found after them, say nothing against the clock."""
-        of = next(s for s in self.subjects if replace(s.row, control=True) == control.row and s.ready)
+        """The rounds both processes took; wrong answers, which show after them, say nothing against the clock."""
+        original = next(s for s in self.subjects if replace(s.row, control=True) == control.row and s.ready)
         try:
-            paired = self._paired(of, control)
+            paired = self._paired(original, control)
         except ValueError:  # one of them failed before they shared a round
             self.notes.append(f"{control.row} could not be timed: no difference beside it is claimed.")
             return None
-        return Control(of.row, paired.interval, paired.floor if math.isfinite(paired.floor) else None)
+        return Control(original.row, paired.interval, paired.floor if math.isfinite(paired.floor) else None)
 
     def _comparisons(self, floors: dict[tuple[str, int], float | None]) -> list[Compared]:
         """Each row against the first one that could be timed under the same device, threads and batch."""
@@ -199,29 +201,29 @@ class Experiment:
             if subject.failed is None:
                 key = subject.row.given if self._job.compare_settings else subject.row.settings
                 families.setdefault(key, []).append(subject)
-        compared = []
+        comparisons = []
         for baseline, *candidates in families.values():
             floor = floors.get((baseline.row.device, baseline.row.threads))
             ratios = [self._paired(baseline, candidate) for candidate in candidates]
-            said = verdicts(ratios, math.inf if floor is None else floor)
-            for candidate, paired, verdict in zip(candidates, ratios, said, strict=True):
-                compared.append(Compared(baseline.row, candidate.row, paired.interval, verdict, floor))
-        return compared
+            outcomes = verdicts(ratios, math.inf if floor is None else floor)
+            for candidate, paired, verdict in zip(candidates, ratios, outcomes, strict=True):
+                comparisons.append(Compared(baseline.row, candidate.row, paired.interval, verdict, floor))
+        return comparisons
 
     def _paired(self, baseline: Subject, candidate: Subject) -> Paired:
         tainted, seed = self._tainted, self._job.common.seed
         return paired_ratio(baseline.clean(tainted), candidate.clean(tainted), seed=seed)
 
-    def _spent(self) -> float:
-        return time.monotonic() - self._began
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._start
 
-    def _tell(self, label: str) -> None:
-        self._progress(label, min(1.0, self._spent() / self._job.options.max_seconds))
+    def _report(self, label: str) -> None:
+        self._progress(label, min(1.0, self._elapsed_s() / self._job.options.max_seconds))
 
 
 def every_how_many(slots: Sequence[float]) -> list[int]:
-    """In every how many rounds rows take part whose slots take so many seconds, so that none gets over about three
-    times the middle one's share: else a slow row among quick ones would take nearly all the time.
+    """For each row, by its slot's seconds, the number n such that it takes part in every n-th round. No row gets over
+    about three times the median one's share: else a slow row among quick ones would take nearly all the time.
 
     Powers of two: rows that sit out meet in the same rounds, and can be paired.
     """
@@ -232,7 +234,7 @@ def every_how_many(slots: Sequence[float]) -> list[int]:
 
 
 def _cost(subject: Subject) -> float:
-    """What a second process of this row would take, roughly, in milliseconds."""
+    """Rough cost of a second process of this row, in milliseconds."""
     ready = subject.ready
     return float(ready["cold_ms"]) + subject.calls * float(ready["p50_ns"]) / 1e6
 

@@ -1,4 +1,4 @@
-"""The inputs of a timing: at least eight distinct ones, made before the clock starts, and the answers to expect."""
+"""The inputs of a timing: at least eight distinct ones, ready before the clock starts, and the answers to expect."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from converters.signature import BATCH, Signature, TensorSpec
 
 DISTINCT = 8
 
-# Largest error, as a share of the golden output's largest magnitude, of an answer that is merely less precise. This is
-# no judgement of agreement (validate.agreement is): it only keeps out the figures of a model that computes otherwise.
+# Largest error, as a share of the golden output's largest magnitude, of an answer that is merely less precise. It
+# does not judge agreement (validate.agreement does): it only keeps out the figures of a model that computes otherwise.
 _GROSS_ERROR = {Precision.FLOAT32: 0.01, Precision.FLOAT16: 0.05}
 _GROSS_ERROR_QUANTIZED = 0.5
 
 
 @dataclass(frozen=True)
 class Feeds:
-    """What a worker cycles through.
+    """Inputs that a worker cycles through.
 
     Attributes:
         inputs: at least `DISTINCT` dictionaries of contiguous arrays.
@@ -51,7 +51,7 @@ class Golden:
         """Reads `input/<name>` and `output/<name>` of an `.npz`.
 
         Raises:
-            RefusedError: it is no `.npz`, or holds no inputs.
+            RefusedError: it is not an `.npz`, or holds no inputs.
         """
         try:
             with np.load(path, allow_pickle=False) as stored:
@@ -68,7 +68,7 @@ class Golden:
 
 
 def make_feeds(signature: Signature, batch: int, seed: int, golden: Golden | None) -> Feeds:
-    """The inputs for one worker: golden ones first, then made up ones in the golden range until there are eight.
+    """The inputs for one worker: golden ones first, then synthetic ones in the golden range until there are eight.
 
     Raises:
         UsageError: the model cannot take this batch, the golden arrays do not fit it, or it takes text.
@@ -76,34 +76,34 @@ def make_feeds(signature: Signature, batch: int, seed: int, golden: Golden | Non
     _check_batch(signature, batch)
     rng = np.random.default_rng(seed)
     if golden is None or not _same_kind(signature, golden):
-        return Feeds(tuple(_made_up(signature, batch, rng, {}) for _ in range(DISTINCT)))
+        return Feeds(tuple(_synthetic(signature, batch, rng, {}) for _ in range(DISTINCT)))
     picks = _picks(min(len(array) for array in golden.inputs.values()), batch)
     inputs = [{s.name: _rows(golden.inputs[s.name], s, pick) for s in signature.inputs} for pick in picks]
     names = [name for name in signature.output_names if name in golden.outputs]
     expected = tuple({name: golden.outputs[name][pick] for name in names} for pick in picks) if names else ()
     while len(inputs) < DISTINCT:
-        inputs.append(_made_up(signature, batch, rng, golden.inputs))
+        inputs.append(_synthetic(signature, batch, rng, golden.inputs))
     return Feeds(tuple(inputs), expected)
 
 
 def check_answers(expected: Arrays, outputs: Mapping[str, Array], precision: Precision | None) -> None:
-    """Raises StepError where the outputs are not what the golden vectors say: a fast wrong answer is no timing.
+    """Raises StepError where the outputs differ from the golden vectors: the speed of a wrong answer is worthless.
 
     Gross errors only: another shape, a value that is not finite, or an error beyond what the precision explains.
     """
-    for name, wanted in expected.items():
+    for name, golden in expected.items():
         if name not in outputs:
             raise _wrong(f"its output {name} is missing")
-        given = np.asarray(outputs[name])
-        if given.shape != wanted.shape:
-            raise _wrong(f"its output {name} has the shape {list(given.shape)} instead of {list(wanted.shape)}")
-        if given.dtype.kind != wanted.dtype.kind:
+        output = np.asarray(outputs[name])
+        if output.shape != golden.shape:
+            raise _wrong(f"its output {name} has the shape {list(output.shape)} instead of {list(golden.shape)}")
+        if output.dtype.kind != golden.dtype.kind:
             continue  # an artifact with integer outputs of its own (--io int8): not comparable without its scales
-        known = np.isfinite(wanted)
-        if not np.isfinite(given[known]).all():
+        finite = np.isfinite(golden)
+        if not np.isfinite(output[finite]).all():
             raise _wrong(f"its output {name} has values that are not finite")
-        error = np.abs(given[known].astype(np.float64) - wanted[known].astype(np.float64)).max(initial=0.0)
-        scale = np.abs(wanted[known].astype(np.float64)).max(initial=0.0)
+        error = np.abs(output[finite].astype(np.float64) - golden[finite].astype(np.float64)).max(initial=0.0)
+        scale = np.abs(golden[finite].astype(np.float64)).max(initial=0.0)
         tolerance = _GROSS_ERROR.get(precision, _GROSS_ERROR_QUANTIZED) if precision else _GROSS_ERROR_QUANTIZED
         if error > tolerance * scale + 1e-6:
             raise _wrong(f"its output {name} differs from the golden one by {error:.3g} where values reach {scale:.3g}")
@@ -160,7 +160,7 @@ def _rows(array: Array, spec: TensorSpec, pick: Array) -> Array:
     return np.ascontiguousarray(array[pick], dtype=spec.dtype)
 
 
-def _made_up(signature: Signature, batch: int, rng: np.random.Generator, like: Mapping[str, Array]) -> Arrays:
+def _synthetic(signature: Signature, batch: int, rng: np.random.Generator, like: Mapping[str, Array]) -> Arrays:
     return {spec.name: _random(spec, batch, rng, like.get(spec.name)) for spec in signature.inputs}
 
 

@@ -1,6 +1,6 @@
-"""The GPU's rows: what is measured, and what proves that it ran there. `scripts/gpu_check` runs them all.
+"""The GPU's rows: measurements, and proof that they ran on it. `scripts/gpu_check` runs them all.
 
-Each row goes the whole way in a worker of its own: session, proof, timing through `measure`. With `stand_in` the CPU
+Each row goes through all steps in its own worker: session, proof, timing through `measure`. With `stand_in` the CPU
 provider takes the session's place and nothing else changes; such an entry is marked and proves nothing about a GPU.
 """
 
@@ -23,7 +23,7 @@ from validate.latency.variant import DEFAULT, Boundary, ConvSearch, Variant
 
 TARGET = "validate.latency.gpu_rows:prove"
 NODE_TIME_SHARE = 0.99
-"""Of a row's node time, at least so much must be the device's own for the row to bear its name."""
+"""Minimum share of a row's node time on the device for the row to bear its name."""
 
 _TIMEOUT_S = 900.0
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider"}
@@ -60,7 +60,7 @@ ROWS = (
 
 
 def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = False) -> dict[str, Any]:
-    """The row's entry: status, the proof and the figures; never raises for a device that is not there.
+    """The row's entry: status, the proof and the figures; never raises for a missing device.
 
     Args:
         artifact: of the row's format.
@@ -68,7 +68,7 @@ def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = Fal
         stand_in: run the session on the CPU provider, marked as such.
     """
     device = "cpu" if stand_in else row.device
-    about = {
+    header = {
         "row": row.name,
         "stand_in": stand_in,
         "artifact": artifact.name,
@@ -93,16 +93,16 @@ def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = Fal
         reads = [*parts_of(artifact), *([job.golden] if job.golden else [])]
         proof = run_step(TARGET, request, step="gpu check", limits=limits, log=job.common.log, env=env, reads=reads)
     except EdgeportError as error:
-        return {**about, "status": "error", "reason": error.message, "next": error.next_step}
+        return {**header, "status": "error", "reason": error.message, "next": error.next_step}
     if "unavailable" in proof:
-        return {**about, "status": "unavailable", **proof["unavailable"]}
-    chosen = replace(job.options, devices=(Device(device),), variants=(row.variant,), threads=job.threads[:1])
-    latency = measure([artifact], replace(job, options=chosen))
+        return {**header, "status": "unavailable", **proof["unavailable"]}
+    options = replace(job.options, devices=(Device(device),), variants=(row.variant,), threads=job.threads[:1])
+    latency = measure([artifact], replace(job, options=options))
     (timing,) = latency.timings
     document = timing.to_json()
     status = document["status"] if stand_in or proof["proven"] else "not proven"
     return {
-        **about,
+        **header,
         "status": status,
         "reason": document["reason"],
         "proof": proof,
@@ -124,14 +124,14 @@ def prove(request: Message, _: Channel) -> Message:
         return {"unavailable": {"reason": error.message, "next": error.next_step}}
 
 
-def judged(providers: Mapping[str, Mapping[str, float]], wanted: str) -> dict[str, Any]:
-    """The shares of nodes and of node time that ran on the provider wanted, and whether that is proof."""
+def judged(providers: Mapping[str, Mapping[str, float]], provider: str) -> dict[str, Any]:
+    """The shares of nodes and of node time that ran on this provider, and whether that is proof."""
     nodes = sum(p["nodes"] for p in providers.values())
     micros = sum(p["us"] for p in providers.values())
-    mine = providers.get(wanted, {"nodes": 0.0, "us": 0.0})
-    share = mine["us"] / micros if micros else 0.0
+    target = providers.get(provider, {"nodes": 0.0, "us": 0.0})
+    share = target["us"] / micros if micros else 0.0
     return {
-        "node_share": mine["nodes"] / nodes if nodes else 0.0,
+        "node_share": target["nodes"] / nodes if nodes else 0.0,
         "node_time_share": share,
         "nodes": {name: round(p["nodes"]) for name, p in providers.items()},
         "proven": share >= NODE_TIME_SHARE,
@@ -139,7 +139,7 @@ def judged(providers: Mapping[str, Mapping[str, float]], wanted: str) -> dict[st
 
 
 def _prove_onnxruntime(path: Path, request: Message) -> Message:
-    """Node placement from ONNX Runtime's trace: what ran, not what was asked for."""
+    """Node placement from ONNX Runtime's trace: as it ran, not as it was requested."""
     import onnxruntime
 
     from validate.latency.host.nvml import gpu_state
@@ -167,7 +167,7 @@ def _prove_onnxruntime(path: Path, request: Message) -> Message:
 
 
 def _prove_tensorflow(path: Path, request: Message) -> Message:
-    """Device placement from TensorFlow's own results: each output tensor names the device that made it."""
+    """Device placement from TensorFlow's own results: each output tensor names the device that computed it."""
     import tensorflow as tf
 
     from validate.latency.host.nvml import gpu_state

@@ -1,4 +1,4 @@
-"""One measurement: what to time, where, and against which answers."""
+"""One measurement: the artifacts, the machine, and the answers to expect."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from validate.latency.results import Row
 
 @dataclass(frozen=True)
 class BenchJob(Options):
-    """One measurement: how to time, what all steps share, and what is known of the artifacts.
+    """One measurement: how to time, options that all steps share, and facts of the artifacts.
 
-    `common.limits` are of each worker; `timeout_s` is for one step of it (load, first run, slot), not for the whole.
+    `common.limits` are of each worker; `timeout_s` is for one step of it (load, first run, slot), not for all of them.
     None is 180 s on the CPU, 300 s on CUDA and 900 s on TensorRT, which builds its engine while loading. `common.seed`
-    is of the order within rounds, of inputs that are made up, and of the bootstrap.
+    is of the order within rounds, of synthetic inputs, and of the bootstrap.
 
     Attributes:
         batch: the fixed batch size of the artifacts; None for a dynamic one.
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
-            inputs are made up and answers stay unchecked.
+            inputs are synthetic and answers stay unchecked.
         golden_of: golden vectors of single artifacts, where they differ from `golden`.
         board: where to measure, when not here (see `validate.latency.boards.ssh`).
         compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
@@ -43,7 +43,7 @@ class BenchJob(Options):
     compare_settings: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError where golden vectors are not there."""
+        """Raises UsageError where golden vectors do not exist."""
         super().__post_init__()
         for golden in (self.golden, *self.golden_of.values()):
             if golden is not None and not golden.is_file():
@@ -69,7 +69,7 @@ class BenchJob(Options):
         return self.golden_of.get(row.given, self.golden)
 
     def reads_of(self, row: Row) -> tuple[Path, ...]:
-        """What a row's worker reads: the artifact and its golden vectors."""
+        """Files that a row's worker reads: the artifact and its golden vectors."""
         golden = self.golden_for(row)
         return (*parts_of(row.artifact), *((golden,) if golden else ()))
 
@@ -78,7 +78,7 @@ def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:
     """The rows to time, the first artifact's first.
 
     Raises:
-        UsageError: there is no artifact, one is not there, or it is a checkpoint or another kind of file.
+        UsageError: there is no artifact, one does not exist, or it is a checkpoint or another kind of file.
     """
     if not artifacts:
         raise UsageError("There is nothing to time.", next_step="Give at least one artifact.")

@@ -1,4 +1,4 @@
-"""What a user may choose of a timing."""
+"""A user's options of a timing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from validate.latency.variant import DEFAULT, Variant
 
 
 class Device(StrEnum):
-    """Where a file runs. One that is not there is a row of its own, never silently the CPU."""
+    """Where a file runs. A missing device is a row of its own, never silently the CPU."""
 
     CPU = "cpu"
     CUDA = "cuda"
@@ -24,12 +24,12 @@ class BenchOptions(Options):
 
     Attributes:
         devices: where to run.
-        threads: intra-operator threads; None takes the physical cores given to us.
-        batches: samples in one run; None takes the fixed batch size of what is timed, or 1.
+        threads: intra-operator threads; None takes the physical cores that we may use.
+        batches: samples in one run; None takes the fixed batch size of the artifact, or 1.
         variants: session settings; one that means nothing to a row's runtime is taken once.
         cold_starts: fresh processes whose way to the first answer is timed; the one that is then timed counts.
         max_seconds: for everything, loading and warm-up included. At least six rounds are taken, however
-            little is left.
+            little time remains.
         require: devices that are timed too, and without which a run fails.
         tune: try every setting of a runtime and keep the fastest, as code to paste.
         profile: also take the time of every operation, in a process of its own.

@@ -1,4 +1,4 @@
-"""Timing and Latency: what a measurement says, as values. The JSON fields are the `bench` document of the design."""
+"""Timing and Latency: a measurement's results as values. The JSON fields are the `bench` document of the design."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def settings(self) -> tuple[str, int, int]:
-        """What two rows must share to be compared."""
+        """The settings that two rows must share to be compared."""
         return self.device, self.threads, self.batch
 
     def __str__(self) -> str:
@@ -53,18 +53,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Phases:
-    """What came before the steady state, and what the process used.
+    """The phases before the steady state, and the resources of the process.
 
     Attributes:
         cold_ms: from the start of the fresh process to its first answer (page cache warm), the interpreter's start,
             imports and everything below included; the median of the cold starts taken.
-        cold_starts: how many were taken.
+        cold_starts: number of cold starts taken.
         import_ms: importing the runtime's library.
         load_ms: opening the artifact, engine builds included.
         first_ms: the first run.
         warmup_runs: runs before the first sample, the first run included.
-        peak_rss_bytes: highest resident memory up to the end of the timing, less what was resident after the library's
-            import and less the inputs kept ready: what this artifact costs beyond an idle runtime.
+        peak_rss_bytes: peak resident memory up to the end of the timing, less the resident memory after the library's
+            import and less the inputs: the cost of this artifact beyond an idle runtime.
         idle_rss_bytes: resident memory after the library's import.
         cpu_seconds: processor time of one run, all threads together; spinning counts.
         libraries: the frameworks that the process had loaded, with their versions.
@@ -82,7 +82,7 @@ class Phases:
     libraries: dict[str, str]
 
     def entry(self) -> dict[str, Any]:
-        """The fields of a row that tell them."""
+        """The fields of a row that hold them."""
         fields = {name: value for name, value in vars(self).items() if name != "cpu_seconds"}
         return fields | {"cpu_ms": self.cpu_seconds * 1e3}
 
@@ -93,14 +93,14 @@ class Timing:
 
     Attributes:
         reason: why there are no figures, as a sentence; empty when `ok`.
-        next_step: what mends it.
+        next_step: how to fix it.
         exit_code: of an `error`, see `converters.errors`; 0 otherwise.
         throughput: samples per second, one run after the other: batch / mean duration.
         samples: int64 (n, 2): the round and the nanoseconds of each run, tainted rounds included.
-        samples_file: where they are kept; None where they are not.
+        samples_file: where they are stored; None where they are not.
         tainted: the rounds that something outside disturbed; the figures leave them out unless most are.
-        facts: what else the worker found out: CPUs it was pinned to, node placement, GPU memory.
-        flags: what a reader must know before trusting the row.
+        facts: further facts from the worker: CPUs it was pinned to, node placement, GPU memory.
+        flags: warnings to a reader of the row.
     """
 
     row: Row
@@ -160,10 +160,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Compared:
-    """Two rows: candidate / baseline of p50, paired by round, and what is said of the candidate.
+    """Two rows: candidate / baseline of p50, paired by round, and the verdict on the candidate.
 
     `noise_floor` is the difference below which nothing is claimed, from the A/A control of the same settings; None
-    where there was no control.
+    without a control.
     """
 
     baseline: Row
@@ -214,12 +214,12 @@ class Control:
 
 @dataclass(frozen=True)
 class Latency:
-    """All rows of one measurement, what they say of each other, and the machine they were taken on.
+    """All rows of one measurement, their comparisons, and the machine they were taken on.
 
     Attributes:
         controls: the A/A controls.
         noise: rounds, tainted ones by reason, canary, context switches.
-        notes: what was left out and why, in sentences.
+        notes: rows left out and why, in sentences.
         profiles: where the time goes, one a profiled row (see `validate.latency.profiling.operations`).
         peaks: the machine's measured peak, by threads.
         tuned: the fastest settings of each artifact, where they were looked for (see `validate.latency.tuning`).
@@ -237,7 +237,7 @@ class Latency:
 
     @property
     def unavailable(self) -> tuple[Timing, ...]:
-        """The rows whose device is not there."""
+        """The rows whose device is missing."""
         return tuple(t for t in self.timings if t.status is Status.UNAVAILABLE)
 
     @property
@@ -275,8 +275,8 @@ class Latency:
         paths = {id(timing): folder / name for timing, name in zip(timed, names, strict=True)}
         for timing in timed:
             np.save(paths[id(timing)], timing.samples, allow_pickle=False)
-        kept = (replace(timing, samples_file=paths.get(id(timing))) for timing in self.timings)
-        return replace(self, timings=tuple(kept))
+        timings = (replace(timing, samples_file=paths.get(id(timing))) for timing in self.timings)
+        return replace(self, timings=tuple(timings))
 
 
 def shown(path: Path, base: Path | None) -> str:

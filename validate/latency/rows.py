@@ -15,7 +15,7 @@ from validate.latency.statistics.percentiles import Interval
 
 
 class Status(StrEnum):
-    """`unavailable`: the device is not there. `error`: the artifact does not run, or gives wrong answers."""
+    """`unavailable`: the device is missing. `error`: the artifact does not run, or gives wrong answers."""
 
     OK = "ok"
     UNAVAILABLE = "unavailable"
@@ -27,9 +27,9 @@ class TimingRow:
     """A timing as it is written; see `Timing` and `Phases`. Paths are text, durations milliseconds, sizes bytes.
 
     Attributes:
-        threads, batch: None in what an older version wrote of a device that is not there.
-        session: what `variant` stands for, setting by setting.
-        samples: how many runs; the raw ones are in `samples_file`, None where they were not kept.
+        threads, batch: None in an older version's row of a missing device.
+        session: the settings that `variant` names, one by one.
+        samples: number of runs; the raw ones are in `samples_file`, None where they were not stored.
     """
 
     artifact: str
@@ -69,9 +69,9 @@ class TimingRow:
 
     @property
     def percentiles(self) -> dict[str, Interval]:
-        """Those that are known, by name: `p50`."""
-        known = {"p50": self.p50_ms, "p90": self.p90_ms, "p95": self.p95_ms, "p99": self.p99_ms}
-        return {name: value for name, value in known.items() if value is not None}
+        """The percentiles that were measured, by name: `p50`."""
+        values = {"p50": self.p50_ms, "p90": self.p90_ms, "p95": self.p95_ms, "p99": self.p99_ms}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ComparisonRow:
 
 
 def sample_names(rows: Iterable[TimingRow]) -> tuple[str, ...]:
-    """By timed row, what its raw samples' file is called; a row that occurs twice gets `_1`."""
+    """By timed row, the name of its raw samples' file; a row that occurs twice gets `_1`."""
     return tuple(f"{name}.npy" for name in unique_names(_sample_name(row) for row in rows))
 
 

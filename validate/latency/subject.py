@@ -1,4 +1,4 @@
-"""A row while it is being timed: its worker, what that has said so far, and the result that comes of it."""
+"""A row while it is being timed: its worker, the answers so far, and the result that comes of them."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Subject:
     def samples(self) -> Samples:
         """(n, 2): round and nanoseconds."""
         numbers = np.repeat(np.asarray(self.round_numbers, np.int64), [len(r) for r in self.rounds])
-        taken = np.asarray([ns for r in self.rounds for ns in r], np.int64)
-        return np.stack([numbers, taken], axis=1)
+        durations = np.asarray([ns for r in self.rounds for ns in r], np.int64)
+        return np.stack([numbers, durations], axis=1)
 
     def clean(self, tainted: set[int]) -> Samples:
         """The samples to judge by: those of clean rounds, or all where more than three of four rounds are tainted."""
@@ -69,8 +69,8 @@ class Subject:
         clean = set(self.round_numbers) - tainted
         if not tainted or len(clean) * 4 < len(self.round_numbers):
             return samples
-        kept: Samples = samples[np.isin(samples[:, 0], list(clean))]
-        return kept
+        clean_samples: Samples = samples[np.isin(samples[:, 0], list(clean))]
+        return clean_samples
 
     def start(self, warmup_s: float) -> None:
         """Starts the worker and waits until it is warm. The cold starts before it end after their first answer."""
@@ -95,7 +95,7 @@ class Subject:
 
     @property
     def slot_s(self) -> float:
-        """What a slot takes, roughly, the runs before it that are not timed included."""
+        """Rough seconds of a slot, the runs before it that are not timed included."""
         return (self.calls + max(1, self.calls // 10)) * float(self.ready["p50_ns"]) / 1e9
 
     def take_slot(self, number: int) -> SlotNoise:
@@ -106,17 +106,17 @@ class Subject:
         self.rounds.append(slot["ns"])
         self.round_numbers.append(number)
         self.cpu_s += slot["cpu_s"]
-        used, self.cpu_total_s = slot["cpu_total_s"] - self.cpu_total_s, slot["cpu_total_s"]
-        return SlotNoise(slot["canary_ns"], slot["switches"], slot["faults"], used)
+        cpu_s, self.cpu_total_s = slot["cpu_total_s"] - self.cpu_total_s, slot["cpu_total_s"]
+        return SlotNoise(slot["canary_ns"], slot["switches"], slot["faults"], cpu_s)
 
     def finish(self) -> None:
-        """Asks for memory and placement; the worker checks its answers before it gives them."""
+        """Requests memory and placement; the worker checks its answers before it replies."""
         assert self.worker is not None
         self.worker.send({"do": "finish"})
         self.end_facts = self._receive("result", "the check of its answers")
 
     def end(self) -> None:
-        """Ends the worker, if it is there."""
+        """Ends the worker, if there is one."""
         worker, self.worker = self.worker, None
         if worker is not None:
             worker.close()
@@ -140,7 +140,7 @@ class Subject:
         return percentile(samples, 0.90, seed=seed, resamples=400).half_width <= P90_KNOWN_TO
 
     def timing(self, tainted: set[int]) -> Timing:
-        """The row's result. Percentiles are of the clean rounds; the raw samples of all rounds are kept."""
+        """The row's result. Percentiles are of the clean rounds; the raw samples are of all rounds."""
         if self.failed is not None:
             return self.failed
         samples, ready = self.clean(tainted), self.ready
@@ -157,7 +157,7 @@ class Subject:
             libraries=self.end_facts["libraries"],
             cpu_seconds=self.cpu_s / len(self.samples),
         )
-        hit = sorted(tainted & set(self.round_numbers))
+        tainted_rounds = sorted(tainted & set(self.round_numbers))
         return Timing(
             self.row,
             Status.OK,
@@ -170,8 +170,8 @@ class Subject:
             throughput=self.row.batch * 1e9 / float(samples[:, 1].mean()),
             phases=phases,
             samples=self.samples,
-            flags=self._flags(quantiles, len(hit)),
-            tainted=tuple(hit),
+            flags=self._flags(quantiles, len(tainted_rounds)),
+            tainted=tuple(tainted_rounds),
             facts={"cpus": ready["cpus"], "notes": ready["notes"], **self.end_facts["facts"]},
         )
 
@@ -192,7 +192,7 @@ class Subject:
         }
 
     def _flags(self, quantiles: dict[str, Interval], tainted: int) -> tuple[str, ...]:
-        """What a reader must know before trusting the row."""
+        """Warnings to a reader of the row."""
         ready, rounds = self.ready, len(self.round_numbers)
         flags = {
             "unchecked": not ready["checked"],
@@ -207,7 +207,7 @@ class Subject:
         return tuple(name for name, raised in flags.items() if raised)
 
     def _receive(self, key: str, phase: str) -> Message:
-        """The next message under `key`; events only tell how far it has come. Empty where the device is not there."""
+        """The next message under `key`; events only name the phase. Empty where the device is missing."""
         assert self.worker is not None
         limit = self.job.common.limits.timeout_s or _STEP_TIMEOUT_S[self.row.device]
         while True:
@@ -218,8 +218,8 @@ class Subject:
             if "event" in message:
                 phase = f"its {message['event']['phase']}"
             elif "unavailable" in message:
-                missing = message["unavailable"]
-                self.failed = _untimed(self.row, Status.UNAVAILABLE, missing["reason"], missing["next"])
+                refusal = message["unavailable"]
+                self.failed = _untimed(self.row, Status.UNAVAILABLE, refusal["reason"], refusal["next"])
                 return {}
             elif key in message:
                 content: Message = message[key]

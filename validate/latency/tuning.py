@@ -54,34 +54,34 @@ class Tuned:
 def tune(artifacts: Sequence[Path], job: BenchJob, progress: Progress) -> Latency:
     """Times every artifact under every setting that its runtime has, interleaved, one artifact after the other.
 
-    `tuned` of the result says which was best, a `Tuned` as JSON for each artifact that could be timed.
+    `tuned` of the result holds the best ones, a `Tuned` as JSON for each artifact that could be timed.
     """
-    latencies, found = [], []
+    latencies, tunings = [], []
     cores = physical_cores()
     threads = tuple(dict.fromkeys([cores, *(t for t in (1, cores // 2) if t >= 1), *job.threads]))
     for path in artifacts:
         variants = _variants(path)
-        chosen = replace(
+        options = replace(
             job.options, threads=threads, variants=variants, max_seconds=job.options.max_seconds / len(artifacts)
         )
-        latency = measure([path], replace(job, options=chosen, compare_settings=True), progress)
+        latency = measure([path], replace(job, options=options, compare_settings=True), progress)
         latencies.append(latency)
         if (tuned := best_of(path, latency)) is not None:
-            found.append(tuned)
-    return replace(_joined(latencies), tuned=tuple(tuned.to_json() for tuned in found))
+            tunings.append(tuned)
+    return replace(_joined(latencies), tuned=tuple(tuned.to_json() for tuned in tunings))
 
 
 def best_of(path: Path, latency: Latency) -> Tuned | None:
     """The fastest row among those that are FASTER than the default; else the default. None where nothing was timed."""
-    timed = {t.row: t for t in latency.timings if t.status is Status.OK and t.row.given == path}
-    if not timed:
+    timings = {t.row: t for t in latency.timings if t.status is Status.OK and t.row.given == path}
+    if not timings:
         return None
-    default = next(iter(timed))
-    claimed = [c.candidate for c in latency.comparisons if c.verdict is Comparison.FASTER and c.candidate in timed]
+    default = next(iter(timings))
+    claims = [c.candidate for c in latency.comparisons if c.verdict is Comparison.FASTER and c.candidate in timings]
     # the claim is of rounds in pairs: on a busy machine the p50 over all of them may say otherwise
-    faster = [row for row in claimed if _p50(timed[row]) < _p50(timed[default])]
-    best = min(faster, key=lambda row: _p50(timed[row]), default=default)
-    return Tuned(path, default, best, _p50(timed[best]), _p50(timed[default]) / _p50(timed[best]), bool(faster))
+    faster = [row for row in claims if _p50(timings[row]) < _p50(timings[default])]
+    best = min(faster, key=lambda row: _p50(timings[row]), default=default)
+    return Tuned(path, default, best, _p50(timings[best]), _p50(timings[default]) / _p50(timings[best]), bool(faster))
 
 
 def snippet(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""How a session is set up, beyond device, threads and batch: what a sweep varies and `--tune` chooses from."""
+"""Session settings beyond device, threads and batch: a sweep varies them, and `--tune` chooses from them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SWITCH = "on or off (True or False)"
 
 @dataclass(frozen=True)
 class Variant(Options):
-    """Session settings. The defaults are what an application gets that sets nothing but the threads.
+    """Session settings. The defaults are those of an application that sets nothing but the threads.
 
     Attributes:
         interface: LiteRT's: the interpreter or CompiledModel.
@@ -70,16 +70,16 @@ class Variant(Options):
 
     def for_row(self, fmt: Format, device: str) -> Variant:
         """The same with the defaults where a setting means nothing to this runtime or device."""
-        kept = _APPLIES[fmt]
+        names = _APPLIES[fmt]
         if fmt in _ONNX and device == "cpu":
-            kept = kept - _CUDA_ONLY
+            names = names - _CUDA_ONLY
         if fmt is Format.TFLITE and self.interface is Interface.COMPILED:
-            kept = kept - {"xnnpack"}
-        return replace(Variant(), **{name: getattr(self, name) for name in kept})
+            names = names - {"xnnpack"}
+        return replace(Variant(), **{name: getattr(self, name) for name in names})
 
     @property
     def label(self) -> str:
-        """What differs from the defaults: `compiled`, `no xnnpack, graph basic`; empty where nothing does."""
+        """Settings that differ from the defaults: `compiled`, `no xnnpack, graph basic`; empty where nothing does."""
         parts = []
         for field in fields(self):
             value = getattr(self, field.name)

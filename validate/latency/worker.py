@@ -54,7 +54,7 @@ _DISTRIBUTIONS = {
 class _Subject:
     """The opened artifact with its prepared calls; `turn` goes on through the inputs from slot to slot.
 
-    `golden` is kept so that its memory counts before and after alike.
+    `golden` stays referenced so that its memory counts before and after alike.
     """
 
     runtime: Runtime
@@ -88,10 +88,10 @@ def time_calls(runs: Sequence[Callable[[], Any]]) -> list[int]:
 
 
 def serve(request: Message, channel: Channel) -> Message:
-    """Opens, runs first, warms up, then times slots until told to finish; checks the answers last.
+    """Opens, runs first, warms up, then times slots until the command to finish; checks the answers last.
 
     Sends `{"first": ...}` after the first answer, `{"ready": ...}` when warm, `{"unavailable": ...}` when the device is
-    not there, `{"slot": ...}` per slot. Returns the memory figures. Events name the phase, so that a time-out can say
+    missing, `{"slot": ...}` per slot. Returns the memory figures. Events name the phase, so that a time-out can say
     where it hung. A request with `cold_only` ends after the first answer.
     """
     from validate.runtimes import DeviceUnavailableError
@@ -131,12 +131,16 @@ def _serve_slots(subject: _Subject, channel: Channel) -> None:
 
 def _finish(subject: _Subject, phases: Message, request: Message) -> Message:
     """Memory first, then the answers of the very calls that were timed."""
-    used = max(phases["load_peak_bytes"], _resident("VmHWM") - subject.feeds.nbytes)
+    peak_bytes = max(phases["load_peak_bytes"], _resident("VmHWM") - subject.feeds.nbytes)
     facts = placement(subject.runtime, request["device"])
     precision = Precision(request["precision"]) if request["precision"] else None
     for call, expected in zip(subject.calls, subject.feeds.expected, strict=False):
         check_answers(expected, call.read(call.run()), precision)
-    return {"peak_rss_bytes": max(0, used - phases["idle_rss_bytes"]), "libraries": _loaded_libraries(), "facts": facts}
+    return {
+        "peak_rss_bytes": max(0, peak_bytes - phases["idle_rss_bytes"]),
+        "libraries": _loaded_libraries(),
+        "facts": facts,
+    }
 
 
 def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
@@ -176,7 +180,7 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
 
 
 def runtime_options(request: Message, variant: Variant) -> Any:
-    """What a row asks for, in the runtimes' words."""
+    """A row's settings as `RuntimeOptions`."""
     from validate.runtimes import RuntimeOptions
 
     return RuntimeOptions(
@@ -192,7 +196,7 @@ def runtime_options(request: Message, variant: Variant) -> Any:
 
 
 def _first_run(subject: _Subject, path: Path) -> int:
-    """Nanoseconds of the first run. The runtime's own exception, if it fails, is told as a sentence."""
+    """Nanoseconds of the first run. The runtime's own exception, if it fails, becomes a sentence."""
     try:
         return subject.timed(1)[0]
     except EdgeportError:
@@ -209,16 +213,16 @@ def _first_run(subject: _Subject, path: Path) -> int:
 
 def _warm_up(subject: _Subject, cap_s: float) -> tuple[int, int, bool]:
     """Runs until three windows' medians agree; (runs, last window's median in ns, whether it got steady)."""
-    began = time.monotonic()
+    start = time.monotonic()
     runs, medians, window = 1, [], _WINDOW_RUNS
     while True:
         durations = subject.timed(window)
         runs += window
         medians.append(statistics.median(durations))
-        spent = time.monotonic() - began
-        if runs >= WARMUP_RUNS and spent >= WARMUP_S and is_steady(medians):
+        elapsed = time.monotonic() - start
+        if runs >= WARMUP_RUNS and elapsed >= WARMUP_S and is_steady(medians):
             return runs, max(1, int(medians[-1])), True
-        if spent >= cap_s:
+        if elapsed >= cap_s:
             return runs, max(1, int(medians[-1])), False
         window = max(_WINDOW_RUNS, math.ceil(_WINDOW_S * 1e9 / max(1, medians[-1])))
         if medians[-1] * window > cap_s * 1e9 / 3:  # a model so slow that windows of one run must do
@@ -259,14 +263,14 @@ def _import(module: str) -> None:
 
 def _loaded_libraries() -> dict[str, str]:
     """The heavy frameworks that this process holds: proof that timing a `.tflite` did not load TensorFlow."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for module, distributions in _DISTRIBUTIONS.items():
         if module not in sys.modules:
             continue
         for distribution in distributions:
             with suppress(importlib.metadata.PackageNotFoundError):
-                found[distribution] = importlib.metadata.version(distribution)
-    return found
+                versions[distribution] = importlib.metadata.version(distribution)
+    return versions
 
 
 def _forget_peak() -> None:
@@ -276,7 +280,7 @@ def _forget_peak() -> None:
 
 
 def _resident(field: str) -> int:
-    """VmRSS or VmHWM in bytes; 0 where the kernel does not tell."""
+    """VmRSS or VmHWM in bytes; 0 where the kernel does not report it."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{field}:"):

@@ -1,7 +1,7 @@
-"""Measuring on a phone: the artifact is pushed over adb and timed by the TFLite benchmark binary that lies there.
+"""Measuring on a phone: the artifact is pushed over adb and timed by the TFLite benchmark binary on it.
 
 The binary is TensorFlow's `benchmark_model`, put at `/data/local/tmp/benchmark_model` by whoever owns the phone. It
-tells a median and no samples, so that these rows have no interval.
+reports a median and no samples, so that these rows have no interval.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ def measure_on_phone(artifacts: Sequence[Path], job: BenchJob, serial: str) -> L
 
 
 def parse(row: Row, output: str) -> Timing:
-    """The row that benchmark_model's last statistics line tells; durations there are in microseconds."""
-    lines = [found for line in output.splitlines() if (found := _STATISTICS.search(line))]
-    if not lines:
+    """The row from benchmark_model's last statistics line, whose durations are in microseconds."""
+    matches = [match for line in output.splitlines() if (match := _STATISTICS.search(line))]
+    if not matches:
         raise StepError("benchmark_model printed no statistics.", next_step="Run it by hand on the phone.")
-    last, text = lines[-1], lines[-1].string
+    last, text = matches[-1], matches[-1].string
     median, p95 = _MEDIAN.search(text), _P95.search(text)
     middle = float(median["median"]) if median else float(last["avg"])
     flags = ("measured_by_benchmark_model", "unchecked", *(() if median else ("mean_for_p50",)))
-    more: dict[str, Any] = {"p95_ms": Interval(float(p95["p95"]) / 1e3)} if p95 else {}
+    extras: dict[str, Any] = {"p95_ms": Interval(float(p95["p95"]) / 1e3)} if p95 else {}
     return Timing(
         row,
         Status.OK,
@@ -70,7 +70,7 @@ def parse(row: Row, output: str) -> Timing:
         throughput=row.batch * 1e6 / float(last["avg"]),
         flags=flags,
         facts={"runs": int(last["count"])},
-        **more,
+        **extras,
     )
 
 
@@ -78,11 +78,13 @@ def _time(row: Row, serial: str, seconds: float) -> Timing:
     if row.format is not Format.TFLITE:
         reason = f"{row.artifact.name}: benchmark_model runs .tflite files alone."
         return Timing(row, Status.UNAVAILABLE, reason, "Measure it with --ssh on a board that has its runtime.")
-    there = f"{_FOLDER}/{row.artifact.name}"
+    remote_path = f"{_FOLDER}/{row.artifact.name}"
     try:
-        _adb(serial, "push", str(row.artifact), there)
+        _adb(serial, "push", str(row.artifact), remote_path)
         xnnpack = "true" if row.variant.xnnpack else "false"
-        arguments = f"--graph={there} --num_threads={row.threads} --use_xnnpack={xnnpack} --max_secs={seconds:.0f}"
+        arguments = (
+            f"--graph={remote_path} --num_threads={row.threads} --use_xnnpack={xnnpack} --max_secs={seconds:.0f}"
+        )
         return parse(row, _adb(serial, "shell", f"{BINARY} {arguments} 2>&1"))
     except StepError as error:
         return Timing(row, Status.ERROR, error.message, error.next_step, error.exit_code)

@@ -23,11 +23,11 @@ def main() -> int:
     os.dup2(2, 1)
     channel = Channel(0, write_fd)
     threading.Thread(target=_end_with_the_pipe, daemon=True).start()
-    asked = channel.receive()
-    if asked is None:
+    request = channel.receive()
+    if request is None:
         return 1
     try:
-        channel.send({"result": _answer(asked, channel)})
+        channel.send({"result": _answer(request, channel)})
     except BrokenPipeError:
         return 1
     except EdgeportError as error:
@@ -39,18 +39,18 @@ def main() -> int:
     return 0
 
 
-def _answer(asked: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    if asked["do"] == "host":
+def _answer(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    if request["do"] == "host":
         from validate.latency.host.facts import host_facts
 
         return host_facts()
     from validate.latency.worker import serve
 
-    return serve({**asked["request"], "spawned_ns": _started_ns()}, channel)
+    return serve({**request["request"], "spawned_ns": _started_ns()}, channel)
 
 
 def _started_ns() -> int:
-    """When this process began, on its own monotonic clock: proc(5), /proc/self/stat, field 22, in ticks since boot."""
+    """Start of this process, on its own monotonic clock: proc(5), /proc/self/stat, field 22, in ticks since boot."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         age_s = float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
@@ -62,7 +62,7 @@ def _started_ns() -> int:
 def _end_with_the_pipe() -> None:
     """Ends this process when the other side is gone, in the middle of a run too: nothing may outlive the command."""
     poll = select.poll()
-    poll.register(0, 0)  # hang-up and error are always told
+    poll.register(0, 0)  # hang-up and error are always reported
     while not poll.poll(1000):
         pass
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Measuring on a board over ssh: our own worker there, its lines over ssh's pipes, the statistics here.
+"""Measuring on a board over ssh: our own worker on it, its lines over ssh's pipes, the statistics here.
 
 The board needs a shell, tar, Python 3.11 with numpy, and the one runtime that opens the artifact. What is sent goes
 into a fresh folder below /tmp and is removed at the end.
@@ -41,7 +41,7 @@ class Board:
 
     Attributes:
         host: as ssh takes it: `user@host`, or a name of ~/.ssh/config.
-        python: the interpreter there.
+        python: the board's interpreter.
         ssh_options: arguments for ssh, for example `("-p", "2222")`.
     """
 
@@ -58,27 +58,27 @@ class Board:
         if not folder.startswith("/tmp/edgeport-bench."):
             raise self._failed(f"it answered {folder[:80]!r} where a new folder was asked for")
         try:
-            sent = {path: f"{k}/{path.name}" for k, path in enumerate(dict.fromkeys(files))}
-            self._run(f"tar -xf - -C {folder}", _archive(sent))
-            yield Connection(self, folder, {str(p.absolute()): f"{folder}/{name}" for p, name in sent.items()})
+            names = {path: f"{k}/{path.name}" for k, path in enumerate(dict.fromkeys(files))}
+            self._run(f"tar -xf - -C {folder}", _archive(names))
+            yield Connection(self, folder, {str(p.absolute()): f"{folder}/{name}" for p, name in names.items()})
         finally:
             with contextlib.suppress(StepError):
                 self._run(f"rm -rf {folder}")
 
     def command(self, remote: str) -> list[str]:
-        """ssh's argument vector for a command there. It never asks for a password: there is nobody to answer."""
+        """ssh's argument vector for a command on the board. It never asks for a password: there is nobody to answer."""
         options = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_S}"]
         return ["ssh", *options, *self.ssh_options, "--", self.host, remote]
 
     def _run(self, remote: str, content: bytes = b"") -> bytes:
         try:
-            done = subprocess.run(self.command(remote), input=content, capture_output=True, timeout=600, check=False)
+            process = subprocess.run(self.command(remote), input=content, capture_output=True, timeout=600, check=False)
         except subprocess.TimeoutExpired:
             raise self._failed("it did not answer within 600 s") from None
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise self._failed(said[-1] if said else f"exit status {done.returncode}")
-        return done.stdout
+        if process.returncode != 0:
+            lines = process.stderr.decode(errors="replace").strip().splitlines()
+            raise self._failed(lines[-1] if lines else f"exit status {process.returncode}")
+        return process.stdout
 
     def _failed(self, cause: str) -> StepError:
         return StepError(
@@ -90,7 +90,7 @@ class Board:
 
 @dataclass(frozen=True)
 class Connection:
-    """A board with the code and the artifacts on it. `paths` are local path -> path there."""
+    """A board with the code and the artifacts on it. `paths` are local path -> path on the board."""
 
     board: Board
     folder: str
@@ -98,8 +98,11 @@ class Connection:
 
     def launch(self, row: Row, request: Message) -> RemoteWorker:
         golden = request["golden"]
-        there = request | {"artifact": self.paths[request["artifact"]], "golden": golden and self.paths[golden]}
-        return self._worker({"do": "serve", "request": there}, str(row.threads))
+        remote_request = request | {
+            "artifact": self.paths[request["artifact"]],
+            "golden": golden and self.paths[golden],
+        }
+        return self._worker({"do": "serve", "request": remote_request}, str(row.threads))
 
     def host(self) -> dict[str, Any]:
         """The board's facts. Raises StepError where its Python or numpy is missing."""
@@ -119,7 +122,7 @@ class Connection:
 
 
 class RemoteWorker:
-    """A worker on a board, spoken to like one here. When ssh ends, it ends too."""
+    """A worker on a board, with the interface of a local one. When ssh ends, it ends too."""
 
     def __init__(self, board: Board, remote: str, request: Message) -> None:
         self._board = board
@@ -162,7 +165,7 @@ class RemoteWorker:
         return message
 
     def close(self) -> None:
-        """Ends ssh, and with it the worker there: its watchdog sees the closed pipe."""
+        """Ends ssh, and with it the worker on the board: its watchdog sees the closed pipe."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -172,10 +175,10 @@ class RemoteWorker:
                     stream.close()
 
     def _death(self) -> CrashError:
-        said = b""
+        stderr = b""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            said = self._process.communicate(timeout=5)[1] or b""
-        lines = said.decode(errors="replace").strip().splitlines()
+            stderr = self._process.communicate(timeout=5)[1] or b""
+        lines = stderr.decode(errors="replace").strip().splitlines()
         self.close()
         return CrashError(
             f"The worker on {self._board.host} is gone: {lines[-1] if lines else 'it said nothing'}.",
@@ -184,15 +187,15 @@ class RemoteWorker:
         )
 
 
-def _archive(sent: Mapping[Path, str]) -> bytes:
-    """A tar file of the worker's code below `code/` and of the artifacts under the names given."""
+def _archive(names: Mapping[Path, str]) -> bytes:
+    """A tar file of the worker's code below `code/` and of the artifacts under these names."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name in _CODE:
-            found = _ROOT / name
-            for path in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
+            source = _ROOT / name
+            for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
                 tar.add(path, f"code/{path.relative_to(_ROOT).as_posix()}")
-        for path, name in sent.items():
+        for path, name in names.items():
             for file in files_of(path):
                 tar.add(file, name if file == path else f"{Path(name).parent}/{file.relative_to(path.parent)}")
     return buffer.getvalue()

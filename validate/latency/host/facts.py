@@ -53,18 +53,18 @@ def host_facts() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of the packages that matter here and are installed, read without importing them."""
-    found = {}
+    """The versions of the packages that matter to a timing and are installed, read without importing them."""
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def physical_cores() -> int:
-    """Physical cores given to us: of the CPUs we may run on, siblings counted once, capped by the cgroup's quota."""
+    """Physical cores that we may use: of our affinity's CPUs, siblings counted once, capped by the cgroup's quota."""
     cpus = _affinity()
     cores = {_siblings(cpu) for cpu in cpus}
     quota = cpu_quota()
@@ -79,8 +79,8 @@ def cpus_for(threads: int) -> list[int]:
     cores: dict[str, int] = {}
     for cpu in sorted(_affinity()):
         cores.setdefault(_siblings(cpu), cpu)
-    chosen = sorted(cores.values())
-    return sorted(_affinity()) if threads > len(chosen) else chosen[-threads:]
+    one_per_core = sorted(cores.values())
+    return sorted(_affinity()) if threads > len(one_per_core) else one_per_core[-threads:]
 
 
 def cpu_quota() -> float | None:
@@ -100,7 +100,7 @@ def cpu_quota() -> float | None:
 
 
 def stolen_ticks() -> tuple[int, int]:
-    """(ticks that the hypervisor gave to others, all ticks) since boot; (0, 0) where the kernel does not tell.
+    """(ticks that the hypervisor gave to others, all ticks) since boot; (0, 0) where the kernel does not report them.
 
     See proc(5), /proc/stat: user nice system idle iowait irq softirq steal.
     """

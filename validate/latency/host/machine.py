@@ -1,4 +1,4 @@
-"""What measuring asks of a worker, and of another machine that workers run on."""
+"""Protocols of a worker, and of another machine that workers run on."""
 
 from __future__ import annotations
 
@@ -37,4 +37,4 @@ class Machine(Protocol):
     """A machine other than this one (see `validate.latency.boards.ssh`)."""
 
     def connected(self, files: Iterable[Path]) -> AbstractContextManager[Connected]:
-        """Sends the files and the worker's code there; removes them in the end. Raises StepError."""
+        """Sends the files and the worker's code to it; removes them in the end. Raises StepError."""

@@ -1,6 +1,6 @@
-"""What disturbed a round: stolen time, a throttled quota, other processes, and a canary that ran slower than it does.
+"""Disturbances of a round: stolen time, a throttled quota, other processes, and a canary that ran slower than usual.
 
-A round is tainted by what was seen outside the samples, never by their values: an outlier with no cause stays.
+A round is tainted by observations outside the samples, never by their values: an outlier with no cause stays.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class MachineState:
 
     @classmethod
     def now(cls) -> MachineState:
-        """Zeros where the kernel does not tell."""
+        """The counters now; zeros where the kernel does not report them."""
         ticks = [0] * 8
         text = _read("/proc/stat")
         if text:
@@ -61,7 +61,7 @@ class MachineState:
 
 @dataclass(frozen=True)
 class SlotNoise:
-    """What a worker saw in its own slot; `cpu_s` is all that it used since its last one, spinning afterwards too."""
+    """A worker's counters of its own slot; `cpu_s` is all its CPU time since the last one, spinning afterwards too."""
 
     canary_ns: int
     involuntary_switches: int
@@ -71,7 +71,7 @@ class SlotNoise:
 
 @dataclass
 class NoiseLog:
-    """Judges rounds as they come and sums up what was seen.
+    """Judges rounds as they come and sums up the observations.
 
     Attributes:
         tainted: round -> reasons.
@@ -91,7 +91,7 @@ class NoiseLog:
 
         Args:
             before: the counters at its beginning.
-            slots: what each row's worker saw.
+            slots: counters of each row's worker.
             own_s: CPU seconds that this process used meanwhile.
         """
         after = MachineState.now()
@@ -152,9 +152,9 @@ class NoiseLog:
     def _canary_drifted(self, slots: dict[int, SlotNoise]) -> bool:
         drifted = False
         for row, slot in slots.items():
-            seen = self.canaries.setdefault(row, [])
-            seen.append(slot.canary_ns)
-            if len(seen) >= _ENOUGH_CANARIES and slot.canary_ns > median(seen[-200:]) * (1 + CANARY_DRIFT):
+            history = self.canaries.setdefault(row, [])
+            history.append(slot.canary_ns)
+            if len(history) >= _ENOUGH_CANARIES and slot.canary_ns > median(history[-200:]) * (1 + CANARY_DRIFT):
                 drifted = True
         return drifted
 
@@ -169,7 +169,7 @@ def _throttled() -> int:
 
 
 def _clock_mhz() -> float | None:
-    """The first CPU's clock; a virtual machine does not tell."""
+    """The first CPU's clock; a virtual machine does not report it."""
     text = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
     return int(text) / 1000 if text and text.strip().isdigit() else None
 

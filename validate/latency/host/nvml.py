@@ -41,7 +41,7 @@ class _Process(ctypes.Structure):
 
 
 def gpu_state(index: int = 0) -> dict[str, Any]:
-    """What the first GPU does now; `{"missing": reason}` where there is no NVML or no GPU."""
+    """State of the first GPU now; `{"missing": reason}` where there is no NVML or no GPU."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError as cause:

@@ -49,7 +49,7 @@ def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
         "golden": golden and str(golden.absolute()),
         "variant": row.variant.to_json(),
     }
-    about: dict[str, Any] = {
+    header: dict[str, Any] = {
         "artifact": row.artifact.name,
         "device": row.device,
         "threads": row.threads,
@@ -58,14 +58,14 @@ def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
     }
     try:
         env = worker_environment(gpu=row.device != "cpu", threads=row.threads)
-        found = _run(profile.TARGET, request, job, env, job.reads_of(row))
+        profile_result = _run(profile.TARGET, request, job, env, job.reads_of(row))
     except EdgeportError as error:
-        return {**about, "error": error.message}
-    nodes = found["nodes"]
+        return {**header, "error": error.message}
+    nodes = profile_result["nodes"]
     return {
-        **about,
+        **header,
         "error": "",
-        "runs": found["runs"],
+        "runs": profile_result["runs"],
         "layers": grouped(nodes, "layer"),
         "kinds": grouped(nodes, "kind"),
         "nodes": nodes,
@@ -76,7 +76,7 @@ def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
 def roofline(timing: Timing, nodes: list[dict[str, Any]], row: Row, roof: Message) -> dict[str, Any]:
     """Multiply-adds a run, those a second at p50, and their share of the peak that the roofline allows.
 
-    The roof is the least of the machine's multiply-adds a second and of its bytes a second times the file's
+    The roof is the minimum of the machine's multiply-adds a second and of its bytes a second times the file's
     multiply-adds a byte: every weight is read at least once a run. Null where a node's multiply-adds are unknown, and
     on a GPU, whose peak is not measured here.
     """
@@ -86,8 +86,8 @@ def roofline(timing: Timing, nodes: list[dict[str, Any]], row: Row, roof: Messag
     rate = macs / (timing.p50_ms.value / 1e3)
     if row.device != "cpu":
         return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": None, "share_of_peak": None}
-    allowed = min(roof["macs_per_s"], roof["bytes_per_s"] * macs / max(1, timing.size_bytes))
-    return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": allowed, "share_of_peak": rate / roof["macs_per_s"]}
+    roof_rate = min(roof["macs_per_s"], roof["bytes_per_s"] * macs / max(1, timing.size_bytes))
+    return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": roof_rate, "share_of_peak": rate / roof["macs_per_s"]}
 
 
 def _run(target: str, request: Message, job: BenchJob, env: dict[str, str], reads: tuple[Path, ...]) -> Message:

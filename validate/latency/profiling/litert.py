@@ -1,4 +1,4 @@
-"""LiteRT's profiler, through its C interface: the Python one has none. Every XNNPACK operator is told apart.
+"""LiteRT's profiler, through its C interface: the Python one has none. It reports every XNNPACK operator.
 
 Structures and symbols: LiteRT 2.x, litert/c (litert_profiler.h, litert_profiler_event.h, litert_model.h) and
 tflite/core/api/profiler.h for the kinds of events. Where the library at hand is another one, the profile is refused.
@@ -57,7 +57,7 @@ _CLEANUP = ctypes.CFUNCTYPE(None, _V)(lambda _: None)
 
 @dataclass(frozen=True)
 class Event:
-    """What the profiler tells: the operator's index is -1 where only its name is known, in a delegate."""
+    """One record of the profiler: the operator's index is -1 where only its name is known, in a delegate."""
 
     tag: str
     operator: int
@@ -86,8 +86,8 @@ def attributed(events: Sequence[Event], graph: Sequence[Node], runs: int) -> lis
     """The graph's operators with the time of the events that belong to them.
 
     An event of the interpreter names its operator by index. One of a delegate has a name alone, but delegates keep the
-    graph's order: the events of a run are aligned with the operators by kind, and what the delegate added (a copy, a
-    reshape) counts to the operator before it.
+    graph's order: the events of a run are aligned with the operators by kind, and operations that the delegate added
+    (a copy, a reshape) count to the operator before them.
     """
     spent = [0.0] * len(graph)
     places: dict[tuple[str, ...], list[int]] = {}
@@ -102,13 +102,13 @@ def attributed(events: Sequence[Event], graph: Sequence[Node], runs: int) -> lis
 
 
 def aligned(events: Sequence[str], graph: Sequence[str]) -> list[int]:
-    """For each event the operator that it belongs to: a longest common subsequence, what computes weighing most."""
+    """For each event its operator: a longest common subsequence, in which convolutions weigh most."""
     best = np.zeros((len(events) + 1, len(graph) + 1), np.int64)
     for i in range(len(events) - 1, -1, -1):
         weight = _weight(events[i])
         for j in range(len(graph) - 1, -1, -1):
-            taken = best[i + 1, j + 1] + weight if events[i] == graph[j] else 0
-            best[i, j] = max(taken, best[i + 1, j], best[i, j + 1])
+            match = best[i + 1, j + 1] + weight if events[i] == graph[j] else 0
+            best[i, j] = max(match, best[i + 1, j], best[i, j + 1])
     result, i, j = [], 0, 0
     while i < len(events):
         weight = _weight(events[i])
@@ -201,10 +201,10 @@ def _events(path: Path, threads: int, batch: int) -> tuple[list[Event], int]:
     library.call("LiteRtStopProfiler", profiler)
     count = ctypes.c_int()
     library.call("LiteRtGetNumProfilerEvents", profiler, ctypes.byref(count))
-    found = (_Event * count.value)()
-    library.call("LiteRtGetProfilerEvents", profiler, count.value, ctypes.byref(found))
+    records = (_Event * count.value)()
+    library.call("LiteRtGetProfilerEvents", profiler, count.value, ctypes.byref(records))
     result = []
-    for event in found:
+    for event in records:
         tag = (event.tag or b"").decode(errors="replace")
         if event.kind == _DELEGATE_OPERATOR:
             result.append(Event(tag, -1, int(event.us)))
@@ -222,7 +222,7 @@ class _Library:
         import ai_edge_litert
 
         self._c = ctypes.CDLL(str(Path(next(iter(ai_edge_litert.__path__))) / "libLiteRt.so"))
-        self._kept: list[Any] = []
+        self._references: list[Any] = []
 
     def call(self, name: str, *arguments: Any) -> None:
         """Raises _CallError, or AttributeError where the library has no such function."""
@@ -230,37 +230,37 @@ class _Library:
         if status != 0:
             raise _CallError(f"{name} returned {status}")
 
-    def made(self, name: str, *arguments: Any) -> ctypes.c_void_p:
+    def handle_from(self, name: str, *arguments: Any) -> ctypes.c_void_p:
         """Calls a function whose last argument receives a handle, and returns that."""
         handle = _V()
         self.call(name, *arguments, ctypes.byref(handle))
-        self._kept.append(handle)
+        self._references.append(handle)
         return handle
 
     def open(self, path: Path, threads: int, batch: int) -> tuple[Any, Any, ctypes.c_void_p]:
         """The compiled model, a function that runs it once, and its profiler."""
-        environment = self.made("LiteRtCreateEnvironment", 0, None)
-        model = self.made("LiteRtCreateModelFromFile", environment, str(path).encode())
-        options = self.made("LiteRtCreateOptions")
+        environment = self.handle_from("LiteRtCreateEnvironment", 0, None)
+        model = self.handle_from("LiteRtCreateModelFromFile", environment, str(path).encode())
+        options = self.handle_from("LiteRtCreateOptions")
         self.call("LiteRtSetOptionsHardwareAccelerators", options, _CPU)
         for kind, text in (("runtime", "enable_profiling = true\n"), ("cpu", f"num_threads = {threads}\n")):
             payload = ctypes.create_string_buffer(text.encode())
-            self._kept.append(payload)
+            self._references.append(payload)
             identifier = f"{kind}_options_string".encode()
-            opaque = self.made("LiteRtCreateOpaqueOptions", identifier, ctypes.cast(payload, _V), _CLEANUP)
+            opaque = self.handle_from("LiteRtCreateOpaqueOptions", identifier, ctypes.cast(payload, _V), _CLEANUP)
             self.call("LiteRtAddOpaqueOptions", options, opaque)
-        compiled = self.made("LiteRtCreateCompiledModel", environment, model, options)
-        profiler = self.made("LiteRtCompiledModelGetProfiler", compiled)
+        compiled = self.handle_from("LiteRtCreateCompiledModel", environment, model, options)
+        profiler = self.handle_from("LiteRtCompiledModelGetProfiler", compiled)
         if not profiler:
             raise _CallError("it was built without one")
-        signature = self.made("LiteRtGetModelSignature", model, _SIZE(0))
+        signature = self.handle_from("LiteRtGetModelSignature", model, _SIZE(0))
         self._resize(compiled, signature, batch)
         inputs, outputs = (self._buffers(environment, signature, k, batch) for k in ("Input", "Output"))
-        given, taken = (_V * len(inputs))(*inputs), (_V * len(outputs))(*outputs)
+        input_array, output_array = (_V * len(inputs))(*inputs), (_V * len(outputs))(*outputs)
 
         def run() -> None:
             counts = _SIZE(len(inputs)), _SIZE(len(outputs))
-            self.call("LiteRtRunCompiledModel", compiled, _SIZE(0), counts[0], given, counts[1], taken)
+            self.call("LiteRtRunCompiledModel", compiled, _SIZE(0), counts[0], input_array, counts[1], output_array)
 
         return compiled, run, profiler
 
@@ -280,9 +280,9 @@ class _Library:
                 if tensor.layout.sizes[k] < 0:
                     tensor.layout.sizes[k] = batch
             sizes = [int(tensor.layout.sizes[k]) for k in range(tensor.layout.bits & _RANK_BITS)]
-            needed = _SIZE(math.prod(sizes) * _ELEMENT_BYTES.get(tensor.element, 8))
-            place = environment, _HOST_MEMORY, ctypes.byref(tensor), needed
-            result.append(self.made("LiteRtCreateManagedTensorBuffer", *place))
+            size = _SIZE(math.prod(sizes) * _ELEMENT_BYTES.get(tensor.element, 8))
+            place = environment, _HOST_MEMORY, ctypes.byref(tensor), size
+            result.append(self.handle_from("LiteRtCreateManagedTensorBuffer", *place))
         return result
 
     def _count(self, kind: str, signature: Any) -> int:
@@ -291,10 +291,10 @@ class _Library:
         return int(count.value)
 
     def _type(self, kind: str, signature: Any, index: int) -> _TensorType:
-        tensor = self.made(f"LiteRtGetSignature{kind}TensorByIndex", signature, _SIZE(index))
-        found = _TensorType()
-        self.call("LiteRtGetRankedTensorType", tensor, ctypes.byref(found))
-        return found
+        tensor = self.handle_from(f"LiteRtGetSignature{kind}TensorByIndex", signature, _SIZE(index))
+        tensor_type = _TensorType()
+        self.call("LiteRtGetRankedTensorType", tensor, ctypes.byref(tensor_type))
+        return tensor_type
 
     def _shape(self, kind: str, signature: Any, index: int, batch: int) -> tuple[list[int], bool]:
         layout = self._type(kind, signature, index).layout

@@ -1,4 +1,4 @@
-"""What a profile is made of: operations with their time and multiply-adds, by Keras layer and by kind."""
+"""Content of a profile: operations with their time and multiply-adds, by Keras layer and by kind."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ class Node:
 
 
 def feeds_of(request: Message, runtime: Any) -> tuple[Any, ...]:
-    """The same inputs as in a timing."""
+    """The inputs of a timing with this request."""
     golden = Golden.read(Path(request["golden"])) if request.get("golden") else None
     return make_feeds(runtime.signature, int(request["batch"]), int(request["seed"]), golden).inputs
 
 
 def layer_of(name: str) -> str:
-    """The Keras layer that an operation's name tells, as `model_1/block_1/conv2d_3_1/convolution` -> `conv2d_3`.
+    """The Keras layer in an operation's name, as `model_1/block_1/conv2d_3_1/convolution` -> `conv2d_3`.
 
     Tracing puts layers' names into scopes, each with a counter at its end, and the operation last. A fused operation's
-    name lists all that went into it, separated by `;`: what multiplies names it, else the first. Without a scope: "".
+    name lists all its parts, separated by `;`: the one that multiplies names it, else the first. Without a scope: "".
     """
     merged = name.split(";")
     heavy = (part for part in merged if part.rpartition("/")[2].lower() in _HEAVY)
@@ -87,5 +87,5 @@ def grouped(nodes: Iterable[Mapping[str, Any]], key: str) -> list[dict[str, Any]
         group["us"] += node["us"]
         group["macs"] += node["macs"] or 0
         group["operations"] += 1
-    whole = sum(group["us"] for group in groups.values()) or 1.0
-    return sorted(({**g, "share": g["us"] / whole} for g in groups.values()), key=lambda g: -g["us"])
+    total_us = sum(group["us"] for group in groups.values()) or 1.0
+    return sorted(({**g, "share": g["us"] / total_us} for g in groups.values()), key=lambda g: -g["us"])

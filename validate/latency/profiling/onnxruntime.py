@@ -54,27 +54,27 @@ def traced(path: Path, request: Message, variant: Variant) -> tuple[list[Node], 
 
 
 def summed(events: Sequence[Mapping[str, Any]], runs: int) -> tuple[list[Node], int, dict[str, dict[str, float]]]:
-    """A trace's nodes with mean times; the first `WARM` runs are left out, as they are no steady ones."""
+    """A trace's nodes with mean times; the first `WARM` runs are left out, as they are not steady."""
     starts = sorted(e["ts"] for e in events if e["name"] == "model_run")
     since, counted = (starts[WARM], runs - WARM) if len(starts) > WARM else (0, max(1, len(starts)))
-    found: dict[str, tuple[str, float, int | None]] = {}
+    totals: dict[str, tuple[str, float, int | None]] = {}
     providers: dict[str, dict[str, float]] = {}
     for event in events:
         arguments = event.get("args", {})
         if event["cat"] != "Node" or event["ts"] < since or "op_name" not in arguments:
             continue
         name = str(event["name"]).removesuffix("_kernel_time")
-        operation, spent, macs = found.get(name, (arguments["op_name"], 0.0, None))
-        found[name] = operation, spent + event["dur"] / counted, multiply_adds(arguments) if macs is None else macs
+        operation, spent, macs = totals.get(name, (arguments["op_name"], 0.0, None))
+        totals[name] = operation, spent + event["dur"] / counted, multiply_adds(arguments) if macs is None else macs
         share = providers.setdefault(arguments.get("provider", ""), {"nodes": 0.0, "us": 0.0})
         share["nodes"] += 1 / counted
         share["us"] += event["dur"] / counted
-    nodes = [Node(name, operation, spent, macs) for name, (operation, spent, macs) in found.items()]
+    nodes = [Node(name, operation, spent, macs) for name, (operation, spent, macs) in totals.items()]
     return nodes, counted, providers
 
 
 def multiply_adds(arguments: Mapping[str, Any]) -> int | None:
-    """Of a node from its shapes in the trace: 0 for what does none, None where the shapes do not tell.
+    """Of a node from its shapes in the trace: 0 for an operation that does none, None where the shapes do not show it.
 
     A weight that ONNX Runtime has packed is missing from the shapes; a product's inner size is its first input's last.
     """

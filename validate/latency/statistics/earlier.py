@@ -14,7 +14,7 @@ from validate.latency.statistics.pairwise import CLAIM_BEYOND
 from validate.latency.statistics.percentiles import Interval
 
 DECISIVE = ("cpu", "cpu_flags", "cores", "cpu_quota", "machine", "system")
-"""Facts of the host that must be alike: what decides a latency and does not change with an upgrade of packages."""
+"""Facts of the host that must be alike: those that decide a latency and do not change with an upgrade of packages."""
 
 _Z = 1.959964
 
@@ -91,7 +91,7 @@ def refuse_unlike(old: Mapping[str, Any], host: Mapping[str, Any], path: Path) -
 
 
 def row_name(row: Mapping[str, Any]) -> str:
-    """What a row is called across runs: the artifact's name without its folder, and its settings."""
+    """A row's name across runs: the artifact's name without its folder, and its settings."""
     variant = f", {row['variant']}" if row.get("variant") else ""
     threads = f"{row['threads']} thread{'s' if row['threads'] != 1 else ''}"
     return f"{Path(row['artifact']).name} ({row['device']}, {threads}, batch {row['batch']}{variant})"

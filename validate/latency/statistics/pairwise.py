@@ -31,11 +31,11 @@ from validate.latency.statistics.percentiles import (
 SAME_WITHIN = 0.03
 _NORMAL = 1.959964
 CLAIM_BEYOND = 0.02
-"""The least noise floor. Measured: identical processes on a quiet machine differ by up to 1.6 %."""
+"""The minimum noise floor. Measured: identical processes on a quiet machine differ by up to 1.6 %."""
 
 
 class Comparison(StrEnum):
-    """What is said of the candidate."""
+    """The verdict on a candidate."""
 
     FASTER = "FASTER"
     SLOWER = "SLOWER"
@@ -82,17 +82,17 @@ class Paired:
 def paired_ratio(baseline: Samples, candidate: Samples, *, seed: int = 0) -> Paired:
     """Candidate / baseline: the median of the per-round ratios of medians, with its interval.
 
-    Pairing by round takes out what slows both alike; the median over rounds takes what disturbs one of them for what
-    it is. Rounds that only one of them has are left out.
+    Pairing by round cancels disturbances that slow both alike; the median over rounds resists those that slow only one.
+    Rounds that only one of them has are left out.
 
     Raises:
         ValueError: they share no round.
     """
-    mine, theirs = _round_medians(candidate), _round_medians(baseline)
-    shared = sorted(mine.keys() & theirs.keys())
+    candidate_medians, baseline_medians = _round_medians(candidate), _round_medians(baseline)
+    shared = sorted(candidate_medians.keys() & baseline_medians.keys())
     if not shared:
         raise ValueError("no common round")
-    logs = np.log([mine[k] / theirs[k] for k in shared])
+    logs = np.log([candidate_medians[k] / baseline_medians[k] for k in shared])
     centre = float(np.median(logs))
     clusters = clusters_of(np.asarray(shared))
     count = int(clusters.max()) + 1
@@ -111,9 +111,9 @@ def paired_ratio(baseline: Samples, candidate: Samples, *, seed: int = 0) -> Pai
 
 
 def verdicts(ratios: Sequence[Paired], floor: float) -> list[Comparison]:
-    """What may be said of several candidates against one baseline, all claims together at 95 %.
+    """Verdicts on several candidates against one baseline, all claims together at 95 %.
 
-    Holm (1979), "A simple sequentially rejective multiple test procedure": the least p-value is held to 5 % / m, the
+    Holm (1979), "A simple sequentially rejective multiple test procedure": the smallest p-value is held to 5 % / m, the
     next to 5 % / (m - 1), until one fails. SAME where the whole interval lies within +-3 %.
     """
     order = sorted(range(len(ratios)), key=lambda k: ratios[k].p_value(floor))

@@ -46,7 +46,7 @@ class Interval:
         return (self.high - self.low) / 2 / self.value
 
     def scaled(self, factor: float) -> Interval:
-        """In another unit."""
+        """The interval in another unit."""
         low, high = (None if x is None else x * factor for x in (self.low, self.high))
         return Interval(self.value * factor, low, high)
 
@@ -58,7 +58,7 @@ def enough_samples(n: int, p: float) -> bool:
     """Whether n samples have a two-sided 95 % interval for the p-quantile that can be believed.
 
     For independent ones 6, 36 and 368 would do (p50, p90, p99): both ends need their 2.5 %. How far the samples
-    resemble each other is told by those beyond the quantile, and from fewer than ten nothing can be told of that: at
+    resemble each other shows in those beyond the quantile, and fewer than ten show nothing: at
     rho 0.7 the interval of a p99 from 400 samples holds in 93 % of cases, at rho 0.9 in 74 %; from 1000 in 97 and 95.
     """
     return n * min(p, 1 - p) >= _BEYOND - 1e-9
@@ -93,26 +93,26 @@ def percentile(samples: Samples, p: float, *, seed: int = 0, resamples: int = RE
 
 
 def is_steady(medians: Sequence[float], tolerance: float = 0.05) -> bool:
-    """Whether the last three windows' medians lie within the tolerance of their least: the warm-up is over."""
+    """Whether the last three windows' medians lie within the tolerance of their minimum: the warm-up is over."""
     last = medians[-3:]
     return len(last) == 3 and max(last) <= min(last) * (1 + tolerance)
 
 
 def _rank(p: float, n: int) -> int:
-    """Nearest rank, from 0: the least sample with at least a share p at or below it."""
+    """Nearest rank, from 0: the smallest sample with at least a share p at or below it."""
     return min(n - 1, max(0, math.ceil(p * n - 1e-9) - 1))
 
 
-def clusters_of(rounds: Any, least: int = 1) -> Any:
+def clusters_of(rounds: Any, min_samples: int = 1) -> Any:
     """The cluster of each sample: its round, or several neighbouring ones so that there are at most 40.
 
     Merging neighbours costs nothing where rounds are independent and widens the interval where they are not. A cluster
-    that is shorter than samples resemble each other hides that they do: `least` is how many it must have on average.
+    that is shorter than samples resemble each other hides that they do: `min_samples` is the minimum on average.
     """
     _, index = np.unique(rounds, return_inverse=True)
     count = int(index.max()) + 1
     merged = math.ceil(count / min(_MAX_CLUSTERS, max(MIN_CLUSTERS * 2, count // 6)))
-    merged = max(merged, math.ceil(least * count / len(index)))
+    merged = max(merged, math.ceil(min_samples * count / len(index)))
     full = max(1, count // merged)  # the last, incomplete group joins its neighbour
     return np.minimum(index // merged, full - 1)
 
@@ -120,17 +120,17 @@ def clusters_of(rounds: Any, least: int = 1) -> Any:
 def resampled_quantiles(ordered: Floats, clusters: Any, p: float, weights: Any) -> Floats:
     """The p-quantile of each resample, shape (resamples,). `clusters` belongs to the sorted samples.
 
-    A resample weighs each cluster, so what lies at or below a rank is a weighted sum of the clusters' counts there:
-    found by bisection over ranks, for all resamples at once. (No matrix products: BLAS threads would wake for them.)
+    A resample weighs each cluster, so the count at or below a rank is a weighted sum of the clusters' counts: solved
+    by bisection over ranks, for all resamples at once. (No matrix products: BLAS threads would wake for them.)
     """
     places = [np.flatnonzero(clusters == c) for c in range(weights.shape[1])]
     sizes = np.asarray([len(place) for place in places])
-    wanted = np.maximum(1, np.ceil(p * (weights * sizes).sum(axis=1) - 1e-9))
+    target_counts = np.maximum(1, np.ceil(p * (weights * sizes).sum(axis=1) - 1e-9))
     low, high = np.zeros(len(weights), np.int64), np.full(len(weights), len(ordered) - 1)
     while (low < high).any():
         middle = (low + high) // 2
-        seen = sum(weights[:, c] * np.searchsorted(place, middle, side="right") for c, place in enumerate(places))
-        enough = seen >= wanted
+        counts = sum(weights[:, c] * np.searchsorted(place, middle, side="right") for c, place in enumerate(places))
+        enough = counts >= target_counts
         low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
     return ordered[low]
 
@@ -141,7 +141,7 @@ def draw_weights(count: int, resamples: int, seed: int) -> Any:
 
 
 def independent_worth(below: Any, clusters: Any) -> int:
-    """How many independent samples these are worth for the quantile that `below` tells the samples under.
+    """How many independent samples these are worth for the quantile whose samples `below` marks.
 
     The design effect (Kish, "Survey Sampling", 1965): the variance of the clusters' shares below the quantile, over
     what it would be if the samples were independent. Never taken to be less than 1.
