@@ -1,4 +1,4 @@
-"""How a timing's sessions are set up: the options that `bench` and `run` share, declared once."""
+"""The set-up of a timing's sessions: the options that `bench` and `run` share, declared once."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def source_options(function: Command) -> Command:
 
 
 def opening_options(function: Command) -> Command:
-    """How a source is opened; `exporter.cli.opening.opening_of` makes LoadOptions of them."""
+    """Options that open a source; `exporter.cli.opening.opening_of` makes LoadOptions of them."""
     for option in reversed(_OPENING_OPTIONS):
         function = option(function)
     return function

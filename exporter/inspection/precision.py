@@ -1,4 +1,4 @@
-"""How a model computes, told from the types of its tensors."""
+"""The precision that a model computes in, read from the types of its tensors."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ ANSWERS = "answers.npz"
 
 
 class Manifest(Closed):
-    """The whole document. Build one with `Manifest.from_document`, read one with `manifest_file.load`.
+    """The whole document. Build one with `Manifest.from_document`, read one with `exporter.manifest.reader.load`.
 
     `schema_version` is what it was written as; whoever writes it again writes the newest. `passing` is None while a
     manifest is being made.

@@ -97,7 +97,7 @@ def fastest_timing(manifest: Manifest) -> TimingRow | None:
 
 
 def disturbance(manifest: Manifest) -> str:
-    """How many timings something else on the machine got in the way of, in words; empty where none."""
+    """The number of timings that other work on the machine disturbed, in words; empty where none."""
     timed = timed_rows(manifest)
     disturbed = sum("tainted" in row.flags for row in timed)
     return f"other work on the machine disturbed {disturbed} of {say.count(len(timed), 'timing')}" if disturbed else ""

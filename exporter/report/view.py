@@ -21,7 +21,7 @@ _GROUPS_SHOWN = 12
 
 
 def worst_output(verdict: JudgedRow) -> OutputRow | None:
-    """The output that agrees least: by noise ratio where it was measured, else by the lowest SQNR."""
+    """The output with the worst agreement: by noise ratio where it was measured, else by the lowest SQNR."""
     with_ratio = [row for row in verdict.outputs if row.noise_ratio is not None]
     if with_ratio:
         return max(with_ratio, key=lambda row: row.noise_ratio or 0.0)
