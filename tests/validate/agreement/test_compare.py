@@ -257,7 +257,7 @@ def test_paths_that_are_not_there_and_unknown_kinds(zoo: Path, tmp_path: Path) -
 
 
 def test_no_framework_in_the_parent() -> None:
-    code = "import sys, validate.agreement; print(*sys.modules)"
+    code = "import sys, validate.agreement.compare; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "validate.agreement.compare" in done.stdout.split()
     assert not {"tensorflow", "keras", "onnx", "onnxruntime", "ai_edge_litert", "scipy"} & set(done.stdout.split())
