@@ -273,7 +273,7 @@ def _neighbours(values: Array) -> float:
     variance = (centered**2).mean(axis=(1, 2))
     horizontal = (centered[:, :, 1:] * centered[:, :, :-1]).mean(axis=(1, 2))
     vertical = (centered[:, 1:] * centered[:, :-1]).mean(axis=(1, 2))
-    varied = variance > 1e-12 * max(float(variance.max()), 1e-300)
+    varied = variance > 1e-12 * max(float(np.max(variance)), 1e-300)
     if not varied.any():
         return 1.0
     return float((0.5 * (horizontal + vertical)[varied] / variance[varied]).mean())

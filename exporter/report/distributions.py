@@ -101,7 +101,7 @@ def _histogram(samples: npt.NDArray[np.float64], axis: Axis) -> list[Markup]:
     inside = samples[samples <= axis.high]
     shares = np.asarray([axis.share(float(value)) for value in inside])
     counts, _ = np.histogram(shares, bins=_BINS, range=(0.0, 1.0))
-    top = max(1, int(counts.max(initial=0)))
+    top = max(1, int(np.max(counts, initial=0)))
     return [
         svg.rect(
             "bar", svg.percent(k / _BINS), _BASE - _HIGH * count / top, svg.percent(0.86 / _BINS), _HIGH * count / top

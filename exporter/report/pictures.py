@@ -26,8 +26,8 @@ def picture(values: npt.NDArray[Any], low: float | None = None, high: float | No
     if plane is None:
         return None
     finite = plane[np.isfinite(plane)]
-    low = float(finite.min(initial=0.0)) if low is None else low
-    high = float(finite.max(initial=1.0)) if high is None else high
+    low = float(np.min(finite, initial=0.0)) if low is None else low
+    high = float(np.max(finite, initial=1.0)) if high is None else high
     scaled = np.nan_to_num((plane - low) / ((high - low) or 1.0), nan=0.0, posinf=1.0, neginf=0.0)
     return _encoded((np.clip(scaled, 0.0, 1.0) * 255).round().astype(np.uint8))
 

@@ -187,7 +187,7 @@ def noise(floats: Array, quantized: Array, channel: int = -1) -> float:
     axis = tuple(k for k in range(floats.ndim) if k != channel % floats.ndim)
     signal = np.square(floats - floats.mean(axis=0), dtype=np.float64).mean(axis=axis)
     error = np.square(floats - quantized, dtype=np.float64).mean(axis=axis)
-    live = signal > 1e-12 * max(float(signal.max(initial=0.0)), 1e-30)
+    live = signal > 1e-12 * max(float(np.max(signal, initial=0.0)), 1e-30)
     if not np.any(live):
         return 0.0
     return float(np.minimum(error[live] / signal[live], 1.0).mean())

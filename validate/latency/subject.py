@@ -166,7 +166,7 @@ class Subject:
             p90_ms=quantiles["p90"],
             p95_ms=quantiles["p95"],
             p99_ms=quantiles["p99"],
-            min_ms=float(samples[:, 1].min()) / 1e6,
+            min_ms=float(np.min(samples[:, 1])) / 1e6,
             throughput=self.row.batch * 1e9 / float(samples[:, 1].mean()),
             phases=phases,
             samples=self.samples,

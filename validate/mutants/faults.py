@@ -44,7 +44,7 @@ def _bias(model: Any, survey: Survey) -> Place | None:
         return None
 
     def nudge(bias: Array) -> Array:
-        k = int(bias.argmax())
+        k = int(np.argmax(bias))
         bias.flat[k] += 1e-3 * max(1.0, abs(float(bias.flat[k])))
         return bias
 

@@ -110,7 +110,7 @@ def clusters_of(rounds: Any, min_samples: int = 1) -> Any:
     that is shorter than samples resemble each other hides that they do: `min_samples` is the minimum on average.
     """
     _, index = np.unique(rounds, return_inverse=True)
-    count = int(index.max()) + 1
+    count = int(np.max(index)) + 1
     merged = math.ceil(count / min(_MAX_CLUSTERS, max(MIN_CLUSTERS * 2, count // 6)))
     merged = max(merged, math.ceil(min_samples * count / len(index)))
     full = max(1, count // merged)  # the last, incomplete group joins its neighbour
