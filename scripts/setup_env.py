@@ -223,10 +223,10 @@ def work_off(jobs: list[Job], names: set[str]) -> None:
 
 def set_up(wanted: list[str]) -> None:
     """Makes .venv hold `wanted`, and keeps what else it holds."""
-    missing = unfinished(wanted)
-    if not missing:
+    missing, fits = unfinished(wanted), usable()
+    if fits and not missing:
         return
-    if not usable():
+    if not fits:
         missing = wanted
         if VENV.exists():
             say("edgeport: .venv was left half-way, or is another Python's; it is made anew.")

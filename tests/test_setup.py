@@ -206,6 +206,15 @@ def test_two_locks_one_on_the_other(tree: Tree) -> None:
     assert tree.set_up() == tree.set_up("dev") == (0, "")
 
 
+def test_an_environment_of_another_python_is_made_anew(tree: Tree) -> None:
+    assert tree.set_up()[0] == 0
+    program(tree.venv / "bin" / "python.other", "#!/bin/sh\necho 3 9\n").replace(tree.venv / "bin" / "python")
+    code, said = tree.set_up()
+    assert code == 0
+    assert "another Python's; it is made anew" in said
+    assert tree.answers("tensorflow") == "1"
+
+
 def test_each_failure_is_one_sentence_and_leaves_what_runs(tree: Tree) -> None:
     assert tree.set_up()[0] == 0
     lock = tree.folder / "requirements-dev.lock"
