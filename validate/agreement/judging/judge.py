@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from converters.arrays import Array
 from converters.formats import Precision
@@ -110,6 +110,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         reason="; ".join(faults) if faults else _dead_reason(expected) if result.dead_passes else result.reason,
         noise_ratios=ratios,
         rounding_ratio=gate_value.get("rounding_ratio"),
+        conditioning=expected.conditioning,
     )
 
 
@@ -120,12 +121,14 @@ def _gate_result(
 
     Rounding that costs as much as the signal moves is not a yardstick: a dead model would pass by it.
     """
+    constant = values.expected.constant  # where nothing moves, equality is the whole truth
     if gate.noise_ratio is not None and ratios:
-        return by_noise(values, ratios, gate.noise_ratio)
+        result = by_noise(values, ratios, gate.noise_ratio)
+        return replace(result, dead_passes=False) if constant else result
     if gate.rounding_ratio is not None and rounding is not None:
         result = by_rounding(values.expected, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
-        if not result.dead_passes:
-            return result
+        if constant or not result.dead_passes:
+            return replace(result, dead_passes=False)
     return by_sqnr(values.expected, mean_square, gate)
 
 
