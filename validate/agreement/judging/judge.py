@@ -19,6 +19,7 @@ from validate.agreement.judging.class_decisions import (
 from validate.agreement.judging.final_activation import lost_outputs, map_faults
 from validate.agreement.judging.gate_checks import INPUTS, GateResult, by_noise, by_rounding, by_sqnr, noise_ratios
 from validate.agreement.judging.gates import Gate
+from validate.agreement.judging.lost_columns import lost_columns
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
 from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, GateRow, OutputRow
@@ -84,6 +85,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     top = top_one(values.values, expected.values, 2 * result.tie) if ranked and kind != "sigmoid" else None
     label_score = _labels(values, result, head.basis) if kind == "sigmoid" else None
     faults = _faults(result, nonfinite, _decision_faults(head, values, gate, top, label_score))
+    faults += lost_columns(values)
     if head.basis == "logits":
         faults += map_faults(values, str(kind), gate, result.undecided)
         faults += lost_outputs(values, str(kind), gate)

@@ -188,6 +188,23 @@ def test_of_an_output_that_is_a_constant_equality_is_the_whole_truth(tmp_path: P
     assert bench.judge(bench.exact + np.array([0, 0, 0, 0.1]), precision=precision).status == "disagree"
 
 
+def test_a_column_that_one_scale_for_all_has_drowned_disagrees(tmp_path: Path) -> None:
+    """Boxes in 0 to 640 beside scores in 0 to 1, in one int8 output: every score is zero, and the whole looks well."""
+    rng = np.random.default_rng(3)
+    exact = np.concatenate([rng.uniform(0, 640, (64, 3)), rng.uniform(0, 1, (64, 1))], axis=1)
+    bench = Bench(tmp_path, exact)
+    step = 640 / 255
+    coded = np.round(exact / step) * step
+    for draw in range(3):
+        write(tmp_path / "rounded" / f"{Precision.INT8}-{draw}", "out", coded)
+    row = bench.judge(coded, precision=Precision.INT8)
+    assert row.rounding_ratio == pytest.approx(1.0, rel=0.01)
+    assert row.status == "disagree"
+    assert "1 of its 4 columns move in the reference and are constant here (column 3)" in row.reason
+    kept = np.concatenate([coded[:, :3], np.round(exact[:, 3:] * 255) / 255], axis=1)
+    assert bench.judge(kept, precision=Precision.INT8).status == "agree"
+
+
 def test_another_shape_disagrees(tmp_path: Path) -> None:
     bench = Bench(tmp_path, living())
     row = bench.judge(bench.mine[:, :3])
