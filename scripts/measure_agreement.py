@@ -205,7 +205,10 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     from converters.checkpoints.identify import identify
     from converters.checkpoints.loading import load, loaded_model
     from converters.checkpoints.ranges import input_hints
-    from validate.agreement.judging.gates import noise_floor
+    from validate.agreement.arrays import path_of
+    from validate.agreement.judging.gates import FLOOR_ULPS, ULP
+    from validate.agreement.judging.metrics import row_errors, row_maxima
+    from validate.agreement.worker.ensemble import STEM, measure_noise
     from validate.agreement.worker.oracle import float64_clone, float64_default
     from validate.agreement.worker.taps import open_tapped
     from validate.agreement.worker.taps.function import TappedFunction
@@ -219,11 +222,23 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     with float64_default():
         clone = loaded_model(float64_clone(loaded.model))
         exact = TappedFunction(clone.function, clone.signature)
-    truth = _values(exact.run(dict(zip(clone.signature.input_names, inputs.values(), strict=True))))
+    folder, stems = Path(tempfile.mkdtemp()), {}
+    for stem, values in zip(
+        ("out", "logits"), exact.run(dict(zip(clone.signature.input_names, inputs.values(), strict=True))), strict=True
+    ):
+        for name, array in values.items():
+            k = clone.signature.output_names.index(name)
+            stems[k] = stem
+            np.save(path_of(folder, stem, k), array)
+    truth = {k: np.load(path_of(folder, stem, k)) for k, stem in stems.items()}
     plain = TappedFunction(loaded.function, loaded.signature)
-    keras_error = _error(_both(plain.run, inputs), truth)
-    floor = noise_floor(plain.averaged)
-    noise = {k: max(keras_error[k], floor * float(np.abs(truth[k]).max())) for k in truth}
+    measure_noise(plain.run, loaded.model, loaded.signature, inputs, folder, batch=SAMPLES)
+    noise = {}
+    for k, stem in stems.items():
+        maxima = row_maxima(truth[k])
+        floor = FLOOR_ULPS * ULP * np.maximum(maxima, np.median(maxima))
+        keras = row_errors(_values(plain.run(inputs))[k], truth[k])
+        noise[k] = np.maximum.reduce([np.load(path_of(folder, STEM + stem, k)), keras, floor])
     found = {}
     for path in sorted(p for p in bundle.iterdir() if ".float32." in p.name):
         roads: dict[str, dict[str, Any]] = {"": {}}
@@ -233,8 +248,10 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
             roads = {" XNNPACK": {}, " built-in": {"delegates": False}}
         for label, more in roads.items():
             tapped = open_tapped(path, RuntimeOptions(threads=2, **more), Path(tempfile.mkdtemp()) / "tap")
-            error = _error(_both(tapped.run, inputs), truth)
-            found[path.suffix[1:] + label] = max(error[k] / noise[k] for k in truth)
+            runs = _both(tapped.run, inputs)
+            found[path.suffix[1:] + label] = max(
+                float((row_errors(run[k], truth[k]) / noise[k]).max()) for run in runs for k in truth
+            )
     return found
 
 
@@ -247,10 +264,6 @@ def _both(run: Any, inputs: dict[str, Any]) -> list[dict[str, Any]]:
     singles = [_values(run({k: v[i : i + 1] for k, v in inputs.items()})) for i in range(SAMPLES)]
     alone = {k: np.concatenate([single[k] for single in singles]) for k in singles[0]}
     return [_values(run(inputs)), alone]
-
-
-def _error(runs: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str, float]:
-    return {k: max(float(np.abs(run[k] - truth[k]).max()) for run in runs) for k in truth}
 
 
 def shown(title: str, cells: dict[str, Any]) -> None:

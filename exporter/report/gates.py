@@ -22,8 +22,9 @@ _FROM_BELOW = {"sqnr_db", "min_agreement"}
 """Limits that a value must reach; the others it must not exceed."""
 
 _NOTE = (
-    "Noise ratio: greatest error over float32 Keras' own. Rounding ratio: rms error over what rounding to the "
-    "precision costs. SQNR: the signal's moving part over the error."
+    "Noise ratio: maximum error over that of honest float32 runs, sample by sample. "
+    "Rounding ratio: rms error over what rounding to the precision costs. "
+    "SQNR: the signal's moving part over the error."
 )
 
 

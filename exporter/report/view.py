@@ -45,7 +45,10 @@ def summary(manifest: Manifest) -> Table:
     verdicts = {row.artifact: row for row in manifest.verdicts}
     timings = {row.artifact: row for row in reversed(timed_rows(manifest))}
     rows = [_summary_row(row, verdicts.get(row.path), timings.get(row.path)) for row in manifest.artifacts]
-    note = "Agreement is that of the artifact's worst output. Noise ratio: greatest error over float32 Keras' own."
+    note = (
+        "Agreement is that of the artifact's worst output. "
+        "Noise ratio: maximum error over that of honest float32 runs, sample by sample."
+    )
     return table("Artifacts", columns, rows, note)
 
 

@@ -15,8 +15,8 @@ from converters.arrays import Arrays
 from converters.artifact import digest
 
 _LARGEST = 64 << 20
-_SCHEME = 2
-"""Raised when the oracle or the order of its samples changes: entries of another scheme are never found."""
+_SCHEME = 3
+"""Raised when the oracle, its noise or the order of its samples changes: entries of another scheme are never found."""
 
 
 def cache_key(checkpoint: Path, inputs: Arrays) -> str:

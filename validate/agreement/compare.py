@@ -137,7 +137,6 @@ class Comparison:
             dict(document["kinds"]),
             labels,
             drawn=common.inputs is None,
-            averaged=int(document["averaged"]),
         )
         return document
 

@@ -95,9 +95,11 @@ class OutputRow:
         max_abs, rmse: against the reference in float32; None where the shapes differ.
         sqnr_db: the moving part of the reference's signal over the error's; infinite (null in JSON) where there is no
             error, or nothing moves.
-        noise_ratio: maximum error against the float64 oracle over float32 Keras' own; None without an oracle.
+        noise_ratio: maximum over the samples of the error against the float64 oracle over the maximum error of honest
+            float32 evaluations there (`worker.ensemble`); None without an oracle.
         noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`.
         rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
+        conditioning: float32's noise over the maximum value; a fault below it cannot be told. None without an oracle.
         top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
         accuracy: share of samples of the labelled class; None without labels.
         nonfinite: elements that are finite in the reference and not here.
@@ -130,6 +132,7 @@ class OutputRow:
     scores: Mapping[str, Mapping[str, float]] | None = None
     noise_ratios: Mapping[str, float] = field(default_factory=dict)
     rounding_ratio: float | None = None
+    conditioning: float | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from converters.checkpoints.parts import parts_of
 from converters.errors import EdgeportError, RefusedError, error_from_json
 from converters.formats import Precision
@@ -287,11 +289,15 @@ class _Run:
                 reason = "on these inputs it does not move the float64 oracle beyond float32's noise"
                 self.rows[k] = MutantRow(row.mutant, row.subject, row.layer, NOT_EXERCISED, reason, row.noise_ratio)
 
-    def _below_noise(self, effect: dict[str, float]) -> bool:
+    def _below_noise(self, effect: dict[str, list[float]]) -> bool:
+        """Whether it moves no sample by more than the gate lets float32 move it."""
         comparison = self.comparison
         for k, name in enumerate(comparison.reference.output_names):
             stem = "logits" if name in comparison.reference.kinds else "out"
-            noise = ReferenceValues.of(comparison.reference, stem, k).noise or 0.0
-            if effect[name] > noise:
+            noise = ReferenceValues.of(comparison.reference, stem, k).noise
+            if noise is None:
+                return False
+            moved = np.asarray(effect[name][: len(noise)])
+            if (moved > (self.gate.noise_ratio or 0.0) * noise[: len(moved)]).any():
                 return False
         return True

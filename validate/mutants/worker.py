@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from converters.arrays import Arrays
 from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.loaded import Loaded
@@ -17,6 +15,7 @@ from converters.errors import EdgeportError
 from converters.isolation import Channel, Message, error_document, resolve
 from converters.signature import Signature
 from validate.agreement.arrays import read
+from validate.agreement.judging.metrics import row_errors
 from validate.agreement.plan import Plan
 from validate.agreement.worker.batches import run_batches
 from validate.agreement.worker.oracle import float64_clone, float64_default
@@ -59,7 +58,8 @@ def break_model(request: Message, channel: Channel) -> Message:
 
 
 def measure_effects(request: Message, _channel: Channel) -> Message:
-    """How far each named fault moves the float64 oracle, by output name, over the logits where there are any."""
+    """How far each named fault moves the float64 oracle in each of the first samples, by output name, over the logits
+    where there are any."""
     job = _Job(request)
     survey = job.survey()
     places = [(name, _MUTATION_BY_NAME[name].find(job.model, survey)) for name in request["mutants"]]
@@ -72,7 +72,7 @@ def measure_effects(request: Message, _channel: Channel) -> Message:
             assert place is not None
             with broken(clone, place):
                 after = _values(loaded_model(clone), job.loaded.signature, few)
-            effects[name] = {key: float(np.abs(after[key] - before[key]).max(initial=0.0)) for key in before}
+            effects[name] = {key: row_errors(after[key], before[key]).tolist() for key in before}
     return {"effects": effects}
 
 

@@ -155,9 +155,12 @@ def test_a_dead_model_is_inconclusive_and_says_what_to_give(zoo: Path) -> None:
     assert "--inputs" in verdict.reason
 
 
-def test_a_single_sample_cannot_tell(zoo: Path) -> None:
+def test_a_single_sample_is_told_apart_by_the_edge_cases_beside_it(zoo: Path) -> None:
+    """No constant lies within the noise of all of them; without an oracle one sample cannot tell."""
     agreement = compare(zoo / "small.keras", [zoo / "small.onnx"], JudgeJob.of(samples=1))
-    assert agreement.verdicts[0].status == "inconclusive"
+    assert agreement.verdicts[0].status == "agree"
+    without_oracle = compare(zoo / "small.onnx", [zoo / "small.tflite"], JudgeJob.of(samples=1, input_range=(0, 255)))
+    assert without_oracle.verdicts[0].status == "inconclusive"
 
 
 def test_a_fixed_batch_of_one_is_allowed_with_a_note(zoo: Path) -> None:
@@ -306,4 +309,4 @@ def test_no_false_alarm_in_200_seeds(zoo: Path) -> None:
     found = json.loads(done.stdout.split("RESULT")[1])
     assert [row["alarms"] for row in found.values()] == [0, 0, 0]
     assert all(0 < row["inputs"] < 3 for row in found.values())
-    assert all(max(row["structured"], row["saturating"]) < 12 for row in found.values())
+    assert all(max(row["structured"], row["saturating"]) < 3 for row in found.values())

@@ -53,10 +53,15 @@ class LabelAgreement:
     count: int
 
 
-def label_agreement(candidate: Array, reference: Array, margin: float, threshold: float) -> LabelAgreement:
-    """Compares thresholded labels; a flip within `margin` of the threshold in the reference tells nothing."""
+def label_agreement(candidate: Array, reference: Array, margin: float | Array, threshold: float) -> LabelAgreement:
+    """Compares thresholded labels; a flip within `margin` of the threshold in the reference tells nothing.
+
+    Args:
+        margin: one number, or one a sample.
+    """
     got, want = wide(candidate), wide(reference)
-    near = np.abs(want - threshold) <= margin
+    margins = np.reshape(margin, (-1, *(1,) * (want.ndim - 1)))
+    near = np.abs(want - threshold) <= margins
     other = (got > threshold) != (want > threshold)
     flips = int((other & ~near).sum())
     return LabelAgreement(1.0 - flips / max(1, want.size), flips, int(near.sum()), want.size)

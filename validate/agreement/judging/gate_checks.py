@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from validate.agreement.judging.gates import EDGE_CASE_FACTOR, MORE_SAMPLES, Gate
-from validate.agreement.judging.metrics import difference, sqnr_db
+import numpy as np
+
+from converters.arrays import Array
+from validate.agreement.judging.gates import MORE_SAMPLES, Gate
+from validate.agreement.judging.metrics import difference, row_errors, sqnr_db
 from validate.agreement.judging.reference_values import ReferenceValues, Rounding, Values
 from validate.agreement.results import GateRow
 
@@ -26,7 +29,8 @@ class GateResult:
         dead_passes: a dead model would pass the same gate.
         undecided: maximum difference that two float32 runs of one model may show: a map may be off by what it makes
             of this.
-        tie: classes that lie closer than twice this, or labels closer than this to their threshold, are ties.
+        tie: classes that lie closer than twice this, or labels closer than this to their threshold, are ties; one
+            number, or one a sample.
         allowed: how far from the reference the gate lets the values lie: at most for `noise_ratio`, where float32 Keras
             may lie as far from the oracle as its noise is; in the mean square's root for the others.
     """
@@ -37,29 +41,40 @@ class GateResult:
     passed: bool
     dead_passes: bool
     undecided: float
-    tie: float
+    tie: float | Array
     allowed: float
     reason: str
 
     @property
     def row(self) -> GateRow:
-        return GateRow(self.measure, self.value, self.limit, self.dead_passes, self.allowed, self.tie)
+        tie = float(np.max(self.tie, initial=0.0))
+        return GateRow(self.measure, self.value, self.limit, self.dead_passes, self.allowed, tie)
 
 
 def noise_ratios(values: Values) -> dict[str, float]:
-    """The maximum error against the oracle over float32's own, by kind of samples; nothing without an oracle."""
+    """The maximum over the samples of the error against the oracle over float32's own there, by kind of samples.
+
+    Nothing without an oracle.
+    """
     expected = values.expected
     if expected.oracle is None or expected.noise is None:
         return {}
-    worst = difference(values.values[: len(expected.oracle)], expected.oracle).max_abs
+    count = len(expected.oracle)
+    worst = _worst_ratio(values.values[:count], expected.oracle, expected.noise)
     for array, rows in values.other_batches:
-        judged_rows = [k for k, row in enumerate(rows) if row < len(expected.oracle)]
-        worst = max(worst, difference(array[judged_rows], expected.oracle[[rows[k] for k in judged_rows]]).max_abs)
-    ratios = {INPUTS: _ratio(worst, expected.noise)}
+        judged_rows = [k for k, row in enumerate(rows) if row < count]
+        samples = [rows[k] for k in judged_rows]
+        worst = max(worst, _worst_ratio(array[judged_rows], expected.oracle[samples], expected.noise[samples]))
+    ratios = {INPUTS: worst}
     for name, cases in expected.edge_cases.items():
         if len(values.all_rows) >= cases.rows.stop:
-            ratios[name] = _ratio(difference(values.all_rows[cases.rows], cases.oracle).max_abs, cases.noise)
+            ratios[name] = _worst_ratio(values.all_rows[cases.rows], cases.oracle, cases.noise)
     return ratios
+
+
+def _worst_ratio(candidate: Array, oracle: Array, noise: Array) -> float:
+    errors = row_errors(candidate, oracle)
+    return max((_ratio(float(error), float(own)) for error, own in zip(errors, noise, strict=True)), default=0.0)
 
 
 def _ratio(error: float, noise: float) -> float:
@@ -69,26 +84,38 @@ def _ratio(error: float, noise: float) -> float:
 
 
 def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResult:
-    expected, noise = values.expected, values.expected.noise or 0.0
-    ratio, bound, kind_words = ratios[INPUTS], limit, ""
-    for kind, kind_ratio in ratios.items():
-        if kind != INPUTS and ratio <= bound and kind_ratio > EDGE_CASE_FACTOR * limit:
-            ratio, bound, kind_words = kind_ratio, EDGE_CASE_FACTOR * limit, f" on {kind} inputs"
-    passed = ratio <= bound
-    reason = f"its error is {ratio:.2g} times float32's own noise{kind_words} (limit {bound:g})"
-    oracle_samples = 0 if expected.oracle is None else len(expected.oracle)
-    if passed and oracle_samples < len(values.values):
+    expected = values.expected
+    noise = np.zeros(0) if expected.noise is None else expected.noise
+    largest = float(noise.max(initial=0.0))
+    kind = max(ratios, key=lambda name: ratios[name] if name != INPUTS or ratios[name] <= limit else math.inf)
+    if ratios[kind] <= limit:
+        kind = INPUTS
+    ratio = ratios[kind]
+    passed = ratio <= limit
+    where = "" if kind == INPUTS else f" on {kind} inputs"
+    reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {limit:g})"
+    beyond = len(values.values) - len(noise)
+    if passed and beyond:
         factor = MORE_SAMPLES * (limit + 1)
-        distance = difference(values.values, expected.values, slice(oracle_samples, None)).max_abs
-        passed = distance <= factor * noise
+        distance = difference(values.values, expected.values, slice(len(noise), None)).max_abs
+        passed = distance <= factor * largest
         if not passed:
             reason = (
-                f"beyond the oracle's {oracle_samples} samples it lies {distance:.2g} from the reference, "
+                f"beyond the oracle's {len(noise)} samples it lies {distance:.2g} from the reference, "
                 f"more than {factor:g} times float32's noise"
             )
-    dead = expected.signal.dead_max <= limit * noise
-    max_distance = (limit + 1) * noise * (MORE_SAMPLES if oracle_samples < len(values.values) else 1.0)
-    return GateResult("noise_ratio", ratio, bound, passed, dead, limit * noise, limit * noise, max_distance, reason)
+    max_distance = (limit + 1) * largest * (MORE_SAMPLES if beyond else 1.0)
+    return GateResult(
+        "noise_ratio",
+        ratio,
+        limit,
+        passed,
+        expected.dead_passes(limit),
+        limit * largest,
+        limit * np.concatenate([noise, np.full(max(0, beyond), largest)]),
+        max_distance,
+        reason,
+    )
 
 
 def by_rounding(expected: ReferenceValues, rms: float, rounding: Rounding, limit: float, drawn: bool) -> GateResult:

@@ -1,7 +1,8 @@
 """How close is close enough: one row a precision, each number with its reason.
 
-`noise_ratio` is the candidate's maximum error against the float64 oracle, over float32 Keras' own maximum error. It
-needs no tolerance for a model's size or depth: float32's own rounding is the yardstick.
+`noise_ratio` is the candidate's maximum error against the float64 oracle in a sample, over the maximum error of several
+honest float32 evaluations of the checkpoint in that sample (`worker.ensemble`). It needs no tolerance for a model's
+size, depth or conditioning: float32's own rounding is the yardstick.
 """
 
 from __future__ import annotations
@@ -19,25 +20,9 @@ FLOOR_ULPS = 4.0
 """Minimum noise that a float32 output is granted, in unit roundoffs of its maximum value: a model that happens to be
 exact in Keras must not make every other rounding a fault."""
 
-AVERAGED_PER_ULP = 32.0
-"""So many averaged values raise that minimum noise by one unit roundoff. LiteRT and ONNX Runtime add the values of a
-mean one after the other: over n nearly equal ones that costs n / 8 in the mean and n / 4 at most (measured at n = 256:
-32 and 64), where TensorFlow adds them in blocks. A quarter of the mean: channels err differently and partly cancel
-behind it. With it honest files behind means over 784, 3136 and 12 544 values lay at 2.1 at most, edge cases at 7.2."""
-
 MORE_SAMPLES = 2.0
 """Noise is measured on the oracle's samples and its maximum grows with their number: for Gaussian noise, from 16 to
 10 000 samples of ten classes, by 1.7. What the oracle did not see is allowed this much more."""
-
-EDGE_CASE_FACTOR = 4.0
-"""How many times `noise_ratio` the few edge cases may show: in an image of one value all roundings point
-the same way, so that honest errors spread more there. Measured at 5.7 at most in the TFLite file of the tests' small
-model over 80 seeds (digits: 3.1), and at 7.2 behind a mean over 12 544 values. ReLU6 for ReLU shows by 1400."""
-
-
-def noise_floor(averaged: int) -> float:
-    """Minimum noise that float32 is granted, over the maximum value, where the last mean runs over so many values."""
-    return max(FLOOR_ULPS, averaged / AVERAGED_PER_ULP) * ULP
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from converters.arrays import Array
 from converters.formats import Precision
@@ -19,6 +19,7 @@ from validate.agreement.judging.class_decisions import (
 from validate.agreement.judging.final_activation import lost_outputs, map_faults
 from validate.agreement.judging.gate_checks import INPUTS, GateResult, by_noise, by_rounding, by_sqnr, noise_ratios
 from validate.agreement.judging.gates import Gate
+from validate.agreement.judging.lost_columns import lost_columns
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
 from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, GateRow, OutputRow
@@ -84,6 +85,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     top = top_one(values.values, expected.values, 2 * result.tie) if ranked and kind != "sigmoid" else None
     label_score = _labels(values, result, head.basis) if kind == "sigmoid" else None
     faults = _faults(result, nonfinite, _decision_faults(head, values, gate, top, label_score))
+    faults += lost_columns(values)
     if head.basis == "logits":
         faults += map_faults(values, str(kind), gate, result.undecided)
         faults += lost_outputs(values, str(kind), gate)
@@ -110,6 +112,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         reason="; ".join(faults) if faults else _dead_reason(expected) if result.dead_passes else result.reason,
         noise_ratios=ratios,
         rounding_ratio=gate_value.get("rounding_ratio"),
+        conditioning=expected.conditioning,
     )
 
 
@@ -120,12 +123,14 @@ def _gate_result(
 
     Rounding that costs as much as the signal moves is not a yardstick: a dead model would pass by it.
     """
+    constant = values.expected.constant  # where nothing moves, equality is the whole truth
     if gate.noise_ratio is not None and ratios:
-        return by_noise(values, ratios, gate.noise_ratio)
+        result = by_noise(values, ratios, gate.noise_ratio)
+        return replace(result, dead_passes=False) if constant else result
     if gate.rounding_ratio is not None and rounding is not None:
         result = by_rounding(values.expected, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
-        if not result.dead_passes:
-            return result
+        if constant or not result.dead_passes:
+            return replace(result, dead_passes=False)
     return by_sqnr(values.expected, mean_square, gate)
 
 

@@ -52,6 +52,21 @@ def difference(candidate: Array, truth: Array, rows: slice | None = None) -> Dif
     return Difference(max_abs, squares / count if count else 0.0, nonfinite)
 
 
+def row_errors(candidate: Array, truth: Array) -> Array:
+    """Maximum absolute difference of each row over the elements that are finite on both sides; 0 without any."""
+    worst = np.zeros(len(truth))
+    for part in blocks(len(truth), candidate, truth):
+        with np.errstate(invalid="ignore"):
+            gap = np.abs(wide(candidate[part]) - wide(truth[part])).reshape(part.stop - part.start, -1)
+        worst[part] = np.where(np.isfinite(gap), gap, 0.0).max(axis=1, initial=0.0)
+    return worst
+
+
+def row_maxima(values: Array) -> Array:
+    """Maximum absolute value of each row; what is not finite is left out."""
+    return row_errors(values, np.broadcast_to(np.zeros((), values.dtype), values.shape))
+
+
 def _max_abs(values: Array) -> float:
     """Maximum absolute value; 0 of nothing."""
     return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
@@ -127,8 +142,12 @@ class TopOne:
     ties: int
 
 
-def top_one(candidate: Array, reference: Array, margin: float) -> TopOne:
-    """Compares classes; a flip between classes that lie within `margin` in the reference tells nothing."""
+def top_one(candidate: Array, reference: Array, margin: float | Array) -> TopOne:
+    """Compares classes; a flip between classes that lie within `margin` in the reference tells nothing.
+
+    Args:
+        margin: one number, or one a sample.
+    """
     got, want = wide(candidate), wide(reference)
     order = np.partition(want, -2, axis=1)
     near = order[:, -1] - order[:, -2] <= margin

@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from converters.arrays import Array
 from converters.errors import StepError
 from converters.formats import Precision
-from validate.agreement.arrays import read
-from validate.agreement.judging.gates import noise_floor
-from validate.agreement.judging.metrics import Signal, difference, signal
+from validate.agreement.arrays import read, wide
+from validate.agreement.judging.gates import FLOOR_ULPS, ULP
+from validate.agreement.judging.metrics import Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
 from validate.agreement.worker.rounding import emulated
 
@@ -24,7 +26,6 @@ class Reference:
         work: the folder of the comparison, see `worker.reference_runs`.
         kinds: by output name, the map that its logits go through.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
-        averaged: how many values its last mean runs over, see `gates.noise_floor`.
     """
 
     work: Path
@@ -33,7 +34,6 @@ class Reference:
     kinds: dict[str, str]
     labels: Array | None = None
     drawn: bool = True
-    averaged: int = 1
 
     def values(self, stem: str, k: int) -> Array:
         return read_array(self.work / "reference", stem, k)[: self.plan.samples]
@@ -75,12 +75,12 @@ class EdgeCases:
 
     Attributes:
         rows: where they lie in what a candidate wrote.
-        noise: float32 Keras' maximum error here, not below that in the other samples.
+        noise: of each, as in `ReferenceValues`.
     """
 
     rows: slice
     oracle: Array
-    noise: float
+    noise: Array
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class ReferenceValues:
     """The reference's values of one output on one basis, and what noise there is in them.
 
     Attributes:
-        noise: float32 Keras' maximum error against the oracle, not below `gates.noise_floor`; None without an oracle.
+        noise: of each sample that the oracle ran, the maximum error of any honest float32 evaluation against it, not
+            below `gates.FLOOR_ULPS`; None without an oracle.
         edge_cases: by kind; none without an oracle.
     """
 
@@ -104,9 +105,35 @@ class ReferenceValues:
     singles: Array | None
     oracle: Array | None
     signal: Signal
-    noise: float | None
+    noise: Array | None
     edge_cases: dict[str, EdgeCases] = field(default_factory=dict)
     roundings: dict[Precision, Rounding] = field(default_factory=dict)
+
+    @property
+    def constant(self) -> bool:
+        """Whether the reference gives one value for every sample, edge cases too, as an output of anchors does.
+
+        Zeros throughout do not count: a network behind a dead activation gives them too.
+        """
+        samples = [self.values, *(oracle for oracle, _ in _judged(self))]
+        moves = any(bool(np.ptp(wide(array), axis=0).any()) for array in samples)
+        return len(self.values) > 1 and not moves and bool(self.values[0].any())
+
+    @property
+    def conditioning(self) -> float | None:
+        """Float32's noise over the maximum value; None without an oracle."""
+        if self.noise is None:
+            return None
+        return float(np.max(self.noise, initial=0.0)) / self.signal.max_abs if self.signal.max_abs else 0.0
+
+    def dead_passes(self, limit: float) -> bool:
+        """Whether some constant output would lie within so many times the noise of every sample of the oracle."""
+        low, high = -np.inf, np.inf
+        for oracle, noise in _judged(self):
+            reach = (limit * noise).reshape(-1, *(1,) * (oracle.ndim - 1))
+            low = np.maximum(low, np.max(wide(oracle) - reach, axis=0))
+            high = np.minimum(high, np.min(wide(oracle) + reach, axis=0))
+        return bool(np.all(low <= high))
 
     @classmethod
     def of(cls, reference: Reference, stem: str, k: int) -> ReferenceValues:
@@ -119,19 +146,46 @@ class ReferenceValues:
             return cls(values, singles, None, movement, None, {}, roundings)
         exact = read_array(reference.work / "oracle", stem, k)
         oracle = exact[: plan.oracle]
-        worst = difference(values[: len(oracle)], oracle).max_abs
-        if singles is not None:
-            both = slice(0, min(len(singles), len(oracle)))
-            worst = max(worst, difference(singles, oracle, both).max_abs)
-        floor = noise_floor(reference.averaged)
-        noise = max(worst, floor * movement.max_abs)
-        all_values = read_array(reference.work / "reference", stem, k)
+        noise = _noise(reference, stem, k, exact)
         edge_cases = {}
         for name, rows in reference.edge_cases().items():
-            case_rows, truth = _shift(rows, plan.samples), exact[_shift(rows, plan.oracle)]
-            case_noise = max(difference(all_values[case_rows], truth).max_abs, floor * signal(truth).max_abs)
-            edge_cases[name] = EdgeCases(case_rows, truth, max(noise, case_noise))
+            judged = _shift(rows, plan.oracle)
+            edge_cases[name] = EdgeCases(_shift(rows, plan.samples), exact[judged], noise[judged])
+        noise = noise[: plan.oracle]
         return cls(values, singles, oracle, movement, noise, edge_cases, roundings)
+
+
+def _judged(expected: ReferenceValues) -> list[tuple[Array, Array]]:
+    """The oracle's samples with their noise, the edge cases too."""
+    if expected.oracle is None or expected.noise is None:
+        return []
+    return [(expected.oracle, expected.noise), *((c.oracle, c.noise) for c in expected.edge_cases.values())]
+
+
+def _noise(reference: Reference, stem: str, k: int, exact: Array) -> Array:
+    """Float32's noise in each of the oracle's samples: what its ensemble gave, and the reference's own runs.
+
+    A sample of small values is granted what the median of the drawn or given ones is: its terms may have been large.
+    """
+    folder, plan = reference.work / "reference", reference.plan
+    values = read_array(folder, stem, k)
+    errors = np.concatenate(
+        [
+            row_errors(values[: plan.oracle], exact[: plan.oracle]),
+            row_errors(values[plan.samples :], exact[plan.oracle :]),
+        ]
+    )
+    singles = read(folder, f"{stem}1", k)
+    if singles is not None:
+        count = min(len(singles), plan.oracle)
+        errors[:count] = np.maximum(errors[:count], row_errors(singles[:count], exact[:count]))
+    ensemble = read(reference.work / "oracle", f"noise_{stem}", k)
+    if ensemble is not None:
+        errors = np.maximum(errors, ensemble)
+    maxima = row_maxima(exact)
+    floor: Array = FLOOR_ULPS * ULP * np.maximum(maxima, np.median(maxima[: plan.oracle]))
+    noise: Array = np.maximum(errors, floor)
+    return noise
 
 
 def _shift(rows: slice, by: int) -> slice:

@@ -1,6 +1,7 @@
 """The worker's side of a comparison: run the reference, the oracle and the reduced precisions, write what they give.
 
 The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>`,
+`oracle/noise_{out,logits}.<k>` (float32's noise by sample, see `ensemble`),
 `rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1,out32,logits32}.<k>`, all
 `.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Rows
 come in the order of the plan: its samples (of the oracle: the first of them), then the structured ones, then the
@@ -30,6 +31,7 @@ from validate.agreement.arrays import Writer
 from validate.agreement.cache import cache_key, recall, remember
 from validate.agreement.plan import Plan, make_plan
 from validate.agreement.worker.batches import Run, read_inputs, run_batches
+from validate.agreement.worker.ensemble import measure_noise
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
@@ -53,7 +55,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
 
     Returns:
         `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`,
-        `unexercised`, `special` and `averaged`.
+        `unexercised` and `special`.
     """
     work, path = Path(request["work"]), Path(request["path"])
     checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
@@ -72,18 +74,18 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     arrays = read_inputs(work, signature)
     notes = [*inputs.notes, *tapped.runtime.notes]
     narrow = replace(plan, wide=0)
-    run_batches(tapped.run, arrays, narrow, signature, work / "reference", lambda f: channel.event(fraction=0.4 * f))
+    run_batches(tapped.run, arrays, narrow, signature, work / "reference", lambda f: channel.event(fraction=0.3 * f))
+    unexercised = _unexercised(tapped)  # before moved and special values pass through the same watches
     few = {name: _rows(array, plan) for name, array in arrays.items()}
     reason = _cached_oracle(
         request,
         few,
         work / "oracle",
-        lambda folder: _run_oracle(tapped, few, plan, folder, lambda f: channel.event(fraction=0.4 + 0.4 * f)),
+        lambda folder: _run_oracle(tapped, few, plan, folder, lambda f: channel.event(fraction=0.3 + 0.5 * f)),
     )
     if reason is not None:
         plan = replace(plan, oracle=0)
         notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
-    unexercised = _unexercised(tapped)  # before special values pass through the same watches
     special = special_values(tapped.run, _first(arrays, signature))
     notes += _run_rounded(request, tapped, arrays, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
     return {
@@ -95,7 +97,6 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "has_labels": inputs.labels is not None,
         "unexercised": unexercised,
         "special": special,
-        "averaged": tapped.averaged,
     }
 
 
@@ -218,7 +219,7 @@ def _cached_oracle(request: Message, inputs: Arrays, folder: Path, run: Callable
 def _run_oracle(
     tapped: Tapped, inputs: Arrays, plan: Plan, folder: Path, on_progress: Callable[[float], None]
 ) -> str | None:
-    """Writes the oracle's outputs; the reason where it cannot be had."""
+    """Writes the oracle's outputs and float32's noise against them; the reason where it cannot be had."""
     from validate.agreement.worker.oracle import NoOracleError, float64_clone, float64_default
 
     model = _model(tapped)
@@ -249,5 +250,14 @@ def _run_oracle(
 
     count = plan.oracle + plan.edge_cases
     few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count)
-    run_batches(run, inputs, few, signature, folder, on_progress)
+    run_batches(run, inputs, few, signature, folder, lambda f: on_progress(0.2 * f))
+    measure_noise(
+        tapped.run,
+        model,
+        signature,
+        inputs,
+        folder,
+        batch=few.batch,
+        on_progress=lambda f: on_progress(0.2 + 0.8 * f),
+    )
     return None

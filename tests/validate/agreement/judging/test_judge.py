@@ -141,14 +141,68 @@ def test_samples_that_the_oracle_did_not_see_are_judged_too(tmp_path: Path) -> N
     assert "beyond the oracle's 16 samples" in row.reason
 
 
-def test_a_model_that_averages_many_values_is_granted_their_rounding(tmp_path: Path) -> None:
+def ensemble(bench: Bench, errors: Any) -> None:
+    """What the ensemble's members were off by at most, by sample."""
+    np.save(bench.work / "oracle" / "noise_out.0.npy", np.asarray(errors, np.float64))
+
+
+def test_what_an_honest_evaluation_is_off_by_is_granted_in_that_sample_alone(tmp_path: Path) -> None:
+    """A sample that float32 cannot tell, like a row of one value before a LayerNormalization, excuses no other."""
     bench = Bench(tmp_path, living())
-    values = bench.exact + 10 * NOISE
-    assert bench.judge(values).status == "disagree"
-    bench.reference = replace(bench.reference, averaged=2048)
-    row = bench.judge(values)
-    assert row.status == "agree"
-    assert row.noise_ratio == pytest.approx(10 * NOISE / (64 * 2**-24 * np.abs(bench.mine).max()))
+    noise = np.full(16, NOISE)
+    noise[3] = 1000 * NOISE
+    ensemble(bench, noise)
+    loud, quiet = bench.mine.copy(), bench.mine.copy()
+    loud[3] += 900 * NOISE
+    quiet[4] += 900 * NOISE
+    assert bench.judge(loud).status == "agree"
+    row = bench.judge(quiet)
+    assert row.status == "disagree"
+    assert row.noise_ratio == pytest.approx(900, rel=0.01)
+    assert row.conditioning == pytest.approx(1000 * NOISE / np.abs(bench.mine).max(), rel=1e-6)
+
+
+def test_classes_tie_by_the_noise_of_their_own_sample(tmp_path: Path) -> None:
+    exact = living()
+    exact[:, :2] += 5.0
+    exact[5, 1] = exact[5, 0] + 100 * NOISE
+    bench = Bench(tmp_path, exact, "softmax")
+    for stem in ("out", "logits"):
+        np.save(tmp_path / "oracle" / f"noise_{stem}.0.npy", np.where(np.arange(16) == 3, 1000 * NOISE, 0.0))
+    flipped = bench.mine.copy()
+    flipped[5, :2] = flipped[5, 1::-1]
+    row = bench.judge(flipped)
+    assert row.ties == 0
+    assert row.top1_agreement == pytest.approx(15 / 16)
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.FLOAT16])
+def test_of_an_output_that_is_a_constant_equality_is_the_whole_truth(tmp_path: Path, precision: Precision) -> None:
+    """The anchors of a detector: there is nothing that could tell a dead model, and nothing that has to."""
+    bench = Bench(tmp_path, np.broadcast_to([1.0, 2.0, 0.0, -3.0], (16, 4)))
+    for folder in ("reference", "oracle"):
+        write(tmp_path / folder, "out", bench.exact)
+    for draw in range(3):
+        write(tmp_path / "rounded" / f"{precision}-{draw}", "out", bench.exact * (1 + 2**-12))
+    assert bench.judge(bench.exact, precision=precision).status == "agree"
+    assert bench.judge(bench.exact + np.array([0, 0, 0, 0.1]), precision=precision).status == "disagree"
+
+
+def test_a_column_that_one_scale_for_all_has_drowned_disagrees(tmp_path: Path) -> None:
+    """Boxes in 0 to 640 beside scores in 0 to 1, in one int8 output: every score is zero, and the whole looks well."""
+    rng = np.random.default_rng(3)
+    exact = np.concatenate([rng.uniform(0, 640, (64, 3)), rng.uniform(0, 1, (64, 1))], axis=1)
+    bench = Bench(tmp_path, exact)
+    step = 640 / 255
+    coded = np.round(exact / step) * step
+    for draw in range(3):
+        write(tmp_path / "rounded" / f"{Precision.INT8}-{draw}", "out", coded)
+    row = bench.judge(coded, precision=Precision.INT8)
+    assert row.rounding_ratio == pytest.approx(1.0, rel=0.01)
+    assert row.status == "disagree"
+    assert "1 of its 4 columns move in the reference and are constant here (column 3)" in row.reason
+    kept = np.concatenate([coded[:, :3], np.round(exact[:, 3:] * 255) / 255], axis=1)
+    assert bench.judge(kept, precision=Precision.INT8).status == "agree"
 
 
 def test_another_shape_disagrees(tmp_path: Path) -> None:

@@ -105,7 +105,6 @@ def oracle_of(build: Any, shape: tuple[int, ...] = (6, 6, 3)) -> dict[str, Any]:
         "gap": float(np.abs(outputs[name] - near[name]).max()),
         "same": bool((outputs[name] == near[name]).all()),
         "logit_gap": float(np.abs(logits[name] - near_logits[name]).max()) if logits else None,
-        "averaged": plain.averaged,
         "default": keras.config.floatx(),
     }
 

@@ -72,11 +72,6 @@ def test_logits_are_read_where_the_last_operation_is_a_map(inside: dict[str, Any
     assert (found["logit_gap"] is not None) == bool(kinds)
 
 
-def test_how_many_values_a_mean_runs_over_is_told(inside: dict[str, Any]) -> None:
-    assert inside["oracles"]["averaging"]["averaged"] == 36
-    assert inside["oracles"]["recurrent"]["averaged"] == 1
-
-
 @pytest.mark.parametrize("name", ["stubborn", "resized"])
 def test_an_operation_that_leaves_float64_is_found(inside: dict[str, Any], name: str) -> None:
     assert inside["oracles"][name]["narrowing"] is not None

@@ -30,14 +30,12 @@ class Tapped(Protocol):
         kinds: by output name, `softmax` or `sigmoid`; an output without a tap is not there.
         loaded: the model in memory, of a checkpoint.
         extremes: what the values before each bent activation reached, of a checkpoint.
-        averaged: how many values a checkpoint's last mean runs over; 1 without any, and of an artifact.
     """
 
     runtime: Runtime
     kinds: dict[str, str]
     loaded: Loaded | None = None
     extremes: Extremes | None = None
-    averaged: int = 1
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
         """The outputs of the untouched file, and the logits by the names of the outputs they lead to."""
@@ -74,7 +72,6 @@ class TappedCheckpoint(Tapped):
         self._function = TappedFunction(self.loaded.function, self.loaded.signature, watched=True)
         self.kinds = self._function.kinds
         self.extremes = self._function.extremes
-        self.averaged = self._function.averaged
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +19,6 @@ class TappedFunction:
 
     Attributes:
         narrowing: the first operation that turns float64 into a narrower float, by name; None where there is none.
-        averaged: how many values its last mean runs over, where the shape tells; 1 without any. Means before it, as in
-            squeeze and excitation, have layers behind them whose noise is greater.
         extremes: what the values before each bent activation reached in the runs so far.
 
     Args:
@@ -45,12 +42,11 @@ class TappedFunction:
         outputs = list(traced.outputs)
         taps = {name: tap for name, out in zip(signature.output_names, outputs, strict=True) if (tap := _tap(out))}
         self.narrowing = next((op.name for op in traced.graph.get_operations() if _narrows(op)), None)
-        means = [op for op in traced.graph.get_operations() if op.type == "Mean"]
-        self.averaged = _averaged(means[-1]) if means else 1
         self.kinds = {name: kind for name, (kind, _) in taps.items()}
         self.extremes = Extremes(watches(records) if watched else ())
         self._watched = self.extremes.tensors(traced.graph)
         fetches = [*outputs, *(tensor for _, tensor in taps.values()), *self._watched]
+        self._traced = traced  # keeps the Python functions alive that its graph calls
         self._function = traced.prune(list(traced.inputs[: len(specs)]), fetches)
 
     def run(self, inputs: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
@@ -69,15 +65,6 @@ class TappedFunction:
 def _narrows(operation: Any) -> bool:
     wide = any(tensor.dtype.name == "float64" for tensor in operation.inputs)
     return wide and any(tensor.dtype.name in {"float32", "float16", "bfloat16"} for tensor in operation.outputs)
-
-
-def _averaged(mean: Any) -> int:
-    """How many values it runs over; 1 where its shape does not tell."""
-    before, after = mean.inputs[0].shape, mean.outputs[0].shape
-    if before.rank is None or after.rank is None:
-        return 1
-    count: int = math.prod(size or 1 for size in before) // math.prod(size or 1 for size in after)
-    return max(1, count)
 
 
 def _tap(tensor: Any) -> tuple[str, Any] | None:

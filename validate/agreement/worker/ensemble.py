@@ -1,0 +1,144 @@
+"""Float32's own noise: how far honest float32 evaluations of a checkpoint lie from the oracle, sample by sample.
+
+The members, beside Keras in the batches of the plan: Keras one by one; sums added one after the other
+(`sequential_sums`); and `MOVED` runs with every float weight and input moved by -1, 0 or +1 unit in the last place,
+which shows what rounding anywhere in the model may do (Monte Carlo arithmetic: Parker 1997; Verificarlo: Denis et al.
+2016; CADNA: Jezequel and Chesneaux 2008). None of them alone is enough: moved weights do not show a long sum, sums do
+not show a subtraction of nearly equal inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.arrays import Array, Arrays
+from converters.signature import Signature
+from validate.agreement.arrays import path_of, read
+from validate.agreement.judging.metrics import row_errors
+from validate.agreement.worker.batches import Run
+from validate.agreement.worker.sequential_sums import sequential_sums
+from validate.runtimes import fixed_batch
+
+MOVED = 16
+"""Runs with moved weights and inputs. With 16, one in a thousand honest runs that the ensemble has not seen lies above
+twice its maximum; with 4, one in a hundred (docs/agreement.md)."""
+
+STEM = "noise_"
+"""`noise_out.<k>` and `noise_logits.<k>` beside the oracle's values hold the maximum error of each of its samples."""
+
+
+class Noise:
+    """Keeps the maximum error of any member against the oracle, by sample."""
+
+    def __init__(self, oracle: Path, signature: Signature) -> None:
+        self._oracle, self._names = oracle, signature.output_names
+        self._errors: dict[tuple[str, int], Array] = {}
+
+    def add(self, rows: slice, outputs: Arrays, logits: Arrays) -> None:
+        """Takes what a member gave for these of the oracle's samples."""
+        for stem, arrays in (("out", outputs), ("logits", logits)):
+            for name, values in arrays.items():
+                k = self._names.index(name)
+                exact = read(self._oracle, stem, k)
+                if exact is not None:
+                    errors = self._errors.setdefault((stem, k), np.zeros(len(exact)))
+                    errors[rows] = np.maximum(errors[rows], row_errors(values, exact[rows]))
+
+    def write(self) -> None:
+        for (stem, k), errors in self._errors.items():
+            np.save(path_of(self._oracle, f"{STEM}{stem}", k), errors, allow_pickle=False)
+
+
+class Ensemble:
+    """The members that run the oracle's samples.
+
+    Args:
+        run: the checkpoint in float32.
+        sequential: the same with sums added one after the other.
+        weights: its variables.
+        batch: how many samples run at once; `fixed` where the model takes no fewer.
+    """
+
+    def __init__(self, run: Run, sequential: Run, weights: Sequence[Any], batch: int, *, fixed: bool) -> None:
+        self._run, self._sequential, self._batch, self._fixed = run, sequential, batch, fixed
+        self._weights = [w for w in weights if str(w.dtype).removeprefix("<dtype: '").startswith("float32")]
+
+    def measure(self, inputs: Mapping[str, Array], noise: Noise, on_progress: Callable[[float], None]) -> None:
+        """Runs every member on the inputs."""
+        members = MOVED + 2
+        if not self._fixed:
+            self._member(self._run, inputs, noise, 1)
+        on_progress(1 / members)
+        self._member(self._sequential, inputs, noise, self._batch)
+        on_progress(2 / members)
+        originals = [np.array(weight.numpy()) for weight in self._weights]
+        for k in range(MOVED):
+            rng = np.random.Generator(np.random.SFC64(k))
+            near = {name: value if _is_exact(value) else moved(value, rng) for name, value in inputs.items()}
+            with self._moved_weights(originals, rng):
+                self._member(self._run, near, noise, self._batch)
+            on_progress((3 + k) / members)
+
+    @staticmethod
+    def _member(run: Run, inputs: Mapping[str, Array], noise: Noise, batch: int) -> None:
+        count = min(len(array) for array in inputs.values())
+        for start in range(0, count, batch):
+            rows = slice(start, min(start + batch, count))
+            noise.add(rows, *run({name: np.ascontiguousarray(array[rows]) for name, array in inputs.items()}))
+
+    @contextmanager
+    def _moved_weights(self, originals: Sequence[Array], rng: np.random.Generator) -> Iterator[None]:
+        try:
+            for weight, value in zip(self._weights, originals, strict=True):
+                weight.assign(moved(value, rng))
+            yield
+        finally:
+            for weight, value in zip(self._weights, originals, strict=True):
+                weight.assign(value)
+
+
+def measure_noise(
+    run: Run,
+    model: Any,
+    signature: Signature,
+    inputs: Arrays,
+    oracle: Path,
+    *,
+    batch: int,
+    on_progress: Callable[[float], None] = lambda _share: None,
+) -> None:
+    """Runs the ensemble of a Keras model on the oracle's samples and writes `noise_*` beside the oracle's values.
+
+    Args:
+        run: the model in float32, reading its variables when it is called.
+        oracle: the folder of the oracle's values.
+    """
+    from converters.checkpoints.loading import loaded_model
+    from validate.agreement.worker.taps.function import TappedFunction
+
+    with sequential_sums():
+        sequential = TappedFunction(loaded_model(model).function, signature)
+    noise = Noise(oracle, signature)
+    fixed = (fixed_batch(signature) or 1) > 1
+    Ensemble(run, sequential.run, model.variables, batch, fixed=fixed).measure(inputs, noise, on_progress)
+    noise.write()
+
+
+def moved(values: Array, rng: np.random.Generator) -> Array:
+    """Float32 values moved by -1, 0 or +1 unit in the last place, a third each; others, zeros and infinities stay."""
+    if values.dtype != np.float32:
+        return values
+    steps = rng.integers(-1, 2, values.shape, np.int8)
+    steps *= np.isfinite(values) & (values != 0)
+    result: Array = (np.ascontiguousarray(values).view(np.int32) + steps).view(np.float32)
+    return result
+
+
+def _is_exact(values: Array) -> bool:
+    """Whether all are whole numbers, as in one-hot rows, ids and images of bytes: no device feeds anything between."""
+    return values.dtype.kind != "f" or bool((values == np.rint(values)).all())
