@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,24 @@ _SHAPE_ONLY = {
     "Cast",
     "Identity",
 }
+_RANGE_ONLY = {
+    "Resizing",
+    "CenterCrop",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
+    "Cropping1D",
+    "Cropping2D",
+    "UpSampling2D",
+    "AveragePooling2D",
+    "MaxPooling2D",
+    "Dropout",
+    "GaussianNoise",
+}
+"""What keeps a range beside `_SHAPE_ONLY`, as the data augmentation that tutorials put before a Rescaling."""
+
 _MAX_STEPS = 200
 
 
@@ -43,18 +61,21 @@ class Range:
         low: the minimum.
         high: the maximum, which integers may take and floats come up to.
         source: where the range comes from, in words.
+        whole: the values are ids, so that anything between or beyond them is no input, whatever type holds them.
     """
 
     low: float
     high: float
     source: str
+    whole: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high, "source": self.source}
+        return {"low": self.low, "high": self.high, "source": self.source, "whole": self.whole}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Range:
-        return cls(float(document["low"]), float(document["high"]), str(document["source"]))
+        whole = bool(document.get("whole", False))
+        return cls(float(document["low"]), float(document["high"]), str(document["source"]), whole)
 
 
 def input_hints(model: Any) -> dict[str, Range]:
@@ -79,7 +100,7 @@ def _as_pixels(limits: Range) -> Range:
 
 def _follow(start: Any, model: Any) -> Range | None:
     convention = _by_name(model)
-    for node, consumer in reached(start, model):
+    for node, consumer in reached(start, model, _SHAPE_ONLY | _RANGE_ONLY):
         hint = _range_from(consumer, node)
         if hint is not None:
             return hint
@@ -87,9 +108,9 @@ def _follow(start: Any, model: Any) -> Range | None:
     return convention
 
 
-def reached(start: Any, model: Any) -> Iterator[tuple[Any, Any]]:
+def reached(start: Any, model: Any, passed: Collection[str] = _SHAPE_ONLY) -> Iterator[tuple[Any, Any]]:
     """The operations that an input comes to, nearest first, with their nodes: into nested models, and on behind those
-    that change shapes alone.
+    of the classes in `passed`; by default behind those that change shapes alone.
     """
     queue = deque([(start, model)])
     for _ in range(_MAX_STEPS):
@@ -100,7 +121,7 @@ def reached(start: Any, model: Any) -> Iterator[tuple[Any, Any]]:
             yield node, consumer
             if is_nested(consumer):
                 queue.extend((operation_of(inner), consumer) for inner in consumer.inputs)
-            elif type(consumer).__name__ in _SHAPE_ONLY or is_identity(consumer):
+            elif type(consumer).__name__ in passed or is_identity(consumer):
                 queue.append((consumer, owner))
 
 
@@ -143,7 +164,7 @@ def _range_from(consumer: Any, node: Any) -> Range | None:
     for attribute in ("input_dim", "num_tokens"):
         size = getattr(consumer, attribute, None)
         if isinstance(size, int) and kind in {"Embedding", "CategoryEncoding", "ReversibleEmbedding", "TokenEmbedding"}:
-            return Range(0, size - 1, f"the vocabulary of {consumer.name}")
+            return Range(0, size - 1, f"the vocabulary of {consumer.name}", whole=True)
     return None
 
 

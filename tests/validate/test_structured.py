@@ -64,3 +64,18 @@ def test_whole_numbers_are_picked_from_those_given_and_seeds_differ() -> None:
 def test_the_record_counts_them() -> None:
     assert sum(suites(4).values()) == STRUCTURED + 4
     assert suites(4)["impulse"] == 4
+
+
+def test_ids_held_in_floats_stay_ids_of_the_vocabulary() -> None:
+    """Keras' default input type is float32, also before an Embedding: no case may leave its vocabulary."""
+    given_ = {"ids": np.random.default_rng(0).integers(0, 3320, (5, 10)).astype(np.float32)}
+    values = edge_cases(given_, {"ids": Range(0, 3319, "vocabulary", whole=True)}, 0, MIN_SATURATING)["ids"]
+    assert values.shape == (STRUCTURED + MIN_SATURATING, 10)
+    assert np.isin(values, given_["ids"]).all()
+
+
+def test_one_hot_rows_stay_one_hot() -> None:
+    given_ = {"bases": np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (6, 12))]}
+    values = edge_cases(given_, {"bases": Range(0, 1, "given")}, 0, MIN_SATURATING)["bases"]
+    assert (values.sum(axis=-1) == 1).all()
+    assert np.isin(values, (0, 1)).all()

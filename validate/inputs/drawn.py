@@ -101,11 +101,13 @@ def _draw(spec: TensorSpec, shape: tuple[int, ...], options: InputOptions) -> tu
         return rng.integers(int(limits.low), int(limits.high), shape, dtype, endpoint=True), limits
     hint = options.hints.get(spec.name)
     if options.value_range is not None:
-        hint = Range(*options.value_range, "--input-range")
+        hint = Range(*options.value_range, "--input-range", whole=hint is not None and hint.whole)
     if hint is None:
         values = rng.random(shape)
         values[1::2] = rng.standard_normal(shape)[1::2]
         return values.astype(dtype), Range(0, 1, "U(0,1) and N(0,1) in turn")
+    if hint.whole:
+        return rng.integers(int(hint.low), int(hint.high), shape, endpoint=True).astype(dtype), hint
     low, width = _parts(rng, shape, hint)
     return (low + width * rng.random(shape)).astype(dtype), hint
 

@@ -84,7 +84,8 @@ def edge_cases(
 ) -> dict[str, Array]:
     """The structured inputs, one for each of `FILLS`, and then `saturating` ones drawn from a wider range.
 
-    Floating inputs are filled all at once; integers and booleans have no structure: theirs are picked from `arrays`.
+    Floating inputs are filled all at once; integers, booleans, ids held in floats and one-hot rows have no structure:
+    theirs are picked from `arrays`, so that no case leaves what the model can take.
 
     Args:
         arrays, ranges: the inputs that these follow, and what they lie between.
@@ -92,7 +93,7 @@ def edge_cases(
     result: dict[str, Array] = {}
     for name, array in arrays.items():
         rng = stream(seed, f"{name} structured")
-        if array.dtype.kind != "f":
+        if array.dtype.kind != "f" or ranges[name].whole or _is_one_hot(array):
             result[name] = array[rng.integers(len(array), size=STRUCTURED + saturating)]
             continue
         limits, shape = ranges[name], array.shape[1:]
@@ -102,6 +103,13 @@ def edge_cases(
         structured_values = limits.low + (limits.high - limits.low) * fills
         result[name] = np.concatenate([structured_values, saturating_values]).astype(array.dtype)
     return result
+
+
+def _is_one_hot(array: Array) -> bool:
+    """Whether every row of the last axis is zero but for a single one."""
+    if array.ndim < 2 or array.shape[-1] < 2:
+        return False
+    return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=-1) == 1).all())
 
 
 def saturated(limits: Range) -> tuple[float, float]:

@@ -69,12 +69,9 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     inputs = inputs_that_run(request, signature, _model(tapped), tapped.run)
     if inputs.labels is not None:
         np.save(work / "labels.npy", inputs.labels, allow_pickle=False)
-    plan = _plan(tapped, inputs, signature)
-    _write_inputs(work, inputs, signature, plan, request["seed"])
+    plan, refusals = _run_plan(tapped, inputs, request, lambda f: channel.event(fraction=0.3 * f))
     arrays = read_inputs(work, signature)
-    notes = [*inputs.notes, *tapped.runtime.notes]
-    narrow = replace(plan, wide=0)
-    run_batches(tapped.run, arrays, narrow, signature, work / "reference", lambda f: channel.event(fraction=0.3 * f))
+    notes = [*inputs.notes, *tapped.runtime.notes, *refusals]
     unexercised = _unexercised(tapped)  # before moved and special values pass through the same watches
     few = {name: _rows(array, plan) for name, array in arrays.items()}
     reason = _cached_oracle(
@@ -98,6 +95,30 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "unexercised": unexercised,
         "special": special,
     }
+
+
+def _run_plan(
+    tapped: Tapped, inputs: inputs_of.Inputs, request: Message, on_progress: Callable[[float], None]
+) -> tuple[Plan, list[str]]:
+    """Writes the inputs and runs them; the samples alone, with a note, where the model does not take the edge cases."""
+    work, signature = Path(request["work"]), tapped.runtime.signature
+
+    def run(plan: Plan) -> Plan:
+        _write_inputs(work, inputs, signature, plan, request["seed"])
+        arrays, narrow = read_inputs(work, signature), replace(plan, wide=0)
+        run_batches(tapped.run, arrays, narrow, signature, work / "reference", on_progress)
+        return plan
+
+    plan = _plan(tapped, inputs, signature)
+    try:
+        return run(plan), []
+    except StepError as error:
+        if not plan.edge_cases:
+            raise
+        plan = run(replace(plan, structured=0, saturating=0))
+        return plan, [
+            f"It is judged without structured and saturating samples, which it does not take: {error.message}"
+        ]
 
 
 def _write_inputs(work: Path, inputs: inputs_of.Inputs, signature: Signature, plan: Plan, seed: int) -> None:
@@ -156,7 +177,10 @@ def inputs_that_run(
         model: the Keras model, whose layers tell what range an input has; None for an artifact.
     """
     if request["inputs"] is not None:
-        return inputs_of.read(Path(request["inputs"]), signature)
+        given = inputs_of.read(Path(request["inputs"]), signature)
+        ids = {name for name, hint in _hints(model).items() if hint.whole}
+        ranges = {name: replace(limits, whole=name in ids) for name, limits in given.ranges.items()}
+        return replace(given, ranges=ranges)
     sizes = _UNKNOWN_SIZES if any(spec.is_dynamic for spec in signature.inputs) else _UNKNOWN_SIZES[:1]
     options = _input_options(request, signature, model)
     refusals: list[StepError] = []
@@ -172,14 +196,19 @@ def inputs_that_run(
 
 
 def _input_options(request: Message, signature: Signature, model: Any) -> inputs_of.InputOptions:
-    hints = {}
-    if model is not None:
-        from converters.checkpoints.ranges import input_hints
-
-        hints = input_hints(model)
+    hints = _hints(model)
     fixed = fixed_batch(signature) or 1
     value_range = tuple(request["input_range"]) if request["input_range"] else None
     return inputs_of.InputOptions(-(-int(request["samples"]) // fixed) * fixed, request["seed"], value_range, hints)
+
+
+def _hints(model: Any) -> dict[str, inputs_of.Range]:
+    """What the layers of a Keras model tell of its inputs; nothing of an artifact."""
+    if model is None:
+        return {}
+    from converters.checkpoints.ranges import input_hints
+
+    return input_hints(model)
 
 
 def _first(inputs: Arrays, signature: Signature) -> Arrays:

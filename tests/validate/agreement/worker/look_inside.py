@@ -54,6 +54,9 @@ def hints() -> dict[str, Any]:
         "normalization": hint(normalization),
         "inception": hint(named("inception_v3")),
         "embedding": hint(lambda x: layers.Embedding(37, 2)(layers.Flatten()(x)), "int32", (4, 2)),
+        "embedding of floats": hint(lambda x: layers.Embedding(37, 2)(layers.Flatten()(x)), "float32", (4, 2)),
+        "tutorial": sequential(layers.Resizing(6, 6), layers.RandomFlip(), layers.Rescaling(1 / 255)),
+        "cropped": hint(lambda x: layers.Rescaling(1 / 255)(layers.RandomZoom(0.1)(layers.CenterCrop(4, 4)(x)))),
         "nothing": hint(layers.Conv2D(2, 3)),
         "late": hint(lambda x: layers.Rescaling(9.0)(layers.Conv2D(2, 3)(x))),
     }
