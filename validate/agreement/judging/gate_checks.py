@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from converters.arrays import Array
-from validate.agreement.judging.gates import MORE_SAMPLES, Gate
+from validate.agreement.judging.gates import ILL_CONDITIONED, MORE_SAMPLES, Gate
 from validate.agreement.judging.metrics import difference, row_errors, sqnr_db
 from validate.agreement.judging.reference_values import ReferenceValues, Rounding, Values
 from validate.agreement.results import GateRow
@@ -94,6 +94,11 @@ def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResu
     passed = ratio <= limit
     where = "" if kind == INPUTS else f" on {kind} inputs"
     reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {limit:g})"
+    conditioning = expected.conditioning or 0.0
+    if conditioning > ILL_CONDITIONED:
+        reason += (
+            f", which is {conditioning:.1g} of its maximum value: float32 cannot tell a smaller fault on this model"
+        )
     beyond = len(values.values) - len(noise)
     if passed and beyond:
         factor = MORE_SAMPLES * (limit + 1)

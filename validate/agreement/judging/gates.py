@@ -20,6 +20,10 @@ FLOOR_ULPS = 4.0
 """Minimum noise that a float32 output is granted, in unit roundoffs of its maximum value: a model that happens to be
 exact in Keras must not make every other rounding a fault."""
 
+ILL_CONDITIONED = 1e-4
+"""Float32's noise over the maximum value above which a verdict says so: well-trained deep networks lie at 1e-6 to 3e-5
+(docs/agreement.md), and a noise of 1e-4 leaves four digits."""
+
 MORE_SAMPLES = 2.0
 """Noise is measured on the oracle's samples and its maximum grows with their number: for Gaussian noise, from 16 to
 10 000 samples of ten classes, by 1.7. What the oracle did not see is allowed this much more."""

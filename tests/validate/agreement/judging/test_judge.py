@@ -160,6 +160,9 @@ def test_what_an_honest_evaluation_is_off_by_is_granted_in_that_sample_alone(tmp
     assert row.status == "disagree"
     assert row.noise_ratio == pytest.approx(900, rel=0.01)
     assert row.conditioning == pytest.approx(1000 * NOISE / np.abs(bench.mine).max(), rel=1e-6)
+    assert "cannot tell a smaller fault" in row.reason
+    ensemble(bench, np.full(16, NOISE))
+    assert "cannot tell" not in bench.judge(bench.mine).reason
 
 
 def test_classes_tie_by_the_noise_of_their_own_sample(tmp_path: Path) -> None:
