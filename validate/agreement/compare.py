@@ -269,6 +269,8 @@ def _overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
         rows_of_status = [row for row in rows if row.status == status]
         if rows_of_status:
             return status, "; ".join(f"{row.name}: {row.reason}" for row in rows_of_status)
+    if all(row.gate.dead_passes for row in rows):
+        return INCONCLUSIVE, "all that the checkpoint gives are constants, and a dead model would pass too"
     worst = max(rows, key=lambda row: row.noise_ratio or 0.0)
     return AGREE, f"{worst.name}: {worst.reason}"
 

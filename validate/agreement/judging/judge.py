@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from converters.arrays import Array
 from converters.formats import Precision
@@ -89,7 +89,8 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     if head.basis == "logits":
         faults += map_faults(values, str(kind), gate, result.undecided)
         faults += lost_outputs(values, str(kind), gate)
-    status = DISAGREE if faults else INCONCLUSIVE if result.dead_passes else AGREE
+    cannot_tell = result.dead_passes and not expected.constant  # where nothing moves, equality is the whole truth
+    status = DISAGREE if faults else INCONCLUSIVE if cannot_tell else AGREE
     gate_value = {result.measure: result.value}
     return OutputRow(
         name=head.name,
@@ -109,7 +110,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         scores=scores(values.outputs, labels, kind),
         gate=result.row,
         status=status,
-        reason="; ".join(faults) if faults else _dead_reason(expected) if result.dead_passes else result.reason,
+        reason="; ".join(faults) if faults else _dead_reason(expected) if cannot_tell else result.reason,
         noise_ratios=ratios,
         rounding_ratio=gate_value.get("rounding_ratio"),
         conditioning=expected.conditioning,
@@ -123,14 +124,12 @@ def _gate_result(
 
     Rounding that costs as much as the signal moves is not a yardstick: a dead model would pass by it.
     """
-    constant = values.expected.constant  # where nothing moves, equality is the whole truth
     if gate.noise_ratio is not None and ratios:
-        result = by_noise(values, ratios, gate.noise_ratio)
-        return replace(result, dead_passes=False) if constant else result
+        return by_noise(values, ratios, gate.noise_ratio)
     if gate.rounding_ratio is not None and rounding is not None:
         result = by_rounding(values.expected, math.sqrt(mean_square), rounding, gate.rounding_ratio, drawn)
-        if constant or not result.dead_passes:
-            return replace(result, dead_passes=False)
+        if values.expected.constant or not result.dead_passes:
+            return result
     return by_sqnr(values.expected, mean_square, gate)
 
 
