@@ -12,6 +12,7 @@ from converters.compat.patch import is_our_mistake, misused
 from converters.compat.tf2onnx import MADE_FOR, RESOLVE_FUNCTIONS, RUN_REWRITERS
 from converters.errors import UnsupportedError
 from converters.writers.onnx.passes import optimized
+from converters.writers.onnx.transposed import transposed_convolution
 
 _CONTROL_FLOW = {"Enter", "Merge", "Switch", "While", "StatelessWhile", "If", "StatelessIf"}
 _OF_CONTROL_FLOW = {
@@ -44,7 +45,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
                     opset=opset,
                     input_names=list(inputs),
                     output_names=list(outputs),
-                    custom_op_handlers={"Erfc": (_erfc, [])},
+                    custom_op_handlers={kind: (rule, []) for kind, rule in _RULES.items()},
                 )
             _widen_scalars(processed)
             return optimized(processed).make_model("edgeport")
@@ -139,3 +140,11 @@ def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.remove_node(node.name)
     erf = ctx.make_node("Erf", [source], shapes=[shape], dtypes=[dtype])
     ctx.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])
+
+
+_RULES: dict[str, Callable[[Any, Any, str, Any], None]] = {
+    "Erfc": _erfc,
+    "Conv2DBackpropInput": transposed_convolution,
+    "Conv3DBackpropInputV2": transposed_convolution,
+}
+"""Of TensorFlow's operations those for which tf2onnx has no rule, or a wrong one."""

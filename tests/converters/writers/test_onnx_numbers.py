@@ -1,0 +1,75 @@
+"""Operations for which tf2onnx has no rule, or a wrong one: the file's numbers beside those of Keras, run eagerly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.checkpoints.loading import loaded_model
+from converters.tracing import trace
+from converters.writers.onnx.write import write_onnx
+
+
+def check(model: Any, folder: Path, shapes: Sequence[tuple[int, ...]] = (), tolerance: float = 1e-5) -> Any:
+    """Holds the file against the model on inputs of each shape, the batch included. Returns the ModelProto."""
+    import onnx
+    import onnxruntime
+
+    generator = np.random.default_rng(0)
+    for variable in model.variables:
+        if "float" in variable.dtype:
+            variable.assign(generator.uniform(0.2, 1.2, variable.shape))
+    loaded = loaded_model(model)
+    write_onnx(trace(loaded), folder / "m.onnx")
+    session = onnxruntime.InferenceSession(str(folder / "m.onnx"), providers=["CPUExecutionProvider"])
+    fixed = tuple(2 if size is None else size for size in model.inputs[0].shape)
+    for shape in shapes or [fixed]:
+        feed = generator.normal(size=shape).astype(np.float32)
+        expected = [np.asarray(value) for value in loaded.function([feed])]
+        found = session.run(list(loaded.signature.output_names), {loaded.signature.input_names[0]: feed})
+        for one, other in zip(found, expected, strict=True):
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(1.0, np.abs(other).max()))
+    return onnx.load(folder / "m.onnx")
+
+
+@pytest.mark.parametrize("sizes", [(None, None), (7, 5)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kernel_size": 3, "strides": 2, "padding": "valid", "output_padding": 1},
+        {"kernel_size": 2, "strides": 3, "padding": "valid"},
+        {"kernel_size": 1, "strides": (3, 2), "padding": "same"},
+        {"kernel_size": (4, 3), "strides": (2, 3), "padding": "same"},
+        {"kernel_size": 3, "padding": "same", "dilation_rate": 2},
+        {"kernel_size": (2, 3), "padding": "valid", "activation": "relu"},
+    ],
+    ids=str,
+)
+def test_transposed_convolutions_end_in_their_bias(
+    arguments: dict[str, Any], sizes: tuple[int | None, ...], tmp_path: Path
+) -> None:
+    """TensorFlow's output may be larger than the kernels reach; rows beyond hold the bias."""
+    import keras
+
+    inputs = keras.Input((*sizes, 3))
+    outputs = keras.layers.BatchNormalization()(keras.layers.Conv2DTranspose(2, **arguments)(inputs))
+    shapes = [(2, *(size or unknown for size in sizes), 3) for unknown in (4, 7)]
+    model = check(keras.Model(inputs, outputs), tmp_path, shapes)
+    if None not in sizes:
+        assert {node.op_type for node in model.graph.node}.isdisjoint({"Shape", "Slice", "Pad"})
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_transposed_convolutions_of_other_ranks(rank: int, tmp_path: Path) -> None:
+    import keras
+
+    layer = {1: keras.layers.Conv1DTranspose, 3: keras.layers.Conv3DTranspose}[rank]
+    inputs = keras.Input((*[None] * rank, 2))
+    x = layer(3, 2, strides=3, padding="valid", output_padding=1)(inputs)
+    model = keras.Model(inputs, layer(2, 3, strides=2, padding="same")(x))
+    check(model, tmp_path, [(2, *[3] * rank, 2), (1, *[4] * rank, 2)])
