@@ -12,6 +12,7 @@ from converters.compat.patch import is_our_mistake, misused
 from converters.compat.tf2onnx import MADE_FOR, RESOLVE_FUNCTIONS, RUN_REWRITERS
 from converters.errors import UnsupportedError
 from converters.writers.onnx.passes import optimized
+from converters.writers.onnx.resizing import resized
 from converters.writers.onnx.transposed import transposed_convolution
 
 _CONTROL_FLOW = {"Enter", "Merge", "Switch", "While", "StatelessWhile", "If", "StatelessIf"}
@@ -146,5 +147,6 @@ _RULES: dict[str, Callable[[Any, Any, str, Any], None]] = {
     "Erfc": _erfc,
     "Conv2DBackpropInput": transposed_convolution,
     "Conv3DBackpropInputV2": transposed_convolution,
+    **dict.fromkeys(("ResizeNearestNeighbor", "ResizeBilinear", "ResizeBicubic", "ResizeArea"), resized),
 }
 """Of TensorFlow's operations those for which tf2onnx has no rule, or a wrong one."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.loading import loaded_model
+from converters.errors import UnsupportedError
 from converters.tracing import trace
 from converters.writers.onnx.write import write_onnx
 
@@ -73,3 +74,55 @@ def test_transposed_convolutions_of_other_ranks(rank: int, tmp_path: Path) -> No
     x = layer(3, 2, strides=3, padding="valid", output_padding=1)(inputs)
     model = keras.Model(inputs, layer(2, 3, strides=2, padding="same")(x))
     check(model, tmp_path, [(2, *[3] * rank, 2), (1, *[4] * rank, 2)])
+
+
+@pytest.mark.parametrize("size", [(12, 10), (None, None)])
+def test_images_of_other_sizes(size: tuple[int | None, ...], tmp_path: Path) -> None:
+    """By every interpolation: smaller, larger, by whole factors, and by one that a float32 scale rounds down."""
+    import keras
+
+    inputs = keras.Input((*size, 3))
+    outputs = [
+        keras.layers.Resizing(*target, interpolation=kind, crop_to_aspect_ratio=crop)(inputs)
+        for target in (((6, 5), (7, 4), (24, 20)) if size[0] else ((7, 11),))
+        for kind in ("nearest", "bilinear", "bicubic", "area")
+        for crop in ([False] if size[0] else [False, True])
+    ]
+    shapes = [(2, 12, 10, 3), *([] if size[0] else [(1, 29, 7, 3)])]
+    model = check(keras.Model(inputs, outputs), tmp_path, shapes)
+    if size[0]:
+        kinds = [node.op_type for node in model.graph.node]
+        assert "Shape" not in kinds
+        assert kinds.count("AveragePool") == 1
+
+
+def test_resizing_as_tensorflow_1_did_it(tmp_path: Path) -> None:
+    """Pixels without centers, or corners that stay corners."""
+    import keras
+    import tensorflow as tf
+
+    class Resized(keras.layers.Layer):  # type: ignore[misc,unused-ignore]
+        def call(self, x: Any) -> list[Any]:
+            kinds = (tf.raw_ops.ResizeNearestNeighbor, tf.raw_ops.ResizeBilinear, tf.raw_ops.ResizeBicubic)
+            return [
+                operation(images=x, size=size, align_corners=corners)
+                for operation in (*kinds, tf.raw_ops.ResizeArea)
+                for size in ((5, 9), (14, 14))
+                for corners in (False, True)
+            ]
+
+    inputs = keras.Input((7, 7, 2))
+    check(keras.Model(inputs, Resized()(inputs)), tmp_path)
+
+
+def test_an_old_bicubic_without_a_size_is_refused_by_name(tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    class Old(keras.layers.Layer):  # type: ignore[misc,unused-ignore]
+        def call(self, x: Any) -> Any:
+            return tf.raw_ops.ResizeBicubic(images=x, size=(4, 4))
+
+    inputs = keras.Input((None, None, 2))
+    with pytest.raises(UnsupportedError, match="enlarged"):
+        check(keras.Model(inputs, Old(name="enlarged")(inputs)), tmp_path)
