@@ -126,3 +126,26 @@ def test_an_old_bicubic_without_a_size_is_refused_by_name(tmp_path: Path) -> Non
     inputs = keras.Input((None, None, 2))
     with pytest.raises(UnsupportedError, match="enlarged"):
         check(keras.Model(inputs, Old(name="enlarged")(inputs)), tmp_path)
+
+
+def test_dilated_convolutions_of_unknown_size(tmp_path: Path) -> None:
+    """ONNX Runtime opens a file with `auto_pad` and a dilation, and cannot run it."""
+    import keras
+
+    layers = keras.layers
+    x = inputs = keras.Input((None, None, 4))
+    x = layers.Conv2D(4, 3, padding="same", dilation_rate=2)(x)
+    x = layers.Conv2D(4, (2, 4), padding="same", dilation_rate=(1, 3), groups=2)(x)
+    outputs = [x, layers.SeparableConv2D(2, 3, padding="same", dilation_rate=3)(inputs)]
+    outputs.append(layers.DepthwiseConv2D(3, padding="same", dilation_rate=2)(x))
+    check(keras.Model(inputs, outputs), tmp_path, [(2, 9, 7, 4), (1, 3, 12, 4)])
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_dilated_convolutions_of_other_ranks(rank: int, tmp_path: Path) -> None:
+    import keras
+
+    layer = {1: keras.layers.Conv1D, 3: keras.layers.Conv3D}[rank]
+    inputs = keras.Input((*[None] * rank, 2))
+    outputs = layer(3, 3, padding="same", dilation_rate=2, activation="relu")(inputs)
+    check(keras.Model(inputs, outputs), tmp_path, [(2, *[6] * rank, 2), (1, *[3] * rank, 2)])
