@@ -208,8 +208,10 @@ def nested() -> Any:
 
 
 def passed_through() -> Any:
+    """An output that is the input and is called like it, and one that is given out twice."""
     x = inp = keras.Input((4,), name="x")
-    return keras.Model(inp, {"copy": kl.Identity()(x), "dense": kl.Dense(2)(x)})
+    dense = kl.Dense(2)(x)
+    return keras.Model(inp, {"copy": kl.Identity()(x), "dense": dense, "again": dense, "x": x})
 
 
 def odd_names() -> Any:
