@@ -214,6 +214,13 @@ def passed_through() -> Any:
     return keras.Model(inp, {"copy": kl.Identity()(x), "dense": dense, "again": dense, "x": x})
 
 
+def time_distributed() -> Any:
+    x = inp = keras.Input((6, 8, 8, 2), name="frames")
+    frame = keras.Sequential([keras.Input((8, 8, 2)), kl.Conv2D(3, 3, strides=2), kl.ReLU(), kl.Flatten()])
+    x = kl.TimeDistributed(kl.Dense(4))(kl.TimeDistributed(frame)(x))
+    return _functional(inp, kl.Dense(2)(kl.GlobalAveragePooling1D()(x)))
+
+
 def odd_names() -> Any:
     x = inp = keras.Input((4,), name="my-input")
     return _functional(inp, [kl.Dense(2, name="a-b")(x), kl.Dense(2, name="c.d")(x)])
@@ -249,6 +256,7 @@ ZOO: dict[str, Callable[[], Any]] = {
         lora,
         nested,
         passed_through,
+        time_distributed,
         odd_names,
     )
 }

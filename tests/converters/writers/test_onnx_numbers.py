@@ -149,3 +149,43 @@ def test_dilated_convolutions_of_other_ranks(rank: int, tmp_path: Path) -> None:
     inputs = keras.Input((*[None] * rank, 2))
     outputs = layer(3, 3, padding="same", dilation_rate=2, activation="relu")(inputs)
     check(keras.Model(inputs, outputs), tmp_path, [(2, *[6] * rank, 2), (1, *[3] * rank, 2)])
+
+
+@pytest.mark.parametrize("steps", [None, 20])
+def test_steps_are_rows_of_one_batch(steps: int | None, tmp_path: Path) -> None:
+    """Keras' own graph takes as many steps as there are samples, or has a copy of the kernel for each."""
+    import keras
+
+    layers = keras.layers
+    frame = keras.Sequential([keras.Input((8, 8, 2)), layers.Conv2D(3, 3), layers.GlobalAveragePooling2D()])
+    inputs = keras.Input((steps, 8, 8, 2))
+    x = layers.TimeDistributed(frame)(inputs)
+    outputs = [layers.GRU(3)(x), layers.TimeDistributed(layers.Dense(3))(x)]
+    shapes = [] if steps else [(4, 3, 8, 8, 2), (2, 5, 8, 8, 2)]
+    model = check(keras.Model(inputs, outputs), tmp_path, shapes)
+    assert [node.op_type for node in model.graph.node].count("Conv") == 1
+
+
+def test_layers_that_mix_samples_are_run_step_by_step(tmp_path: Path) -> None:
+    import keras
+
+    rows = keras.Input((4,))
+    centered = keras.Model(rows, rows - keras.ops.mean(rows, axis=0, keepdims=True))
+    inputs = keras.Input((None, 4))
+    model = keras.Model(inputs, keras.layers.TimeDistributed(centered)(inputs))
+    check(model, tmp_path, [(3, 5, 4), (2, 2, 4)])
+
+
+def test_a_cell_in_a_loop_reads_what_another_layer_gives(tmp_path: Path) -> None:
+    """The transposes between the layers cancel out, and the loop's body has to hear of it."""
+    import keras
+    import onnxruntime
+
+    series, state = keras.Input((5, 3), name="series"), keras.Input((3,), name="state")
+    x = keras.layers.LSTM(4, return_sequences=True)(series)
+    model = keras.Model([series, state], keras.layers.GRU(3, return_sequences=True)(x, initial_state=state))
+    write_onnx(trace(loaded_model(model)), tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng(0)
+    feeds = {n: generator.normal(size=s).astype(np.float32) for n, s in (("series", (2, 5, 3)), ("state", (2, 3)))}
+    np.testing.assert_allclose(session.run(None, feeds)[0], model(list(feeds.values())), rtol=1e-5, atol=1e-5)
