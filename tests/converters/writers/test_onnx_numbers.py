@@ -189,3 +189,18 @@ def test_a_cell_in_a_loop_reads_what_another_layer_gives(tmp_path: Path) -> None
     generator = np.random.default_rng(0)
     feeds = {n: generator.normal(size=s).astype(np.float32) for n, s in (("series", (2, 5, 3)), ("state", (2, 3)))}
     np.testing.assert_allclose(session.run(None, feeds)[0], model(list(feeds.values())), rtol=1e-5, atol=1e-5)
+
+
+def test_groups_are_one_convolution(tmp_path: Path) -> None:
+    """TensorFlow leaves those of rank 3 in a function for XLA."""
+    import keras
+
+    layers = keras.layers
+    inputs = keras.Input((5, 6, 7, 4))
+    outputs = [
+        layers.Conv3D(6, 2, groups=2, padding="same", activation="relu")(inputs),
+        layers.BatchNormalization()(layers.Conv3D(4, (1, 2, 3), groups=4, strides=2)(inputs)),
+        layers.Conv1D(4, 2, groups=2)(layers.Reshape((210, 4))(inputs)),
+    ]
+    model = check(keras.Model(inputs, outputs), tmp_path)
+    assert [node.op_type for node in model.graph.node].count("Conv") == 3
