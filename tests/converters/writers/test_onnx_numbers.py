@@ -204,3 +204,18 @@ def test_groups_are_one_convolution(tmp_path: Path) -> None:
     ]
     model = check(keras.Model(inputs, outputs), tmp_path)
     assert [node.op_type for node in model.graph.node].count("Conv") == 3
+
+
+def test_a_layer_that_is_called_often_has_one_kernel(tmp_path: Path) -> None:
+    """Its batch norm is folded into each call's kernel, and each is the same then."""
+    import keras
+
+    layers = keras.layers
+    convolution, norm, memory = layers.Conv2D(32, 3, padding="same"), layers.BatchNormalization(), layers.LSTM(32)
+    x = inputs = keras.Input((8, 8, 32))
+    for _ in range(4):
+        x = layers.ReLU()(norm(convolution(x)))
+    rows = layers.Reshape((64, 32))(x)
+    model = check(keras.Model(inputs, [memory(rows), memory(rows[:, ::-1])]), tmp_path, [(2, 8, 8, 32)], 1e-4)
+    contents = [bytes(t.raw_data) for t in model.graph.initializer]
+    assert len({*contents}) == len(contents)
