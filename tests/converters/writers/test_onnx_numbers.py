@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -219,3 +220,27 @@ def test_a_layer_that_is_called_often_has_one_kernel(tmp_path: Path) -> None:
     model = check(keras.Model(inputs, [memory(rows), memory(rows[:, ::-1])]), tmp_path, [(2, 8, 8, 32)], 1e-4)
     contents = [bytes(t.raw_data) for t in model.graph.initializer]
     assert len({*contents}) == len(contents)
+
+
+def test_a_network_without_integers_is_not_called_int8(tmp_path: Path) -> None:
+    import keras
+
+    from converters.formats import Precision
+    from converters.writers.onnx.precisions import OnnxSource
+
+    inputs = keras.Input((4,), name="x")
+    calibration = {"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}
+    for outputs, precisions in (
+        (keras.layers.ELU()(inputs), {Precision.INT8, Precision.DYNAMIC_INT8}),
+        (inputs + 2.0 * inputs, {Precision.DYNAMIC_INT8}),  # sums of integers, and no weights
+        (keras.layers.Dense(3)(inputs), set()),
+    ):
+        check(keras.Model(inputs, outputs), tmp_path)
+        for precision in (Precision.INT8, Precision.DYNAMIC_INT8, Precision.FLOAT16):
+            scratch = Path(mkdtemp(dir=tmp_path))  # ranges are kept there
+            source = OnnxSource(tmp_path / "m.onnx", scratch, calibration)
+            if precision in precisions:
+                with pytest.raises(UnsupportedError, match="Nothing of this model would be an integer"):
+                    source.write(precision, tmp_path / "q.onnx")
+            else:
+                source.write(precision, tmp_path / "q.onnx")
