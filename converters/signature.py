@@ -71,15 +71,18 @@ class Signature:
         )
 
 
-def unique_names(names: Iterable[str]) -> tuple[str, ...]:
+def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> tuple[str, ...]:
     """The names in order, duplicates given `_1`, `_2` (design: One signature).
+
+    Args:
+        taken: names that are not to be used: no output is called like an input, which ONNX cannot hold.
 
     >>> unique_names(["a", "a", "b", "a"])
     ('a', 'a_1', 'b', 'a_2')
     """
     originals = list(names)
     reserved = set(originals)
-    used: set[str] = set()
+    used: set[str] = set(taken)
     result: list[str] = []
     for name in originals:
         candidate, k = name, 0

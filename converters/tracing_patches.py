@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from converters.compat import keras, tensorflow
+from converters.tracing_time import steps_at_once
 
 
 @contextlib.contextmanager
@@ -26,6 +27,7 @@ def lean_backend() -> Iterator[None]:
         keras.CONV: _plain_conv,
         keras.RELU: _plain_relu,
         keras.NORMALIZATION: _lean_normalization,
+        keras.TIME_DISTRIBUTED: steps_at_once,
     }
     with contextlib.ExitStack() as stack:
         for patch, make in replacements.items():

@@ -8,7 +8,7 @@ the version 1 loader, whose variables become constants. A frozen graph is that a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +66,23 @@ def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
     except Exception as cause:  # protobuf's DecodeError, which has no types
         raise load_error(checkpoint, cause) from cause
     sizes = {f"{name}:0" if ":" not in name else name: shape for name, shape in shapes.items() if shape is not None}
-    return _of_graph(path, definition, (_names_of(inputs), _names_of(outputs)), sizes)
+    named = _names_of(inputs)
+    return _of_graph(path, definition, (named, _names_of(outputs, named)), sizes)
 
 
 def _restored(module: Any, concrete: Any) -> Loaded:
     _, keywords = concrete.structured_input_signature
     # TensorFlow makes Python identifiers of the names; the signature's own names stand in the specs.
+    results = concrete.structured_outputs
+    names = unique_names(results, taken=[spec.name for spec in keywords.values()])
     signature = Signature(
         tuple(_tf_spec(spec.name, spec) for spec in keywords.values()),
-        tuple(_tf_spec(name, spec) for name, spec in concrete.structured_outputs.items()),
+        tuple(_tf_spec(name, spec) for name, spec in zip(names, results.values(), strict=True)),
     )
 
     def function(tensors: Sequence[Any]) -> list[Any]:
-        results = concrete(**dict(zip(keywords, tensors, strict=True)))
-        return [results[name] for name in signature.output_names]
+        values = concrete(**dict(zip(keywords, tensors, strict=True)))
+        return [values[name] for name in results]
 
     variables = tuple(concrete.graph.variables)
     return Loaded(None, signature, function, variables, (), (module, concrete))
@@ -94,7 +97,8 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
             meta = tf.compat.v1.saved_model.load(session, _tags(path), str(path))
             signature = meta.signature_def[key]
             inputs = {name: signature.inputs[name].name for name in sorted(signature.inputs)}
-            outputs = {name: signature.outputs[name].name for name in sorted(signature.outputs)}
+            keys = sorted(signature.outputs)
+            outputs = {n: signature.outputs[k].name for n, k in zip(unique_names(keys, inputs), keys, strict=True)}
             definition = _without_hints(graph.as_graph_def())
             constant = _frozen(session, definition, [name.split(":")[0] for name in outputs.values()])
         return _of_graph(path, constant, (inputs, outputs), {}, (note,))
@@ -198,9 +202,9 @@ def _renamed(flat: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -
     return definition
 
 
-def _names_of(tensors: Sequence[str]) -> dict[str, str]:
-    names = unique_names(_UNCLEAN.sub("_", tensor.removesuffix(":0")).strip("_") or "tensor" for tensor in tensors)
-    return dict(zip(names, tensors, strict=True))
+def _names_of(tensors: Sequence[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    names = (_UNCLEAN.sub("_", tensor.removesuffix(":0")).strip("_") or "tensor" for tensor in tensors)
+    return dict(zip(unique_names(names, taken), tensors, strict=True))
 
 
 def _split_shape(option: str) -> tuple[str, list[int | None] | None]:

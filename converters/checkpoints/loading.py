@@ -130,9 +130,11 @@ def keras_signature(model: Any) -> Signature:
     inputs = [(graph_name(operation_of(t).name), t) for t in model.inputs]
     structure = model.output if isinstance(model, keras.Function) else None
     outputs = list(zip(_output_names(model, structure), keras.tree.flatten(model.outputs), strict=True))
+    input_names = unique_names(n for n, _ in inputs)
+    output_names = unique_names((n for n, _ in outputs), taken=input_names)
     return Signature(
-        tuple(_spec(n, t) for n, (_, t) in zip(unique_names(n for n, _ in inputs), inputs, strict=True)),
-        tuple(_spec(n, t) for n, (_, t) in zip(unique_names(n for n, _ in outputs), outputs, strict=True)),
+        tuple(_spec(n, t) for n, (_, t) in zip(input_names, inputs, strict=True)),
+        tuple(_spec(n, t) for n, (_, t) in zip(output_names, outputs, strict=True)),
     )
 
 

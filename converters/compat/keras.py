@@ -68,6 +68,14 @@ NORMALIZATION = Patch(
     needs=DIRECT,
     otherwise=_LARGER,
 )
+TIME_DISTRIBUTED = Patch(
+    "keras.layers:TimeDistributed.call",
+    "the steps are traced as rows of one batch: Keras unrolls them, or takes the number of samples for theirs",
+    MADE_FOR,
+    "(self, inputs, training=None, mask=None)",
+    mentions=("layer", "stack", "vectorized_map"),
+    otherwise="steps are unrolled; where their number is unknown, the files may be wrong as Keras' own graph is",
+)
 
 _SEPARABLE = (
     "(inputs, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None, dilation_rate=1)"

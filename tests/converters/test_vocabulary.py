@@ -53,6 +53,10 @@ def test_an_artifact_name_tells_its_format_and_precision(fmt: Format, precision:
     assert precision_in_name(path) is precision
 
 
+def test_a_name_that_is_taken_is_numbered() -> None:
+    assert unique_names(["a", "b"], taken=["a", "c"]) == ("a_1", "b")
+
+
 @given(st.lists(st.sampled_from(["a", "a_1", "b", "a_2", "c"]), max_size=8))
 def test_unique_names_keep_order_and_number(names: list[str]) -> None:
     unique = unique_names(names)

@@ -19,6 +19,7 @@ def optimized(graph: Any) -> Any:
 
         return optimizer.optimize_graph(graph)
     factories = [_sweeping_transposes(), *(getattr(OPTIMIZERS.get(), name) for name in PASSES)]
+    graph.delete_unused_nodes(graph.outputs)  # also what the bodies of loops read is found anew
     changed = True
     while changed:
         changed = False

@@ -81,9 +81,23 @@ class OnnxSource:
             ) from cause
         model = onnx.load(str(raw))
         raw.unlink()
+        if precision is not Precision.FLOAT16 and not how.keep and not self._has_new_integers(model):
+            operations = ", ".join(sorted({node.op_type for node in model.graph.node}))
+            raise UnsupportedError(
+                f"Nothing of this model would be an integer in {precision.value} ONNX: ONNX Runtime quantizes none of "
+                f"its operations then ({operations}).",
+                next_step=f"Leave {precision.value} out for onnx: float32 and float16 hold the same.",
+                step="convert",
+            )
         _tidy(model)
         _check(model)
         path.write_bytes(model.SerializeToString(deterministic=True))
+
+    def _has_new_integers(self, model: Any) -> bool:
+        import onnx
+
+        source = onnx.load(str(self._path), load_external_data=False)
+        return _integers(model) > _integers(source)
 
     def prepared(self) -> Path:
         """The float32 model with inferred shapes and fused products, as quantization and its judges want it."""
@@ -206,6 +220,13 @@ def _sort(graph: Any) -> None:
         waiting = blocked
     del graph.node[:]
     graph.node.extend(ordered)
+
+
+def _integers(model: Any) -> int:
+    """How many of its constants are of eight bits: weights, or the zero points of activations."""
+    from onnx import TensorProto
+
+    return sum(t.data_type in {TensorProto.INT8, TensorProto.UINT8} for t in model.graph.initializer)
 
 
 def _tidy(model: Any) -> None:

@@ -17,7 +17,7 @@ from converters.tracing import Traced
 from converters.weightless_graph import optimized, ordered_outputs
 from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
-from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops
+from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_pads
 from converters.writers.onnx.merge import merge_equal
 from converters.writers.onnx.tensorflow_graph import converted
 
@@ -70,6 +70,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
         weights, conversion_path = {}, FROZEN
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
+    settle_pads(model)
     fuse_affine(model, constants)
     merge_equal(model, constants, outputs)
     signature = traced.signature

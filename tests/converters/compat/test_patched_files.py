@@ -141,6 +141,7 @@ CASES = [
     (keras.CONV,                    "convolutional",   {"variables"}),
     (keras.RELU,                    "convolutional",   EVERY),
     (keras.NORMALIZATION,           "convolutional",   {"variables"}),
+    (keras.TIME_DISTRIBUTED,        "time_distributed", {"variables"}),
     (keras.VARIABLE_VALUE,          "squeeze_excite",  EVERY),
     (keras.NAME_SCOPE,              "squeeze_excite",  EVERY),
     (keras.SKIPSET,                 "squeeze_excite",  EVERY),
