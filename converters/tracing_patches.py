@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from converters.adaptive_pools import averaged, maximal
 from converters.compat import keras, tensorflow
 
 
@@ -26,6 +27,8 @@ def lean_backend() -> Iterator[None]:
         keras.CONV: _plain_conv,
         keras.RELU: _plain_relu,
         keras.NORMALIZATION: _lean_normalization,
+        keras.AVERAGED_TO_A_SIZE: averaged,
+        keras.LARGEST_TO_A_SIZE: maximal,
     }
     with contextlib.ExitStack() as stack:
         for patch, make in replacements.items():

@@ -68,6 +68,16 @@ NORMALIZATION = Patch(
     needs=DIRECT,
     otherwise=_LARGER,
 )
+AVERAGED_TO_A_SIZE, LARGEST_TO_A_SIZE = (
+    Patch(
+        f"{_NN}:adaptive_{kind}_pool",
+        "an adaptive pool at a size that is not known is traced window by window, where Keras raises an error",
+        MADE_FOR,
+        "(inputs, output_size, data_format=None)",
+        otherwise="adaptive pools are made at known sizes only",
+    )
+    for kind in ("average", "max")
+)
 
 _SEPARABLE = (
     "(inputs, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None, dilation_rate=1)"

@@ -1,0 +1,52 @@
+"""Adaptive pools at sizes that are not known yet: Keras computes them eagerly, but cannot put them into a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Pool = Callable[..., Any]
+
+
+def averaged(original: Pool) -> Pool:
+    """An adaptive average pool; the original where every size is known."""
+    import tensorflow as tf
+
+    return _windowed(original, tf.reduce_mean)
+
+
+def maximal(original: Pool) -> Pool:
+    """An adaptive max pool; the original where every size is known."""
+    import tensorflow as tf
+
+    return _windowed(original, tf.reduce_max)
+
+
+def _windowed(original: Pool, reduce: Callable[..., Any]) -> Pool:
+    """Reduces window by window, an axis after the other: how many windows there are is always known, and few."""
+    from keras.config import image_data_format
+
+    def pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+        first = 2 if (data_format or image_data_format()) == "channels_first" else 1
+        axes = range(first, first + len(inputs.shape) - 2)
+        if None not in [inputs.shape[axis] for axis in axes]:
+            return original(inputs, output_size, data_format)
+        counts = [output_size] * len(axes) if isinstance(output_size, int) else output_size
+        for axis, count in zip(axes, counts, strict=True):
+            inputs = _along(inputs, axis, count, reduce)
+        return inputs
+
+    return pool
+
+
+def _along(x: Any, axis: int, count: int, reduce: Callable[..., Any]) -> Any:
+    """Window k of `count` over n values begins at floor(k n / count) and ends before ceil((k + 1) n / count)."""
+    import tensorflow as tf
+
+    size = tf.shape(x)[axis]
+    before = (slice(None),) * axis
+    windows = []
+    for k in range(count):
+        window = slice(k * size // count, ((k + 1) * size + count - 1) // count)
+        windows.append(reduce(x[(*before, window)], axis=axis, keepdims=True))
+    return tf.concat(windows, axis)
