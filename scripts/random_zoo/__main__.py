@@ -70,7 +70,7 @@ def _work(seeds: list[str], keep: Path | None) -> int:
             began = time.monotonic()
             row: dict[str, Any] = {"seed": seed}
             try:
-                results = judged(seed, (keep or Path(scratch)) / seed, said)
+                results, row["layers"] = judged(seed, (keep or Path(scratch)) / seed, said)
                 row["formats"] = {name: result.to_json() for name, result in results.items()}
             except NoModelError as cause:
                 row["none"] = str(cause)
@@ -141,8 +141,12 @@ def _print(document: dict[str, Any]) -> None:
                 key = fmt, result["status"], kind_of(result["detail"])
                 reasons[key] += 1
                 examples.setdefault(key, row["seed"])
+    layers = {row["seed"]: row.get("layers", "") for row in rows}
     for (fmt, status, reason), count in sorted(reasons.items(), key=lambda item: (item[0][:2], -item[1])):
-        print(f"{count:4} {fmt} {status} (as {examples[fmt, status, reason]}): {reason}")
+        example = examples[fmt, status, reason]
+        print(f"{count:4} {fmt} {status} (as {example}): {reason}")
+        if status != "refused":
+            print(f"     {layers[example]}")
     nones = sum("none" in row for row in document["models"])
     print(f"\n{nones} more were drawn that Keras cannot run or save. {document['minutes']:.1f} minutes.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +45,15 @@ _MOST = 20_000
 
 @dataclass(frozen=True)
 class Drawn:
-    """A model with weights, and feeds of its inputs by name: two batches that differ in size."""
+    """A model with weights, and feeds of its inputs by name: two batches that differ in size.
+
+    Attributes:
+        again: the same model built anew, in the float type that Keras is set to.
+    """
 
     model: Any
     feeds: tuple[dict[str, Any], ...]
+    again: Callable[[], Any]
 
 
 def draw(seed: str) -> Drawn:
@@ -65,7 +71,9 @@ def draw(seed: str) -> Drawn:
     _give_weights(model, seed)
     numbers = np.random.default_rng(int.from_bytes(seed.encode()[-8:], "big"))
     unknown = r.choice([9, 12])
-    return Drawn(model, (_feeds(model, numbers, 3, unknown), _feeds(model, numbers, 2, unknown + 4)))
+    return Drawn(
+        model, (_feeds(model, numbers, 3, unknown), _feeds(model, numbers, 2, unknown + 4)), lambda: draw(seed).model
+    )
 
 
 def _input(r: random.Random, name: str) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.checkpoints.load_options import LoadOptions
 from converters.errors import EdgeportError
 from converters.formats import Format
 
@@ -26,6 +27,8 @@ from .making import make, opened_anew
 
 NEAR, NOISE = 1e-5, 10.0
 LARGEST = 1e5
+Arrays = dict[str, Any]
+Run = Callable[[Arrays], Arrays]
 FORMATS = (Format.SAVEDMODEL, Format.ONNX, Format.TFLITE)
 
 
@@ -48,38 +51,54 @@ class NoModelError(Exception):
     """Keras itself cannot run or save what was drawn."""
 
 
-def judged(seed: str, folder: Path, said: Callable[[str], None]) -> dict[str, Result]:
-    """By format, what became of the model of this seed. `said` is told each step before it is taken.
+def judged(seed: str, folder: Path, said: Callable[[str], None]) -> tuple[dict[str, Result], str]:
+    """By format, what became of the model of this seed; and its layers. `said` is told each step before it is taken.
 
     Raises:
         NoModelError: Keras cannot run or save it.
     """
     said("draw")
+    try:
+        drawn = draw(seed)
+    except Exception as cause:  # Keras' and TensorFlow's kinds are many
+        raise NoModelError(f"{type(cause).__name__}: {str(cause)[:200]}") from cause
+    return files_judged(drawn, folder, said), layers_of(drawn.model)
+
+
+def files_judged(
+    drawn: Drawn, folder: Path, said: Callable[[str], None], opening: LoadOptions = LoadOptions()
+) -> dict[str, Result]:
+    """By format, what became of a model. Raises NoModelError."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    drawn, expected = _with_reference(seed)
     try:
+        expected = [reference(drawn.model, feed) for feed in drawn.feeds]
+        _check_usable(expected)
         drawn.model.save(folder / "model.keras")
-    except Exception as cause:
-        raise NoModelError(f"save: {cause}") from cause
+    except Exception as cause:  # as above
+        raise NoModelError(f"{type(cause).__name__}: {str(cause)[:200]}") from cause
     results: dict[str, Result] = {}
     opened_anew()
     for fmt in FORMATS:
         said(fmt.value)
-        results[fmt.value] = _judged_format(fmt, folder, drawn, expected, seed)
+        results[fmt.value] = _judged_format(fmt, folder, drawn, expected, opening)
     return results
 
 
-def _with_reference(seed: str) -> tuple[Drawn, list[list[Any]]]:
-    try:
-        drawn = draw(seed)
-        expected = [reference(drawn.model, feed) for feed in drawn.feeds]
-    except Exception as cause:  # Keras' and TensorFlow's kinds are many
-        raise NoModelError(f"{type(cause).__name__}: {str(cause)[:200]}") from cause
+def _check_usable(expected: list[list[Any]]) -> None:
     for value in (value for outputs in expected for value in outputs):
         if value.size == 0 or not np.isfinite(value).all() or np.abs(value).max() > LARGEST:
             raise NoModelError("values that are empty, not finite or huge")
-    return drawn, expected
+
+
+def layers_of(model: Any) -> str:
+    """The kinds of its layers, and of those inside them."""
+    words = []
+    for layer in model.layers:
+        inner = getattr(layer, "layer", None) or getattr(layer, "forward_layer", None)
+        below = f"({layers_of(layer)})" if hasattr(layer, "layers") else f"({type(inner).__name__})" if inner else ""
+        words.append(type(layer).__name__ + below)
+    return " ".join(words)
 
 
 def reference(model: Any, feed: dict[str, Any]) -> list[Any]:
@@ -100,58 +119,68 @@ def reference(model: Any, feed: dict[str, Any]) -> list[Any]:
     return [np.asarray(value) for value in keras.tree.flatten(outputs)]
 
 
-def _judged_format(fmt: Format, folder: Path, drawn: Drawn, expected: list[list[Any]], seed: str) -> Result:
+def _judged_format(fmt: Format, folder: Path, drawn: Drawn, expected: list[list[Any]], opening: LoadOptions) -> Result:
     path = folder / f"model.float32.{fmt.value}"
     try:
-        names = make(folder / "model.keras", fmt, path)
+        names = make(folder / "model.keras", fmt, path, opening)
     except EdgeportError as error:
         return Result("refused", error.message)
     except Exception:  # an error that is not edgeport's own ends the command with a traceback
         return Result("crash", traceback.format_exc()[-1500:])
     try:
-        by_name = [_RUN[fmt](path, feed) for feed in drawn.feeds]
-        outputs = [[row[name] for name in names] for row in by_name]
+        run = _OPEN[fmt](path)
+        outputs = [[row[name] for name in names] for row in map(run, drawn.feeds)]
     except Exception as cause:
         return Result("broken", f"{type(cause).__name__}: {cause}"[:500])
-    return _compared(outputs, expected, drawn, seed)
+    return _compared(outputs, expected, drawn)
 
 
-def _saved_model(path: Path, feed: dict[str, Any]) -> dict[str, Any]:
+def _saved_model(path: Path) -> Run:
     import tensorflow as tf
 
-    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(path))
+    serve = loaded.signatures["serving_default"]
     keywords = serve.structured_input_signature[1]
-    results = serve(**{word: tf.constant(feed[spec.name]) for word, spec in keywords.items()})
-    return {name: value.numpy() for name, value in results.items()}
+
+    def run(feed: Arrays, _owner: Any = loaded) -> Arrays:
+        results = serve(**{word: tf.constant(feed[spec.name]) for word, spec in keywords.items()})
+        return {name: value.numpy() for name, value in results.items()}
+
+    return run
 
 
-def _onnx(path: Path, feed: dict[str, Any]) -> dict[str, Any]:
+def _onnx(path: Path) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return dict(zip([value.name for value in session.get_outputs()], session.run(None, feed), strict=True))
+    names = [value.name for value in session.get_outputs()]
+    return lambda feed: dict(zip(names, session.run(None, feed), strict=True))
 
 
-def _tflite(path: Path, feed: dict[str, Any]) -> dict[str, Any]:
+def _tflite(path: Path) -> Run:
     """By the signature; row by row where the file is fixed to a batch of 1."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=1)
     runner = interpreter.get_signature_runner("serving_default")
     shapes = [d["shape_signature"] for d in runner.get_input_details().values()]
-    if all(len(shape) and shape[0] == 1 for shape in shapes):
+
+    def run(feed: Arrays, _owner: Any = interpreter) -> Arrays:
+        if not all(len(shape) and shape[0] == 1 for shape in shapes):
+            return {name: np.array(value) for name, value in runner(**feed).items()}
         count = len(next(iter(feed.values())))
         rows = [runner(**{name: v[k : k + 1] for name, v in feed.items()}) for k in range(count)]
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    return dict(runner(**feed))
+
+    return run
 
 
-_RUN = {Format.SAVEDMODEL: _saved_model, Format.ONNX: _onnx, Format.TFLITE: _tflite}
+_OPEN = {Format.SAVEDMODEL: _saved_model, Format.ONNX: _onnx, Format.TFLITE: _tflite}
 
 
-def _compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn, seed: str) -> Result:
+def _compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn) -> Result:
     pairs = [(k, j) for k, row in enumerate(expected) for j in range(len(row))]
     if any(len(outputs[k]) != len(expected[k]) for k, _ in pairs):
         return Result("wrong", "another number of outputs")
@@ -161,7 +190,7 @@ def _compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn,
     error = max(_distance(outputs[k][j], expected[k][j]) for k, j in pairs)
     if error <= NEAR:
         return Result("made", error=error)
-    exact, moved = _second_look(seed, drawn, expected)
+    exact, moved = _second_look(drawn)
     for k, j in pairs:
         allowed = NOISE * max(_distance(expected[k][j], exact[k][j]), _distance(moved[k][j], expected[k][j]))
         if _distance(outputs[k][j], exact[k][j], expected[k][j]) > max(NEAR, allowed):
@@ -178,17 +207,14 @@ def _distance(value: Any, other: Any, scale_of: Any = None) -> float:
     return float(np.abs(value - other).max()) / max(scale, 1e-3)
 
 
-def _second_look(seed: str, drawn: Drawn, expected: list[list[Any]]) -> tuple[list[list[Any]], list[list[Any]]]:
+def _second_look(drawn: Drawn) -> tuple[list[list[Any]], list[list[Any]]]:
     """The outputs in float64, and those of Keras in float32 with inputs one step of float32 away."""
-    import keras
-
     moved = [reference(drawn.model, {n: _nudged(v) for n, v in feed.items()}) for feed in drawn.feeds]
     weights = drawn.model.get_weights()
     with _floatx("float64"):
-        double = draw(seed)
-        double.model.set_weights(weights)
-        exact = [reference(double.model, feed) for feed in drawn.feeds]
-    keras.backend.clear_session()
+        double = drawn.again()
+        double.set_weights(weights)
+        exact = [reference(double, feed) for feed in drawn.feeds]
     return exact, moved
 
 
