@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from converters.adaptive_pools import averaged, maximal
 from converters.compat import keras, tensorflow
+from converters.unknown_sizes import averaged, cut, maximal
 
 
 @contextlib.contextmanager
@@ -29,6 +29,7 @@ def lean_backend() -> Iterator[None]:
         keras.NORMALIZATION: _lean_normalization,
         keras.AVERAGED_TO_A_SIZE: averaged,
         keras.LARGEST_TO_A_SIZE: maximal,
+        keras.SPLIT: cut,
     }
     with contextlib.ExitStack() as stack:
         for patch, make in replacements.items():

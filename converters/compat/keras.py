@@ -68,6 +68,13 @@ NORMALIZATION = Patch(
     needs=DIRECT,
     otherwise=_LARGER,
 )
+SPLIT = Patch(
+    f"{_NUMPY}:split",
+    "a split at indices of an axis whose size is not known is traced as slices, where Keras raises an error",
+    MADE_FOR,
+    "(x, indices_or_sections, axis=0)",
+    otherwise="splits at indices are made of axes of known sizes only",
+)
 AVERAGED_TO_A_SIZE, LARGEST_TO_A_SIZE = (
     Patch(
         f"{_NN}:adaptive_{kind}_pool",

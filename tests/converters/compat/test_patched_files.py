@@ -143,6 +143,7 @@ CASES = [
     (keras.NORMALIZATION,           "convolutional",   {"variables"}),
     (keras.AVERAGED_TO_A_SIZE,      "squeeze_excite",  EVERY),
     (keras.LARGEST_TO_A_SIZE,       "squeeze_excite",  EVERY),
+    (keras.SPLIT,                   "squeeze_excite",  EVERY),
     (keras.VARIABLE_VALUE,          "squeeze_excite",  EVERY),
     (keras.NAME_SCOPE,              "squeeze_excite",  EVERY),
     (keras.SKIPSET,                 "squeeze_excite",  EVERY),

@@ -1,4 +1,4 @@
-"""Pools at sizes that are not known: windows with gaps between them, and as many windows as were asked for."""
+"""Sizes that are not known: pools with gaps between their windows, pools to a size, splits at indices."""
 
 from __future__ import annotations
 
@@ -39,8 +39,14 @@ def to_a_size(kl: Any, x: Any) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("branches", [with_gaps, to_a_size])
-def test_pools_at_sizes_that_are_not_known(branches: Any, tmp_path: Path) -> None:
+def in_pieces(kl: Any, x: Any) -> list[Any]:
+    from keras import ops
+
+    return [kl.Rescaling(2.0)(part) for part in (*ops.split(x, [1], axis=1), *ops.split(x, [1, 3], axis=-2))]
+
+
+@pytest.mark.parametrize("branches", [with_gaps, to_a_size, in_pieces])
+def test_what_needs_sizes_is_made_where_they_are_not_known(branches: Any, tmp_path: Path) -> None:
     import keras
     import onnxruntime
     from ai_edge_litert.interpreter import Interpreter

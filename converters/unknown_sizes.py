@@ -1,11 +1,26 @@
-"""Adaptive pools at sizes that are not known yet: Keras computes them eagerly, but cannot put them into a graph."""
+"""What Keras computes eagerly, where every size is there, and cannot put into a graph where one is not known."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 Pool = Callable[..., Any]
+
+
+def cut(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`split` at indices, of an axis whose size is not known: slices instead of sizes that need the whole."""
+
+    def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+        is_counted = isinstance(indices_or_sections, int)
+        if is_counted or not hasattr(x, "shape") or x.shape[axis] is not None:
+            return original(x, indices_or_sections, axis)
+        before = (slice(None),) * (axis % len(x.shape))
+        bounds = [0, *(int(index) for index in indices_or_sections), None]
+        return [x[(*before, slice(*pair))] for pair in itertools.pairwise(bounds)]
+
+    return split
 
 
 def averaged(original: Pool) -> Pool:
