@@ -132,7 +132,7 @@ def _judged_format(fmt: Format, folder: Path, drawn: Drawn, expected: list[list[
         outputs = [[row[name] for name in names] for row in map(run, drawn.feeds)]
     except Exception as cause:
         return Result("broken", f"{type(cause).__name__}: {cause}"[:500])
-    return _compared(outputs, expected, drawn)
+    return compared(outputs, expected, drawn)
 
 
 def _saved_model(path: Path) -> Run:
@@ -180,7 +180,7 @@ def _tflite(path: Path) -> Run:
 _OPEN = {Format.SAVEDMODEL: _saved_model, Format.ONNX: _onnx, Format.TFLITE: _tflite}
 
 
-def _compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn) -> Result:
+def compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn) -> Result:
     pairs = [(k, j) for k, row in enumerate(expected) for j in range(len(row))]
     if any(len(outputs[k]) != len(expected[k]) for k, _ in pairs):
         return Result("wrong", "another number of outputs")
