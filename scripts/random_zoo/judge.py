@@ -110,7 +110,7 @@ def reference(model: Any, feed: dict[str, Any]) -> list[Any]:
     tensors = [tf.constant(v.astype(dtype) if v.dtype.kind == "f" else v) for v in feed.values()]
 
     def call(*given: Any) -> Any:
-        return model(list(given), training=False)
+        return model(keras.tree.pack_sequence_as(model.input, list(given)), training=False)
 
     try:
         outputs = call(*tensors)
