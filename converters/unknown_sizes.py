@@ -24,29 +24,32 @@ def cut(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def averaged(original: Pool) -> Pool:
-    """An adaptive average pool; the original where every size is known."""
+    """An adaptive average pool; the original where that can be traced."""
     import tensorflow as tf
 
     return _windowed(original, tf.reduce_mean)
 
 
 def maximal(original: Pool) -> Pool:
-    """An adaptive max pool; the original where every size is known."""
+    """An adaptive max pool; the original where that can be traced."""
     import tensorflow as tf
 
     return _windowed(original, tf.reduce_max)
 
 
 def _windowed(original: Pool, reduce: Callable[..., Any]) -> Pool:
-    """Reduces window by window, an axis after the other: how many windows there are is always known, and few."""
+    """Reduces window by window, an axis after the other: how many windows there are is always known, and few.
+
+    A single window is as large as its axis, and Keras looks at one that is larger by one too: its graph fails there.
+    """
     from keras.config import image_data_format
 
     def pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
         first = 2 if (data_format or image_data_format()) == "channels_first" else 1
         axes = range(first, first + len(inputs.shape) - 2)
-        if None not in [inputs.shape[axis] for axis in axes]:
+        counts = [output_size] * len(axes) if isinstance(output_size, int) else list(output_size)
+        if None not in [inputs.shape[axis] for axis in axes] and 1 not in counts:
             return original(inputs, output_size, data_format)
-        counts = [output_size] * len(axes) if isinstance(output_size, int) else output_size
         for axis, count in zip(axes, counts, strict=True):
             inputs = _along(inputs, axis, count, reduce)
         return inputs
@@ -58,6 +61,8 @@ def _along(x: Any, axis: int, count: int, reduce: Callable[..., Any]) -> Any:
     """Window k of `count` over n values begins at floor(k n / count) and ends before ceil((k + 1) n / count)."""
     import tensorflow as tf
 
+    if count == 1:
+        return reduce(x, axis=axis, keepdims=True)
     size = tf.shape(x)[axis]
     before = (slice(None),) * axis
     windows = []

@@ -16,13 +16,13 @@ _SIZE = (32, 32, 3)
 
 def _resnet(**more: Any) -> Any:
     given = {"input_conv_filters": [8], "input_conv_kernel_sizes": [3], "block_type": "basic_block"}
-    stages = {"stackwise_num_filters": [8, 8, 12, 12], "stackwise_num_blocks": [1, 1, 1, 1]}
+    stages = {"stackwise_num_filters": [64, 64, 64, 64], "stackwise_num_blocks": [1, 1, 1, 1]}
     return _M.ResNetBackbone(**given, **stages, stackwise_num_strides=[1, 2, 2, 2], **more)
 
 
 def _mit() -> Any:
     heads, patches = {"layerwise_num_heads": [1, 2], "layerwise_sr_ratios": [2, 1]}, {"layerwise_patch_sizes": [3, 3]}
-    sizes = {"image_shape": _SIZE, "hidden_dims": [8, 8], "max_drop_path_rate": 0.1, "num_layers": 2}
+    sizes = {"image_shape": _SIZE, "hidden_dims": [8, 12], "max_drop_path_rate": 0.1, "num_layers": 2}
     return _M.MiTBackbone(layerwise_depths=[1, 1], layerwise_strides=[2, 2], **heads, **patches, **sizes)
 
 
@@ -46,10 +46,9 @@ def _mobilenet() -> Any:
 
 
 def _efficientnet() -> Any:
-    kinds = {"stackwise_kernel_sizes": [3, 5], "stackwise_num_repeats": [1, 2], "stackwise_strides": [[1], [2, 1]]}
+    kinds = {"stackwise_kernel_sizes": [3, 5], "stackwise_num_repeats": [1, 2], "stackwise_strides": [1, 2]}
     widths = {"stackwise_input_filters": [8, 8], "stackwise_output_filters": [8, 12], "num_features": 16}
     more = {"stackwise_expansion_ratios": [1, 4], "stackwise_squeeze_and_excite_ratios": [0.0, 0.25]}
-    kinds["stackwise_strides"] = [1, 2]
     coefficients = {"stackwise_width_coefficients": [1.0] * 2, "stackwise_depth_coefficients": [1.0] * 2}
     blocks = {"stackwise_block_types": ["fused", "unfused"], "stackwise_force_input_filters": [0, 0]}
     return _M.EfficientNetBackbone(
@@ -65,7 +64,13 @@ def _hgnet() -> Any:
 
 
 def _csp() -> Any:
-    given = {"stem_filters": 8, "stem_kernel_size": 3, "stem_strides": 1, "block_type": "dark_block"}
+    given = {
+        "stem_filters": 8,
+        "stem_kernel_size": 3,
+        "stem_strides": 1,
+        "block_type": "dark_block",
+        "stage_type": "dark",
+    }
     stages = {"stackwise_depth": [1, 1], "stackwise_strides": [1, 2], "stackwise_num_filters": [8, 12]}
     return _M.CSPNetBackbone(**given, **stages, image_shape=_SIZE)
 

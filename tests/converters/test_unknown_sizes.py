@@ -39,13 +39,19 @@ def to_a_size(kl: Any, x: Any) -> list[Any]:
     ]
 
 
+def to_a_single_window(kl: Any, x: Any) -> list[Any]:
+    """At known sizes too."""
+    x = kl.Resizing(7, 6, "nearest")(x)
+    return [kl.AdaptiveMaxPooling2D((1, 4))(x), kl.AdaptiveAveragePooling2D(1)(x)]
+
+
 def in_pieces(kl: Any, x: Any) -> list[Any]:
     from keras import ops
 
     return [kl.Rescaling(2.0)(part) for part in (*ops.split(x, [1], axis=1), *ops.split(x, [1, 3], axis=-2))]
 
 
-@pytest.mark.parametrize("branches", [with_gaps, to_a_size, in_pieces])
+@pytest.mark.parametrize("branches", [with_gaps, to_a_size, to_a_single_window, in_pieces])
 def test_what_needs_sizes_is_made_where_they_are_not_known(branches: Any, tmp_path: Path) -> None:
     import keras
     import onnxruntime
@@ -79,3 +85,22 @@ def test_a_pool_whose_windows_touch_is_left_as_it_is(tmp_path: Path) -> None:
     write_onnx(trace(loaded_model(model)), tmp_path / "m.onnx")
     operations = [node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node]
     assert operations == ["Transpose", "MaxPool", "Transpose"]
+
+
+def test_a_file_is_held_against_its_function_at_a_length_that_both_take(tmp_path: Path) -> None:
+    """Biases of attention that are zero are folded away, so the file has to answer; positions end at 16."""
+    import keras
+    from ai_edge_litert.interpreter import Interpreter
+    from keras import layers as kl
+    from keras import ops
+
+    x = keras.Input((None, 4), name="series")
+    positions = ops.cumsum(ops.ones_like(x[..., 0]), axis=1) - 1
+    placed = kl.Add()([x, kl.Embedding(16, 4)(positions)])
+    model = keras.Model(x, kl.MultiHeadAttention(2, 2)(placed, placed))
+    traced = trace(loaded_model(model))
+    write_saved_model(traced, tmp_path / "sm")
+    write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
+    series = np.random.default_rng(0).normal(0, 1, (2, 9, 4)).astype("float32")
+    (answer,) = Interpreter(str(tmp_path / "m.tflite")).get_signature_runner("serving_default")(series=series).values()
+    np.testing.assert_allclose(answer, model(series), atol=1e-6)
