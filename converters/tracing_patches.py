@@ -11,6 +11,7 @@ from typing import Any
 
 from converters.compat import keras, tensorflow
 from converters.tracing_time import steps_at_once
+from converters.unknown_sizes import averaged, cut, maximal
 
 
 @contextlib.contextmanager
@@ -28,6 +29,9 @@ def lean_backend() -> Iterator[None]:
         keras.RELU: _plain_relu,
         keras.NORMALIZATION: _lean_normalization,
         keras.TIME_DISTRIBUTED: steps_at_once,
+        keras.AVERAGED_TO_A_SIZE: averaged,
+        keras.LARGEST_TO_A_SIZE: maximal,
+        keras.SPLIT: cut,
     }
     with contextlib.ExitStack() as stack:
         for patch, make in replacements.items():

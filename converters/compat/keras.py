@@ -76,6 +76,23 @@ TIME_DISTRIBUTED = Patch(
     mentions=("layer", "stack", "vectorized_map"),
     otherwise="steps are unrolled; where their number is unknown, the files may be wrong as Keras' own graph is",
 )
+SPLIT = Patch(
+    f"{_NUMPY}:split",
+    "a split at indices of an axis whose size is not known is traced as slices, where Keras raises an error",
+    MADE_FOR,
+    "(x, indices_or_sections, axis=0)",
+    otherwise="splits at indices are made of axes of known sizes only",
+)
+AVERAGED_TO_A_SIZE, LARGEST_TO_A_SIZE = (
+    Patch(
+        f"{_NN}:adaptive_{kind}_pool",
+        "an adaptive pool at a size that is not known is traced window by window, where Keras raises an error",
+        MADE_FOR,
+        "(inputs, output_size, data_format=None)",
+        otherwise="adaptive pools are made at known sizes only",
+    )
+    for kind in ("average", "max")
+)
 
 _SEPARABLE = (
     "(inputs, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None, dilation_rate=1)"

@@ -19,6 +19,7 @@ from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
 from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_pads
 from converters.writers.onnx.merge import merge_equal
+from converters.writers.onnx.pools import crop_before_pools
 from converters.writers.onnx.tensorflow_graph import converted
 
 NEWEST = 23
@@ -71,6 +72,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
     settle_pads(model)
+    crop_before_pools(model, constants)
     fuse_affine(model, constants)
     merge_equal(model, constants, outputs)
     signature = traced.signature
