@@ -10,7 +10,7 @@ from typing import Any
 
 from converters.checkpoints.loaded import Loaded
 from converters.compat.keras import all_layers
-from converters.errors import RefusedError, StepError
+from converters.errors import RefusedError, StepError, UsageError
 from converters.signature import BATCH, Signature, TensorSpec
 from converters.tracing_patches import lean_backend
 from converters.weightless_graph import WeightlessGraph, weightless
@@ -45,6 +45,7 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         batch: the fixed batch size; None leaves the batch dynamic.
 
     Raises:
+        UsageError: the model has another fixed batch.
         RefusedError: the model's Python code cannot be traced into a graph, or gives another one every time.
         StepError: TensorFlow fails while it traces.
     """
@@ -134,8 +135,17 @@ def _first_line(cause: BaseException) -> str:
 
 
 def _with_batch(signature: Signature, batch: int | None) -> Signature:
+    """The signature with this batch where it was open. Raises UsageError where no input takes it."""
     if batch is None:
         return signature
+    first = [spec.shape[0] for spec in signature.inputs if spec.shape]
+    if first and not signature.has_open_batch and batch not in first:
+        raise UsageError(
+            f"--batch {batch} does not fit: the model itself fixes the batch of its input "
+            f"`{signature.inputs[0].name}` to {first[0]}.",
+            next_step="Leave it out, or save the model again with an input of any batch (keras.Input(shape=...)).",
+            step="trace",
+        )
 
     def fixed(spec: TensorSpec) -> TensorSpec:
         return TensorSpec(spec.name, tuple(batch if d == BATCH else d for d in spec.shape), spec.dtype)

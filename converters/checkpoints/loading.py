@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
+from converters.checkpoints.first_call import by_first_call
 from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
@@ -98,12 +99,7 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
     except (AttributeError, ValueError):
         inputs, outputs = [], []
     if not inputs or not outputs:
-        raise RefusedError(
-            f"{path}: the model has no input shape ({type(model).__name__} was saved without ever being built).",
-            next_step="Call it once on a batch, or add an InputLayer, and save it again.",
-            file=path,
-            step="load",
-        )
+        return by_first_call(model, notes, path)
     signature = keras_signature(model)
     model_names = (operation_of(t).name for t in model.inputs)
     notes += tuple(
