@@ -9,9 +9,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from converters.checkpoints.faithful import faithful_backend
 from converters.checkpoints.loaded import Loaded, plain, shape_of
 from converters.checkpoints.quick import graph_name
-from converters.checkpoints.rewrites import channels_last_backend
 from converters.compat.keras import all_layers
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec, unique_names
@@ -37,7 +37,7 @@ def by_first_call(model: Any, notes: tuple[str, ...], path: str) -> Loaded:
 
     def function(given: Sequence[Any]) -> list[Any]:
         packed = keras.tree.pack_sequence_as(arguments, list(given))
-        with channels_last_backend():
+        with faithful_backend():
             return list(keras.tree.flatten(model(*packed, training=False)))
 
     note = _NOTE.format(batch="and its batch" if fixed else "with any batch")

@@ -7,11 +7,12 @@ from importlib.metadata import version
 from typing import Any
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
+from converters.checkpoints.faithful import faithful_backend
 from converters.checkpoints.first_call import by_first_call
 from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
-from converters.checkpoints.rewrites import channels_last_backend, make_plain
+from converters.checkpoints.rewrites import make_plain
 from converters.compat.keras import MADE_FOR, operation_of
 from converters.compat.patch import lacks_attribute, misused
 from converters.errors import RefusedError, StepError
@@ -111,7 +112,7 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
 
     def function(tensors: Sequence[Any]) -> list[Any]:
         packed = keras.tree.pack_sequence_as(structure, list(tensors)) if structure is not None else tensors[0]
-        with channels_last_backend():
+        with faithful_backend():
             results = model(packed, training=False)
         return list(keras.tree.flatten(results))
 

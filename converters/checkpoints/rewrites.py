@@ -11,7 +11,15 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from converters.compat.keras import CHANNEL_OPERATIONS, CONV, all_layers, dequant_scale, own_variables, stored_weight
+from converters.compat.keras import (
+    CHANNEL_OPERATIONS,
+    CONV,
+    WRONG_IN_GRAPHS,
+    all_layers,
+    dequant_scale,
+    own_variables,
+    stored_weight,
+)
 from converters.errors import RefusedError
 
 _REDUCED = ("float16", "bfloat16", "int8", "int4", "float8", "gptq", "awq")
@@ -27,6 +35,9 @@ def make_plain(model: Any) -> tuple[Any, tuple[str, ...]]:
     layers = all_layers(model)
     if any(getattr(layer, "groups", 1) > 1 and hasattr(layer, "kernel_size") for layer in layers):
         CONV.required()
+    for kind, patch in WRONG_IN_GRAPHS.items():
+        if any(type(layer).__name__ == kind for layer in layers):
+            patch.required()
     notes: list[str] = []
     adapted = [layer for layer in layers if getattr(layer, "lora_enabled", False)]
     quantized = [layer for layer in layers if getattr(layer, "quantization_mode", None)]

@@ -90,6 +90,39 @@ CHANNEL_OPERATIONS = tuple(
     )
 )
 
+_WRONG = "in a graph it gives something else than Keras gives"
+TIME_DISTRIBUTED = Patch(
+    "keras.layers:TimeDistributed.call",
+    "all steps of all rows are given to the layer in one call, which is right in graphs too",
+    MADE_FOR,
+    "(self, inputs, training=None, mask=None)",
+    mentions=("vectorized_map", "layer"),
+    otherwise=_WRONG,
+)
+PAD = Patch(
+    f"{_NUMPY}:pad",
+    "volumes are padded by an operation that TensorFlow does not join with a convolution",
+    MADE_FOR,
+    "(x, pad_width, mode='constant', constant_values=None)",
+    otherwise=_WRONG,
+)
+WRONG_IN_GRAPHS = {"TimeDistributed": TIME_DISTRIBUTED, "ZeroPadding3D": PAD}
+"""The patches without which a layer's graph gives other numbers than the layer."""
+_RESIZE = (
+    "(images, size, interpolation='bilinear', antialias=False, crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, "
+    "fill_mode='constant', fill_value=0.0, data_format=None)"
+)
+RESIZE, PUBLIC_RESIZE = (
+    Patch(
+        f"{module}:resize",
+        "images are resized to sizes that the graph works out",
+        MADE_FOR,
+        _RESIZE,
+        otherwise="models that resize images of unknown size cannot be traced",
+    )
+    for module in ("keras.src.ops.image", "keras.ops.image")
+)
+
 NAME_SCOPE = Patch(
     "keras.src.backend.tensorflow.core:name_scope.__init__",
     "a layer's scope is opened under a name that TensorFlow has letters for",
