@@ -10,6 +10,7 @@ from typing import Any
 from converters.checkpoints.called import with_open_batch
 from converters.checkpoints.load_options import LoadOptions, Rescaled
 from converters.checkpoints.old_config import is_old, modernized
+from converters.checkpoints.old_layers import without_legacy_layers
 from converters.checkpoints.scan import ScanReport, Trust, scan_config
 from converters.errors import UsageError
 from converters.readers.facts import refusing
@@ -75,7 +76,7 @@ def prepared(stored: Stored, elements: int, opening: LoadOptions, trust: Trust) 
     old = is_old(stored.keras_version, result)
     if opening.replaced:
         result, notes = _with_replacements(result, opening.replaced, stored.path)
-    opened = with_open_batch(result)
+    opened = with_open_batch(without_legacy_layers(result))
     result, notes = opened.config, [*notes, *opened.notes]
     if old:
         modern = modernized(result, stored.keras_version, stored.path)

@@ -188,4 +188,23 @@ def _load_archive(path: Path, model: Any) -> None:
         with archive.open("model.weights.h5") as reading, weights.open("wb") as writing:
             while chunk := reading.read(1 << 20):
                 writing.write(chunk)
-        load_weights(model, weights)
+        _regroup(weights)
+        load_weights(model, weights, archive=path)
+
+
+def _regroup(weights: Path) -> None:
+    """Moves what lies where Keras 2.12 to 2.15 put it to where Keras looks for it.
+
+    They wrote `_layer_checkpoint_dependencies/dense/vars/0`, and on Windows `layers\\dense/vars/0`, both numbered as
+    `layers/dense/vars/0` is.
+    """
+    import h5py
+
+    with h5py.File(weights, "r+") as file:
+        places: list[str] = []
+        file.visititems(lambda name, item: places.append(name) if isinstance(item, h5py.Dataset) else None)
+        for place in places:
+            parts = place.replace("\\", "/").split("/")
+            today = "/".join("layers" if part == "_layer_checkpoint_dependencies" else part for part in parts)
+            if today != place and today not in file:
+                file.move(place, today)
