@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.loaded import Loaded, plain
 from converters.compat.keras import all_layers
 from converters.errors import RefusedError, StepError, UsageError
 from converters.signature import BATCH, Signature, TensorSpec
@@ -73,13 +73,13 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             _check_repeats(concrete, traced())
     except (TypeError, NotImplementedError) as cause:
         raise RefusedError(
-            f"The model cannot be traced into a graph ({_first_line(cause)}).",
+            f"The model cannot be traced into a graph ({plain(cause)}).",
             next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
             step="trace",
         ) from cause
     except (ValueError, RuntimeError, tf.errors.OpError) as cause:
         raise StepError(
-            f"Tracing the model failed ({_first_line(cause)}).",
+            f"Tracing the model failed ({plain(cause)}).",
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
@@ -107,10 +107,10 @@ def _check_repeats(first: Any, second: Any) -> None:
 
 
 def _node_bytes(node: Any) -> bytes:
-    """The node as bytes, without the names of functions that it calls: TensorFlow renumbers them every time."""
+    """The node as bytes, without the names of functions and gradients: TensorFlow renumbers them every time."""
     plain = type(node)()
     plain.CopyFrom(node)
-    for name in [name for name, value in node.attr.items() if value.HasField("func")]:
+    for name in [name for name, value in node.attr.items() if value.HasField("func") or name == "_gradient_op_type"]:
         del plain.attr[name]
     content: bytes = plain.SerializeToString(deterministic=True)
     return content
@@ -128,10 +128,6 @@ def _owner(loaded: Loaded, concrete: Any) -> Any:
     module = tf.Module()
     module.variables_in_order = tuple(v for v in loaded.variables if id(v.handle) in used)
     return module
-
-
-def _first_line(cause: BaseException) -> str:
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"[:300]
 
 
 def _with_batch(signature: Signature, batch: int | None) -> Signature:

@@ -85,10 +85,12 @@ def _rebuilt_in_float32(model: Any) -> Any:
 
 
 def _in_float32(node: Any, key: str = "") -> Any:
-    """A serialized configuration with every reduced dtype policy replaced by float32."""
+    """A serialized configuration with every reduced dtype policy replaced by float32; inputs keep what they take."""
     if key == "dtype":
         name = node if isinstance(node, str) else str(node) if isinstance(node, dict) else ""
         return "float32" if any(word in name for word in _REDUCED) else node
+    if isinstance(node, dict) and node.get("class_name") == "InputLayer":
+        return node
     if isinstance(node, dict):
         dropped = {"quantization_config", "lora_rank", "lora_alpha"}
         return {k: _in_float32(v, k) for k, v in node.items() if k not in dropped}
