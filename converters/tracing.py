@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from converters.checkpoints.loaded import Loaded, plain
+from converters.checkpoints.loaded import Loaded, Structure, plain
 from converters.compat.keras import all_layers
 from converters.errors import RefusedError, StepError, UsageError
 from converters.signature import BATCH, Signature, TensorSpec
@@ -25,12 +25,14 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
+        structure: how the Keras model is called in Python; None where there is none.
     """
 
     module: Any
     concrete: Any
     signature: Signature
     recurrent: bool
+    structure: Structure | None = None
 
     @functools.cached_property
     def weightless(self) -> WeightlessGraph | None:
@@ -83,7 +85,9 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
-    return Traced(_owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete))
+    return Traced(
+        _owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete), loaded.structure
+    )
 
 
 def _has_foreign_code(model: Any) -> bool:

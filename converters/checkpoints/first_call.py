@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from converters.checkpoints.faithful import faithful_backend
-from converters.checkpoints.loaded import Loaded, plain, shape_of
+from converters.checkpoints.loaded import Loaded, Structure, plain, shape_of
 from converters.checkpoints.quick import graph_name
 from converters.compat.keras import all_layers
 from converters.errors import RefusedError
@@ -42,7 +42,8 @@ def by_first_call(model: Any, notes: tuple[str, ...], path: str) -> Loaded:
 
     note = _NOTE.format(batch="and its batch" if fixed else "with any batch")
     variables = tuple(v.value for v in model.variables)
-    return Loaded(model, signature, function, variables, (*notes, note), (model,))
+    called = Structure(arguments, results)
+    return Loaded(model, signature, function, variables, (*notes, note), (model,), structure=called)
 
 
 def _first_shapes(model: Any, path: str) -> list[Any]:

@@ -16,6 +16,14 @@ _LONGEST = 1200
 
 
 @dataclass(frozen=True)
+class Structure:
+    """How a model is called in Python: its arguments and what it gives, with anything in the place of tensors."""
+
+    arguments: Sequence[Any]
+    results: Any
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A model in memory.
 
@@ -28,6 +36,7 @@ class Loaded:
         notes: what was rewritten to make it convertible, in sentences.
         keepalive: objects that must outlive `function` (TensorFlow drops what nobody holds).
         constants: how many numbers a frozen graph holds, which has no variables.
+        structure: how the Keras model is called; None where there is none.
     """
 
     model: Any
@@ -37,6 +46,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
     keepalive: tuple[Any, ...] = field(default=(), repr=False)
     constants: int = 0
+    structure: Structure | None = None
 
     @property
     def parameters(self) -> int:

@@ -10,7 +10,7 @@ from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
 from converters.checkpoints.faithful import faithful_backend
 from converters.checkpoints.first_call import by_first_call
 from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
-from converters.checkpoints.loaded import Loaded, load_error, shape_of
+from converters.checkpoints.loaded import Loaded, Structure, load_error, shape_of
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
 from converters.checkpoints.rewrites import make_plain
 from converters.compat.keras import MADE_FOR, operation_of
@@ -117,7 +117,16 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
         return list(keras.tree.flatten(results))
 
     variables = tuple(v.value for v in model.variables)
-    return Loaded(model, signature, function, variables, notes, (model,))
+    called = Structure([signature.inputs[0] if structure is None else structure], _results(model))
+    return Loaded(model, signature, function, variables, notes, (model,), structure=called)
+
+
+def _results(model: Any) -> Any:
+    """What a call of the model gives: a tensor, or a list or dict of them."""
+    import keras
+
+    results = model.output if isinstance(model, keras.Function) else model.outputs
+    return results[0] if isinstance(results, list | tuple) and len(results) == 1 else results  # as Keras unpacks it
 
 
 def keras_signature(model: Any) -> Signature:
