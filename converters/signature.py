@@ -60,6 +60,11 @@ class Signature:
     def output_names(self) -> tuple[str, ...]:
         return tuple(spec.name for spec in self.outputs)
 
+    @property
+    def has_open_batch(self) -> bool:
+        """True where an input takes any batch."""
+        return any(spec.shape[:1] == (BATCH,) for spec in self.inputs)
+
     def to_json(self) -> dict[str, Any]:
         return {"inputs": [s.to_json() for s in self.inputs], "outputs": [s.to_json() for s in self.outputs]}
 

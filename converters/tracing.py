@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.loaded import Loaded, Structure, plain
 from converters.compat.keras import all_layers
-from converters.errors import RefusedError, StepError
+from converters.errors import RefusedError, StepError, UsageError
 from converters.signature import BATCH, Signature, TensorSpec
 from converters.tracing_patches import lean_backend
 from converters.weightless_graph import WeightlessGraph, weightless
@@ -25,12 +25,14 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
+        structure: how the Keras model is called in Python; None where there is none.
     """
 
     module: Any
     concrete: Any
     signature: Signature
     recurrent: bool
+    structure: Structure | None = None
 
     @functools.cached_property
     def weightless(self) -> WeightlessGraph | None:
@@ -45,6 +47,7 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         batch: the fixed batch size; None leaves the batch dynamic.
 
     Raises:
+        UsageError: the model has another fixed batch.
         RefusedError: the model's Python code cannot be traced into a graph, or gives another one every time.
         StepError: TensorFlow fails while it traces.
     """
@@ -72,17 +75,19 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             _check_repeats(concrete, traced())
     except (TypeError, NotImplementedError) as cause:
         raise RefusedError(
-            f"The model cannot be traced into a graph ({_first_line(cause)}).",
+            f"The model cannot be traced into a graph ({plain(cause)}).",
             next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
             step="trace",
         ) from cause
     except (ValueError, RuntimeError, tf.errors.OpError) as cause:
         raise StepError(
-            f"Tracing the model failed ({_first_line(cause)}).",
+            f"Tracing the model failed ({plain(cause)}).",
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
-    return Traced(_owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete))
+    return Traced(
+        _owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete), loaded.structure
+    )
 
 
 def _has_foreign_code(model: Any) -> bool:
@@ -106,10 +111,10 @@ def _check_repeats(first: Any, second: Any) -> None:
 
 
 def _node_bytes(node: Any) -> bytes:
-    """The node as bytes, without the names of functions that it calls: TensorFlow renumbers them every time."""
+    """The node as bytes, without the names of functions and gradients: TensorFlow renumbers them every time."""
     plain = type(node)()
     plain.CopyFrom(node)
-    for name in [name for name, value in node.attr.items() if value.HasField("func")]:
+    for name in [name for name, value in node.attr.items() if value.HasField("func") or name == "_gradient_op_type"]:
         del plain.attr[name]
     content: bytes = plain.SerializeToString(deterministic=True)
     return content
@@ -129,13 +134,18 @@ def _owner(loaded: Loaded, concrete: Any) -> Any:
     return module
 
 
-def _first_line(cause: BaseException) -> str:
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"[:300]
-
-
 def _with_batch(signature: Signature, batch: int | None) -> Signature:
+    """The signature with this batch where it was open. Raises UsageError where no input takes it."""
     if batch is None:
         return signature
+    first = [spec.shape[0] for spec in signature.inputs if spec.shape]
+    if first and not signature.has_open_batch and batch not in first:
+        raise UsageError(
+            f"--batch {batch} does not fit: the model itself fixes the batch of its input "
+            f"`{signature.inputs[0].name}` to {first[0]}.",
+            next_step="Leave it out, or save the model again with an input of any batch (keras.Input(shape=...)).",
+            step="trace",
+        )
 
     def fixed(spec: TensorSpec) -> TensorSpec:
         return TensorSpec(spec.name, tuple(batch if d == BATCH else d for d in spec.shape), spec.dtype)

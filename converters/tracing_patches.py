@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from converters.compat import keras, tensorflow
-from converters.tracing_time import steps_at_once
 from converters.unknown_sizes import averaged, cut, maximal
 
 
@@ -28,7 +27,6 @@ def lean_backend() -> Iterator[None]:
         keras.CONV: _plain_conv,
         keras.RELU: _plain_relu,
         keras.NORMALIZATION: _lean_normalization,
-        keras.TIME_DISTRIBUTED: steps_at_once,
         keras.AVERAGED_TO_A_SIZE: averaged,
         keras.LARGEST_TO_A_SIZE: maximal,
         keras.SPLIT: cut,

@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.called import with_open_batch
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
 from converters.checkpoints.keras1_weights import readable_weights
 from converters.checkpoints.keras_files import ModelConfig, Stored, prepared
@@ -44,7 +45,7 @@ def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     notes = [*model_config.notes, *_code_notes(model_config)]
     config, safe = bound(model_config.config, objects), not opening.allow_unsafe
     if checkpoint.kind is SourceKind.KERAS and not model_config.old:
-        changed = config != model_config.config or bool(opening.replaced)
+        changed = model_config.changed or config != model_config.config
         return _archive(path, config if changed else None, objects, safe=safe), tuple(notes)
     model = (_legacy_model if model_config.legacy else _model)(config, objects, safe=safe)
     if checkpoint.kind is SourceKind.H5:
@@ -70,10 +71,20 @@ def open_weights(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
             step="load",
         )
     custom_objects(checkpoint.opening)
-    model = built_model(checkpoint.opening)
+    model = _of_any_batch(built_model(checkpoint.opening))
     _register(model)
     load_weights(model, checkpoint.path)
     return model, (f"The model was built by the code {checkpoint.opening.model_code}; the file gave its weights.",)
+
+
+def _of_any_batch(model: Any) -> Any:
+    """The model, built anew where its batch is that of a first call. Its weights are still to be loaded."""
+    import keras
+
+    if not isinstance(model, keras.Sequential):
+        return model
+    opened = with_open_batch(json.loads(model.to_json()))
+    return model if opened.batch is None else keras.saving.deserialize_keras_object(opened.config, safe_mode=False)
 
 
 def _code_notes(config: ModelConfig) -> list[str]:
@@ -177,4 +188,23 @@ def _load_archive(path: Path, model: Any) -> None:
         with archive.open("model.weights.h5") as reading, weights.open("wb") as writing:
             while chunk := reading.read(1 << 20):
                 writing.write(chunk)
-        load_weights(model, weights)
+        _regroup(weights)
+        load_weights(model, weights, archive=path)
+
+
+def _regroup(weights: Path) -> None:
+    """Moves what lies where Keras 2.12 to 2.15 put it to where Keras looks for it.
+
+    They wrote `_layer_checkpoint_dependencies/dense/vars/0`, and on Windows `layers\\dense/vars/0`, both numbered as
+    `layers/dense/vars/0` is.
+    """
+    import h5py
+
+    with h5py.File(weights, "r+") as file:
+        places: list[str] = []
+        file.visititems(lambda name, item: places.append(name) if isinstance(item, h5py.Dataset) else None)
+        for place in places:
+            parts = place.replace("\\", "/").split("/")
+            today = "/".join("layers" if part == "_layer_checkpoint_dependencies" else part for part in parts)
+            if today != place and today not in file:
+                file.move(place, today)

@@ -68,14 +68,6 @@ NORMALIZATION = Patch(
     needs=DIRECT,
     otherwise=_LARGER,
 )
-TIME_DISTRIBUTED = Patch(
-    "keras.layers:TimeDistributed.call",
-    "the steps are traced as rows of one batch: Keras unrolls them, or takes the number of samples for theirs",
-    MADE_FOR,
-    "(self, inputs, training=None, mask=None)",
-    mentions=("layer", "stack", "vectorized_map"),
-    otherwise="steps are unrolled; where their number is unknown, the files may be wrong as Keras' own graph is",
-)
 SPLIT = Patch(
     f"{_NUMPY}:split",
     "a split at indices of an axis whose size is not known is traced as slices, where Keras raises an error",
@@ -113,6 +105,39 @@ CHANNEL_OPERATIONS = tuple(
         ("separable_conv", _SEPARABLE),
         ("conv_transpose", _TRANSPOSED),
     )
+)
+
+_WRONG = "in a graph it gives something else than Keras gives"
+TIME_DISTRIBUTED = Patch(
+    "keras.layers:TimeDistributed.call",
+    "all steps of all rows are given to the layer in one call, which is right in graphs too",
+    MADE_FOR,
+    "(self, inputs, training=None, mask=None)",
+    mentions=("vectorized_map", "layer"),
+    otherwise=_WRONG,
+)
+PAD = Patch(
+    f"{_NUMPY}:pad",
+    "volumes are padded by an operation that TensorFlow does not join with a convolution",
+    MADE_FOR,
+    "(x, pad_width, mode='constant', constant_values=None)",
+    otherwise=_WRONG,
+)
+WRONG_IN_GRAPHS = {"TimeDistributed": TIME_DISTRIBUTED, "ZeroPadding3D": PAD}
+"""The patches without which a layer's graph gives other numbers than the layer."""
+_RESIZE = (
+    "(images, size, interpolation='bilinear', antialias=False, crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, "
+    "fill_mode='constant', fill_value=0.0, data_format=None)"
+)
+RESIZE, PUBLIC_RESIZE = (
+    Patch(
+        f"{module}:resize",
+        "images are resized to sizes that the graph works out",
+        MADE_FOR,
+        _RESIZE,
+        otherwise="models that resize images of unknown size cannot be traced",
+    )
+    for module in ("keras.src.ops.image", "keras.ops.image")
 )
 
 NAME_SCOPE = Patch(

@@ -76,7 +76,7 @@ class _Job:
     def write_tflite(self, path: Path) -> _WrittenFile:
         traced = self.traced
         notes: tuple[str, ...] = ()
-        if traced.recurrent and self.request["batch"] is None:
+        if traced.recurrent and self.request["batch"] is None and traced.signature.has_open_batch:
             traced = trace(self.loaded, 1)
             notes = ("Fixed to a batch of 1: a recurrent layer with a dynamic batch would need Flex operations.",)
         saved = functools.partial(self.saved_model, traced)

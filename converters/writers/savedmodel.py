@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import digest_file, files_of
+from converters.checkpoints.loaded import Structure
 from converters.compat.tensorflow import RESTORE, SERIALIZE, assigned, value_callable
-from converters.signature import SIGNATURE_KEY
+from converters.signature import SIGNATURE_KEY, TensorSpec
 from converters.tracing import Traced
 
 
@@ -25,9 +26,36 @@ def write_saved_model(traced: Traced, folder: Path) -> None:
 
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with _lean_saver():
-        signatures = {SIGNATURE_KEY: unfused(traced.concrete)}
+        concrete = unfused(traced.concrete)
+        traced.module.serve = _endpoint(traced, concrete)
+        signatures = {SIGNATURE_KEY: concrete}
         tf.saved_model.save(traced.module, str(folder), signatures=signatures, options=options)
     _settle_fingerprint(folder)
+
+
+def _endpoint(traced: Traced, concrete: Any) -> Any:
+    """`serve`, which Keras' export has besides the signature: called as the Keras model is, on tensors without names.
+
+    It is traced as one call of the function that exists already.
+    """
+    import keras
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, spec.name) for tensor, spec in _inputs(traced, concrete)]
+    names = traced.signature.output_names
+    structure = traced.structure or Structure(specs, dict.fromkeys(names) if len(names) > 1 else None)
+
+    def serve(*arguments: Any) -> Any:
+        values = concrete(*keras.tree.flatten(arguments))
+        return keras.tree.pack_sequence_as(structure.results, [values[name] for name in names])
+
+    arguments = keras.tree.pack_sequence_as(list(structure.arguments), specs)
+    return tf.function(serve, input_signature=arguments, autograph=False).get_concrete_function()
+
+
+def _inputs(traced: Traced, concrete: Any) -> Iterator[tuple[Any, TensorSpec]]:
+    captured = {id(internal) for _, internal in concrete.graph.captures}
+    return zip((t for t in concrete.inputs if id(t) not in captured), traced.signature.inputs, strict=True)
 
 
 @contextlib.contextmanager
