@@ -14,6 +14,10 @@ from converters.rewrites.table import REWRITES
 _BY_OPERATION: dict[str, tuple[Rewrite, ...]] = {
     name: tuple(row for row in REWRITES if row.operation == name) for name in {row.operation for row in REWRITES}
 }
+_CALLS = {
+    *("While", "If", "Case", "StatelessWhile", "StatelessIf", "StatelessCase"),
+    *("PartitionedCall", "StatefulPartitionedCall"),
+}
 _RESULT = "output"  # what a call's tensors are named by within a function
 
 _Matches = Mapping[str, tuple[Any, Rewrite]]
@@ -53,7 +57,7 @@ def _matches(graph: Any, fmt: Format) -> _Matches:
 
 def _matches_in_functions(graph: Any, fmt: Format) -> dict[str, _Matches]:
     """The same for each function that the graph calls, where there are any."""
-    calls = any(_calls_function(operation) for operation in graph.get_operations())
+    calls = any(operation.type in _CALLS for operation in graph.get_operations())
     if not calls or not FUNCTION_BODY.usable():
         return {}
     matches = {
@@ -62,10 +66,6 @@ def _matches_in_functions(graph: Any, fmt: Format) -> dict[str, _Matches]:
         if any(node.op in _BY_OPERATION for node in function.node_def)
     }
     return {name: found for name, found in matches.items() if found}
-
-
-def _calls_function(operation: Any) -> bool:
-    return any(attribute.type in {"func", "list(func)"} for attribute in operation.op_def.attr)
 
 
 def _swapped(nodes: Any, matches: _Matches) -> list[Any]:
