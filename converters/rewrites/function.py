@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from converters.compat.tensorflow import FUNCTION_BODY
@@ -18,6 +18,7 @@ _CALLS = {
     *("While", "If", "Case", "StatelessWhile", "StatelessIf", "StatelessCase"),
     *("PartitionedCall", "StatefulPartitionedCall"),
 }
+_SCOPE = "composed"  # an inlined name begins with the call's, and so may others of the graph: a crash of TensorFlow's
 _RESULT = "output"  # what a call's tensors are named by within a function
 
 _Matches = Mapping[str, tuple[Any, Rewrite]]
@@ -71,29 +72,34 @@ def _matches_in_functions(graph: Any, fmt: Format) -> dict[str, _Matches]:
 def _swapped(nodes: Any, matches: _Matches) -> list[Any]:
     """Makes calls of the nodes that match; returns the functions that they call."""
     functions = []
-    for node in nodes:
-        if node.name in matches:
-            operation, row = matches[node.name]
-            function = _function(operation, row)
-            functions.append(function)
-            node.op = "PartitionedCall"
-            node.attr.clear()
-            node.attr["f"].func.name = function.signature.name
-            node.attr["Tin"].list.type.extend(t.dtype.as_datatype_enum for t in operation.inputs)
-            node.attr["Tout"].list.type.extend(t.dtype.as_datatype_enum for t in operation.outputs)
+    taken = {node.name: [i for i in node.input if not i.startswith("^")] for node in nodes} if matches else {}
+    for node in (node for node in nodes if node.name in matches):
+        operation, row = matches[node.name]
+        sources = row.takes(operation)
+        inputs = [tensor for source in sources for tensor in source.inputs]
+        function = _function(operation, row, inputs)
+        functions.append(function)
+        node.op = "PartitionedCall"
+        node.attr.clear()
+        node.attr["f"].func.name = function.signature.name
+        node.attr["Tin"].list.type.extend(t.dtype.as_datatype_enum for t in inputs)
+        node.attr["Tout"].list.type.extend(t.dtype.as_datatype_enum for t in operation.outputs)
+        control = [i for i in node.input if i.startswith("^")]
+        node.input[:] = [*(reference for source in sources for reference in taken[source.name]), *control]
     return functions
 
 
-def _function(operation: Any, row: Rewrite) -> Any:
+def _function(operation: Any, row: Rewrite, inputs: Sequence[Any]) -> Any:
     """The row's composition for one operation, as a FunctionDef."""
     import tensorflow as tf
 
-    def compose(*inputs: Any) -> Any:
-        output = row.compose(operation, inputs)
+    def compose(*tensors: Any) -> Any:
+        with tf.name_scope(_SCOPE):
+            output = row.compose(operation, tensors)
         output.set_shape(operation.outputs[0].shape)
         return output
 
-    specs = [tf.TensorSpec(t.shape, t.dtype) for t in operation.inputs]
+    specs = [tf.TensorSpec(t.shape, t.dtype) for t in inputs]
     traced = tf.function(compose, input_signature=specs, autograph=False).get_concrete_function()
     function = type(traced.function_def)()
     function.CopyFrom(traced.function_def)

@@ -12,7 +12,7 @@ from converters.arrays import Array
 from converters.formats import Format
 
 Compose = Callable[[Any, Sequence[Any]], Any]
-"""A TensorFlow operation and its inputs, which are tensors of the graph being traced -> what it computes."""
+"""A TensorFlow operation and what the row takes, which are tensors of the graph being traced -> what it computes."""
 
 BOTH = (Format.TFLITE, Format.ONNX)
 TFLITE = (Format.TFLITE,)
@@ -21,6 +21,10 @@ ONNX = (Format.ONNX,)
 
 def _always(_operation: Any) -> bool:
     return True
+
+
+def _itself(operation: Any) -> list[Any]:
+    return [operation]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Rewrite:
         becomes: what that is, in words for a reader of the documentation.
         error: how far it may part from TensorFlow's operation.
         applies: whether the row holds for an operation of that type.
+        takes: the operations whose inputs the composition takes in its place: itself, or what stands before it.
     """
 
     operation: str
@@ -42,6 +47,7 @@ class Rewrite:
     becomes: str
     error: str = "none"
     applies: Callable[[Any], bool] = _always
+    takes: Callable[[Any], Sequence[Any]] = _itself
 
 
 def constant(operation: Any, index: int) -> Array | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from converters.rewrites import counting, elementwise, gelu, images, integers, slicing, vectors
+from converters.rewrites import counting, elementwise, gelu, images, integers, slicing, spectra, vectors
 from converters.rewrites.row import BOTH, ONNX, TFLITE, Rewrite
+
+_SPECTRUM = ("of a Fourier transform: products with cosines and sines", "rounding")
+"""What becomes of operations that only complex numbers lead to."""
 
 REWRITES: tuple[Rewrite, ...] = (
     Rewrite("Log1p", BOTH, elementwise.log1p, "a polynomial near 0, else log(1 + x)", "3 ulp"),
@@ -41,6 +44,13 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("XlaDynamicUpdateSlice", ONNX, vectors.dynamic_update_slice, "two paddings and a choice"),
     Rewrite("RGBToHSV", BOTH, vectors.rgb_to_hsv, "comparisons and quotients", "rounding"),
     Rewrite("HSVToRGB", BOTH, vectors.hsv_to_rgb, "products", "rounding"),
+    Rewrite("Real", ONNX, spectra.part, *_SPECTRUM, spectra.is_part, spectra.of_transform),
+    Rewrite("Real", TFLITE, spectra.part, *_SPECTRUM, spectra.is_part_that_litert_lacks, spectra.of_transform),
+    Rewrite("Imag", ONNX, spectra.part, *_SPECTRUM, spectra.is_part, spectra.of_transform),
+    Rewrite("Imag", TFLITE, spectra.part, *_SPECTRUM, spectra.is_part_that_litert_lacks, spectra.of_transform),
+    Rewrite("ComplexAbs", ONNX, spectra.part, *_SPECTRUM, spectra.is_part, spectra.of_transform),
+    Rewrite("ComplexAbs", TFLITE, spectra.part, *_SPECTRUM, spectra.is_part_that_litert_lacks, spectra.of_transform),
+    Rewrite("IRFFT", BOTH, spectra.inverse_of_parts, *_SPECTRUM, spectra.is_inverse_of_parts, spectra.of_parts),
     Rewrite("Roll", TFLITE, slicing.roll, "a concatenation of slices", "none", slicing.is_known_roll),
     Rewrite("StridedSlice", TFLITE, slicing.strided_slice, "a slice for each axis", "none", slicing.is_wide_slice),
     Rewrite("Bitcast", BOTH, integers.sign_bit, "comparisons of its sign", "NaN's sign", integers.gives_only_signs),
