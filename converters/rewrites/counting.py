@@ -40,26 +40,21 @@ def dense_bincount(operation: Any, inputs: Sequence[Any]) -> Any:
 
 
 def one_hot(operation: Any, inputs: Sequence[Any]) -> Any:
-    """Nothing is hot for an index that does not exist; ONNX's own operation counts a negative one from the end."""
+    """Nothing is hot for an index that does not exist; ONNX's operation counts a negative one from the end."""
     import tensorflow as tf
 
     indices, depth, on, off = inputs
-    known = constant(operation, 1)
-    classes = tf.range(tf.cast(depth, indices.dtype) if known is None else int(known), dtype=indices.dtype)
+    beyond = tf.cast(depth, indices.dtype)
+    known = tf.where(tf.less(indices, tf.zeros([], indices.dtype)), beyond, indices)
+    ends = (on, off) if on.dtype == tf.float32 else (tf.constant(1.0), tf.constant(0.0))  # tf2onnx takes no others
     axis = operation.get_attr("axis")
-    code = tf.equal(tf.expand_dims(indices, -1), classes)
-    if axis not in (-1, indices.shape.rank):
-        order = [*range(axis), indices.shape.rank, *range(axis, indices.shape.rank)]
-        code = tf.transpose(code, order)
-    if constant(operation, 2) == 1 and constant(operation, 3) == 0:
-        return tf.cast(code, on.dtype)
-    return tf.where(code, on, off)
+    code = tf.raw_ops.OneHot(indices=known, depth=depth, on_value=ends[0], off_value=ends[1], axis=axis)
+    return code if on.dtype == tf.float32 else tf.where(tf.greater(code, 0.5), on, off)
 
 
 def may_be_negative(operation: Any) -> bool:
-    """Whether an index can be one that counts from the end."""
-    indices = operation.inputs[0]
-    return indices.dtype.min < 0 and indices.shape.rank is not None
+    """Whether an index can be one that counts from the end, and the number of classes is one of its kind."""
+    return operation.inputs[0].dtype.name in {"int32", "int64"}
 
 
 def lower_bound(operation: Any, inputs: Sequence[Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from converters.rewrites.row import constant, reshaped, sizes
@@ -85,8 +85,50 @@ def _index(operation: Any) -> list[int | slice | None]:
 
 
 def _sliced(x: Any, axis: int, part: slice) -> Any:
-    """A slice along one axis of a tensor whose other axes are put together meanwhile."""
+    return _along(x, axis, lambda flat: flat[:, part])
+
+
+def _along(x: Any, axis: int, change: Callable[[Any], Any]) -> Any:
+    """What changes one axis, of a tensor of three: all axes before it and all behind it are put together meanwhile."""
     lengths = sizes(x)
     before, after = (functools.reduce(lambda a, b: a * b, side, 1) for side in (lengths[:axis], lengths[axis + 1 :]))
-    x = reshaped(x, [before, lengths[axis], after])[:, part]
+    x = change(reshaped(x, [before, lengths[axis], after]))
     return reshaped(x, [*lengths[:axis], sizes(x)[1], *lengths[axis + 1 :]])
+
+
+def is_wide_pad(operation: Any) -> bool:
+    rank = operation.inputs[0].shape.rank
+    return constant(operation, 1) is not None and rank is not None and rank > _MOST_AXES
+
+
+def pad(operation: Any, inputs: Sequence[Any]) -> Any:
+    """One axis after the other."""
+    import numpy as np
+    import tensorflow as tf
+
+    x = inputs[0]
+    value = inputs[2] if len(inputs) > 2 else tf.zeros([], x.dtype)
+
+    def padded(flat: Any, edges: list[int]) -> Any:
+        return tf.pad(flat, [[0, 0], edges, [0, 0]], constant_values=value)
+
+    for axis, edges in enumerate(np.asarray(constant(operation, 1)).tolist()):
+        if any(edges):
+            x = _along(x, axis, functools.partial(padded, edges=edges))
+    return x
+
+
+def is_wide_product(operation: Any) -> bool:
+    """A product of matrices with more axes before them than TFLite takes, the same in both."""
+    first, second = (tensor.shape.as_list() if tensor.shape.rank else [] for tensor in operation.inputs)
+    return len(first) > _MOST_AXES and first[:-2] == second[:-2] and first[:-2].count(None) <= 1
+
+
+def product(operation: Any, inputs: Sequence[Any]) -> Any:
+    """All axes before the matrices as one."""
+    import tensorflow as tf
+
+    adjoint = {f"adjoint_{name}": operation.get_attr(f"adj_{which}") for name, which in (("a", "x"), ("b", "y"))}
+    flat = (reshaped(x, [-1, *sizes(x)[-2:]]) for x in inputs)
+    result = tf.matmul(*flat, **adjoint)
+    return reshaped(result, [*sizes(inputs[0])[:-2], *sizes(result)[-2:]])
