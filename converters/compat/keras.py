@@ -86,6 +86,18 @@ AVERAGED_TO_A_SIZE, LARGEST_TO_A_SIZE = (
     for kind in ("average", "max")
 )
 
+EXTREMES = tuple(
+    Patch(
+        f"{_NUMPY}:{name}",
+        "is traced as TensorFlow's operation alone, without a look at the bits of each number for a negative zero",
+        MADE_FOR,
+        "(x, axis=None, keepdims=False)",
+        mentions=("signbit", name),
+        otherwise=_LARGER,
+    )
+    for name in ("argmax", "argmin")
+)
+
 _SEPARABLE = (
     "(inputs, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None, dilation_rate=1)"
 )

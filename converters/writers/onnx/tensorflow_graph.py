@@ -162,6 +162,23 @@ def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])
 
 
+_CHOSEN = ("FLOAT", "DOUBLE", "INT32", "INT64")
+
+
+def _where(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """SelectV2 is Where. tf2onnx writes a * c + b * (1 - c), which is NaN where what is not chosen has no number.
+
+    That stays for types for which ONNX Runtime has no Where; none of them knows infinity, but float16.
+    """
+    from onnx import TensorProto
+    from tf2onnx.onnx_opset.controlflow import Select
+
+    if ctx.get_dtype(node.output[0]) in {getattr(TensorProto, kind) for kind in _CHOSEN}:
+        node.type = "Where"
+    else:
+        Select.version_9(ctx, node)
+
+
 def _grouped_convolution(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     """tf2onnx counts the groups of images only."""
     from tf2onnx.onnx_opset.nn import ConvOp
@@ -174,6 +191,7 @@ def _grouped_convolution(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 
 _RULES: dict[str, Callable[[Any, Any, str, Any], None]] = {
     "Erfc": _erfc,
+    "SelectV2": _where,
     "Conv3D": _grouped_convolution,
     "Conv2DBackpropInput": transposed_convolution,
     "Conv3DBackpropInputV2": transposed_convolution,

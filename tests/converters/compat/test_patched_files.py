@@ -145,6 +145,8 @@ CASES = [
     (keras.AVERAGED_TO_A_SIZE,      "squeeze_excite",  EVERY),
     (keras.LARGEST_TO_A_SIZE,       "squeeze_excite",  EVERY),
     (keras.SPLIT,                   "squeeze_excite",  EVERY),
+    (keras.EXTREMES[0],             "squeeze_excite",  EVERY),
+    (keras.EXTREMES[1],             "squeeze_excite",  EVERY),
     (keras.VARIABLE_VALUE,          "squeeze_excite",  EVERY),
     (keras.NAME_SCOPE,              "squeeze_excite",  EVERY),
     (keras.SKIPSET,                 "squeeze_excite",  EVERY),
