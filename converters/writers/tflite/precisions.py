@@ -19,11 +19,13 @@ from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch
+from converters.writers.tflite.outputs import STAY_FLOAT, outputs_apart, outputs_together
 
 Rule = dict[str, Any]
 
 CONVERSION_PATH = "ai-edge-quantizer"
 _MADE_FOR = "0.10.0"
+_STATIC = frozenset({Precision.INT8, Precision.INT16X8})
 _BATCH_BYTES = 4 << 20
 _BLOCK = 32
 
@@ -52,7 +54,8 @@ class TfliteSource:
         """
         from ai_edge_quantizer import quantizer
 
-        maker = quantizer.Quantizer(str(self._path))
+        apart = outputs_apart(self._path) if precision in _STATIC else None
+        maker = quantizer.Quantizer(apart.content if apart else str(self._path))
         try:
             maker.load_quantization_recipe(_recipe(precision, self._path, keep))
             result = maker.quantize(self._calibrated() if maker.need_calibration else None)
@@ -65,9 +68,10 @@ class TfliteSource:
                 next_step=f"Leave {precision.value} out for tflite, or replace the layer that it names.",
                 step="convert",
             ) from cause
-        content = restore_batch(bytes(result.quantized_model))
+        content = bytes(result.quantized_model)
+        content = restore_batch(outputs_together(content, apart) if apart else content)
         if precision is Precision.INT8 and io != "float":
-            content = integer_ends(content, io)
+            content = integer_ends(content, io, self._calibrated())
         path.write_bytes(content)
         return _integer_signature(self._signature, IO_TYPES[io] if precision is Precision.INT8 else None)
 
@@ -137,9 +141,9 @@ def _recipe(precision: Precision, path: Path, keep: Sequence[str]) -> list[Rule]
                 "float_casting",
             )
         ]
-    elif precision in {Precision.INT8, Precision.INT16X8}:
+    elif precision in _STATIC:
         rules = _static(8 if precision is Precision.INT8 else 16)
-        rules += [_float_rule(".*", end) for end in ("INPUT", "OUTPUT")]
+        rules += [_float_rule(".*", "INPUT"), _float_rule(".*", "OUTPUT"), _float_rule(STAY_FLOAT, "*")]
     else:
         rules = [_dynamic(".*", "*", 8 if precision is Precision.DYNAMIC_INT8 else 4, "CHANNELWISE")]
         if precision is Precision.DYNAMIC_INT4_B32:

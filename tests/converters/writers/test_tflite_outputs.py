@@ -1,0 +1,181 @@
+"""Reduced precisions of networks that give out a tensor and go on with it: each file runs, and is near to float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.arrays import Array
+from converters.checkpoints.loading import loaded_model
+from converters.formats import Precision
+from converters.signature import Signature
+from converters.tracing import trace
+from converters.writers.savedmodel import write_saved_model
+from converters.writers.tflite.precisions import TfliteSource
+from converters.writers.tflite.write import write_tflite
+
+NEAR = {Precision.INT8: 0.03, Precision.INT16X8: 0.01, Precision.DYNAMIC_INT8: 0.02, Precision.FLOAT16: 0.001}
+"""Of an output's maximum."""
+KINDS = [(precision, "float") for precision in NEAR] + [(Precision.INT8, "int8"), (Precision.INT8, "uint8")]
+ROWS = 16
+
+
+def _dense(k: Any, activation: str | None = None) -> Any:
+    x = k.Input((4,))
+    shared = k.layers.Dense(3, activation=activation)(x)
+    return k.Model(x, [shared, k.layers.Dense(2)(shared)])
+
+
+def _given_twice(k: Any) -> Any:
+    x = k.Input((4,))
+    shared = k.layers.Dense(3)(x)
+    return k.Model(x, [shared, shared])
+
+
+def _given_twice_in_float(k: Any) -> Any:
+    x = k.Input((4,))
+    shared = k.layers.Dense(3, activation="elu")(x)
+    return k.Model(x, [shared, k.layers.Dense(2)(shared), shared, k.ops.max(shared, axis=-1)])
+
+
+def _pyramid(k: Any) -> Any:
+    x = k.Input((16, 16, 3))
+    fine = k.layers.Conv2D(4, 3, 2, "same", activation="relu")(x)
+    coarse = k.layers.Conv2D(4, 3, 2, "same", activation="relu")(fine)
+    top = k.layers.Add()([k.layers.UpSampling2D()(coarse), fine])
+    return k.Model(x, [top, coarse, fine, k.layers.Conv2D(2, 3, padding="same")(top)])
+
+
+def _two_scales(k: Any) -> Any:
+    """What is given out is joined with numbers 600 times as large: its own scale has to stay fine."""
+    x = k.Input((4,))
+    shared, wide = k.layers.Dense(3)(x), k.layers.Rescaling(600.0)(k.layers.Dense(3)(x))
+    return k.Model(x, [shared, k.layers.Concatenate()([shared, wide])])
+
+
+def _input_at_two_scales(k: Any) -> Any:
+    x = k.Input((4,))
+    wide = k.layers.Rescaling(600.0)(k.layers.Dense(3)(x))
+    return k.Model(x, [k.layers.Dense(3)(x), k.layers.Concatenate()([x, wide]), k.layers.Activation("elu")(x)])
+
+
+def _input_given_out(k: Any) -> Any:
+    x, alone = k.Input((4,), name="x"), k.Input((2,), name="alone")
+    return k.Model([x, alone], [x, k.layers.Dense(2)(x), alone])
+
+
+def _float_among_integers(k: Any) -> Any:
+    x = k.Input((4,))
+    shared = k.layers.Dense(3)(x)
+    soft = k.layers.Activation("softplus")(shared)
+    return k.Model(x, [shared, soft, k.layers.Dense(2)(soft), k.layers.Activation("elu")(shared)])
+
+
+def _one_dimension(k: Any) -> Any:
+    x = k.Input((8, 3))
+    shared = k.layers.Conv1D(4, 3, padding="same")(x)
+    return k.Model(x, [shared, k.layers.GlobalMaxPooling1D()(shared)])
+
+
+def _transposed(k: Any) -> Any:
+    """Its open batch is read off the input by SHAPE."""
+    x = k.Input((6, 6, 3))
+    return k.Model(x, k.layers.Conv2DTranspose(4, 3, strides=2, padding="same")(x))
+
+
+def _split(k: Any) -> Any:
+    x = k.Input((4,))
+    one, other = k.ops.split(k.layers.Dense(4)(x), 2, axis=-1)
+    return k.Model(x, [one, k.layers.Dense(2)(one), other])
+
+
+def _integers(k: Any) -> Any:
+    x = k.Input((5,), dtype="int32")
+    rows = k.layers.Embedding(9, 4)(x)
+    return k.Model(x, [rows, k.layers.Dense(2)(k.layers.Flatten()(rows)), x])
+
+
+MODELS: dict[str, Callable[[Any], Any]] = {
+    "dense": _dense,
+    "elu": lambda k: _dense(k, "elu"),
+    "softmax": lambda k: _dense(k, "softmax"),
+    "given twice": _given_twice,
+    "given twice in float": _given_twice_in_float,
+    "pyramid": _pyramid,
+    "two scales": _two_scales,
+    "input at two scales": _input_at_two_scales,
+    "input given out": _input_given_out,
+    "float among integers": _float_among_integers,
+    "one dimension": _one_dimension,
+    "transposed": _transposed,
+    "split": _split,
+    "integers": _integers,
+}
+
+
+def run(path: Path, feeds: dict[str, Array]) -> dict[str, Array]:
+    """The outputs in float64; integers stand for what their scale and zero point say."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(path)).get_signature_runner("serving_default")
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    found = runner(**{name: _coded(value, inputs[name]) for name, value in feeds.items()})
+    return {name: _decoded(value, outputs[name]) for name, value in found.items()}
+
+
+def _coded(value: Array, details: Any) -> Array:
+    scale, zero = details["quantization"]
+    if value.dtype != np.float32 or not scale:
+        return value
+    limits = np.iinfo(details["dtype"])
+    coded: Array = np.clip(np.round(value / scale) + zero, limits.min, limits.max).astype(details["dtype"])
+    return coded
+
+
+def _decoded(value: Array, details: Any) -> Array:
+    scale, zero = details["quantization"]
+    wide = value.astype(np.float64)
+    return (wide - zero) * scale if scale else wide
+
+
+def check_ends(path: Path, signature: Signature) -> None:
+    """The file says of its ends what the signature says: types, and the open batch."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(path)).get_signature_runner("serving_default")
+    sides = ((signature.inputs, runner.get_input_details()), (signature.outputs, runner.get_output_details()))
+    for specs, details in sides:
+        for spec in specs:
+            assert np.dtype(details[spec.name]["dtype"]).name == spec.dtype
+            assert list(details[spec.name]["shape_signature"]) == [d if isinstance(d, int) else -1 for d in spec.shape]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_precision_of_a_network_that_goes_on_with_an_output(name: str, tmp_path: Path) -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    model = MODELS[name](keras)
+    generator = np.random.default_rng(0)
+    for variable in model.weights:
+        if not variable.numpy().any():
+            variable.assign(generator.uniform(-0.3, 0.3, variable.shape))
+    traced = trace(loaded_model(model))
+    write_saved_model(traced, tmp_path / "sm")
+    write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
+    feeds = {s.name: generator.uniform(-1, 1, s.concrete(ROWS)) for s in traced.signature.inputs}
+    feeds = {s.name: (feeds[s.name] * (3 if "int" in s.dtype else 1)).astype(s.dtype) for s in traced.signature.inputs}
+    feeds = {name: abs(value) if value.dtype == np.int32 else value for name, value in feeds.items()}
+    expected = run(tmp_path / "m.tflite", feeds)
+    source = TfliteSource(tmp_path / "m.tflite", traced.signature, feeds)
+    for precision, io in KINDS:
+        path = tmp_path / f"{precision.value}.{io}.tflite"
+        check_ends(path, source.write(precision, path, io=io))
+        for output, value in run(path, feeds).items():
+            assert value.shape == expected[output].shape
+            error = np.abs(value - expected[output]).max() / np.abs(expected[output]).max()
+            assert error < NEAR[precision], f"{output} in {path.name}: {error:.4f}"
