@@ -17,6 +17,7 @@ from converters.writers.tflite.tables import (
     output_entries,
     packed,
     parsed,
+    replaced,
 )
 
 IO_TYPES: dict[str, str | None] = {"float": None, "int8": "int8", "uint8": "uint8"}
@@ -83,7 +84,7 @@ def _behind_dequantize(model: Any, index: int, io: str, ranges: Mapping[str, Any
         inner, end = _int8(graph, index, ranges, io), likeness(graph, index, "_float")
         graph.operators.append(operation(model, "QUANTIZE", index, inner))
         graph.operators.append(operation(model, "DEQUANTIZE", inner, end, _OF_INTEGERS))
-        graph.outputs = _replaced(graph.outputs, output_entries(model), index, end)
+        graph.outputs = replaced(graph.outputs, output_entries(model), index, end)
         return end
     return index
 
@@ -129,7 +130,7 @@ def _integer_input(model: Any, index: int, io: str) -> None:
             graph.operators.insert(0, first)
     else:
         graph.operators.remove(first)
-        graph.inputs = _replaced(graph.inputs, input_entries(model), index, inner)
+        graph.inputs = replaced(graph.inputs, input_entries(model), index, inner)
     place = 1 if io == "uint8" else 0
     graph.operators[place:place] = begin
 
@@ -143,7 +144,7 @@ def _begin_in_float(model: Any, index: int, inner: int) -> list[Any]:
     plain = likeness(graph, index, "_float")
     for op in readers:
         _read(op, index, plain)
-    graph.outputs = _replaced(graph.outputs, output_entries(model), index, plain)
+    graph.outputs = replaced(graph.outputs, output_entries(model), index, plain)
     return [operation(model, "DEQUANTIZE", inner, plain, _OF_INTEGERS)]
 
 
@@ -163,7 +164,7 @@ def _integer_output(model: Any, index: int, io: str) -> None:
         end = inner
         if not read:
             graph.operators.remove(makers[0])
-    graph.outputs = _replaced(graph.outputs, output_entries(model), index, end)
+    graph.outputs = replaced(graph.outputs, output_entries(model), index, end)
 
 
 def _requantize(model: Any, op: Any, end: int, inner: int) -> None:
@@ -182,13 +183,6 @@ def _requantize(model: Any, op: Any, end: int, inner: int) -> None:
 
 def _read(op: Any, old: int, new: int) -> None:
     op.inputs = [new if int(k) == old else int(k) for k in op.inputs]
-
-
-def _replaced(ends: Any, entries: list[Any], old: int, new: int) -> list[int]:
-    """Inputs or outputs of the main graph with another tensor in one's place; the signatures' entries too."""
-    for entry in entries:
-        entry.tensorIndex = new if int(entry.tensorIndex) == old else int(entry.tensorIndex)
-    return [new if int(k) == old else int(k) for k in ends]
 
 
 def _is_float(graph: Any, index: int) -> bool:

@@ -1,101 +1,87 @@
-"""Outputs that the network goes on with: they are no outputs while the quantizer works.
+"""Outputs that the network goes on with: copies of them are the outputs while the quantizer works.
 
-The quantizer knows what to do with an output that nothing else reads. One that an operation reads too, or that is given
-out twice, it makes an integer here and a float there. So each becomes a tensor inside the network that one more
-operation reads, in float: for such a reader the quantizer makes a float tensor, and that is the output afterwards.
+The quantizer knows what to do with an output that nothing else reads. One that an operation reads too, or that is
+given out twice, it makes an integer here and a float there. So each is given out as a copy, made by an operation that
+stays in float; what that operation reads in the quantized file is the output in the end. The body of a loop has such
+outputs too: a state is given to the next step and read in this one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from converters.readers.facts import mapped
-from converters.writers.tflite.tables import input_entries, operation, output_entries, packed, parsed
+from converters.writers.tflite.tables import (
+    input_entries,
+    likeness,
+    operation,
+    output_entries,
+    packed,
+    parsed,
+    replaced,
+)
 
-_READER = "edgeport/output/"
-"""What the readers' names begin with."""
+_COPY = "/edgeport/copy"
+"""What the copies' names end in."""
 
-STAY_FLOAT = f"^{_READER}"
-"""A pattern of names: for the quantizer's rule that leaves the readers in float."""
-
-
-@dataclass(frozen=True)
-class Apart:
-    """A file whose shared outputs are read by operations instead.
-
-    Attributes:
-        readers: by output, its reader's number; None where the output stayed one.
-        entries: the same by output entry of the signatures.
-    """
-
-    content: bytearray
-    readers: tuple[int | None, ...]
-    entries: tuple[int | None, ...]
+STAY_FLOAT = f"{_COPY}$|{_COPY};"
+"""A pattern of names: for the quantizer's rule that leaves the copies in float."""
 
 
-def outputs_apart(path: Path) -> Apart | None:
-    """None where every output is given out once and read by nothing."""
+def outputs_apart(path: Path) -> bytearray | None:
+    """The file with copies of its shared outputs as outputs; None where it has no shared ones."""
     shared = _shared(path)
-    if not shared:
+    if not any(shared):
         return None
-    from ai_edge_litert import schema_py_generated as schema
-
     model = parsed(path.read_bytes())
-    graph = model.subgraphs[0]
-    for k, tensor in enumerate(shared):
-        result = schema.TensorT()
-        result.name, result.type, result.shape = f"{_READER}{k}".encode(), schema.TensorType.INT32, [0]
-        graph.tensors.append(result)
-        reader = operation(model, "SHAPE", tensor, len(graph.tensors) - 1)
-        reader.builtinOptionsType, reader.builtinOptions = schema.BuiltinOptions.ShapeOptions, schema.ShapeOptionsT()
-        reader.builtinOptions.outType = schema.TensorType.INT32
-        graph.operators.append(reader)
-    number = {tensor: k for k, tensor in enumerate(shared)}
-    readers = tuple(number.get(int(tensor)) for tensor in graph.outputs)
-    entries = tuple(number.get(int(entry.tensorIndex)) for entry in output_entries(model))
-    graph.outputs = [int(tensor) for tensor in graph.outputs if int(tensor) not in number]
-    return Apart(bytearray(packed(model)), readers, entries)
+    for place, (graph, tensors) in enumerate(zip(model.subgraphs, shared, strict=True)):
+        for tensor in tensors:
+            copy = likeness(graph, tensor, _COPY)
+            graph.operators.append(operation(model, "CAST", tensor, copy))
+            graph.outputs = replaced(graph.outputs, output_entries(model, place), tensor, copy)
+    return bytearray(packed(model))
 
 
-def outputs_together(content: bytes, apart: Apart) -> bytes:
-    """The quantized file with its outputs in their places, and without their readers."""
+def outputs_together(content: bytes) -> bytes:
+    """The quantized file with its own outputs in place of the copies."""
     model = parsed(content)
-    graph = model.subgraphs[0]
-    names = [tensor.name.decode() for tensor in graph.tensors]
-    readers = [op for op in graph.operators if len(op.outputs) and names[int(op.outputs[0])].startswith(_READER)]
-    tensors = [int(op.inputs[0]) for op in readers]
-    graph.operators = [op for op in graph.operators if op not in readers]
-    others = iter([int(k) for k in graph.outputs])
-    graph.outputs = [next(others) if reader is None else tensors[reader] for reader in apart.readers]
-    for entry, reader in zip(output_entries(model), apart.entries, strict=True):
-        entry.tensorIndex = int(entry.tensorIndex) if reader is None else tensors[reader]
-    _drop(model, [int(op.outputs[0]) for op in readers])
+    for place, graph in enumerate(model.subgraphs):
+        copies = [k for k, tensor in enumerate(graph.tensors) if tensor.name.decode().endswith(_COPY)]
+        makers = [op for op in graph.operators if any(int(k) in copies for k in op.outputs)]
+        for op in makers:
+            source, copy = int(op.inputs[0]), int(op.outputs[0])
+            graph.outputs = replaced(graph.outputs, output_entries(model, place), copy, source)
+        graph.operators = [op for op in graph.operators if op not in makers]
+        _drop(model, place, copies)
     return packed(model)
 
 
-def _shared(path: Path) -> list[int]:
-    """The output tensors of the main graph that an operation reads or that are given out more than once."""
+def _drop(model: Any, place: int, tensors: list[int]) -> None:
+    """Takes tensors that nothing uses any more out of a graph."""
+    graph = model.subgraphs[place]
+    kept = [k for k in range(len(graph.tensors)) if k not in tensors]
+    moved = {-1: -1} | {old: new for new, old in enumerate(kept)}
+    graph.tensors = [graph.tensors[k] for k in kept]
+    for op in graph.operators:
+        op.inputs, op.outputs = ([moved[int(k)] for k in ends] for ends in (op.inputs, op.outputs))
+    graph.inputs, graph.outputs = ([moved[int(k)] for k in ends] for ends in (graph.inputs, graph.outputs))
+    for entry in (*input_entries(model, place), *output_entries(model, place)):
+        entry.tensorIndex = moved[int(entry.tensorIndex)]
+
+
+def _shared(path: Path) -> list[list[int]]:
+    """By graph, the output tensors that an operation reads or that are given out more than once."""
     from ai_edge_litert import schema_py_generated as schema
 
     with mapped(path) as data:
-        graph = schema.Model.GetRootAs(data, 0).Subgraphs(0)
-        times = Counter(graph.Outputs(k) for k in range(graph.OutputsLength()))
-        operations = [graph.Operators(k) for k in range(graph.OperatorsLength())]
-        read = {op.Inputs(k) for op in operations for k in range(op.InputsLength())}
+        model = schema.Model.GetRootAs(data, 0)
+        return [_shared_of(model.Subgraphs(k)) for k in range(model.SubgraphsLength())]
+
+
+def _shared_of(graph: Any) -> list[int]:
+    times = Counter(graph.Outputs(k) for k in range(graph.OutputsLength()))
+    operations = [graph.Operators(k) for k in range(graph.OperatorsLength())]
+    read = {op.Inputs(k) for op in operations for k in range(op.InputsLength())}
     return [tensor for tensor, count in times.items() if count > 1 or tensor in read]
-
-
-def _drop(model: Any, tensors: list[int]) -> None:
-    """Takes tensors that nothing uses any more out of the main graph."""
-    graph = model.subgraphs[0]
-    kept = [k for k in range(len(graph.tensors)) if k not in tensors]
-    place = {-1: -1} | {old: new for new, old in enumerate(kept)}
-    graph.tensors = [graph.tensors[k] for k in kept]
-    for op in graph.operators:
-        op.inputs, op.outputs = ([place[int(k)] for k in ends] for ends in (op.inputs, op.outputs))
-    graph.inputs, graph.outputs = ([place[int(k)] for k in ends] for ends in (graph.inputs, graph.outputs))
-    for entry in (*input_entries(model), *output_entries(model)):
-        entry.tensorIndex = place[int(entry.tensorIndex)]

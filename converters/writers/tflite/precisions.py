@@ -20,6 +20,7 @@ from converters.formats import Precision
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch
 from converters.writers.tflite.outputs import STAY_FLOAT, outputs_apart, outputs_together
+from converters.writers.tflite.tables import graph_count
 
 Rule = dict[str, Any]
 
@@ -55,7 +56,7 @@ class TfliteSource:
         from ai_edge_quantizer import quantizer
 
         apart = outputs_apart(self._path) if precision in _STATIC else None
-        maker = quantizer.Quantizer(apart.content if apart else str(self._path))
+        maker = quantizer.Quantizer(apart or str(self._path))
         try:
             maker.load_quantization_recipe(_recipe(precision, self._path, keep))
             result = maker.quantize(self._calibrated() if maker.need_calibration else None)
@@ -69,7 +70,7 @@ class TfliteSource:
                 step="convert",
             ) from cause
         content = bytes(result.quantized_model)
-        content = restore_batch(outputs_together(content, apart) if apart else content)
+        content = restore_batch(outputs_together(content) if apart else content)
         if precision is Precision.INT8 and io != "float":
             content = integer_ends(content, io, self._calibrated())
         path.write_bytes(content)
@@ -90,7 +91,7 @@ class TfliteSource:
             measure = calibrator.Calibrator(
                 str(self._path),
                 num_threads=self._threads,
-                mode=calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS,
+                mode=self._calibration_mode(),
                 qsv_update_func=qsv_utils.min_max_update,
             )
             try:
@@ -103,6 +104,13 @@ class TfliteSource:
                 ) from cause
             self._ranges = measure.get_model_qsvs()
         return self._ranges
+
+    def _calibration_mode(self) -> Any:
+        """Every tensor is read after the run, which has no tensors of a loop's body: those are seen by a profiler."""
+        from ai_edge_quantizer.calibrator import CalibrationMode as Mode
+
+        looped = graph_count(self._path) > 1
+        return Mode.CALIBRATION_PROFILER_BASED if looped else Mode.CALIBRATION_PRESERVE_ALL_TENSORS
 
     def _batches(self) -> list[dict[str, Array]]:
         """Few samples at a time: the interpreter keeps every tensor of a batch in memory while it calibrates."""

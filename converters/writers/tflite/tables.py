@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from converters.readers.facts import mapped
 
 
 def parsed(content: bytes | bytearray) -> Any:
@@ -16,6 +19,14 @@ def parsed(content: bytes | bytearray) -> Any:
         if buffer.data is not None:  # packed as an array in one go; bytes are packed one at a time, 1 MB a second
             buffer.data = np.frombuffer(buffer.data, np.uint8)
     return model
+
+
+def graph_count(path: Path) -> int:
+    """How many graphs the file has: more than one where there is a loop or a condition."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    with mapped(path) as data:
+        return int(schema.Model.GetRootAs(data, 0).SubgraphsLength())
 
 
 def packed(model: Any) -> bytes:
@@ -70,14 +81,21 @@ def likeness(graph: Any, index: int, suffix: str) -> int:
     return len(graph.tensors) - 1
 
 
-def input_entries(model: Any) -> list[Any]:
-    """The inputs that the signatures of the main graph name."""
-    return [entry for s in model.signatureDefs or () if s.subgraphIndex == 0 for entry in s.inputs]
+def input_entries(model: Any, place: int = 0) -> list[Any]:
+    """The inputs that signatures name of a graph."""
+    return [entry for s in model.signatureDefs or () if s.subgraphIndex == place for entry in s.inputs]
 
 
-def output_entries(model: Any) -> list[Any]:
-    """The outputs that the signatures of the main graph name."""
-    return [entry for s in model.signatureDefs or () if s.subgraphIndex == 0 for entry in s.outputs]
+def output_entries(model: Any, place: int = 0) -> list[Any]:
+    """The outputs that signatures name of a graph."""
+    return [entry for s in model.signatureDefs or () if s.subgraphIndex == place for entry in s.outputs]
+
+
+def replaced(ends: Any, entries: list[Any], old: int, new: int) -> list[int]:
+    """Inputs or outputs of a graph with another tensor in one's place; the signatures' entries too."""
+    for entry in entries:
+        entry.tensorIndex = new if int(entry.tensorIndex) == old else int(entry.tensorIndex)
+    return [new if int(k) == old else int(k) for k in ends]
 
 
 def _number(code: Any) -> int:

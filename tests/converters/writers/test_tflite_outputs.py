@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from converters.arrays import Array
 from converters.checkpoints.loading import loaded_model
 from converters.formats import Precision
+from converters.readers.tflite_graph import read_tflite_graph
 from converters.signature import Signature
 from converters.tracing import trace
 from converters.writers.savedmodel import write_saved_model
@@ -118,13 +120,17 @@ MODELS: dict[str, Callable[[Any], Any]] = {
 
 
 def run(path: Path, feeds: dict[str, Array]) -> dict[str, Array]:
-    """The outputs in float64; integers stand for what their scale and zero point say."""
+    """The outputs in float64; integers stand for what scale and zero point say. A batch of 1 is fed row by row."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(path)).get_signature_runner("serving_default")
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
-    found = runner(**{name: _coded(value, inputs[name]) for name, value in feeds.items()})
-    return {name: _decoded(value, outputs[name]) for name, value in found.items()}
+    size = 1 if all(details["shape_signature"][0] == 1 for details in inputs.values()) else ROWS
+    found = [
+        runner(**{name: _coded(value[k : k + size], inputs[name]) for name, value in feeds.items()})
+        for k in range(0, ROWS, size)
+    ]
+    return {name: _decoded(np.concatenate([rows[name] for rows in found]), outputs[name]) for name in outputs}
 
 
 def _coded(value: Array, details: Any) -> Array:
@@ -154,28 +160,67 @@ def check_ends(path: Path, signature: Signature) -> None:
             assert list(details[spec.name]["shape_signature"]) == [d if isinstance(d, int) else -1 for d in spec.shape]
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_precision_of_a_network_that_goes_on_with_an_output(name: str, tmp_path: Path) -> None:
-    import keras
+@dataclass(frozen=True)
+class Made:
+    """A float32 file, what it answers, and what its reduced precisions are made from."""
 
-    keras.utils.set_random_seed(1)
-    model = MODELS[name](keras)
+    source: TfliteSource
+    feeds: dict[str, Array]
+    expected: dict[str, Array]
+
+
+def made(model: Any, folder: Path) -> Made:
     generator = np.random.default_rng(0)
     for variable in model.weights:
         if not variable.numpy().any():
             variable.assign(generator.uniform(-0.3, 0.3, variable.shape))
     traced = trace(loaded_model(model))
-    write_saved_model(traced, tmp_path / "sm")
-    write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
-    feeds = {s.name: generator.uniform(-1, 1, s.concrete(ROWS)) for s in traced.signature.inputs}
-    feeds = {s.name: (feeds[s.name] * (3 if "int" in s.dtype else 1)).astype(s.dtype) for s in traced.signature.inputs}
-    feeds = {name: abs(value) if value.dtype == np.int32 else value for name, value in feeds.items()}
-    expected = run(tmp_path / "m.tflite", feeds)
-    source = TfliteSource(tmp_path / "m.tflite", traced.signature, feeds)
+    traced = trace(loaded_model(model), 1) if traced.recurrent else traced
+    write_saved_model(traced, folder / "sm")
+    write_tflite(traced, lambda: folder / "sm", folder / "m.tflite")
+    feeds = {s.name: _drawn(s.dtype, (ROWS, *s.concrete(ROWS)[1:]), generator) for s in traced.signature.inputs}
+    source = TfliteSource(folder / "m.tflite", traced.signature, feeds)
+    return Made(source, feeds, run(folder / "m.tflite", feeds))
+
+
+def _drawn(dtype: str, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    values: Array = generator.uniform(-1, 1, shape) if dtype == "float32" else generator.integers(0, 3, shape)
+    return values.astype(dtype)
+
+
+def check(made: Made, path: Path, limit: float) -> None:
+    for output, value in run(path, made.feeds).items():
+        assert value.shape == made.expected[output].shape
+        error = np.abs(value - made.expected[output]).max() / np.abs(made.expected[output]).max()
+        assert error < limit, f"{output} in {path.name}: {error:.4f}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_precision_of_a_network_that_goes_on_with_an_output(name: str, tmp_path: Path) -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    found = made(MODELS[name](keras), tmp_path)
     for precision, io in KINDS:
         path = tmp_path / f"{precision.value}.{io}.tflite"
-        check_ends(path, source.write(precision, path, io=io))
-        for output, value in run(path, feeds).items():
-            assert value.shape == expected[output].shape
-            error = np.abs(value - expected[output]).max() / np.abs(expected[output]).max()
-            assert error < NEAR[precision], f"{output} in {path.name}: {error:.4f}"
+        check_ends(path, found.source.write(precision, path, io=io))
+        check(found, path, NEAR[precision])
+
+
+def test_every_precision_of_recurrent_layers(tmp_path: Path) -> None:
+    """What stands in a loop is calibrated over all of its steps, and computes in integers."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    layers, x = keras.layers, keras.Input((6, 3))
+    sequence, *states = layers.LSTM(8, return_sequences=True, return_state=True)(x)
+    both = layers.Bidirectional(layers.GRU(6, return_sequences=True))(sequence)
+    last = layers.SimpleRNN(5)(layers.Dense(7, activation="relu")(both))
+    found = made(keras.Model(x, [sequence, *states, both, layers.Dense(2)(last)]), tmp_path)
+    for precision, io in KINDS:
+        path = tmp_path / f"{precision.value}.{io}.tflite"
+        check_ends(path, found.source.write(precision, path, io=io))
+        check(found, path, 2 * NEAR[precision])
+    products = [op for op in read_tflite_graph(path) if op.kind == "FULLY_CONNECTED"]
+    assert len(products) >= 9
+    assert {op.inputs[1].dtype for op in products} == {"int8"}
