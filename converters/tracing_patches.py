@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from converters.compat import keras, tensorflow
+from converters.tracing_repeats import lean_repeat
 
 
 @contextlib.contextmanager
@@ -21,6 +22,7 @@ def lean_backend() -> Iterator[None]:
     """
     replacements = {
         keras.RESHAPE: _lean_reshape,
+        keras.REPEAT: lean_repeat,
         keras.MATMUL: _lean_matmul,
         tensorflow.EINSUM: _lean_einsum,
         keras.CONV: _plain_conv,
