@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,27 @@ def restore_batch(content: bytes) -> bytes:
             for bare, full in ((result, source), (source, result)):
                 if bare.shapeSignature is None and full.shapeSignature is not None:
                     bare.shapeSignature = full.shapeSignature
+    return packed(model)
+
+
+def with_sizes(content: bytes | bytearray, shapes: Mapping[str, Sequence[int]]) -> bytearray:
+    """The file with sizes in place of unknown ones, which it says are 1: the quantizer allocates its tensors.
+
+    Args:
+        shapes: by input.
+    """
+    model = parsed(content)
+    for entry in input_entries(model):
+        model.subgraphs[0].tensors[entry.tensorIndex].shape = list(shapes[entry.name.decode()])
+    return bytearray(packed(model))
+
+
+def without_sizes(content: bytes) -> bytes:
+    """Undoes `with_sizes`."""
+    model = parsed(content)
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.shapeSignature is not None:
+            tensor.shape = [1 if size == -1 else size for size in tensor.shapeSignature]
     return packed(model)
 
 

@@ -101,6 +101,13 @@ def _integers(k: Any) -> Any:
     return k.Model(x, [rows, k.layers.Dense(2)(k.layers.Flatten()(rows)), x])
 
 
+def _open_sizes(k: Any) -> Any:
+    """At 1 by 1, which the file says where a size is unknown, nothing would be left."""
+    x = k.Input((None, None, 3))
+    shared = k.layers.MaxPooling2D()(k.layers.Conv2D(4, 3)(x))
+    return k.Model(x, [shared, k.layers.Conv2D(2, 3)(shared)])
+
+
 MODELS: dict[str, Callable[[Any], Any]] = {
     "dense": _dense,
     "elu": lambda k: _dense(k, "elu"),
@@ -116,6 +123,7 @@ MODELS: dict[str, Callable[[Any], Any]] = {
     "transposed": _transposed,
     "split": _split,
     "integers": _integers,
+    "open sizes": _open_sizes,
 }
 
 
