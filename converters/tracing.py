@@ -25,12 +25,14 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
+        layers: the names of the layers that are not models, as the user gave them; none of a SavedModel.
     """
 
     module: Any
     concrete: Any
     signature: Signature
     recurrent: bool
+    layers: tuple[str, ...] = ()
 
     @functools.cached_property
     def weightless(self) -> WeightlessGraph | None:
@@ -82,7 +84,15 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
-    return Traced(_owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete))
+    settled = _settled(signature, concrete)
+    return Traced(_owner(loaded, concrete), concrete, settled, _has_loop(concrete), layers=_layer_names(loaded.model))
+
+
+def _layer_names(model: Any) -> tuple[str, ...]:
+    import keras
+
+    layers = all_layers(model) if model is not None else []
+    return tuple(str(layer.name) for layer in layers if not isinstance(layer, keras.Model))
 
 
 def _has_foreign_code(model: Any) -> bool:
