@@ -18,9 +18,10 @@ from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
+from converters.writers.integers import WITH_INTEGERS, without_integers
 from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch, with_sizes, without_sizes
 from converters.writers.tflite.outputs import STAY_FLOAT, outputs_apart, outputs_together
-from converters.writers.tflite.tables import graph_count
+from converters.writers.tflite.tables import graph_count, has_scales
 
 Rule = dict[str, Any]
 
@@ -65,6 +66,8 @@ class TfliteSource:
                 next_step=f"Leave {precision.value} out for tflite, or replace the layer that it names.",
                 step="convert",
             ) from cause
+        if precision in WITH_INTEGERS and not keep and not has_scales(content):
+            raise without_integers(precision, "LiteRT")
         if precision is Precision.INT8 and io != "float":
             content = integer_ends(content, io, self._calibrated())
         path.write_bytes(content)

@@ -29,6 +29,16 @@ def graph_count(path: Path) -> int:
         return int(schema.Model.GetRootAs(data, 0).SubgraphsLength())
 
 
+def has_scales(content: bytes) -> bool:
+    """Whether any tensor has a scale, by which integers stand for floats."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    graphs = [model.Subgraphs(k) for k in range(model.SubgraphsLength())]
+    tensors = (graph.Tensors(k) for graph in graphs for k in range(graph.TensorsLength()))
+    return any(t.Quantization() is not None and t.Quantization().ScaleLength() for t in tensors)
+
+
 def packed(model: Any) -> bytes:
     from ai_edge_litert.tools import flatbuffer_utils
 
