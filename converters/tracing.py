@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from converters.checkpoints.loaded import Loaded
 from converters.compat.keras import all_layers
 from converters.errors import RefusedError, StepError
+from converters.formats import Format
+from converters.rewrites.function import composed
 from converters.signature import BATCH, Signature, TensorSpec
 from converters.tracing_patches import lean_backend
 from converters.weightless_graph import WeightlessGraph, weightless
@@ -38,6 +40,11 @@ class Traced:
     def weightless(self) -> WeightlessGraph | None:
         """The graph without its weights, made once for all formats; None where it has a loop or cannot be rewritten."""
         return None if self.recurrent else weightless(self.concrete, self.signature.output_names)
+
+    def composed_for(self, fmt: Format) -> Traced:
+        """The trace with all that the format lacks composed of what it has; itself where it lacks nothing."""
+        concrete = composed(self.concrete, fmt)
+        return self if concrete is self.concrete else replace(self, concrete=concrete)
 
 
 def trace(loaded: Loaded, batch: int | None = None) -> Traced:

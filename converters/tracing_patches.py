@@ -28,6 +28,7 @@ def lean_backend() -> Iterator[None]:
         keras.CONV: _plain_conv,
         keras.RELU: _plain_relu,
         keras.NORMALIZATION: _lean_normalization,
+        **dict.fromkeys(keras.EXTREMES, _plain_extreme),
     }
     with contextlib.ExitStack() as stack:
         for patch, make in replacements.items():
@@ -88,6 +89,29 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plain_relu(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x: _float32_operation("Relu", x) if _is_plain(x) else original(x)
+
+
+def _plain_extreme(original: Callable[..., Any]) -> Callable[..., Any]:
+    """ArgMax or ArgMin, which every format has.
+
+    Keras takes -0.0 for smaller than 0.0, for which it looks at bits that no format can read. They are equal here, as
+    everywhere else in TensorFlow, so a tie of the two goes to the first.
+    """
+    import tensorflow as tf
+
+    operation = tf.argmax if original.__name__ == "argmax" else tf.argmin
+
+    def extreme(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        x = tf.convert_to_tensor(x)
+        if not x.dtype.is_floating or x.shape.rank in (0, None):
+            return original(x, axis, keepdims)
+        flat = tf.reshape(x, [-1]) if axis is None else x
+        index = operation(flat, axis=0 if axis is None else axis, output_type=tf.int32)
+        if not keepdims:
+            return index
+        return tf.reshape(index, [1] * x.shape.rank) if axis is None else tf.expand_dims(index, axis)
+
+    return extreme
 
 
 def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -76,6 +76,18 @@ NORMALIZATION = Patch(
     otherwise=_LARGER,
 )
 
+EXTREMES = tuple(
+    Patch(
+        f"{_NUMPY}:{name}",
+        "is traced as TensorFlow's operation alone, without a look at the bits of each number for a negative zero",
+        MADE_FOR,
+        "(x, axis=None, keepdims=False)",
+        mentions=("signbit", name),
+        otherwise=_LARGER,
+    )
+    for name in ("argmax", "argmin")
+)
+
 _SEPARABLE = (
     "(inputs, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None, dilation_rate=1)"
 )

@@ -58,7 +58,7 @@ class _Job:
         """The SavedModel of a trace, written once."""
         is_full = traced is self.traced
         if is_full not in self._saved:
-            folder = self.scratch / ("traced" if is_full else "single-batch")
+            folder = self.scratch / ("traced" if is_full else "for-tflite")
             write_saved_model(traced, folder)
             self._saved[is_full] = folder
         return self._saved[is_full]
@@ -79,12 +79,13 @@ class _Job:
         if traced.recurrent and self.request["batch"] is None:
             traced = trace(self.loaded, 1)
             notes = ("Fixed to a batch of 1: a recurrent layer with a dynamic batch would need Flex operations.",)
+        traced = traced.composed_for(Format.TFLITE)
         saved = functools.partial(self.saved_model, traced)
         conversion_path = write_tflite(traced, saved, path, allow_flex=self.request["allow_flex"])
         return _WrittenFile(conversion_path, traced.signature, notes)
 
     def write_onnx(self, path: Path) -> _WrittenFile:
-        onnx_file = write_onnx(self.traced, path, self.request["opset"])
+        onnx_file = write_onnx(self.traced.composed_for(Format.ONNX), path, self.request["opset"])
         return _WrittenFile(onnx_file.conversion_path, self.traced.signature)
 
 

@@ -44,7 +44,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
                     opset=opset,
                     input_names=list(inputs),
                     output_names=list(outputs),
-                    custom_op_handlers={"Erfc": (_erfc, [])},
+                    custom_op_handlers={"Erfc": (_erfc, []), "SelectV2": (_where, [])},
                 )
             _widen_scalars(processed)
             return optimized(processed).make_model("edgeport")
@@ -139,3 +139,20 @@ def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.remove_node(node.name)
     erf = ctx.make_node("Erf", [source], shapes=[shape], dtypes=[dtype])
     ctx.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])
+
+
+_CHOSEN = ("FLOAT", "DOUBLE", "INT32", "INT64")
+
+
+def _where(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """SelectV2 is Where. tf2onnx writes a * c + b * (1 - c), which is NaN where what is not chosen has no number.
+
+    That stays for types for which ONNX Runtime has no Where; none of them knows infinity, but float16.
+    """
+    from onnx import TensorProto
+    from tf2onnx.onnx_opset.controlflow import Select
+
+    if ctx.get_dtype(node.output[0]) in {getattr(TensorProto, kind) for kind in _CHOSEN}:
+        node.type = "Where"
+    else:
+        Select.version_9(ctx, node)

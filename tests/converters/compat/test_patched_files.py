@@ -142,6 +142,8 @@ CASES = [
     (keras.CONV,                    "convolutional",   {"variables"}),
     (keras.RELU,                    "convolutional",   EVERY),
     (keras.NORMALIZATION,           "convolutional",   {"variables"}),
+    (keras.EXTREMES[0],             "squeeze_excite",  EVERY),
+    (keras.EXTREMES[1],             "squeeze_excite",  EVERY),
     (keras.VARIABLE_VALUE,          "squeeze_excite",  EVERY),
     (keras.NAME_SCOPE,              "squeeze_excite",  EVERY),
     (keras.SKIPSET,                 "squeeze_excite",  EVERY),
