@@ -27,6 +27,7 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
+        original: the function that `concrete` was composed from for a format; what its files are held against.
         layers: the names of the layers that are not models, as the user gave them; none of a SavedModel.
     """
 
@@ -35,6 +36,7 @@ class Traced:
     signature: Signature
     recurrent: bool
     layers: tuple[str, ...] = ()
+    original: Any = None
 
     @functools.cached_property
     def weightless(self) -> WeightlessGraph | None:
@@ -44,7 +46,7 @@ class Traced:
     def composed_for(self, fmt: Format) -> Traced:
         """The trace with all that the format lacks composed of what it has; itself where it lacks nothing."""
         concrete = composed(self.concrete, fmt)
-        return self if concrete is self.concrete else replace(self, concrete=concrete)
+        return self if concrete is self.concrete else replace(self, concrete=concrete, original=self.concrete)
 
 
 def trace(loaded: Loaded, batch: int | None = None) -> Traced:

@@ -37,12 +37,13 @@ def check_weights(content: bytearray, traced: Traced) -> None:
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
-    kernels = {n: value_of(v) for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
+    variables = reached_variables(traced.concrete)
+    kernels = {n: value_of(v) for n, v in variables.items() if len(v.shape) >= 2}
     nbytes = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
     missing = [] if traced.recurrent else missing_kernels(content, kernels)
     suspected = bool(missing) or _holds_less(nbytes, kernels)
     if codes & _VARIABLE_OPS or (suspected and not _answers_alike(content, traced)):
-        lost = f": {', '.join(missing[:3])}" if missing else ""
+        lost = f": {', '.join(variables[name].name for name in missing[:3])}" if missing else ""
         raise StepError(
             f"The TFLite file came out without all of its weights{lost}.",
             next_step="Report this model's architecture; leave tflite out with -f meanwhile.",
@@ -66,7 +67,7 @@ def _answers_alike(content: bytearray, traced: Traced) -> bool:
     generator = np.random.default_rng(0)
     feeds = {spec.name: _drawn(spec, generator) for spec in traced.signature.inputs}
     try:
-        expected = traced.concrete(*(tf.constant(value) for value in feeds.values()))
+        expected = (traced.original or traced.concrete)(*(tf.constant(value) for value in feeds.values()))
         runner = Interpreter(model_content=bytes(content)).get_signature_runner(SIGNATURE_KEY)
         actual = runner(**feeds)
     except Exception:  # TensorFlow's and LiteRT's kinds are many; that it is not known is the answer

@@ -1,4 +1,4 @@
-"""Upsampling by repeating: with an open batch and with open sizes, in every format and as Keras computes it."""
+"""What is traced otherwise than Keras does computes the same in every format: upsampling, and volumes in groups."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.loading import loaded_model
+from converters.formats import Format
 from converters.tracing import trace
 from converters.writers.onnx.write import write_onnx
 from converters.writers.savedmodel import write_saved_model
@@ -55,15 +56,19 @@ MODELS: dict[str, Callable[[Any], Any]] = {
     "open sizes": lambda kl: _sequence((None, None, 3), kl.UpSampling2D((2, 3)), kl.Conv2D(2, 3, padding="same")),
     "open length": lambda kl: _sequence((None, 3), kl.UpSampling1D(2)),
     "joined": _joined,
+    "groups": lambda kl: _sequence((5, 6, 6, 4), kl.Conv3D(6, 2, strides=2, groups=2, padding="same"), kl.ReLU()),
+    "dilated groups": lambda kl: _sequence((5, 5, 5, 4), kl.Conv3D(4, 2, groups=4, dilation_rate=2)),
+    "groups of open sizes": lambda kl: _sequence((None, None, 6, 4), kl.Conv3D(4, 2, groups=2)),
     "last axis": lambda _: _repeated(2, -1),
     "each its own number": lambda _: _repeated([1, 0, 2, 1], 1),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_repeats_in_every_format(name: str, tmp_path: Path) -> None:
+def test_it_computes_the_same_in_every_format(name: str, tmp_path: Path) -> None:
     import keras
     import onnxruntime
+    import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
     keras.utils.set_random_seed(0)
@@ -73,12 +78,14 @@ def test_repeats_in_every_format(name: str, tmp_path: Path) -> None:
     shape = (ROWS, *(size if isinstance(size, int) else OPEN for size in given.shape[1:]))
     batch = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     expected = np.asarray(model(batch))
+    (answer,) = traced.concrete(tf.constant(batch)).values()
+    write_onnx(traced, tmp_path / "m.onnx")
+    traced = traced.composed_for(Format.TFLITE)
     write_saved_model(traced, tmp_path / "sm")
     write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
-    write_onnx(traced, tmp_path / "m.onnx")
     runner = Interpreter(str(tmp_path / "m.tflite")).get_signature_runner("serving_default")
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
-    for value in (*runner(**{given.name: batch}).values(), *session.run(None, {given.name: batch})):
+    for value in (answer, *runner(**{given.name: batch}).values(), *session.run(None, {given.name: batch})):
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
     (details,) = runner.get_output_details().values()
     assert list(details["shape_signature"]) == [size if isinstance(size, int) else -1 for size in told.shape]
