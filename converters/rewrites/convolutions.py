@@ -1,4 +1,4 @@
-"""Convolutions of kinds that TFLite has no kernel for: transposed and dilated, dilated over three axes."""
+"""Convolutions of kinds that TFLite has no kernel for: transposed and dilated, dilated over three axes, infinite."""
 
 from __future__ import annotations
 
@@ -84,6 +84,26 @@ def bias(_operation: Any, inputs: Sequence[Any]) -> Any:
 
     x, values = inputs
     return x + tf.reshape(values, (-1, *[1] * (x.shape.rank - 2)))
+
+
+def is_infinite(operation: Any) -> bool:
+    factors = [constant(operation, k) for k in (0, 1)]
+    return any(value is not None and value.dtype.kind == "f" and np.isinf(value).any() for value in factors)
+
+
+def infinite_product(operation: Any, inputs: Sequence[Any]) -> Any:
+    """Chosen by sign.
+
+    A factor behind a convolution is put into its kernel, whose sums are NaN then; and TFLite's product ends at the
+    largest number.
+    """
+    import tensorflow as tf
+
+    place = next(k for k in (1, 0) if (value := constant(operation, k)) is not None and np.isinf(value).any())
+    factor, x = np.asarray(constant(operation, place)), inputs[1 - place]
+    chosen = tf.where(x > 0, factor, tf.where(x < 0, -factor, np.full_like(factor, np.nan)))
+    finite = np.isfinite(factor)
+    return tf.where(finite, x * np.where(finite, factor, 1), chosen) if finite.any() else chosen
 
 
 def _numbers(operation: Any, index: int) -> list[int]:

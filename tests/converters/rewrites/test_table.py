@@ -183,6 +183,19 @@ def convolutions() -> Case:
     return Case(composed, drawn(3, 6, 5, 4, 2), functions, only=Format.TFLITE)
 
 
+def infinities() -> Case:
+    """A convolution whose results are multiplied by infinity and then bounded."""
+    from keras import ops
+
+    kernel, mixed = drawn(2, 2, 2, 3), np.array([2.0, np.inf, -np.inf], np.float32)
+    functions: Functions = {
+        "bounded": lambda x: ops.relu6(ops.conv(x, kernel) * np.float32(np.inf)),
+        "mixed": lambda x: ops.relu6(ops.conv(x, kernel) * mixed),
+        "alone": lambda x: ops.relu6(x * -np.float32(np.inf)),
+    }
+    return Case({"Mul"}, drawn(3, 5, 4, 2), functions)
+
+
 def bins() -> Case:
     from keras import layers, ops
 
@@ -318,6 +331,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "codes": codes,
     "volumes": volumes,
     "convolutions": convolutions,
+    "infinities": infinities,
     "bins": bins,
     "counts_int32": lambda: counts("int32"),
     "counts_int64": lambda: counts("int64"),
