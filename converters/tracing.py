@@ -28,6 +28,8 @@ class Traced:
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
         structure: how the Keras model is called in Python; None where there is none.
+        original: the function that `concrete` was composed from for a format; what its files are held against.
+        layers: the names of the layers that are not models, as the user gave them; none of a SavedModel.
     """
 
     module: Any
@@ -35,6 +37,8 @@ class Traced:
     signature: Signature
     recurrent: bool
     structure: Structure | None = None
+    layers: tuple[str, ...] = ()
+    original: Any = None
 
     @functools.cached_property
     def weightless(self) -> WeightlessGraph | None:
@@ -44,7 +48,7 @@ class Traced:
     def composed_for(self, fmt: Format) -> Traced:
         """The trace with all that the format lacks composed of what it has; itself where it lacks nothing."""
         concrete = composed(self.concrete, fmt)
-        return self if concrete is self.concrete else replace(self, concrete=concrete)
+        return self if concrete is self.concrete else replace(self, concrete=concrete, original=self.concrete)
 
 
 def trace(loaded: Loaded, batch: int | None = None) -> Traced:
@@ -92,9 +96,22 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
+    settled = _settled(signature, concrete)
     return Traced(
-        _owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete), loaded.structure
+        _owner(loaded, concrete),
+        concrete,
+        settled,
+        _has_loop(concrete),
+        structure=loaded.structure,
+        layers=_layer_names(loaded.model),
     )
+
+
+def _layer_names(model: Any) -> tuple[str, ...]:
+    import keras
+
+    layers = all_layers(model) if model is not None else []
+    return tuple(str(layer.name) for layer in layers if not isinstance(layer, keras.Model))
 
 
 def _has_foreign_code(model: Any) -> bool:

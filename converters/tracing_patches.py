@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from converters.compat import keras, tensorflow
+from converters.tracing_repeats import lean_repeat
 from converters.unknown_sizes import averaged, cut, maximal
 
 
@@ -22,6 +23,7 @@ def lean_backend() -> Iterator[None]:
     """
     replacements = {
         keras.RESHAPE: _lean_reshape,
+        keras.REPEAT: lean_repeat,
         keras.MATMUL: _lean_matmul,
         tensorflow.EINSUM: _lean_einsum,
         keras.CONV: _plain_conv,
@@ -82,8 +84,12 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
                 dilations=[1, *gaps, 1],
             )
         grouped = data_format == "channels_last" and inputs.shape[-1] != kernel.shape[-2]
-        if grouped and len(inputs.shape) < 5:  # the three-dimensional kernel does need XLA
+        if grouped and len(inputs.shape) < 5:
             return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
+        if grouped and inputs.shape[-1] is not None:  # the three-dimensional kernel knows no groups
+            groups = inputs.shape[-1] // kernel.shape[-2]
+            parts = zip(tf.split(inputs, groups, -1), tf.split(kernel, groups, -1), strict=True)
+            return tf.concat([original(x, k, strides, padding, data_format, dilation_rate) for x, k in parts], -1)
         return original(inputs, kernel, strides, padding, data_format, dilation_rate)
 
     return conv

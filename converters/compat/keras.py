@@ -43,6 +43,13 @@ RESHAPE = Patch(
     "(x, newshape)",
     otherwise=_LARGER,
 )
+REPEAT = Patch(
+    f"{_NUMPY}:repeat",
+    "values repeated so many times are tiled in a known shape, without shape arithmetic",
+    MADE_FOR,
+    "(x, repeats, axis=None)",
+    otherwise=_LARGER,
+)
 MATMUL = Patch(
     f"{_NUMPY}:matmul",
     "a product with a matrix is traced as one, without tensordot's shape arithmetic",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converters.rewrites import counting, elementwise, gelu, images, integers, slicing, spectra, vectors
+from converters.rewrites import convolutions, counting, elementwise, gelu, images, integers, slicing, spectra, vectors
 from converters.rewrites.row import BOTH, ONNX, TFLITE, Rewrite
 
 _SPECTRUM = ("of a Fourier transform: products with cosines and sines", "rounding")
@@ -31,6 +31,11 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("ScaleAndTranslate", BOTH, images.resize, "two matrix products", "rounding", images.is_settled),
     Rewrite("MaxPool3D", TFLITE, images.max_pool, "two pools over two axes"),
     Rewrite("AvgPool3D", TFLITE, images.average_pool, "two pools over two axes", "rounding"),
+    Rewrite("Conv2DBackpropInput", TFLITE, convolutions.turned, "a convolution", "rounding", convolutions.is_spread),
+    Rewrite("SpaceToBatchND", TFLITE, convolutions.space_to_batch, "transposes", "none", convolutions.is_wide),
+    Rewrite("BatchToSpaceND", TFLITE, convolutions.batch_to_space, "transposes", "none", convolutions.is_wide),
+    Rewrite("BiasAdd", TFLITE, convolutions.bias, "an addition", "none", convolutions.is_of_another_rank),
+    Rewrite("Mul", BOTH, convolutions.infinite_product, "a choice by sign", "TFLite: 3.4e38", convolutions.is_infinite),
     Rewrite("Bucketize", ONNX, counting.bucketize, "comparisons and their sum"),
     Rewrite("DenseBincount", BOTH, counting.dense_bincount, "comparisons and their sum or maximum"),
     Rewrite("OneHot", ONNX, counting.one_hot, "a choice for indices below 0", "none", counting.may_be_negative),

@@ -15,6 +15,7 @@ from converters.compat.onnxruntime import MADE_FOR
 from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
+from converters.writers.integers import WITH_INTEGERS, without_integers
 
 CONVERSION_PATH = "onnxruntime"
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
@@ -91,6 +92,8 @@ class OnnxSource:
             )
         _tidy(model)
         _check(model)
+        if precision in WITH_INTEGERS and not how.keep and not _has_integers(model):
+            raise without_integers(precision, "ONNX Runtime")
         path.write_bytes(model.SerializeToString(deterministic=True))
 
     def _has_new_integers(self, model: Any) -> bool:
@@ -237,6 +240,11 @@ def _tidy(model: Any) -> None:
     model.opset_import.extend(opsets)
     model.producer_name, model.producer_version = "edgeport", ""
     del model.metadata_props[:]
+
+
+def _has_integers(model: Any) -> bool:
+    """Whether anything is stored or computed in integers: it has a scale, which one of these reads or makes."""
+    return any("QuantizeLinear" in n.op_type or n.op_type == "DequantizeLinear" for n in model.graph.node)
 
 
 def _check(model: Any) -> None:

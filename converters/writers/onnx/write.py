@@ -21,6 +21,7 @@ from converters.writers.onnx.graph import canonical_model, fold_constants, settl
 from converters.writers.onnx.merge import merge_equal
 from converters.writers.onnx.pools import crop_before_pools
 from converters.writers.onnx.tensorflow_graph import converted
+from converters.writers.owners import naming_layers, whose
 
 NEWEST = 23
 """The newest opset that ONNX Runtime 1.31 declares finished; what comes after may change under a shipped file."""
@@ -62,12 +63,14 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]
         inputs, outputs = list(graph.inputs), list(graph.outputs)
-        model = converted(graph.definition, [*inputs, *names], outputs, written_opset)
+        with naming_layers(traced):
+            model = converted(graph.definition, [*inputs, *names], outputs, written_opset)
         weights = {f"{name}:0": value for name, value in graph.weights.items()}
         conversion_path = WEIGHTLESS
     else:
         definition, inputs, outputs = _frozen(traced)
-        model = converted(definition, inputs, outputs, written_opset)
+        with naming_layers(traced):
+            model = converted(definition, inputs, outputs, written_opset)
         weights, conversion_path = {}, FROZEN
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
@@ -81,7 +84,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     _declare(finished, signature)
     if opset > written_opset:
         finished, initializers = raised(finished, initializers, opset)
-    _check(skeleton(finished, initializers))
+    _check(skeleton(finished, initializers), traced)
     write_model(finished, initializers, path)
     return OnnxFile(conversion_path, opset)
 
@@ -104,6 +107,12 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
     return optimized(constant.graph.as_graph_def(), inputs, names), inputs, names
 
 
+def _named(node: Any, traced: Traced) -> str:
+    """An operation that is not ONNX's, with its layer: a node has TensorFlow's name of it, and perhaps a number."""
+    path = str(node.name).partition("__")[0]
+    return f"{node.op_type}{whose(path, traced)}"
+
+
 def _declare(model: Any, signature: Signature) -> None:
     """Writes the signature's shapes with their symbolic dimensions into the graph's inputs and outputs."""
     from onnx import helper
@@ -117,12 +126,12 @@ def _declare(model: Any, signature: Signature) -> None:
     model.ir_version = _IR_VERSION
 
 
-def _check(model: Any) -> None:
+def _check(model: Any, traced: Traced) -> None:
     """Only standard ops, a valid graph, shapes that can be inferred strictly."""
     import onnx
     from onnx import checker, shape_inference
 
-    foreign = sorted({f"{n.domain or 'ai.onnx'}::{n.op_type}" for n in model.graph.node if not _is_standard(n, model)})
+    foreign = sorted({_named(node, traced) for node in model.graph.node if not _is_standard(node, model)})
     if foreign:
         raise UnsupportedError(
             f"The model needs operations that ONNX does not have: {', '.join(foreign)}.",

@@ -38,12 +38,13 @@ def check_weights(content: bytearray, traced: Traced) -> None:
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
-    kernels = {n: value_of(v) for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
+    variables = reached_variables(traced.concrete)
+    kernels = {n: value_of(v) for n, v in variables.items() if len(v.shape) >= 2}
     nbytes = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
     missing = [] if traced.recurrent else missing_kernels(content, kernels)
     suspected = bool(missing) or _holds_less(nbytes, kernels)
     if codes & _VARIABLE_OPS or (suspected and not _answers_alike(content, traced)):
-        lost = f": {', '.join(missing[:3])}" if missing else ""
+        lost = f": {', '.join(variables[name].name for name in missing[:3])}" if missing else ""
         raise StepError(
             f"The TFLite file came out without all of its weights{lost}.",
             next_step="Report this model's architecture; leave tflite out with -f meanwhile.",
@@ -82,7 +83,7 @@ def _tried(traced: Traced) -> tuple[dict[str, Array], dict[str, Any]]:
         generator = np.random.default_rng(0)
         feeds = {spec.name: _drawn(spec, unknown, generator) for spec in traced.signature.inputs}
         try:
-            return feeds, traced.concrete(*(tf.constant(value) for value in feeds.values()))
+            return feeds, (traced.original or traced.concrete)(*(tf.constant(value) for value in feeds.values()))
         except tf.errors.OpError:
             if unknown == _UNKNOWN[-1]:
                 raise

@@ -135,6 +135,7 @@ def put_off(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
 CASES = [
     # patch or part put off         model              what stays the same to the byte
     (keras.RESHAPE,                 "squeeze_excite",  EVERY),
+    (keras.REPEAT,                  "squeeze_excite",  EVERY),
     (keras.MATMUL,                  "gelu_attention",  {"variables"}),
     (keras.MATMUL,                  "normalization",   EVERY),
     (keras.CONV,                    "squeeze_excite",  EVERY),

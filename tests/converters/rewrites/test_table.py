@@ -167,6 +167,37 @@ def volumes() -> Case:
     return Case({"MaxPool3D", "AvgPool3D"}, drawn(3, 5, 6, 7, 2) - 2.0, functions)
 
 
+def convolutions() -> Case:
+    """Dilated over three axes, dilated and transposed; and a bias along the second of five axes."""
+    import tensorflow as tf
+    from keras import ops
+
+    volume, image, line, offsets = drawn(2, 2, 2, 2, 3), drawn(3, 2, 4, 2), drawn(3, 4, 2), drawn(6)
+    functions: Functions = {
+        "volume": lambda x: ops.conv(x, volume, dilation_rate=2),
+        "uneven": lambda x: ops.conv(x, volume, padding="same", dilation_rate=(2, 1, 3)),
+        "image": lambda x: ops.conv_transpose(x[:, :, :, 0], image, 1, dilation_rate=2),
+        "padded": lambda x: ops.conv_transpose(x[:, :, :, 0], image, 1, "same", dilation_rate=(2, 3)),
+        "line": lambda x: ops.conv_transpose(x[:, :, 0, 0], line, 1, "same", dilation_rate=3),
+        "bias": lambda x: tf.nn.bias_add(x, offsets, "NCHW"),
+    }
+    composed = {"SpaceToBatchND", "BatchToSpaceND", "Conv2DBackpropInput", "BiasAdd"}
+    return Case(composed, drawn(3, 6, 5, 4, 2), functions, only=Format.TFLITE)
+
+
+def infinities() -> Case:
+    """A convolution whose results are multiplied by infinity and then bounded."""
+    from keras import ops
+
+    kernel, mixed = drawn(2, 2, 2, 3), np.array([2.0, np.inf, -np.inf], np.float32)
+    functions: Functions = {
+        "bounded": lambda x: ops.relu6(ops.conv(x, kernel) * np.float32(np.inf)),
+        "mixed": lambda x: ops.relu6(ops.conv(x, kernel) * mixed),
+        "alone": lambda x: ops.relu6(x * -np.float32(np.inf)),
+    }
+    return Case({"Mul"}, drawn(3, 5, 4, 2), functions)
+
+
 def bins() -> Case:
     from keras import layers, ops
 
@@ -327,6 +358,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "unusual_numbers": unusual_numbers,
     "codes": codes,
     "volumes": volumes,
+    "convolutions": convolutions,
+    "infinities": infinities,
     "bins": bins,
     "counts_int32": lambda: counts("int32"),
     "counts_int64": lambda: counts("int64"),
