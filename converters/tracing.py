@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from converters.checkpoints.loaded import Loaded
 from converters.compat.keras import all_layers
-from converters.errors import RefusedError, StepError
+from converters.errors import RefusedError, StepError, UnsupportedError
 from converters.signature import BATCH, Signature, TensorSpec
 from converters.tracing_patches import lean_backend
-from converters.weightless_graph import WeightlessGraph, weightless
+from converters.weightless_graph import WeightlessGraph, assigned_variables, reached_variables, weightless
+
+Scope = Callable[[], contextlib.AbstractContextManager[Any]]
+"""Opens what Keras' assignments go by while a function is traced."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,26 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
+        updated: what a call reads and changes, so that the next one answers differently: by variable, its layer.
     """
 
     module: Any
     concrete: Any
     signature: Signature
     recurrent: bool
+    updated: Mapping[str, str] = field(default_factory=dict)
+
+    def refuse_state(self, format_name: str) -> None:
+        """Raises UnsupportedError, for a format without variables, where a call changes what the next one answers."""
+        if self.updated:
+            layers = ", ".join(f"`{layer}`" for layer in dict.fromkeys(self.updated.values()))
+            seeds = all("seed" in variable for variable in self.updated)
+            what = "random numbers that change from call to call" if seeds else "a state that it changes in every call"
+            raise UnsupportedError(
+                f"{format_name} cannot hold the layer {layers}: its outputs depend on {what}.",
+                next_step=f"Leave {format_name.lower()} out with -f (a SavedModel holds it), or switch that off.",
+                step="convert",
+            )
 
     @functools.cached_property
     def weightless(self) -> WeightlessGraph | None:
@@ -55,21 +73,21 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
     names = signature.output_names
     name_index = {name: index for index, name in enumerate(names)}
 
-    def serve(*tensors: Any) -> dict[str, Any]:
-        with lean_backend():
-            results = loaded.function(tensors)
-        return {
-            name: tf.identity(value, name=f"output_{name_index[name]}")
-            for name, value in zip(names, results, strict=True)
-        }
+    def traced(scope: Scope) -> Any:
+        def serve(*tensors: Any) -> dict[str, Any]:
+            with lean_backend(), scope():
+                results = loaded.function(tensors)
+            return {
+                name: tf.identity(value, name=f"output_{name_index[name]}")
+                for name, value in zip(names, results, strict=True)
+            }
 
-    def traced() -> Any:
         return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
 
     try:
-        concrete = traced()
+        concrete, scope, updated = _without_idle_assignments(traced, loaded)
         if _has_foreign_code(loaded.model):
-            _check_repeats(concrete, traced())
+            _check_repeats(concrete, traced(scope))
     except (TypeError, NotImplementedError) as cause:
         raise RefusedError(
             f"The model cannot be traced into a graph ({_first_line(cause)}).",
@@ -82,7 +100,38 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
-    return Traced(_owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete))
+    settled = _settled(signature, concrete)
+    return Traced(_owner(loaded, concrete), concrete, settled, _has_loop(concrete), updated)
+
+
+def _without_idle_assignments(traced: Callable[[Scope], Any], loaded: Loaded) -> tuple[Any, Scope, dict[str, str]]:
+    """The function without assignments that no output ever depends on, the scope of its trace, and `Traced.updated`.
+
+    Layers with a recurrent dropout draw their masks in inference too, and throw them away; what stays of it is a seed
+    that is read and assigned, which neither TFLite nor ONNX can hold.
+    """
+    plain: Scope = contextlib.nullcontext
+    concrete = traced(plain)
+    if loaded.model is None or not assigned_variables(concrete):
+        return concrete, plain, {}
+    import keras
+
+    pure = traced(keras.StatelessScope)
+    assigned = {id(variable.handle) for variable in assigned_variables(concrete).values()}
+    read = [v for v in reached_variables(pure).values() if id(v.handle) in assigned]
+    if not read:
+        return pure, keras.StatelessScope, {}
+    return concrete, plain, {variable.name: _owning_layer(loaded.model, variable) for variable in read}
+
+
+def _owning_layer(model: Any, variable: Any) -> str:
+    """The name of the outermost layer, short of a model, that a variable belongs to; its own where there is none."""
+    import keras
+
+    for layer in all_layers(model) if model is not None else ():
+        if not isinstance(layer, keras.Model) and any(v.value is variable for v in layer.variables):
+            return str(layer.name)
+    return str(variable.name).partition(":")[0]
 
 
 def _has_foreign_code(model: Any) -> bool:
@@ -116,16 +165,18 @@ def _node_bytes(node: Any) -> bytes:
 
 
 def _owner(loaded: Loaded, concrete: Any) -> Any:
-    """A module with the variables that the function uses, in the model's order.
+    """A module with the variables that the function uses, in the model's order, then those that no layer owns.
 
     Others stay out: the state of random generators differs from load to load. The function is not an attribute of it,
     since saving would trace it again.
     """
     import tensorflow as tf
 
-    used = {id(variable.handle) for variable in concrete.graph.variables}
+    used = {id(variable.handle): variable for variable in concrete.graph.variables}
+    owned = tuple(v for v in loaded.variables if id(v.handle) in used)
     module = tf.Module()
-    module.variables_in_order = tuple(v for v in loaded.variables if id(v.handle) in used)
+    known = {id(v.handle) for v in owned}
+    module.variables_in_order = (*owned, *(v for key, v in used.items() if key not in known))
     return module
 
 
