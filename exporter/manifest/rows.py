@@ -174,6 +174,8 @@ class ReuseRow(Open):
 class ArtifactRow(Open):
     """A file, or SavedModel folder, that exists in the bundle. `sha256` is `converters.artifact.digest`.
 
+    `checked` is true where the file was opened by its runtime and run once when it was made, and answered as the model
+    does, up to what its precision rounds. It is no verdict. False: `--no-check`, or a file that was a source itself.
     `reuse` and what follows stand in a row only where there is something to say.
     """
 
@@ -185,6 +187,7 @@ class ArtifactRow(Open):
     sha256: Sha256 = Field(pattern=HEX)
     road: str = ""
     reused: bool = False
+    checked: bool = False
     notes: tuple[str, ...] = ()
     reuse: ReuseRow | None = _optional()
     integer: IntegerRow | None = _optional()
