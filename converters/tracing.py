@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converters.checkpoints.loaded import Loaded
@@ -191,7 +191,7 @@ def _with_batch(signature: Signature, batch: int | None) -> Signature:
     def fixed(spec: TensorSpec) -> TensorSpec:
         return TensorSpec(spec.name, tuple(batch if d == BATCH else d for d in spec.shape), spec.dtype)
 
-    return Signature(tuple(map(fixed, signature.inputs)), tuple(map(fixed, signature.outputs)))
+    return replace(signature, inputs=tuple(map(fixed, signature.inputs)), outputs=tuple(map(fixed, signature.outputs)))
 
 
 def _tensor_spec(spec: TensorSpec) -> Any:
@@ -210,7 +210,7 @@ def _settled(signature: Signature, concrete: Any) -> Signature:
         tensor = concrete.structured_outputs[spec.name]
         shape = spec.shape if tensor.shape.rank is None else shape_of(spec.name, tensor.shape.as_list())
         outputs.append(TensorSpec(spec.name, _merged(spec.shape, shape), tensor.dtype.name))
-    return Signature(signature.inputs, tuple(outputs))
+    return replace(signature, outputs=tuple(outputs))
 
 
 def _merged(declared: Sequence[int | str], traced: Sequence[int | str]) -> tuple[int | str, ...]:

@@ -11,6 +11,7 @@ from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
 from converters.checkpoints.rewrites import channels_last_backend, make_plain
+from converters.checkpoints.states import States
 from converters.compat.keras import MADE_FOR, operation_of
 from converters.compat.patch import lacks_attribute, misused
 from converters.errors import RefusedError, StepError
@@ -120,7 +121,10 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
         return list(keras.tree.flatten(results))
 
     variables = tuple(v.value for v in model.variables)
-    return Loaded(model, signature, function, variables, notes, (model,))
+    states = States.of(model)
+    if states.names:
+        notes += (f"It is one step of a stateful model: {', '.join(states.names)} are fed what the step before gave.",)
+    return Loaded(model, states.added_to(signature), states.stepped(function), variables, notes, (model,))
 
 
 def keras_signature(model: Any) -> Signature:

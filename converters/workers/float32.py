@@ -22,6 +22,7 @@ from converters.errors import EdgeportError
 from converters.facts import Facts
 from converters.formats import Format, Precision
 from converters.isolation import Channel, Message, error_document
+from converters.signature import BATCH
 from converters.tracing import Traced, trace
 from converters.trial.opening import function_of
 from converters.trial.trial import NOT_RUN, Trial
@@ -79,7 +80,7 @@ class _Job:
     def write_tflite(self, path: Path) -> _WrittenFile:
         traced = self.traced
         notes: tuple[str, ...] = ()
-        if traced.recurrent and self.request["batch"] is None:
+        if traced.recurrent and any(BATCH in spec.shape for spec in traced.signature.inputs):
             traced = trace(self.loaded, 1)
             notes = ("Fixed to a batch of 1: a recurrent layer with a dynamic batch would need Flex operations.",)
         saved = functools.partial(self.saved_model, traced)

@@ -90,9 +90,22 @@ class Tensor(Open):
     dtype: str
 
 
+class State(Open):
+    """A state of a step model: what it gives as `output` is fed as `input` to the next step; `initial` to the first."""
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    initial: float
+
+
 class SignatureRow(Closed):
+    """`states` is there for step models alone; their inputs and outputs are among the others."""
+
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    states: tuple[State, ...] = Field(default=(), exclude_if=operator.not_)
 
 
 class Gate(Open):

@@ -100,7 +100,7 @@ def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) 
     oracle = min(samples, _clamp(_ORACLE_BYTES // (2 * row_bytes), 2, ORACLE_SAMPLES))
     if samples * parameters <= _ORACLE_WORK and 2 * row_bytes * samples <= _ORACLE_BYTES:
         oracle = samples
-    if fixed is not None and fixed > 1:
+    if fixed is not None:
         batch, singles, wide = fixed, 0, 0
         oracle = min(samples, -(-oracle // fixed) * fixed)
     return Plan(samples, singles, batch, oracle, structured, saturating, wide)
