@@ -92,6 +92,7 @@ def _tflite(path: Path, signature: Signature) -> Run:
     floats = {spec.name for spec in signature.outputs if "float" in spec.dtype}
 
     def run(inputs: Arrays) -> Arrays:
+        interpreter.reset_all_variables()  # of files of others, which may keep a state
         results = runner(**{name: _as_codes(value, taken[name]) for name, value in inputs.items()})
         return {name: _as_floats(value, given[name]) if name in floats else value for name, value in results.items()}
 
