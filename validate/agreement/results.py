@@ -96,7 +96,8 @@ class OutputRow:
         sqnr_db: the moving part of the reference's signal over the error's; infinite (null in JSON) where there is no
             error, or nothing moves.
         noise_ratio: maximum error against the float64 oracle over float32 Keras' own; None without an oracle.
-        noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`.
+        noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`, and of a step
+            model `consecutive`: the samples as the steps of one long run.
         rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
         top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
         accuracy: share of samples of the labelled class; None without labels.
