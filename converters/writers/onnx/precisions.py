@@ -15,6 +15,7 @@ from converters.compat.onnxruntime import MADE_FOR
 from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
+from converters.writers.onnx.order import inputs_of
 
 CONVERSION_PATH = "onnxruntime"
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
@@ -81,6 +82,7 @@ class OnnxSource:
             ) from cause
         model = onnx.load(str(raw))
         raw.unlink()
+        _sort(model.graph)
         _tidy(model)
         _check(model)
         path.write_bytes(model.SerializeToString(deterministic=True))
@@ -107,7 +109,6 @@ class OnnxSource:
             keep_io_types=True,
             node_block_list=list(how.keep) or None,
         )
-        _sort(model.graph)
         onnx.save(model, str(path))
 
     def _dynamic(self, path: Path, how: OnnxQuantization) -> None:
@@ -189,13 +190,14 @@ class _Reader:
 
 
 def _sort(graph: Any) -> None:
-    """Topological order, the file's own order otherwise: the float16 conversion appends its Casts at the end."""
+    """Topological order, the file's own order otherwise: conversions append what they add at the end, and overlook what
+    the body of a loop reads of the graph around it."""
     ready = {value.name for value in (*graph.input, *graph.initializer)} | {""}
     waiting, ordered = list(graph.node), []
     while waiting:
         blocked = []
         for node in waiting:
-            if all(name in ready for name in node.input):
+            if all(name in ready for name in inputs_of(node)):
                 ready.update(node.output)
                 ordered.append(node)
             else:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.loading import loaded_model
-from converters.formats import Format
+from converters.formats import Format, Precision
 from converters.signature import Signature, StateSpec
 from converters.tracing import Traced, trace
 from converters.trial.opening import opened
 from converters.user_arrays import read_user_arrays
+from converters.writers.onnx.precisions import OnnxQuantization, OnnxSource
 from converters.writers.onnx.write import write_onnx
 from converters.writers.savedmodel import write_saved_model
 from converters.writers.tflite.write import write_tflite
@@ -86,6 +87,19 @@ def test_steps_are_the_long_run(stepped: Any, fmt: Format, tmp_path: Path) -> No
             for name, value in answers.items():
                 assert np.abs(outputs[name] - value).max() < 2e-6, name
             fed = {state.input: outputs[state.output] for state in states}
+
+
+def test_the_loops_of_steps_are_quantized_too(stepped: Any, tmp_path: Path) -> None:
+    """The body of a loop reads what stands behind it in the order that quantization leaves."""
+    traced, steps, _ = stepped
+    write_onnx(traced, tmp_path / "m.onnx")
+    for precision in (Precision.DYNAMIC_INT8, Precision.FLOAT16):
+        path = tmp_path / f"{precision}.onnx"
+        OnnxSource(tmp_path / "m.onnx", tmp_path, {}).write(precision, path, OnnxQuantization())
+        fed = {state.input: np.zeros(state.shape, state.dtype) for state in traced.signature.states}
+        runs = [opened(file, Format.ONNX, traced.signature) for file in (tmp_path / "m.onnx", path)]
+        exact, rounded = (run({**steps[0], **fed}) for run in runs)
+        assert all(np.abs(rounded[name] - value).max() < 0.05 for name, value in exact.items())
 
 
 def test_users_give_what_is_no_state(stepped: Any, tmp_path: Path) -> None:
