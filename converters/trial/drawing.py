@@ -21,6 +21,7 @@ _SIZES: tuple[tuple[tuple[int, ...], ...], ...] = (
 """By round, what stands for unknown sizes, by axis behind the batch. The second begins with odd sizes that differ: they
 show what was rounded or mixed up."""
 _VOCABULARIES = (10, 2)
+_LEAST = min(_VOCABULARIES)
 _TEXTS = np.array([b"a", b"the", b"7", b""], object)
 
 
@@ -30,7 +31,8 @@ class Draw:
 
     Attributes:
         sizes: of unknown dimensions, by axis; the last counts for all that follow.
-        vocabulary: how many values integers have of which nothing is known.
+        vocabulary: how many values integers have of which nothing is known; with the least of them floats are whole
+            numbers too, for they may be indices.
     """
 
     sizes: tuple[int, ...]
@@ -70,7 +72,9 @@ class Draw:
         if limits is not None:
             return generator.uniform(*limits, shape).astype(spec.dtype)
         values = generator.random(shape)
-        if values.ndim:
+        if self.vocabulary == _LEAST:
+            values = np.round(values)
+        elif values.ndim:
             values[1::2] = generator.standard_normal(shape)[1::2]
         return values.astype(spec.dtype)
 

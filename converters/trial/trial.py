@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +76,9 @@ class Trial:
     @classmethod
     def drawn(cls, run: Run, signature: Signature, ranges: Ranges, given: Arrays | None = None) -> Trial:
         """With the inputs that are given, else with drawn ones: of each round the first that the model runs on."""
-        rounds_of_inputs: Iterable[Iterable[Arrays]] = (
-            (draw.inputs(signature, ranges) for draw in draws) for draws in rounds(signature)
-        )
-        samples = _samples(run, [[given]]) if given else ()
-        return cls(run, signature, tuple(samples or _samples(run, rounds_of_inputs)))
+        drawn = ([partial(draw.inputs, signature, ranges) for draw in draws] for draws in rounds(signature))
+        samples = _samples(run, [[lambda: given]]) if given else ()
+        return cls(run, signature, tuple(samples or _samples(run, drawn)))
 
     def check(self, path: Path, fmt: Format, precision: Precision, signature: Signature) -> bool:
         """Opens and runs a finished file; False where there is nothing to run it on.
@@ -114,10 +113,10 @@ class Trial:
             return f"it has no output `{name}`"
         if actual.shape != expected.shape:
             return f"the shape of `{name}` is {list(actual.shape)} instead of {list(expected.shape)}"
-        if expected.dtype.kind != "f":
+        if expected.dtype.kind not in "fc":
             different = float(np.mean(actual != expected)) if expected.size else 0.0
             return f"{different:.0%} of `{name}` is different" if different > _DIFFERENT else ""
-        if actual.dtype.kind != "f":
+        if actual.dtype.kind != expected.dtype.kind:
             return f"`{name}` is {actual.dtype} instead of {expected.dtype}"
         finite = np.isfinite(expected)
         if not np.isfinite(actual[finite]).all():
@@ -133,12 +132,13 @@ class Trial:
         return f"`{name}` is off by {error:.2g}, and its largest value is {scale:.2g}" if error > allowed else ""
 
 
-def _samples(run: Run, rounds_of_inputs: Iterable[Iterable[Arrays]]) -> list[Sample]:
+def _samples(run: Run, rounds_of_draws: Iterable[Iterable[Callable[[], Arrays]]]) -> list[Sample]:
     """Of each round the first inputs that the model runs on."""
     samples = []
-    for round_of_inputs in rounds_of_inputs:
-        for inputs in round_of_inputs:
+    for draws in rounds_of_draws:
+        for draw in draws:
             try:
+                inputs = draw()
                 answers = run(inputs)
             except Exception:  # sizes that a layer does not take, indices that a table does not have: the next
                 traceback.print_exc()
@@ -151,8 +151,9 @@ def _samples(run: Run, rounds_of_inputs: Iterable[Iterable[Arrays]]) -> list[Sam
 def _distance(one: Array, other: Array) -> float:
     """The largest difference where `other` is finite."""
     finite = np.isfinite(other)
-    wide = np.abs(one[finite].astype(np.float64) - other[finite].astype(np.float64))
-    return float(wide.max(initial=0.0))
+    wide = np.complex128 if other.dtype.kind == "c" else np.float64
+    gaps = np.abs(one[finite].astype(wide) - other[finite].astype(wide))
+    return float(gaps.max(initial=0.0))
 
 
 def _moved(inputs: Arrays) -> Arrays:

@@ -151,6 +151,23 @@ def test_shapes_names_and_types_are_looked_at(
         trial.check(Path("m.onnx"), Format.ONNX, Precision.INT8, trial.signature)
 
 
+def test_complex_numbers_are_measured_and_random_ones_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = answering(lambda y: {"y": y["y"] * (1 + 2j)})
+    generator = np.random.default_rng(0)
+    dice = answering(lambda y: {"y": y["y"] * generator.random(y["y"].shape)})
+    for turn, right in ((1 + 2j, True), (1 - 2j, False)):
+        answers = {"y": trial.samples[0].inputs["x"] * turn}
+        monkeypatch.setattr("converters.trial.trial.opened", lambda *_, a=answers: lambda _inputs: a)
+        if right:
+            assert trial.check(Path("m"), Format.SAVEDMODEL, Precision.FLOAT32, trial.signature)
+        else:
+            with pytest.raises(StepError, match="is off by"):
+                trial.check(Path("m"), Format.SAVEDMODEL, Precision.FLOAT32, trial.signature)
+    again = dice.run(dice.samples[0].inputs)
+    monkeypatch.setattr("converters.trial.trial.opened", lambda *_: lambda _inputs: again)
+    assert dice.check(Path("m"), Format.SAVEDMODEL, Precision.FLOAT32, dice.signature)
+
+
 def test_what_the_model_magnifies_itself_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A million times the difference of neighbours: nobody's float32 agrees with another's."""
 
@@ -182,6 +199,14 @@ def test_indices_are_drawn_from_the_vocabulary_or_from_little() -> None:
         return {"y": np.arange(2)[inputs["ids"]]}
 
     assert Trial.drawn(table_of_two, signature, {}).samples[0].inputs["ids"].max() == 1
+    floats = Signature((TensorSpec("ids", ("batch", 5), "float32"),), ())  # Keras' default type of an input
+
+    def table_behind_floats(inputs: dict[str, Any]) -> dict[str, Any]:
+        if inputs["ids"].min() < 0:
+            raise ValueError("no such row")
+        return table_of_two({"ids": inputs["ids"].astype(int)})
+
+    assert set(Trial.drawn(table_behind_floats, floats, {}).samples[0].inputs["ids"].flat) == {0, 1}
 
 
 class Heard:
