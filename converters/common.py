@@ -7,7 +7,7 @@ from pathlib import Path
 
 from converters.checkpoints.load_options import LoadOptions
 from converters.checks.base import Options, checked, part
-from converters.checks.values import FilePath, Number, Span
+from converters.checks.values import FilePath, Flag, Number, Span
 from converters.isolation import Limits
 
 SEED = Number("--seed", 0, 2**32 - 1, whole=True)
@@ -25,6 +25,7 @@ class Common(Options):
         input_range: draws every float input from here.
         limits: time and memory of each worker.
         opening: what the source needs besides itself: a signature, the user's code, layers to replace.
+        check: opens and runs each finished file once before it counts as made.
         log: file that the frameworks' words are appended to; a run has its own, in the bundle.
     """
 
@@ -34,4 +35,5 @@ class Common(Options):
     input_range: tuple[float, float] | None = checked(Span("--input-range"), None)
     limits: Limits = part(Limits)
     opening: LoadOptions = part(LoadOptions)
+    check: bool = checked(Flag("--check"), True)
     log: Path | None = checked(FilePath("log"), None)

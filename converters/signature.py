@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 SIGNATURE_KEY = "serving_default"
@@ -46,11 +46,38 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class StateSpec:
+    """A state of a step model: what it gives as `output` is fed as `input` to the next step.
+
+    Attributes:
+        initial: every number of it before the first step.
+    """
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    initial: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StateSpec:
+        return cls(**{**document, "shape": tuple(document["shape"])})
+
+
+@dataclass(frozen=True)
 class Signature:
-    """All inputs and outputs of a model, in the Keras model's order."""
+    """All inputs and outputs of a model, in the Keras model's order; those of states come last.
+
+    Attributes:
+        states: of a step model, how its inputs and outputs go together; not known of a file.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    states: tuple[StateSpec, ...] = ()
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -65,14 +92,22 @@ class Signature:
         """True where an input takes any batch."""
         return any(spec.shape[:1] == (BATCH,) for spec in self.inputs)
 
+    @property
+    def fed(self) -> tuple[TensorSpec, ...]:
+        """The inputs that are no states."""
+        states = {state.input for state in self.states}
+        return tuple(spec for spec in self.inputs if spec.name not in states)
+
     def to_json(self) -> dict[str, Any]:
-        return {"inputs": [s.to_json() for s in self.inputs], "outputs": [s.to_json() for s in self.outputs]}
+        document = {"inputs": [s.to_json() for s in self.inputs], "outputs": [s.to_json() for s in self.outputs]}
+        return document | ({"states": [s.to_json() for s in self.states]} if self.states else {})
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Signature:
         return cls(
             tuple(TensorSpec.from_json(s) for s in document["inputs"]),
             tuple(TensorSpec.from_json(s) for s in document["outputs"]),
+            tuple(StateSpec.from_json(s) for s in document.get("states", ())),
         )
 
 

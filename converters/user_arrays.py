@@ -63,6 +63,7 @@ def read_user_arrays(path: Path, signature: Signature, option: str = "--inputs")
 
 def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays:
     names = signature.input_names
+    data = data | _initial_states(signature, data)
     missing = [name for name in names if name not in data]
     if missing:
         raise UsageError(
@@ -87,6 +88,16 @@ def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays
     if extra:
         notes.append(f"{path.name}: the keys {', '.join(extra)} are no inputs and were ignored.")
     return UserArrays(arrays, labels, tuple(notes))
+
+
+def _initial_states(signature: Signature, data: dict[str, Array]) -> dict[str, Array]:
+    """States that were not given, as they are before the first step, for as many samples as there are."""
+    counts = [len(data[spec.name]) for spec in signature.fed if spec.name in data and data[spec.name].ndim]
+    return {
+        state.input: np.full((counts[0], *state.shape[1:]), state.initial, state.dtype)
+        for state in signature.states
+        if state.input not in data and counts
+    }
 
 
 def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Array:
@@ -159,13 +170,13 @@ def _load(path: Path) -> dict[str, Array]:
 
 
 def _only_input(path: Path, signature: Signature) -> TensorSpec:
-    if len(signature.inputs) != 1:
+    if len(signature.fed) != 1:
         raise UsageError(
-            f"{path.name} holds one input, and the model has {len(signature.inputs)}.",
+            f"{path.name} holds one input, and the model has {len(signature.fed)}.",
             next_step=f"Give an .npz keyed by {', '.join(signature.input_names)}.",
             file=path,
         )
-    return signature.inputs[0]
+    return signature.fed[0]
 
 
 def _read_images(folder: Path, spec: TensorSpec) -> Array:

@@ -13,6 +13,7 @@ from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
 from converters.checkpoints.loaded import Loaded, Structure, load_error, shape_of
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
 from converters.checkpoints.rewrites import make_plain
+from converters.checkpoints.states import States
 from converters.compat.keras import MADE_FOR, operation_of
 from converters.compat.patch import lacks_attribute, misused
 from converters.errors import RefusedError, StepError
@@ -118,7 +119,18 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
 
     variables = tuple(v.value for v in model.variables)
     called = Structure([signature.inputs[0] if structure is None else structure], _results(model))
-    return Loaded(model, signature, function, variables, notes, (model,), structure=called)
+    states = States.of(model)
+    if states.names:
+        notes += (f"It is one step of a stateful model: {', '.join(states.names)} are fed what the step before gave.",)
+    return Loaded(
+        model,
+        states.added_to(signature),
+        states.stepped(function),
+        variables,
+        notes,
+        (model,),
+        structure=None if states.names else called,
+    )
 
 
 def _results(model: Any) -> Any:

@@ -137,6 +137,8 @@ _SOURCE_OPTIONS = (
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For architectures: a setting."),
     click.option("--weights", metavar="PATH|imagenet", help="For architectures: weights to load."),
     click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of what is drawn."),
+    click.option("--check/--no-check", default=True, show_default=True,
+                 help="Open and run each finished file once before it counts as made."),
     click.option("--jobs", type=type_of(ConvertOptions, "jobs"), default=1, show_default=True,
                  help="Conversions at a time."),
     click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Share finished artifacts here."),

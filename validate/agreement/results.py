@@ -97,7 +97,8 @@ class OutputRow:
             error, or nothing moves.
         noise_ratio: maximum over the samples of the error against the float64 oracle over the maximum error of honest
             float32 evaluations there (`worker.ensemble`); None without an oracle.
-        noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`.
+        noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`, and of a step
+            model `consecutive`: the samples as the steps of one long run.
         rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
         conditioning: float32's noise over the maximum value; a fault below it cannot be told. None without an oracle.
         top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from converters.arrays import Array, Arrays
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
-from validate.compat.litert import RUNNER, resized, subgraph_of
+from validate.compat.litert import RUNNER, has_variables, resized, subgraph_of
 from validate.runtimes import base
 from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
@@ -23,7 +25,8 @@ class TfliteRuntime(Runtime):
     """A `.tflite` file in LiteRT's interpreter, called through its signature `serving_default` (or its only one).
 
     Its order of inputs and outputs is the positional one that C, Swift and Java users meet. Integer tensors of a
-    fully quantized file are given and taken as they are; `quantization` tells how to read them.
+    fully quantized file are given and taken as they are; `quantization` tells how to read them. A file that keeps a
+    state between calls begins every run anew: samples do not depend on those before them.
 
     Args:
         path: the file.
@@ -44,7 +47,7 @@ class TfliteRuntime(Runtime):
                 next_step="Time the .onnx file on that device.",
                 file=path,
             )
-        self.path = path
+        self.path, self._content = path, content
         self.notes: tuple[str, ...] = ()
         self._shapes: tuple[tuple[int, ...], ...] = ()
         try:
@@ -71,6 +74,15 @@ class TfliteRuntime(Runtime):
             if details["quantization"][0]
         }
 
+    @functools.cached_property
+    def _keeps_state(self) -> bool:
+        with contextlib.ExitStack() as stack:
+            content: Any = self._content
+            if content is None:
+                file = stack.enter_context(self.path.open("rb"))
+                content = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return has_variables(content)
+
     def prepared(self, feed: Arrays) -> Prepared:
         """Sets, invokes and gets tensors by index, as an application with a fixed batch does.
 
@@ -91,8 +103,11 @@ class TfliteRuntime(Runtime):
         set_tensor, invoke, get_tensor = wrapper.SetTensor, wrapper.Invoke, wrapper.GetTensor
         indexed_inputs = tuple((inputs[name], array) for name, array in feed.items())
         output_indices = tuple(int(outputs[name]["index"]) for name in self.signature.output_names)
+        reset = self._interpreter.reset_all_variables if self._keeps_state else None
 
         def run() -> list[Array]:
+            if reset is not None:
+                reset()
             for index, array in indexed_inputs:
                 set_tensor(index, array, subgraph)
             invoke(subgraph)
@@ -120,6 +135,8 @@ class TfliteRuntime(Runtime):
 
     def _run(self, feeds: Arrays) -> Arrays:
         try:
+            if self._keeps_state:
+                self._interpreter.reset_all_variables()
             results = self._runner(**feeds)
         except Exception as cause:
             base.failed(self.path, cause)

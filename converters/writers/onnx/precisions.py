@@ -15,7 +15,7 @@ from converters.compat.onnxruntime import MADE_FOR
 from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
-from converters.writers.integers import WITH_INTEGERS, without_integers
+from converters.writers.onnx.order import inputs_of
 
 CONVERSION_PATH = "onnxruntime"
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
@@ -90,10 +90,9 @@ class OnnxSource:
                 next_step=f"Leave {precision.value} out for onnx: float32 and float16 hold the same.",
                 step="convert",
             )
+        _sort(model.graph)
         _tidy(model)
         _check(model)
-        if precision in WITH_INTEGERS and not how.keep and not _has_integers(model):
-            raise without_integers(precision, "ONNX Runtime")
         path.write_bytes(model.SerializeToString(deterministic=True))
 
     def _has_new_integers(self, model: Any) -> bool:
@@ -124,7 +123,6 @@ class OnnxSource:
             keep_io_types=True,
             node_block_list=list(how.keep) or None,
         )
-        _sort(model.graph)
         onnx.save(model, str(path))
 
     def _dynamic(self, path: Path, how: OnnxQuantization) -> None:
@@ -206,13 +204,14 @@ class _Reader:
 
 
 def _sort(graph: Any) -> None:
-    """Topological order, the file's own order otherwise: the float16 conversion appends its Casts at the end."""
+    """Topological order, the file's own order otherwise: conversions append what they add at the end, and overlook what
+    the body of a loop reads of the graph around it."""
     ready = {value.name for value in (*graph.input, *graph.initializer)} | {""}
     waiting, ordered = list(graph.node), []
     while waiting:
         blocked = []
         for node in waiting:
-            if all(name in ready for name in node.input):
+            if all(name in ready for name in inputs_of(node)):
                 ready.update(node.output)
                 ordered.append(node)
             else:
@@ -240,11 +239,6 @@ def _tidy(model: Any) -> None:
     model.opset_import.extend(opsets)
     model.producer_name, model.producer_version = "edgeport", ""
     del model.metadata_props[:]
-
-
-def _has_integers(model: Any) -> bool:
-    """Whether anything is stored or computed in integers: it has a scale, which one of these reads or makes."""
-    return any("QuantizeLinear" in n.op_type or n.op_type == "DequantizeLinear" for n in model.graph.node)
 
 
 def _check(model: Any) -> None:

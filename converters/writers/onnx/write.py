@@ -59,6 +59,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
             next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.",
         )
     written_opset = min(opset, _HIGHEST_WRITTEN)
+    traced.refuse_state("ONNX")
     graph = traced.weightless
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]

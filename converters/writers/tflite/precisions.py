@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def _integer_signature(signature: Signature, dtype: str | None) -> Signature:
     def of(spec: TensorSpec) -> TensorSpec:
         return TensorSpec(spec.name, spec.shape, dtype) if spec.dtype == "float32" else spec
 
-    return Signature(tuple(map(of, signature.inputs)), tuple(map(of, signature.outputs)))
+    return replace(signature, inputs=tuple(map(of, signature.inputs)), outputs=tuple(map(of, signature.outputs)))
 
 
 def _recipe(precision: Precision, path: Path, keep: Sequence[str]) -> list[Rule]:

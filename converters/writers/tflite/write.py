@@ -37,6 +37,7 @@ def write_tflite(traced: Traced, saved_model: Callable[[], Path], path: Path, *,
         UnsupportedError: an operation that TFLite lacks (named, with its layer), or weights beyond its 2 GiB.
         StepError: a file that came out without its weights.
     """
+    traced.refuse_state("TFLite")
     _check_size(traced)
     content, conversion_path = _without_weights(traced), WEIGHTLESS
     if content is None:

@@ -278,6 +278,7 @@ def test_the_manifests_notes_and_a_failure_tell_what_was_left_out(
         "batch": None,
         "opset": None,
         "allow_flex": False,
+        "check": False,
         "targets": targets,
     }
     told: Any = Told()

@@ -3,9 +3,9 @@
 The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>`,
 `oracle/noise_{out,logits}.<k>` (float32's noise by sample, see `ensemble`),
 `rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1,out32,logits32}.<k>`, all
-`.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Rows
-come in the order of the plan: its samples (of the oracle: the first of them), then the structured ones, then the
-saturating ones.
+`.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Of a
+step model there are `{out,logits}steps.<k>` too: its first samples as one sequence. Rows come in the order of the plan:
+its samples (of the oracle: the first of them), then the structured ones, then the saturating ones.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def _run_rounded(
     from validate.agreement.worker.rounding import DRAWS, run_rounded
     from validate.agreement.worker.taps.function import TappedFunction
 
-    signature, few = tapped.runtime.signature, Plan(plan.rounded, 0, plan.batch, plan.rounded)
+    signature, steps = tapped.runtime.signature, min(plan.steps, plan.rounded // plan.batch * plan.batch)
+    few = Plan(plan.rounded, 0, plan.batch, plan.rounded, steps=steps)
     written = 0
 
     def write(name: str, run: Run) -> None:
@@ -228,7 +229,8 @@ def _plan(tapped: Tapped, inputs: inputs_of.Inputs, signature: Signature) -> Pla
     arrays = [*few.values(), *outputs.values(), *logits.values()]
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
     model = _model(tapped)
-    return make_plan(inputs.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+    plan = make_plan(inputs.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+    return replace(plan, steps=plan.oracle // plan.batch * plan.batch) if signature.states else plan
 
 
 def _cached_oracle(request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]) -> str | None:
@@ -278,7 +280,7 @@ def _run_oracle(
         return {output_names[k]: v for k, v in outputs.items()}, {output_names[k]: v for k, v in logits.items()}
 
     count = plan.oracle + plan.edge_cases
-    few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count)
+    few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count, steps=plan.steps)
     run_batches(run, inputs, few, signature, folder, lambda f: on_progress(0.2 * f))
     measure_noise(
         tapped.run,
