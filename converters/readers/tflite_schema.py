@@ -47,6 +47,10 @@ TENSOR_TYPES: tuple[str, ...] = (
 """TensorType, in NumPy's names."""
 
 
+BLOCKWISE = 2
+"""Of the union QuantizationDetails: a scale for each block of a tensor."""
+
+
 class Model:
     """Field numbers (flatbuffer vtable slots) of the tables that are read."""
 
@@ -62,7 +66,7 @@ class Tensor:
 
 
 class Quantization:
-    MIN, MAX, SCALE, ZERO_POINT = range(4)
+    MIN, MAX, SCALE, ZERO_POINT, DETAILS_TYPE = range(5)
 
 
 class Operator:

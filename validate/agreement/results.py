@@ -38,7 +38,7 @@ class JudgeJob(Options):
     """One comparison: what passes, what all steps share, and what is known of the files.
 
     Attributes:
-        precision: judges every candidate as this one; None takes it from the artifact's name, else float32.
+        precision: judges every candidate as this one; None reads it from the file, else float32.
         fixed_batch: a batch size that candidates may insist on, besides 1.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
         checkpoint: the reference, where it has been scanned already; None has it scanned.
@@ -134,11 +134,16 @@ class OutputRow:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """A verdict as it is written; see `Verdict`. `artifact` is a path as text."""
+    """A verdict as it is written; see `Verdict`. `artifact` is a path as text.
+
+    Attributes:
+        precision: whose gate it was held to, as the file's tensors tell; None in a row that an older version wrote.
+    """
 
     artifact: str
     status: VerdictStatus
     reason: str = ""
+    precision: Precision | None = None
     outputs: tuple[OutputRow, ...] = ()
     notes: tuple[str, ...] = ()
     accepted_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -179,6 +184,7 @@ class Verdict:
     special: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    precision: Precision | None = None
 
     @property
     def row(self) -> VerdictRow:
@@ -187,6 +193,7 @@ class Verdict:
             str(self.artifact),
             self.status,
             self.reason,
+            self.precision,
             self.outputs,
             self.notes,
             self.accepted,

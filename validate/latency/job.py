@@ -10,7 +10,8 @@ from converters.checkpoints.parts import parts_of
 from converters.checks.base import Options, part
 from converters.common import Common
 from converters.errors import UsageError
-from converters.formats import format_of, precision_in_name
+from converters.formats import format_of
+from converters.readers.precision import known_precision
 from validate.latency.host.facts import physical_cores
 from validate.latency.host.machine import Machine
 from validate.latency.options import BenchOptions, Device
@@ -93,8 +94,9 @@ def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:
                 next_step="Export a checkpoint first (edgeport export), then time what it made.",
                 file=path,
             )
+        precision = known_precision(path)
         rows += [
-            Row(path, fmt, precision_in_name(path), device, threads, batch, variant)
+            Row(path, fmt, precision, device, threads, batch, variant)
             for device in job.devices
             for threads in job.threads
             for batch in job.batches
