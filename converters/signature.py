@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ SIGNATURE_KEY = "serving_default"
 """Of SavedModel and TFLite files that edgeport makes, and TensorFlow's default."""
 BATCH = "batch"
 """The symbol of the batch dimension in every format."""
+
+_UNCLEAN = re.compile(r"[^A-Za-z0-9_.-]+")
 
 Dimension = int | str
 
@@ -89,3 +92,12 @@ def unique_names(names: Iterable[str]) -> tuple[str, ...]:
         used.add(candidate)
         result.append(candidate)
     return tuple(result)
+
+
+def tensor_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Tensors' names as names of a signature: cleaned to `[A-Za-z0-9_.-]`, each once.
+
+    >>> tensor_names(["net/image:0", "Identity:1", ":0", "Identity_1"])
+    ('net_image', 'Identity_1', 'tensor', 'Identity_1_1')
+    """
+    return unique_names(_UNCLEAN.sub("_", name.removesuffix(":0")).strip("_") or "tensor" for name in names)

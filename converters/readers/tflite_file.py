@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converters.readers import tflite_schema as schema
 from converters.readers.facts import MalformedError, TensorFact, mapped, refusing
 from converters.readers.flatbuffer import Buffer, Table
-from converters.signature import SIGNATURE_KEY
+from converters.signature import SIGNATURE_KEY, tensor_names
 
 IDENTIFIER = b"TFL3"
 _MAX_RANK = 8
@@ -81,6 +81,16 @@ class TfliteFacts:
         """The signature of that key; where it is missing and there is but one, that one."""
         named = next((s for s in self.signatures if s.key == key), None)
         return named or (self.signatures[0] if len(self.signatures) == 1 else None)
+
+    @property
+    def by_tensors(self) -> Signature:
+        """The ends of the first subgraph with their tensors' names, cleaned: the signature of a file without one."""
+        sides = (self.inputs, self.outputs)
+        named = [
+            tuple(replace(fact, name=name) for fact, name in zip(side, tensor_names(f.name for f in side), strict=True))
+            for side in sides
+        ]
+        return Signature("", named[0], named[1])
 
 
 def read_tflite(path: Path) -> TfliteFacts:

@@ -55,6 +55,8 @@ class Model:
     """Field numbers (flatbuffer vtable slots) of the tables that are read."""
 
     VERSION, OPERATOR_CODES, SUBGRAPHS, DESCRIPTION, BUFFERS, METADATA_BUFFER, METADATA, SIGNATURES = range(8)
+    FIELDS = 8
+    BY_OFFSET = (OPERATOR_CODES, SUBGRAPHS, DESCRIPTION, BUFFERS, METADATA_BUFFER, METADATA, SIGNATURES)
 
 
 class SubGraph:
@@ -82,7 +84,7 @@ class Buffer:
 
 
 class SignatureDef:
-    INPUTS, OUTPUTS, KEY, _UNUSED, SUBGRAPH = range(5)
+    INPUTS, OUTPUTS, KEY, UNUSED, SUBGRAPH = range(5)
 
 
 class TensorMap:

@@ -25,6 +25,7 @@ from converters.readers.saved_model_file import DTYPES
 from converters.readers.sniff import FileKind, sniff
 from converters.readers.tensor_bundle import read_bundle
 from converters.readers.tflite_file import read_tflite
+from converters.readers.tflite_signed import NOTE
 from converters.signature import BATCH, SIGNATURE_KEY, TensorSpec
 from converters.stamping.reading import read_contract
 from exporter.inspection.integer import count_integers
@@ -190,15 +191,17 @@ def _saved_model(path: Path, opening: LoadOptions) -> _Findings:
 
 def _tflite(path: Path) -> _Findings:
     facts = read_tflite(path)
-    signature = facts.signature()
+    signature = facts.signature() or facts.by_tensors
     notes = []
-    if signature is None:
-        notes.append("There is no signature `serving_default`: inputs and outputs have the names of their tensors.")
+    if not facts.signatures:
+        notes.append(NOTE)
+    elif facts.signature() is None:
+        notes.append(f"There are {len(facts.signatures)} signatures, none is `serving_default`: shown are its tensors.")
     return _Findings(
         "tflite",
         of_tflite(facts),
-        inputs=_specs(signature.inputs if signature else facts.inputs),
-        outputs=_specs(signature.outputs if signature else facts.outputs),
+        inputs=_specs(signature.inputs),
+        outputs=_specs(signature.outputs),
         parameters=sum(t.elements for t in facts.constants),
         ops=dict(facts.ops),
         flex_ops=facts.flex_ops,

@@ -12,6 +12,7 @@ import numpy as np
 from converters.arrays import Array, Arrays
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
+from converters.readers.tflite_signed import NOTE, signed
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.compat.litert import RUNNER, resized, subgraph_of
 from validate.runtimes import base
@@ -22,6 +23,8 @@ from validate.runtimes.batching import run_in_fixed_batches
 class TfliteRuntime(Runtime):
     """A `.tflite` file in LiteRT's interpreter, called through its signature `serving_default` (or its only one).
 
+    One without a signature gets it of its tensors' names.
+
     Its order of inputs and outputs is the positional one that C, Swift and Java users meet. Integer tensors of a
     fully quantized file are given and taken as they are; `quantization` tells how to read them.
 
@@ -30,7 +33,7 @@ class TfliteRuntime(Runtime):
         content: runs these bytes instead of the file's.
 
     Raises:
-        RefusedError: the file is damaged, has no signature, or needs operations that LiteRT does not have.
+        RefusedError: the file is damaged, has several signatures, or needs operations that LiteRT does not have.
         DeviceUnavailableError: a device other than the CPU was asked for.
     """
 
@@ -45,7 +48,7 @@ class TfliteRuntime(Runtime):
                 file=path,
             )
         self.path = path
-        self.notes: tuple[str, ...] = ()
+        content, self.notes = with_signature(path, content)
         self._shapes: tuple[tuple[int, ...], ...] = ()
         try:
             self._interpreter = _interpreter(path, options, content)
@@ -132,6 +135,14 @@ def _interpreter(path: Path, options: RuntimeOptions, content: bytes | None) -> 
     resolver = OpResolverType.AUTO if options.delegates else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     source = {"model_path": str(path)} if content is None else {"model_content": content}
     return Interpreter(**source, num_threads=options.threads, experimental_op_resolver_type=resolver)
+
+
+def with_signature(path: Path, content: bytes | None = None) -> tuple[bytes | None, tuple[str, ...]]:
+    """The bytes to open instead of the file, and a note, where the file has no signature; see `tflite_signed`."""
+    if content is not None:
+        return content, ()
+    content = signed(path)
+    return content, () if content is None else (NOTE,)
 
 
 def _signature_key(path: Path, interpreter: Any) -> str:
