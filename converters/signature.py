@@ -40,6 +40,11 @@ class TensorSpec:
         """The shape with the batch and every unknown dimension filled in."""
         return tuple(batch if d == BATCH else unknown if isinstance(d, str) else d for d in self.shape)
 
+    def at(self, shape: tuple[Dimension, ...] | None, batch: int) -> tuple[int, ...]:
+        """Sizes for a batch, unknown ones as in `shape`, which has to be there where there are any."""
+        sizes = (*self.shape[:1], *(shape or self.shape)[1:])
+        return tuple(batch if d == BATCH else int(d) for d in sizes)
+
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
 

@@ -12,8 +12,9 @@ import click
 from converters.checks.values import no_such
 from converters.common import Common
 from converters.errors import UsageError, error_from_json
+from converters.shapes import shapes_text
 from exporter.cli.console import Console
-from exporter.cli.options import baking_options, limit_options, opening_options, output_options
+from exporter.cli.options import baking_options, limit_options, opening_options, output_options, shape_option
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep what the float64 oracle gave.")
 @click.option("--self-test", is_flag=True, help="Break REFERENCE in known ways: is each fault caught on these inputs?")
 @click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="For --self-test. [tflite and onnx]")
+@shape_option
 @opening_options
 @baking_options
 @limit_options
@@ -201,7 +203,9 @@ def _show(agreement: Agreement, console: Console) -> None:
             )
             cells = [format(value, form) if value is not None else "" for value, form in figures]
             rows.append([name, row.status, row.name, row.basis, *cells])
-    console.table(f"Against {agreement.reference} on {agreement.samples} samples", columns, rows)
+    shapes = shapes_text(agreement.shapes)
+    at = f" of {shapes}" if shapes else ""
+    console.table(f"Against {agreement.reference} on {agreement.samples} samples{at}", columns, rows)
     if agreement.unexercised:
         console.say(f"No input crosses the bend of: {', '.join(agreement.unexercised)}.")
     for verdict in agreement.verdicts:

@@ -113,6 +113,7 @@ class Comparison:
             "seed": common.seed,
             "inputs": str(common.inputs.resolve()) if common.inputs else None,
             "input_range": list(common.input_range) if common.input_range else None,
+            "shapes": dict(common.shapes),
             "cache": str(job.cache.resolve()) if job.cache else None,
             "precisions": list(reduced_precisions),
             "opening": common.opening.to_json(),
@@ -262,6 +263,7 @@ class Comparison:
             oracle_samples=plan.oracle,
             notes=tuple(document["notes"]),
             unexercised=tuple(document["unexercised"]),
+            shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
         )
 
     def _golden(self) -> Golden:

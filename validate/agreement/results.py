@@ -15,6 +15,7 @@ from converters.checks.values import Word
 from converters.common import Common
 from converters.formats import Precision
 from converters.isolation import Standing
+from converters.shapes import Shapes
 from converters.signature import Signature
 from validate.agreement.options import JudgeOptions
 from validate.inputs import Range
@@ -159,6 +160,7 @@ class JudgedRow(VerdictRow):
     seed: int | None = None
     suites: Mapping[str, int] = field(default_factory=dict)
     input_range: Mapping[str, Range] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     oracle_samples: int | None = None
     reference_accuracy: float | None = field(default=None, metadata=SPARSE)
 
@@ -226,6 +228,7 @@ class Agreement:
         reference_scores: by output name, as in `OutputRow.scores`.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
         unexercised: layers of the checkpoint with a breakpoint in their activation that no input crossed.
+        shapes: by input that leaves sizes open, the shape that was run.
     """
 
     reference: Path
@@ -241,6 +244,7 @@ class Agreement:
     unexercised: tuple[str, ...] = ()
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
     suites: Mapping[str, int] = field(default_factory=dict)
+    shapes: Shapes = field(default_factory=dict)
 
     def rows(self, base: Path) -> tuple[JudgedRow, ...]:
         """The verdicts as a manifest keeps them: by paths relative to `base`, with what all were judged on."""
@@ -249,6 +253,7 @@ class Agreement:
             "seed": self.seed,
             "suites": dict(self.suites),
             "input_range": self.ranges,
+            "shapes": self.shapes,
             "oracle_samples": self.oracle_samples,
             "reference_accuracy": self.reference_accuracy,
         }
@@ -262,6 +267,7 @@ class Agreement:
             "seed": self.seed,
             "samples": self.samples,
             "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
+            "shapes": {name: list(sizes) for name, sizes in self.shapes.items()},
             "suites": dict(self.suites),
             "oracle_samples": self.oracle_samples,
             "reference_accuracy": self.reference_accuracy,

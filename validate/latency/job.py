@@ -12,6 +12,7 @@ from converters.common import Common
 from converters.errors import UsageError
 from converters.formats import format_of
 from converters.readers.precision import known_precision
+from converters.shapes import timed_batch
 from validate.latency.host.facts import physical_cores
 from validate.latency.host.machine import Machine
 from validate.latency.options import BenchOptions, Device
@@ -63,7 +64,7 @@ class BenchJob(Options):
     @property
     def batches(self) -> tuple[int, ...]:
         """Samples in one run, each number once."""
-        return tuple(dict.fromkeys(self.options.batches or (self.batch or 1,)))
+        return tuple(dict.fromkeys(self.options.batches or (self.batch or timed_batch(self.common.shapes) or 1,)))
 
     def golden_for(self, row: Row) -> Path | None:
         """The golden vectors that a row's answers are checked against."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from converters.arrays import Array, Arrays
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
 from converters.readers.tflite_signed import NOTE, signed
+from converters.shapes import sizes_to_try
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.compat.litert import RUNNER, resized, subgraph_of
 from validate.runtimes import base
@@ -51,8 +53,7 @@ class TfliteRuntime(Runtime):
         content, self.notes = with_signature(path, content)
         self._shapes: tuple[tuple[int, ...], ...] = ()
         try:
-            self._interpreter = _interpreter(path, options, content)
-            self._interpreter.allocate_tensors()  # now, so that an operation that LiteRT lacks is refused here
+            self._interpreter = _allocated(path, options, content)
             self._runner = self._interpreter.get_signature_runner(_signature_key(path, self._interpreter))
         except RefusedError:
             raise
@@ -127,6 +128,30 @@ class TfliteRuntime(Runtime):
         except Exception as cause:
             base.failed(self.path, cause)
         return {name: results[name] for name in self.signature.output_names}
+
+
+def _allocated(path: Path, options: RuntimeOptions, content: bytes | None) -> Any:
+    """An interpreter whose tensors are there, so that an operation that LiteRT lacks is refused here.
+
+    A file that leaves sizes open states 1 for each, at which a convolution may have nothing left: others are tried.
+    """
+    interpreter = _interpreter(path, options, content)
+    try:
+        interpreter.allocate_tensors()
+    except RuntimeError:
+        stated = {int(d["index"]): [int(k) for k in d["shape_signature"]] for d in interpreter.get_input_details()}
+        if all(size != -1 for sizes in stated.values() for size in sizes[1:]):
+            raise
+        for size in sizes_to_try(stated.values()):
+            interpreter = _interpreter(path, options, content)
+            for index, sizes in stated.items():
+                shape = [size if k and known == -1 else abs(known) for k, known in enumerate(sizes)]
+                interpreter.resize_tensor_input(index, shape)
+            with contextlib.suppress(RuntimeError):
+                interpreter.allocate_tensors()
+                return interpreter
+        raise
+    return interpreter
 
 
 def _interpreter(path: Path, options: RuntimeOptions, content: bytes | None) -> Any:

@@ -271,6 +271,7 @@ def test_the_manifests_notes_and_a_failure_tell_what_was_left_out(
         "batch": None,
         "opset": None,
         "allow_flex": False,
+        "shapes": {},
         "targets": targets,
     }
     told: Any = Told()
