@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     "--input-range", type=type_of(Common, "input_range"), metavar="LO,HI", help="Draw float inputs from here."
 )
 @click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of the drawn inputs.")
+@click.option(
+    "--map", "mapping", multiple=True, metavar="THEIRS=OURS", help="A candidate's name for an input or output. [found]"
+)
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
@@ -54,6 +57,7 @@ def command(
     1 when one disagrees or the inputs cannot tell.
     """
     from exporter.cli.bundles import artifacts_of
+    from exporter.cli.mapping import check_mapping, mapping_of
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of, tolerances
     from validate.agreement import JudgeJob, JudgeOptions
@@ -68,10 +72,11 @@ def command(
         )
     reference = _checked_reference(reference, common.opening)
     with reference_of(reference, common, chosen) as source:
-        job = JudgeJob(judge_options, common, cache=chosen["cache"])
+        job = JudgeJob(judge_options, common, cache=chosen["cache"], mapping=mapping_of(chosen["mapping"]))
         if self_test:
             return _self_test(source, candidates, formats, job, console)
         paths = [path for candidate in candidates for path in artifacts_of(candidate, console)]
+        check_mapping(job.mapping or {}, source, paths, common.opening)
         if matrix:
             return _matrix([source, *paths], job, allow_inconclusive, console)
         with console.progress() as progress:
@@ -209,5 +214,8 @@ def _show(agreement: Agreement, console: Console) -> None:
     if agreement.unexercised:
         console.say(f"No input crosses the bend of: {', '.join(agreement.unexercised)}.")
     for verdict in agreement.verdicts:
+        if verdict.mapping:
+            names = ", ".join(f"{theirs} is {ours}" for theirs, ours in verdict.mapping.items())
+            console.say(f"{verdict.artifact.name}: {names} (--map THEIRS=OURS says otherwise).")
         if verdict.status != "agree":
             console.say(f"{verdict.artifact.name}: {verdict.status}: {verdict.reason}")

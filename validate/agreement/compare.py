@@ -178,6 +178,7 @@ class Comparison:
                 "signature": self.signature.to_json(),
                 "plan": self.reference.plan.to_json(),
                 "fixed_batch": self._job.fixed_batch,
+                "mapping": None if self._job.mapping is None else dict(self._job.mapping),
                 "first_look": self._first_look,
                 "candidates": [{"key": key, "path": str(paths[int(key)].resolve())} for key in pending],
                 **self._places(),
@@ -197,8 +198,10 @@ class Comparison:
     def judge(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
         """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
         notes, precision = tuple(result["notes"]), _precision(path, self._job)
+        mapping = dict(result.get("mapping", {}))
         if result["problems"]:
-            return Verdict(path, DISAGREE, "; ".join(result["problems"]), (), notes, precision=precision)
+            reason = "; ".join(result["problems"])
+            return Verdict(path, DISAGREE, reason, (), notes, precision=precision, mapping=mapping)
         folder = self._work / key
         candidate = Candidate(folder, dict(result["kinds"]), precision)
         rows = tuple(
@@ -230,6 +233,7 @@ class Comparison:
             accepted=accepted,
             answers=answers,
             precision=precision,
+            mapping=mapping,
         )
 
     def _answers(self, candidate: Candidate) -> dict[str, Any]:

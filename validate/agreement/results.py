@@ -41,6 +41,8 @@ class JudgeJob(Options):
     Attributes:
         precision: judges every candidate as this one; None reads it from the file, else float32.
         fixed_batch: a batch size that candidates may insist on, besides 1.
+        mapping: names of candidates -> the reference's; others are matched by shape and value. None wants the very
+            names, as edgeport gives them.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
         checkpoint: the reference, where it has been scanned already; None has it scanned.
         tensorflow: the process for what TensorFlow runs, see `processes.tensorflow_worker`; it rests afterwards. None
@@ -51,6 +53,7 @@ class JudgeJob(Options):
     common: Common = part(Common)
     precision: Precision | None = checked(Word("precision", (Precision,)), None)
     fixed_batch: int | None = None
+    mapping: Mapping[str, str] | None = None
     cache: Path | None = None
     checkpoint: Checkpoint | None = None
     tensorflow: Standing | None = None
@@ -139,6 +142,7 @@ class VerdictRow:
 
     Attributes:
         precision: whose gate it was held to, as the file's tensors tell; None in a row that an older version wrote.
+        mapping: the file's own name of an input or output -> the reference's that it was taken for, where they differ.
     """
 
     artifact: str
@@ -147,6 +151,7 @@ class VerdictRow:
     precision: Precision | None = None
     outputs: tuple[OutputRow, ...] = ()
     notes: tuple[str, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
     accepted_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     special_values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     error: Mapping[str, Any] | None = field(default=None, metadata=SPARSE)
@@ -187,6 +192,7 @@ class Verdict:
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
     precision: Precision | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def row(self) -> VerdictRow:
@@ -198,6 +204,7 @@ class Verdict:
             self.precision,
             self.outputs,
             self.notes,
+            self.mapping,
             self.accepted,
             self.special,
             self.error,

@@ -114,6 +114,14 @@ def test_a_renamed_output_disagrees_by_name(small: Agreement) -> None:
     assert "classes" in reason
 
 
+def test_a_renamed_output_is_found_where_names_may_differ(zoo: Path) -> None:
+    (verdict,) = compare(zoo / "small.keras", [zoo / "renamed.onnx"], JudgeJob.of(mapping={})).verdicts
+    assert verdict.status == "agree", verdict.reason
+    assert verdict.to_json()["mapping"] == {"classes": "labels"}
+    assert any("classes is labels (by shape)" in note for note in verdict.notes)
+    assert verdict.outputs[0].basis == "logits"
+
+
 def test_a_damaged_file_is_an_error_and_the_others_go_on(small: Agreement) -> None:
     verdict = judged(small)["truncated.onnx"]
     assert verdict.status == "error"
