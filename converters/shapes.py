@@ -76,6 +76,16 @@ def timed_batch(shapes: Shapes) -> int | None:
     return next(iter(sizes), None)
 
 
+def check_batch(shapes: Shapes, batches: Sequence[int]) -> None:
+    """Raises UsageError for shapes whose batch has a number that is none of those of `--batch`."""
+    batch = timed_batch(shapes)
+    if batch is not None and batches and batch not in batches:
+        raise UsageError(
+            f"{OPTION} gives a batch of {batch}, and --batch {', '.join(map(str, batches))}.",
+            next_step=f"Give one of them, or write `{BATCH}` in {OPTION}.",
+        )
+
+
 def shape_text(sizes: Sequence[Dimension]) -> str:
     """For people, without the batch: `320 x 320 x 3`."""
     return " x ".join(map(str, sizes[1:]))

@@ -12,7 +12,7 @@ from converters.common import Common
 from converters.errors import UsageError
 from converters.formats import format_of
 from converters.readers.precision import known_precision
-from converters.shapes import timed_batch
+from converters.shapes import check_batch, timed_batch
 from validate.latency.host.facts import physical_cores
 from validate.latency.host.machine import Machine
 from validate.latency.options import BenchOptions, Device
@@ -45,8 +45,9 @@ class BenchJob(Options):
     compare_settings: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError where golden vectors do not exist."""
+        """Raises UsageError where golden vectors do not exist, or two options speak of different batches."""
         super().__post_init__()
+        check_batch(self.common.shapes, self.options.batches or ((self.batch,) if self.batch else ()))
         for golden in (self.golden, *self.golden_of.values()):
             if golden is not None and not golden.is_file():
                 raise UsageError(f"{golden} is not there.", next_step="Give an .npz of golden vectors.", file=golden)
