@@ -94,7 +94,8 @@ class Converter:
         common: Common,
         on_progress: Progress | None = None,
     ) -> None:
-        self._checkpoint, self._options, self._check = checkpoint, options, common.check
+        self._checkpoint, self._options = checkpoint, options
+        self._check, self._shapes = common.check, common.shapes
         self._orders = {str(order.target): order for order in orders}
         self._progress = ConversionProgress(self._orders, COSTS, on_progress)
         self._folders = sorted({order.path.parent for order in orders})
@@ -151,6 +152,7 @@ class Converter:
             "batch": options.batch,
             "opset": options.opset,
             "allow_flex": options.allow_flex,
+            "shapes": dict(self._shapes),
             "folder": str(self._folders[0]),
             "check": self._check,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,8 @@ SIGNATURE_KEY = "serving_default"
 """Of SavedModel and TFLite files that edgeport makes, and TensorFlow's default."""
 BATCH = "batch"
 """The symbol of the batch dimension in every format."""
+
+_UNCLEAN = re.compile(r"[^A-Za-z0-9_.-]+")
 
 Dimension = int | str
 
@@ -36,6 +39,11 @@ class TensorSpec:
     def concrete(self, batch: int, unknown: int = 32) -> tuple[int, ...]:
         """The shape with the batch and every unknown dimension filled in."""
         return tuple(batch if d == BATCH else unknown if isinstance(d, str) else d for d in self.shape)
+
+    def at(self, shape: tuple[Dimension, ...] | None, batch: int) -> tuple[int, ...]:
+        """Sizes for a batch, unknown ones as in `shape`, which has to be there where there are any."""
+        sizes = (*self.shape[:1], *(shape or self.shape)[1:])
+        return tuple(batch if d == BATCH else int(d) for d in sizes)
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
@@ -132,3 +140,13 @@ def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> tuple[str, 
         used.add(candidate)
         result.append(candidate)
     return tuple(result)
+
+
+def tensor_names(names: Iterable[str], taken: Iterable[str] = ()) -> tuple[str, ...]:
+    """Tensors' names as names of a signature: cleaned to `[A-Za-z0-9_.-]`, each once; see `unique_names`.
+
+    >>> tensor_names(["net/image:0", "Identity:1", ":0", "Identity_1"])
+    ('net_image', 'Identity_1', 'tensor', 'Identity_1_1')
+    """
+    cleaned = (_UNCLEAN.sub("_", name.removesuffix(":0")).strip("_") or "tensor" for name in names)
+    return unique_names(cleaned, taken)

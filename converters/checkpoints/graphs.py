@@ -7,7 +7,6 @@ the version 1 loader, whose variables become constants. A frozen graph is that a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from converters.compat.tensorflow import FREEZE_SESSION, frozen
 from converters.errors import EdgeportError, RefusedError, StepError
 from converters.readers.graph_file import chosen_tensors, read_graph_file
 from converters.readers.saved_model_file import read_saved_model
-from converters.signature import Signature, TensorSpec, unique_names
+from converters.signature import Signature, TensorSpec, tensor_names, unique_names
 
-_UNCLEAN = re.compile(r"[^A-Za-z0-9_.-]+")
 _SERVING = "serve"
 _FUNCTION_HINTS = ("api_implements", "api_preferred_device", "_noinline")
 
@@ -203,8 +201,7 @@ def _renamed(flat: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -
 
 
 def _names_of(tensors: Sequence[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    names = (_UNCLEAN.sub("_", tensor.removesuffix(":0")).strip("_") or "tensor" for tensor in tensors)
-    return dict(zip(unique_names(names, taken), tensors, strict=True))
+    return dict(zip(tensor_names(tensors, taken), tensors, strict=True))
 
 
 def _split_shape(option: str) -> tuple[str, list[int | None] | None]:

@@ -17,11 +17,13 @@ from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load
 from converters.checkpoints.ranges import input_hints
+from converters.checkpoints.sizes import settle
 from converters.compat.patch import noting
-from converters.errors import EdgeportError
+from converters.errors import EdgeportError, UsageError
 from converters.facts import Facts
 from converters.formats import Format, Precision
 from converters.isolation import Channel, Message, error_document
+from converters.shapes import Shapes
 from converters.tracing import Traced, trace
 from converters.trial.opening import function_of
 from converters.trial.trial import NOT_RUN, Trial
@@ -114,6 +116,7 @@ _open: _Open | None = None
 def open_source(request: Message, _channel: Channel) -> Message:
     """Loads and traces; answers with `converters.facts.Facts`."""
     loaded, traced, notes = _opened(request)
+    shapes = _shapes(loaded, {name: tuple(sizes) for name, sizes in request["shapes"].items()})
     names = (loaded.signature.input_names, loaded.signature.output_names)
     facts = Facts(
         traced.signature,
@@ -121,8 +124,22 @@ def open_source(request: Message, _channel: Channel) -> Message:
         notes,
         input_hints(loaded.model),
         interface_facts(loaded.model, names),
+        shapes,
     )
     return facts.to_json()
+
+
+def _shapes(loaded: Loaded, given: Shapes) -> Shapes:
+    """What the model runs at by itself, which is the same for every run: the user's shapes are merely held against it.
+
+    None is no reason not to convert: who has to run the model asks the user.
+    """
+    if given:
+        settle(loaded, given)
+    try:
+        return settle(loaded, {})
+    except UsageError:
+        return {}
 
 
 def write_float32(request: Message, channel: Channel) -> Message:

@@ -37,7 +37,7 @@ def output_options(function: Command) -> Command:
 
 def source_options(function: Command) -> Command:
     """Options of `export` and `run`: what to make of SOURCE, and where."""
-    function = opening_options(function)
+    function = shape_option(opening_options(function))
     for option in reversed(_SOURCE_OPTIONS):
         function = option(function)
     return function
@@ -48,6 +48,18 @@ def opening_options(function: Command) -> Command:
     for option in reversed(_OPENING_OPTIONS):
         function = option(function)
     return function
+
+
+def shape_option(function: Command) -> Command:
+    """Adds `--shape`, of which `exporter.cli.running.shapes` makes a mapping."""
+    return click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        type=type_of(Common, "shapes"),
+        metavar="NAME=B,H,W,C",
+        help="Run an input whose size is open at this one; B may be `batch`. [what the model needs]",
+    )(function)
 
 
 def baking_options(function: Command) -> Command:

@@ -182,6 +182,7 @@ class ReuseRow(Open):
     model_notes: tuple[str, ...] = ()
     ranges: dict[str, RangeFacts] = {}
     facts: InterfaceFacts = Field(default_factory=InterfaceFacts)
+    shapes: dict[str, tuple[int | str, ...]] = {}
 
 
 class ArtifactRow(Open):

@@ -175,6 +175,7 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
             tuple(reuse["model_notes"]),
             {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()},
             dict(reuse["facts"]),
+            {name: tuple(sizes) for name, sizes in reuse["shapes"].items()},
         )
         return Entry(Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder), facts)
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -190,6 +191,7 @@ def reuse_row(artifact: Artifact, facts: Facts, key: str) -> dict[str, Any]:
         "model_notes": list(facts.notes),
         "ranges": {name: limits.to_json() for name, limits in facts.ranges.items()},
         "facts": dict(facts.interface),
+        "shapes": dict(facts.shapes),
     }
 
 

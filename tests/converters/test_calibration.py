@@ -141,10 +141,10 @@ def test_samples_are_taken_from_all_over(tmp_path: Path) -> None:
 
 
 def test_made_up_data_says_that_it_is() -> None:
-    data = random_calibration(PHOTOS, 16, RAW.ranges, seed=3)
+    data = random_calibration(PHOTOS, 16, RAW, seed=3)
     assert data.arrays["image"].shape == (16, 32, 32, 3)
     assert data.arrays["image"].max() > 200
     assert [finding.name for finding in data.findings] == ["random"]
     assert "random" in data.notes()[0]
-    again = random_calibration(PHOTOS, 16, RAW.ranges, seed=3)
+    again = random_calibration(PHOTOS, 16, RAW, seed=3)
     assert np.array_equal(again.arrays["image"], data.arrays["image"])

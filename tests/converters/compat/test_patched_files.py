@@ -279,6 +279,7 @@ def test_the_manifests_notes_and_a_failure_tell_what_was_left_out(
         "opset": None,
         "allow_flex": False,
         "check": False,
+        "shapes": {},
         "targets": targets,
     }
     told: Any = Told()

@@ -12,7 +12,7 @@ from converters.arrays import Array
 from converters.errors import StepError
 from converters.formats import Precision
 from validate.agreement.arrays import read, wide
-from validate.agreement.judging.gates import FLOOR_ULPS, ULP
+from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, ULP
 from validate.agreement.judging.metrics import Difference, Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
 from validate.agreement.worker.batches import SEQUENCE
@@ -89,8 +89,8 @@ class Sequence:
     """The samples of a step model as the steps of one long run, in which errors add up.
 
     Attributes:
-        noise: float32 Keras' maximum error against the oracle, which goes on from its own states; not below that in
-            single steps. None without an oracle.
+        noise: `gates.DRIFT` times float32 Keras' maximum error against the oracle, which goes on from its own states;
+            not below that in single steps. None without an oracle.
     """
 
     values: Array
@@ -179,7 +179,8 @@ def _sequence(reference: Reference, stem: str, k: int, noise: Array | None) -> S
     if values is None or noise is None:
         return None if values is None else Sequence(values, None, None)
     oracle = read_array(reference.work / "oracle", f"{stem}{SEQUENCE}", k)
-    return Sequence(values, oracle, max(float(noise.max(initial=0.0)), difference(values, oracle).max_abs))
+    drift = difference(values, oracle).max_abs
+    return Sequence(values, oracle, max(float(noise.max(initial=0.0)), DRIFT * drift))
 
 
 def _judged(expected: ReferenceValues) -> list[tuple[Array, Array]]:
