@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from converters.rewrites.row import constant
+
 _ERF_NEAR = (
     -0.0005631420644931495, 0.004917550832033157, -0.02671131119132042, 0.11280179768800735, -0.37612324953079224,
     1.1283791065216064,
@@ -128,16 +130,24 @@ def is_inf(_operation: Any, inputs: Sequence[Any]) -> Any:
 
 
 def is_limited(operation: Any) -> bool:
-    """Whether what 0 gives, which is infinity, is made use of: a minimum comes after it."""
-    return any(user.type == "Minimum" for user in operation.outputs[0].consumers())
+    """Whether what 0 gives, which is infinity, is made use of: a minimum with a constant comes after it."""
+    return _limit(operation) is not None
 
 
-def rsqrt(_operation: Any, inputs: Sequence[Any]) -> Any:
-    """Infinity for 0, for which XNNPACK's Rsqrt gives NaN."""
+def _limit(operation: Any) -> float | None:
+    users = operation.outputs[0].consumers()
+    if len(users) != 1 or users[0].type != "Minimum":
+        return None
+    values = [value for k in (0, 1) if (value := constant(users[0], k)) is not None and value.size == 1]
+    return values[0].item() if values else None
+
+
+def rsqrt(operation: Any, inputs: Sequence[Any]) -> Any:
+    """The limit for 0, for which XNNPACK's Rsqrt gives NaN: infinity itself would spoil an integer file's scales."""
     import tensorflow as tf
 
     (x,) = inputs
-    return tf.where(tf.equal(x, tf.zeros([], x.dtype)), tf.constant(float("inf"), x.dtype), tf.math.rsqrt(x))
+    return tf.where(tf.equal(x, tf.zeros([], x.dtype)), tf.constant(_limit(operation), x.dtype), tf.math.rsqrt(x))
 
 
 def asin(_operation: Any, inputs: Sequence[Any]) -> Any:
