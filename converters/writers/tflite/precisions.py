@@ -7,6 +7,7 @@ an operation counts.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from converters.arrays import Array
 from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
+from converters.readers import tflite_schema as schema
+from converters.readers.flatbuffer import Buffer
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch
 
@@ -26,6 +29,7 @@ CONVERSION_PATH = "ai-edge-quantizer"
 _MADE_FOR = "0.10.0"
 _BATCH_BYTES = 4 << 20
 _BLOCK = 32
+_CALIBRATED = frozenset({Precision.INT8, Precision.INT16X8})
 
 
 class TfliteSource:
@@ -52,7 +56,7 @@ class TfliteSource:
         """
         from ai_edge_quantizer import quantizer
 
-        maker = quantizer.Quantizer(str(self._path))
+        maker = quantizer.Quantizer(self._opens() if precision in _CALIBRATED else str(self._path))
         try:
             maker.load_quantization_recipe(_recipe(precision, self._path, keep))
             result = maker.quantize(self._calibrated() if maker.need_calibration else None)
@@ -71,6 +75,15 @@ class TfliteSource:
         path.write_bytes(content)
         return _integer_signature(self._signature, IO_TYPES[io] if precision is Precision.INT8 else None)
 
+    def _opens(self) -> str | bytes:
+        """The file for the quantizer's interpreters: itself, or where sizes are open and none starts, with some."""
+        if any(spec.is_dynamic for spec in self._signature.inputs):
+            try:
+                _interpreter(self._path).allocate_tensors()
+            except RuntimeError:
+                return _sized(self._path, {name: array.shape for name, array in self._calibration.items()})
+        return str(self._path)
+
     def _calibrated(self) -> dict[str, Any]:
         """The minimum and maximum of every tensor over all samples: neither order nor batch size changes them.
 
@@ -84,7 +97,7 @@ class TfliteSource:
             manager.load_quantization_recipe(_static(8))
             key = _signature_key(self._path)
             measure = calibrator.Calibrator(
-                str(self._path),
+                self._opens(),
                 num_threads=self._threads,
                 mode=calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS,
                 qsv_update_func=qsv_utils.min_max_update,
@@ -200,6 +213,24 @@ def _divisible_layers(path: Path) -> list[str]:
         for op in read_tflite_graph(path)
         if op.kind == "FULLY_CONNECTED" and (op.inputs[1].shape[-1] or 0) % _BLOCK == 0
     ]
+
+
+def _sized(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    """The file with these sizes for those that its inputs leave open, where it states 1: at that a convolution may have
+    nothing left, and no interpreter of it starts. What is open stays open."""
+    content = bytearray(path.read_bytes())
+    model = Buffer(memoryview(bytes(content))).root()
+    signature = next(model.tables(schema.Model.SIGNATURES))
+    graph = list(model.tables(schema.Model.SUBGRAPHS))[signature.scalar(schema.SignatureDef.SUBGRAPH, "I")]
+    tensors = list(graph.tables(schema.SubGraph.TENSORS))
+    for entry in signature.tables(schema.SignatureDef.INPUTS):
+        tensor = tensors[entry.scalar(schema.TensorMap.INDEX, "I")]
+        start, _ = tensor.vector(schema.Tensor.SHAPE, 4)
+        stated = tensor.int32s(schema.Tensor.SHAPE_SIGNATURE)
+        for k, size in enumerate(shapes[entry.text(schema.TensorMap.NAME)]):
+            if k and stated and stated[k] == -1:
+                struct.pack_into("<i", content, start + 4 * k, size)
+    return bytes(content)
 
 
 def _interpreter(path: Path) -> Any:
