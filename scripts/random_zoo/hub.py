@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from converters.compat.keras import operation_of
+
 from .__main__ import FORMATS
 
 
@@ -91,7 +93,8 @@ def _drawn(name: str) -> Any:
 
 def _feeds(model: Any, numbers: Any, batch: int, unknown: int) -> dict[str, Any]:
     feeds = {}
-    for name, tensor in zip(model.input_names, model.inputs, strict=True):
+    for tensor in model.inputs:
+        name = operation_of(tensor).name
         image = len(tensor.shape) == 4
         shape = [batch, *((4 * unknown if image else unknown) if d is None else d for d in tensor.shape[1:])]
         if "mask" in name and "positions" not in name:
