@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from converters.compat.keras import operation_of
+
 from .__main__ import FORMATS
 
 
@@ -92,19 +94,20 @@ def _drawn(name: str) -> Any:
 def _feeds(model: Any, numbers: Any, batch: int, unknown: int) -> dict[str, Any]:
     feeds = {}
     for tensor in model.inputs:
+        name = operation_of(tensor).name
         image = len(tensor.shape) == 4
         shape = [batch, *((4 * unknown if image else unknown) if d is None else d for d in tensor.shape[1:])]
-        if "mask" in tensor.name and "positions" not in tensor.name:
-            feeds[tensor.name] = np_ones(shape, str(tensor.dtype))
+        if "mask" in name and "positions" not in name:
+            feeds[name] = _mask(shape, str(tensor.dtype))
         elif "int" in str(tensor.dtype):
-            highest = {"segment_ids": 2, "mask_positions": 4}.get(tensor.name, 40)
-            feeds[tensor.name] = numbers.integers(0, highest, shape).astype(str(tensor.dtype))
+            highest = {"segment_ids": 2, "mask_positions": 4}.get(name, 40)
+            feeds[name] = numbers.integers(0, highest, shape).astype(str(tensor.dtype))
         else:
-            feeds[tensor.name] = numbers.normal(0, 1, shape).astype("float32")
+            feeds[name] = numbers.normal(0, 1, shape).astype("float32")
     return feeds
 
 
-def np_ones(shape: list[int], dtype: str) -> Any:
+def _mask(shape: list[int], dtype: str) -> Any:
     """A mask of a whole sequence, whose first row ends early."""
     import numpy as np
 

@@ -15,7 +15,7 @@ _SIZE = (32, 32, 3)
 
 
 def _resnet(**more: Any) -> Any:
-    given = {"input_conv_filters": [8], "input_conv_kernel_sizes": [3], "block_type": "basic_block"}
+    given = {"input_conv_filters": [64], "input_conv_kernel_sizes": [3], "block_type": "basic_block"}
     stages = {"stackwise_num_filters": [64, 64, 64, 64], "stackwise_num_blocks": [1, 1, 1, 1]}
     return _M.ResNetBackbone(**given, **stages, stackwise_num_strides=[1, 2, 2, 2], **more)
 

@@ -69,12 +69,15 @@ def files_judged(
     drawn: Drawn, folder: Path, said: Callable[[str], None], opening: LoadOptions = LoadOptions()
 ) -> dict[str, Result]:
     """By format, what became of a model. Raises NoModelError."""
+    import keras
+
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         expected = [reference(drawn.model, feed) for feed in drawn.feeds]
         _check_usable(expected)
         drawn.model.save(folder / "model.keras")
+        keras.backend.clear_session()  # automatic names begin anew, as in a process that opens the file
     except Exception as cause:  # as above
         raise NoModelError(f"{type(cause).__name__}: {str(cause)[:200]}") from cause
     results: dict[str, Result] = {}
