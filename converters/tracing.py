@@ -25,14 +25,14 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
-        structure: how the Keras model is called in Python; None where there is none.
+        structure: how the model is called in Python.
     """
 
     module: Any
     concrete: Any
     signature: Signature
     recurrent: bool
-    structure: Structure | None = None
+    structure: Structure
 
     @functools.cached_property
     def weightless(self) -> WeightlessGraph | None:
@@ -85,9 +85,9 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
-    return Traced(
-        _owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete), loaded.structure
-    )
+    structure = loaded.structure or Structure(signature.inputs, dict.fromkeys(names) if len(names) > 1 else None)
+    settled = _settled(signature, concrete)
+    return Traced(_owner(loaded, concrete), concrete, settled, _has_loop(concrete), structure)
 
 
 def _has_foreign_code(model: Any) -> bool:
