@@ -97,8 +97,9 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
             inputs = {name: signature.inputs[name].name for name in sorted(signature.inputs)}
             keys = sorted(signature.outputs)
             outputs = {n: signature.outputs[k].name for n, k in zip(unique_names(keys, inputs), keys, strict=True)}
-            definition = _without_hints(graph.as_graph_def())
-            constant = _frozen(session, definition, [name.split(":")[0] for name in outputs.values()])
+            ends = _nodes(outputs)
+            definition = _needed(_without_hints(graph.as_graph_def()), [*ends, *_nodes(inputs)])
+            constant = _frozen(session, definition, ends)
         return _of_graph(path, constant, (inputs, outputs), {}, (note,))
     except (ValueError, OSError, KeyError, RuntimeError, TypeError, tf.errors.OpError) as cause:
         raise load_error(checkpoint, cause) from cause
@@ -106,6 +107,31 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
 
 def _frozen(session: Any, definition: Any, outputs: list[str]) -> Any:
     return FREEZE_SESSION.get()(session, definition, outputs)
+
+
+def _nodes(tensors: Mapping[str, str]) -> list[str]:
+    return [name.split(":")[0] for name in tensors.values()]
+
+
+def _needed(definition: Any, ends: list[str]) -> Any:
+    """The part of a graph that leads to its ends, with the functions that it calls: those of another signature would be
+    defined twice.
+    """
+    import tensorflow as tf
+
+    part = tf.compat.v1.graph_util.extract_sub_graph(definition, ends)
+    functions = {function.signature.name: function for function in part.library.function}
+    waiting, called = [*part.node], set[str]()
+    while waiting:
+        values = waiting.pop().attr.values()
+        names = [one.name for value in values for one in (value.func, *value.list.func) if one.name]
+        for name in (name for name in names if name in functions and name not in called):
+            called.add(name)
+            waiting.extend(functions[name].node_def)
+    kept = [function for name, function in functions.items() if name in called]
+    del part.library.function[:]
+    part.library.function.extend(kept)
+    return part
 
 
 def _without_hints(definition: Any) -> Any:

@@ -54,12 +54,18 @@ def config_of_h5(path: Path, facts: H5Facts, opening: LoadOptions, trust: Trust)
 
 @dataclass(frozen=True)
 class Stored:
-    """A config as the file holds it. `legacy`: in the form of `.h5` files, classes without modules."""
+    """A config as the file holds it.
+
+    Attributes:
+        legacy: in the form of `.h5` files, classes without modules.
+        weights_file: that errors about weights are to name instead.
+    """
 
     path: Path
     config: dict[str, Any]
     keras_version: str
     legacy: bool
+    weights_file: str = ""
 
 
 def prepared(stored: Stored, elements: int, opening: LoadOptions, trust: Trust) -> ModelConfig:

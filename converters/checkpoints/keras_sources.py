@@ -17,9 +17,10 @@ from typing import Any
 
 from converters.checkpoints.called import with_open_batch
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
-from converters.checkpoints.keras1_weights import readable_weights
+from converters.checkpoints.keras1_weights import readable_weights, weights_in
 from converters.checkpoints.keras_files import ModelConfig, Stored, prepared
 from converters.checkpoints.old_config import is_keras1
+from converters.checkpoints.pairs import WEIGHTS_FILE
 from converters.checkpoints.scan import Trust
 from converters.checkpoints.user_code import bound, built_model, custom_objects
 from converters.checkpoints.weights import load_weights
@@ -51,7 +52,7 @@ def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     if checkpoint.kind is SourceKind.H5:
         _load_h5(stored, model)
     else:
-        _load_archive(path, model)
+        _load_archive(stored, model)
     return model, tuple(notes)
 
 
@@ -119,7 +120,8 @@ def _stored(checkpoint: Checkpoint) -> Stored:
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
-    return Stored(path, config, str(metadata.get("keras_version") or "3"), legacy=False)
+    version, weights_file = str(metadata.get("keras_version") or "3"), str(metadata.get(WEIGHTS_FILE) or "")
+    return Stored(path, config, version, legacy=False, weights_file=weights_file)
 
 
 def _archive(path: Path, config: dict[str, Any] | None, objects: Mapping[str, Any], *, safe: bool) -> Any:
@@ -177,19 +179,26 @@ def _load_h5(stored: Stored, model: Any) -> None:
 
     with h5py.File(stored.path, "r") as file:
         first = is_keras1(stored.keras_version)
-        with readable_weights(file, stored.config) if first else nullcontext(file["model_weights"]) as group:
+        with readable_weights(file, stored.config) if first else nullcontext(weights_in(file)) as group:
             LEGACY_WEIGHTS.get()(group, model)
 
 
-def _load_archive(path: Path, model: Any) -> None:
-    """A `.keras` file of Keras 2: the layout of its weights is that of Keras 3, its config is not."""
+def _load_archive(stored: Stored, model: Any) -> None:
+    """A `.keras` file of Keras 2: the layout of its weights is that of Keras 3, its config is not.
+
+    In one that was joined of an architecture and weights (`converters.checkpoints.pairs`) they may be older ones.
+    """
+    path = stored.path
     with tempfile.TemporaryDirectory(prefix="edgeport-weights-") as folder, zipfile.ZipFile(path) as archive:
         weights = Path(folder) / "model.weights.h5"
         with archive.open("model.weights.h5") as reading, weights.open("wb") as writing:
             while chunk := reading.read(1 << 20):
                 writing.write(chunk)
+        if is_keras1(stored.keras_version):
+            _load_h5(Stored(weights, stored.config, stored.keras_version, legacy=True), model)
+            return
         _regroup(weights)
-        load_weights(model, weights, archive=path)
+        load_weights(model, weights, archive=Path(stored.weights_file or path))
 
 
 def _regroup(weights: Path) -> None:

@@ -103,7 +103,7 @@ def _reason(message: str) -> str:
 def _unfit(path: Path, why: str, *, whole: bool = False) -> StepError:
     if whole:
         return StepError(
-            f"The weights in {path} do not fit the model in it: {why}.",
+            f"The weights in {path} do not fit the model: {why}.",
             next_step="Load it with the Keras that made it and save it again as .h5, or by model.export(FOLDER).",
             file=path,
             step="weights",

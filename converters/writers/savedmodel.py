@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from converters.artifact import digest_file, files_of
-from converters.checkpoints.loaded import Structure
 from converters.compat.tensorflow import RESTORE, SERIALIZE, assigned, value_callable
 from converters.rewrites.definition import with_definition
 from converters.signature import SIGNATURE_KEY, TensorSpec
@@ -44,7 +43,7 @@ def _endpoint(traced: Traced, concrete: Any) -> Any:
 
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, spec.name) for tensor, spec in _inputs(traced, concrete)]
     names = traced.signature.output_names
-    structure = traced.structure or Structure(specs, dict.fromkeys(names) if len(names) > 1 else None)
+    structure = traced.structure
 
     def serve(*arguments: Any) -> Any:
         values = concrete(*keras.tree.flatten(arguments))

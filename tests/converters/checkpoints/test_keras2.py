@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.identify import identify
+from converters.checkpoints.load_options import Code, LoadOptions
 from converters.checkpoints.loading import load
+from converters.checkpoints.scan_file import scan
 from converters.errors import RefusedError, StepError
 from converters.tracing import trace
 
@@ -228,3 +230,47 @@ def test_a_thresholded_relu_of_keras_2_is_read(tmp_path: Path) -> None:
     found, _ = _computed(tmp_path / "m.h5", x)
     wanted = x @ kernel + bias
     np.testing.assert_allclose(found, np.where(wanted > 0.5, wanted, 0), rtol=1e-5, atol=1e-5)
+
+
+def _with_activation(path: Path, activation: Any) -> Path:
+    kernel, bias = _values((4, 3), (3,))
+    start = layer("InputLayer", "x", batch_input_shape=[None, 4])
+    config = {"class_name": "Sequential", "config": {"name": "s", "layers": [start, dense("d", activation=activation)]}}
+    h5(path, config, {"d": {"kernel": kernel, "bias": bias}}, "2.4.0")
+    return path
+
+
+def test_a_function_that_only_its_module_has_is_asked_for(tmp_path: Path) -> None:
+    path = _with_activation(tmp_path / "m.h5", "doubled")
+    with pytest.raises(RefusedError, match=r"the function `doubled` \(layer `d`\)") as caught:
+        identify(path)
+    assert "--custom-objects" in caught.value.next_step
+    (tmp_path / "own.py").write_text("def doubled(x):\n    return 2 * x\n")
+    opening = LoadOptions(custom_objects=(Code(str(tmp_path / "own.py"), "doubled"),), folder=str(tmp_path))
+    loaded = load(identify(path, opening))  # the advice is no circle
+    assert "doubled" in " ".join(loaded.notes)
+
+
+def test_a_lambda_for_an_activation_is_refused_with_what_helps(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation=lambda x: 2 * x, name="d")])
+    with pytest.warns(UserWarning, match="lambda"):
+        model.save(tmp_path / "m.keras")
+    for path in (tmp_path / "m.keras", _with_activation(tmp_path / "m.h5", "<lambda>")):
+        with pytest.raises(RefusedError, match=r"a lambda for an activation \(layer `d`\)") as caught:
+            identify(path)
+        assert "model.export" in caught.value.next_step
+
+
+def test_what_is_ours_is_no_class_of_the_users(tmp_path: Path) -> None:
+    found = scan(_with_activation(tmp_path / "m.h5", "hard_sigmoid"))
+    assert found.clean
+    assert "keras2_hard_sigmoid" not in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    "name", ["relu", "swish", "hard_swish", "linear", "gelu", "leaky_relu", "softmax", "mish", None]
+)
+def test_activations_of_keras_pass(name: str | None, tmp_path: Path) -> None:
+    identify(_with_activation(tmp_path / "m.h5", name))
