@@ -9,7 +9,7 @@ from typing import Any
 from converters.arrays import Array
 from converters.compat.tensorflow import READ_VALUE, view_of
 
-_ASSIGNMENTS = {
+ASSIGNMENTS = {
     "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "RngReadAndSkip", "StatefulUniform",
     "ResourceScatterUpdate", "ResourceScatterAdd", "ResourceScatterNdUpdate", "ResourceScatterNdAdd",
     "ResourceStridedSliceAssign",
@@ -63,9 +63,34 @@ def assigned_variables(concrete: Any) -> dict[str, Any]:
     return {name: variable for name, variable in captured_variables(concrete).items() if name in handed}
 
 
+def rebuilt(concrete: Any, definition: Any) -> Any:
+    """The concrete function with another graph in its place, whose inputs and outputs have the same names."""
+    import tensorflow as tf
+
+    inner = [internal for _, internal in concrete.graph.captures]
+    inputs = [tensor for tensor in concrete.inputs if not any(tensor is captured for captured in inner)]
+    fed = {tensor.op.name for tensor in concrete.inputs}
+    nodes = [node for node in definition.node if node.name not in fed]
+    body = tf.compat.v1.GraphDef(node=nodes, library=definition.library, versions=definition.versions)
+    names = list(concrete.structured_outputs)
+    returned = [tensor.name for tensor in ordered_outputs(concrete, names)]
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        graph = tf.compat.v1.get_default_graph()
+        outer = [graph.capture(external) for external, _ in concrete.graph.captures]
+        for variable in concrete.graph.variables:
+            graph.watch_variable(variable)
+        values = dict(zip((tensor.name for tensor in (*inputs, *inner)), (*tensors, *outer), strict=True))
+        results = tf.graph_util.import_graph_def(body, input_map=values, return_elements=returned, name="")
+        return dict(zip(names, results, strict=True))
+
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.op.name) for tensor in inputs]
+    return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
+
+
 def _writes(node: Any, writers: set[str]) -> bool:
     called = {value.func.name for value in node.attr.values() if value.HasField("func")}
-    return node.op in _ASSIGNMENTS or bool(called & writers)
+    return node.op in ASSIGNMENTS or bool(called & writers)
 
 
 def value_of(variable: Any) -> Array:

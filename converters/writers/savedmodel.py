@@ -13,6 +13,7 @@ from converters.artifact import digest_file, files_of
 from converters.compat.tensorflow import RESTORE, SERIALIZE, assigned, value_callable
 from converters.signature import SIGNATURE_KEY
 from converters.tracing import Traced
+from converters.weightless_graph import rebuilt
 
 
 def write_saved_model(traced: Traced, folder: Path) -> None:
@@ -81,27 +82,9 @@ def _grouped_biases(graph: Any) -> Iterator[str]:
 
 
 def _with_additions(concrete: Any, biases: set[str]) -> Any:
-    import tensorflow as tf
-
     definition = concrete.graph.as_graph_def()
-    inner = [internal for _, internal in concrete.graph.captures]
-    inputs = [tensor for tensor in concrete.inputs if not any(tensor is captured for captured in inner)]
-    fed = {tensor.op.name for tensor in concrete.inputs}
-    nodes = [node for node in definition.node if node.name not in fed]
-    for node in nodes:
+    for node in definition.node:
         if node.name in biases:
             node.op = "AddV2"
             node.attr.pop("data_format", None)
-    body = tf.compat.v1.GraphDef(node=nodes, library=definition.library, versions=definition.versions)
-    outputs = concrete.structured_outputs
-
-    def serve(*tensors: Any) -> dict[str, Any]:
-        graph = tf.compat.v1.get_default_graph()
-        outer = [graph.capture(external) for external, _ in concrete.graph.captures]
-        values = dict(zip((tensor.name for tensor in (*inputs, *inner)), (*tensors, *outer), strict=True))
-        names = [outputs[key].name for key in outputs]
-        results = tf.graph_util.import_graph_def(body, input_map=values, return_elements=names, name="")
-        return dict(zip(outputs, results, strict=True))
-
-    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.op.name) for tensor in inputs]
-    return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
+    return rebuilt(concrete, definition)
