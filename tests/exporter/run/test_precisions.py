@@ -182,6 +182,8 @@ def test_integer_inputs_and_outputs(folder: Path, manifest: Manifest, tmp_path: 
                 "device": "cpu",
                 "method": "minmax",
                 "scratch": str(place),
+                "check": True,
+                "ranges": {},
             },
             step="convert",
         )
