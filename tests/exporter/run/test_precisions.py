@@ -304,6 +304,8 @@ def test_onnx_files_are_sized_for_their_device(
             "device": device,
             "method": method,
             "scratch": str(tmp_path),
+            "check": True,
+            "ranges": {},
         },
         step="convert",
     )
