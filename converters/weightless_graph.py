@@ -9,7 +9,7 @@ from typing import Any
 from converters.arrays import Array
 from converters.compat.tensorflow import READ_VALUE, view_of
 
-_ASSIGNMENTS = {
+ASSIGNMENTS = {
     "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "RngReadAndSkip", "StatefulUniform",
     "ResourceScatterUpdate", "ResourceScatterAdd", "ResourceScatterNdUpdate", "ResourceScatterNdAdd",
     "ResourceStridedSliceAssign",
@@ -65,7 +65,7 @@ def assigned_variables(concrete: Any) -> dict[str, Any]:
 
 def _writes(node: Any, writers: set[str]) -> bool:
     called = {value.func.name for value in node.attr.values() if value.HasField("func")}
-    return node.op in _ASSIGNMENTS or bool(called & writers)
+    return node.op in ASSIGNMENTS or bool(called & writers)
 
 
 def value_of(variable: Any) -> Array:

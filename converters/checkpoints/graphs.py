@@ -13,6 +13,7 @@ from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import chosen_signature
+from converters.checkpoints.idle_assignments import without_idle_assignments
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.compat.tensorflow import FREEZE_SESSION, frozen
 from converters.errors import EdgeportError, RefusedError, StepError
@@ -70,6 +71,7 @@ def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
 
 def _restored(module: Any, concrete: Any) -> Loaded:
     _, keywords = concrete.structured_input_signature
+    pure = without_idle_assignments(concrete)
     # TensorFlow makes Python identifiers of the names; the signature's own names stand in the specs.
     results = concrete.structured_outputs
     names = unique_names(results, taken=[spec.name for spec in keywords.values()])
@@ -79,11 +81,11 @@ def _restored(module: Any, concrete: Any) -> Loaded:
     )
 
     def function(tensors: Sequence[Any]) -> list[Any]:
-        values = concrete(**dict(zip(keywords, tensors, strict=True)))
+        values = concrete(**dict(zip(keywords, tensors, strict=True))) if pure is concrete else pure(*tensors)
         return [values[name] for name in results]
 
     variables = tuple(concrete.graph.variables)
-    return Loaded(None, signature, function, variables, (), (module, concrete))
+    return Loaded(None, signature, function, variables, (), (module, concrete, pure))
 
 
 def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
