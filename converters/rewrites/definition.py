@@ -1,4 +1,4 @@
-"""A traced function with another graph in the place of its own. Apart from the table: writers and openers use it too."""
+"""A traced function with another graph in place of its own. Apart from the table: writers and openers use it too."""
 
 from __future__ import annotations
 
