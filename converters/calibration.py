@@ -128,6 +128,8 @@ def random_calibration(
 ) -> Calibration:
     """Made-up data, which `--calibration random` asks for: uniform over the input's range, in blocks of 4 x 4 pixels.
 
+    Where nothing tells the range, every second sample is normal: the inputs that the file is judged on are drawn so.
+
     Raises:
         RefusedError: an input is neither numbers nor booleans.
     """
@@ -331,7 +333,7 @@ def _drawn(spec: TensorSpec, count: int, expected: Expected, rng: np.random.Gene
             step="calibrate",
         )
     shape: Sequence[int] = (count, *spec.at(expected.shapes.get(spec.name), count)[1:])
-    limits = expected.ranges.get(spec.name)
+    limits = expected.range_of(spec.name)
     dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if dtype.kind == "b":
         return rng.random(shape) < 0.5
@@ -343,9 +345,13 @@ def _drawn(spec: TensorSpec, count: int, expected: Expected, rng: np.random.Gene
             next_step="Give real samples with --calibration PATH.",
             step="calibrate",
         )
+    if limits is not None and limits.whole:
+        return rng.integers(int(limits.low), int(limits.high), shape, endpoint=True).astype(dtype)
     low, high = (limits.low, limits.high) if limits else (0.0, 1.0)
     coarse = rng.random([-(-d // 4) if len(shape) == 4 and k in (1, 2) else d for k, d in enumerate(shape)])
     if len(shape) == 4:
         coarse = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : shape[1], : shape[2]]
     values: Array = (low + (high - low) * coarse).astype(dtype)
+    if limits is None:  # as such inputs are judged: U(0, 1) and N(0, 1) in turn
+        values[1::2] = rng.standard_normal(shape)[1::2].astype(dtype)
     return values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ def _tflite(path: Path, signature: Signature) -> Run:
 
 
 def _interpreter(path: Path) -> Any:
-    """LiteRT's interpreter, or TensorFlow's own for a file with its Flex operations, where TensorFlow is loaded."""
+    """LiteRT's interpreter. Raises ElsewhereError for a file with Flex operations, which it does not have."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -109,11 +108,7 @@ def _interpreter(path: Path) -> Any:
     except (RuntimeError, ValueError) as cause:
         if "Select TensorFlow op" not in str(cause):
             raise
-        if "tensorflow" not in sys.modules:
-            raise ElsewhereError from cause
-        import tensorflow as tf
-
-        interpreter = tf.lite.Interpreter(str(path))
+        raise ElsewhereError from cause
     return interpreter
 
 

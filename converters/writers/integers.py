@@ -1,4 +1,4 @@
-"""A file that is called integer holds integers, or is refused."""
+"""A file that is called integer holds integers, or is refused. Apart, for both formats say it in the same words."""
 
 from __future__ import annotations
 

@@ -148,3 +148,14 @@ def test_made_up_data_says_that_it_is() -> None:
     assert "random" in data.notes()[0]
     again = random_calibration(PHOTOS, 16, RAW, seed=3)
     assert np.array_equal(again.arrays["image"], data.arrays["image"])
+
+
+def test_made_up_data_is_drawn_as_what_is_judged() -> None:
+    """U(0, 1) and N(0, 1) in turn where nothing tells the range; ids stay ids."""
+    unknown = random_calibration(PHOTOS, 16).arrays["image"]
+    assert unknown[::2].min() >= 0
+    assert unknown[1::2].min() < -2
+    signature = Signature((TensorSpec("ids", ("batch", 9), "float32"),), ())
+    ids = random_calibration(signature, 8, Expected({"ids": Range(0, 50, "vocabulary", whole=True)})).arrays["ids"]
+    assert (ids == np.rint(ids)).all()
+    assert ids.max() <= 50

@@ -189,9 +189,23 @@ def _grouped_convolution(ctx: Any, node: Any, _name: str, _args: Any) -> None:
     node.set_attr("group", max(1, groups))
 
 
+def _split(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """With its sizes: ONNX Runtime takes two even splits of one tensor for the same, however many parts they have."""
+    from tf2onnx import utils
+    from tf2onnx.onnx_opset.tensor import Split
+
+    Split.version_13(ctx, node)
+    size, parts = ctx.get_shape(node.input[0])[node.get_attr_int("axis")], len(node.output)
+    if size > 0:
+        sizes = ctx.make_const(utils.make_name(node.name), np.full(parts, size // parts, np.int64))
+        ctx.replace_inputs(node, [node.input[0], sizes.output[0]])
+        del node.attr["num_outputs"]
+
+
 _RULES: dict[str, Callable[[Any, Any, str, Any], None]] = {
     "Erfc": _erfc,
     "SelectV2": _where,
+    "Split": _split,
     "Conv3D": _grouped_convolution,
     "Conv2DBackpropInput": transposed_convolution,
     "Conv3DBackpropInputV2": transposed_convolution,

@@ -133,7 +133,7 @@ def test_the_users_own_batch_stays(folder: Path) -> None:
     for name, model in models.items():
         model.save(folder / f"{name}.keras")
         signature = load(identify(folder / f"{name}.keras")).signature
-        assert [spec.shape[0] for spec in (*signature.inputs, *signature.outputs)] == [5, 5], name
+        assert {spec.shape[0] for spec in (*signature.inputs, *signature.outputs)} == {5}, name
     with pytest.raises(UsageError, match=r"fixes the batch of its input `.*` to 5"):
         trace(load(identify(folder / "functional.keras")), 3)
 

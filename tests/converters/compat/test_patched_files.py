@@ -142,7 +142,6 @@ CASES = [
     (keras.CONV,                    "convolutional",   {"variables"}),
     (keras.RELU,                    "convolutional",   EVERY),
     (keras.NORMALIZATION,           "convolutional",   {"variables"}),
-    (keras.TIME_DISTRIBUTED,        "time_distributed", {"variables"}),
     (keras.AVERAGED_TO_A_SIZE,      "squeeze_excite",  EVERY),
     (keras.LARGEST_TO_A_SIZE,       "squeeze_excite",  EVERY),
     (keras.SPLIT,                   "squeeze_excite",  EVERY),
