@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -25,7 +26,7 @@ from converters.formats import Format, Precision
 from converters.isolation import Channel, Message, error_document
 from converters.shapes import Shapes
 from converters.tracing import Traced, trace
-from converters.trial.opening import function_of
+from converters.trial.opening import ElsewhereError, function_of
 from converters.trial.trial import NOT_RUN, Trial
 from converters.writers.onnx.write import write_onnx
 from converters.writers.savedmodel import write_saved_model
@@ -189,7 +190,8 @@ def _make(job: _Job, fmt: Format, precision: Precision, path: Path) -> Message:
     result = _WRITERS[fmt, precision](job, part / path.name)
     signature, notes, checked = result.traced.signature, result.notes, False
     if job.request["check"]:
-        checked = job.trial(result.traced).check(part / path.name, fmt, precision, signature)
+        with contextlib.suppress(ElsewhereError):
+            checked = job.trial(result.traced).check(part / path.name, fmt, precision, signature)
         notes = notes if checked else (*notes, NOT_RUN)
     for file in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
         os.replace(file, path.parent / file.name)  # noqa: PTH105 - works for files and folders alike
