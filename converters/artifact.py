@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Artifact:
         sha256: of the file; for a folder see `digest`.
         conversion_path: how it was made, for example `weightless-tf2onnx` or `saved-model`.
         notes: what the maker has to say about it, in sentences.
+        checked: it was opened and run once when it was made (`converters.trial`).
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Artifact:
     sha256: str
     conversion_path: str = ""
     notes: tuple[str, ...] = ()
+    checked: bool = False
 
     @classmethod
     def on_disk(
@@ -53,6 +55,10 @@ class Artifact:
         """Measures and digests what lies at `path`."""
         return cls(path, fmt, precision, signature, size_of(path), digest(path), conversion_path, notes)
 
+    def measured(self, notes: tuple[str, ...]) -> Artifact:
+        """The artifact as it lies on disk now."""
+        return replace(self, size_bytes=size_of(self.path), sha256=digest(self.path), notes=notes)
+
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
         """The manifest's row, `path` relative to `base` in POSIX form."""
         path = self.path.relative_to(base) if base else self.path
@@ -65,6 +71,7 @@ class Artifact:
             "sha256": self.sha256,
             "road": self.conversion_path,
             "notes": list(self.notes),
+            "checked": self.checked,
         }
 
     @classmethod
@@ -79,6 +86,7 @@ class Artifact:
             sha256=str(document["sha256"]),
             conversion_path=str(document.get("road", "")),
             notes=tuple(document.get("notes", ())),
+            checked=bool(document.get("checked", False)),
         )
 
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from converters.arrays import Array
 from converters.checkpoints.ranges import Range
-from converters.errors import RefusedError
+from converters.errors import RefusedError, UsageError
+from converters.shapes import Shapes, ask_for
 from converters.signature import Signature, TensorSpec
-from converters.user_arrays import UNKNOWN_SIZE, UserArrays, read_user_arrays
+from converters.user_arrays import UserArrays, read_user_arrays
 
 RANDOM = "random"
 DEFAULT_SAMPLES = 128
@@ -59,10 +60,12 @@ class Expected:
     Attributes:
         ranges: by input name, from the checkpoint's first layers.
         judged_on: the arrays of `--inputs`, where the user gave some: they are taken to be right.
+        shapes: of inputs that leave sizes open.
     """
 
     ranges: Mapping[str, Range] = field(default_factory=dict)
     judged_on: Mapping[str, Array] = field(default_factory=dict)
+    shapes: Shapes = field(default_factory=dict)
 
     def range_of(self, name: str) -> Range | None:
         if name in self.ranges:
@@ -105,7 +108,7 @@ def read_calibration(path: Path, signature: Signature, samples: int, expected: E
         UsageError: nothing is there, or names, shapes or dtypes do not fit.
         RefusedError: the file is damaged or not finite, or a finding is fatal: all of them stand in the message.
     """
-    data = read_user_arrays(path, signature, "--calibration")
+    data = read_user_arrays(path, signature, "--calibration", expected.shapes)
     findings = check(data, signature, expected)
     fatal = [f for f in findings if f.fatal]
     if fatal:
@@ -120,8 +123,12 @@ def read_calibration(path: Path, signature: Signature, samples: int, expected: E
     return Calibration(arrays, f"{count} samples of {path.name}", findings)
 
 
-def random_calibration(signature: Signature, samples: int, ranges: Mapping[str, Range], seed: int = 0) -> Calibration:
+def random_calibration(
+    signature: Signature, samples: int, expected: Expected = Expected(), seed: int = 0
+) -> Calibration:
     """Made-up data, which `--calibration random` asks for: uniform over the input's range, in blocks of 4 x 4 pixels.
+
+    Where nothing tells the range, every second sample is normal: the inputs that the file is judged on are drawn so.
 
     Raises:
         RefusedError: an input is neither numbers nor booleans.
@@ -129,7 +136,7 @@ def random_calibration(signature: Signature, samples: int, ranges: Mapping[str, 
     rng = np.random.default_rng(seed)
     fixed = max([d for s in signature.inputs for d in s.shape[:1] if isinstance(d, int)], default=1)
     count = -(-samples // fixed) * fixed
-    arrays = {spec.name: _drawn(spec, count, ranges.get(spec.name), rng) for spec in signature.inputs}
+    arrays = {spec.name: _drawn(spec, count, expected, rng) for spec in signature.inputs}
     finding = Finding(
         "random",
         "it is made up: the scales fit noise, and accuracy on real inputs is not known.",
@@ -318,22 +325,33 @@ def _thinned(arrays: Mapping[str, Array], samples: int, signature: Signature) ->
     return {name: np.ascontiguousarray(array[picks]) for name, array in arrays.items()}
 
 
-def _drawn(spec: TensorSpec, count: int, expected: Range | None, rng: np.random.Generator) -> Array:
-    shape: Sequence[int] = (count, *spec.concrete(count, UNKNOWN_SIZE)[1:])
+def _drawn(spec: TensorSpec, count: int, expected: Expected, rng: np.random.Generator) -> Array:
+    if spec.is_dynamic and spec.name not in expected.shapes:
+        raise UsageError(
+            f"The input {spec.name} leaves sizes open, for which calibration data cannot be made up.",
+            next_step=f"Give them: {ask_for(Signature((spec,), ()))} (with its own sizes).",
+            step="calibrate",
+        )
+    shape: Sequence[int] = (count, *spec.at(expected.shapes.get(spec.name), count)[1:])
+    limits = expected.range_of(spec.name)
     dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if dtype.kind == "b":
         return rng.random(shape) < 0.5
     if dtype.kind in "iu":
-        return rng.integers(0, int(expected.high) if expected else 1, shape, endpoint=True).astype(dtype)
+        return rng.integers(0, int(limits.high) if limits else 1, shape, endpoint=True).astype(dtype)
     if dtype.kind != "f":
         raise RefusedError(
             f"The input {spec.name} takes {spec.dtype}, for which calibration data cannot be made up.",
             next_step="Give real samples with --calibration PATH.",
             step="calibrate",
         )
-    low, high = (expected.low, expected.high) if expected else (0.0, 1.0)
+    if limits is not None and limits.whole:
+        return rng.integers(int(limits.low), int(limits.high), shape, endpoint=True).astype(dtype)
+    low, high = (limits.low, limits.high) if limits else (0.0, 1.0)
     coarse = rng.random([-(-d // 4) if len(shape) == 4 and k in (1, 2) else d for k, d in enumerate(shape)])
     if len(shape) == 4:
         coarse = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : shape[1], : shape[2]]
     values: Array = (low + (high - low) * coarse).astype(dtype)
+    if limits is None:  # as such inputs are judged: U(0, 1) and N(0, 1) in turn
+        values[1::2] = rng.standard_normal(shape)[1::2].astype(dtype)
     return values

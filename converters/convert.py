@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,7 @@ class Converter:
         on_progress: Progress | None = None,
     ) -> None:
         self._checkpoint, self._options = checkpoint, options
+        self._check, self._shapes = common.check, common.shapes
         self._orders = {str(order.target): order for order in orders}
         self._progress = ConversionProgress(self._orders, COSTS, on_progress)
         self._folders = sorted({order.path.parent for order in orders})
@@ -151,7 +152,9 @@ class Converter:
             "batch": options.batch,
             "opset": options.opset,
             "allow_flex": options.allow_flex,
+            "shapes": dict(self._shapes),
             "folder": str(self._folders[0]),
+            "check": self._check,
         }
 
     def close(self) -> None:
@@ -174,7 +177,7 @@ def filed(order: Order, outcome: Outcome, notes: tuple[str, ...] = ()) -> Artifa
     target = order.target
     if isinstance(outcome, EdgeportError):
         return Failure.of(target, outcome)
-    return Artifact.on_disk(
+    artifact = Artifact.on_disk(
         order.path,
         target.format,
         target.precision,
@@ -182,6 +185,7 @@ def filed(order: Order, outcome: Outcome, notes: tuple[str, ...] = ()) -> Artifa
         conversion_path=outcome["road"],
         notes=(*outcome["notes"], *notes),
     )
+    return replace(artifact, checked=outcome["checked"])
 
 
 def _side_by_side(orders: Sequence[Order]) -> list[list[Order]]:

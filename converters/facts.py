@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converters.checkpoints.ranges import Range
+from converters.shapes import Shapes
 from converters.signature import Signature
 
 
@@ -20,6 +21,7 @@ class Facts:
         notes: what was changed to load it, in sentences.
         ranges: by input name, the values that it expects, where it says so.
         interface: see `converters.checkpoints.interface`.
+        shapes: of each input that leaves sizes open, one that the model runs at; see `converters.checkpoints.sizes`.
     """
 
     signature: Signature
@@ -27,6 +29,7 @@ class Facts:
     notes: tuple[str, ...] = ()
     ranges: Mapping[str, Range] = field(default_factory=dict)
     interface: Mapping[str, Any] = field(default_factory=dict)
+    shapes: Shapes = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -35,6 +38,7 @@ class Facts:
             "notes": list(self.notes),
             "ranges": {name: limits.to_json() for name, limits in self.ranges.items()},
             "interface": dict(self.interface),
+            "shapes": dict(self.shapes),
         }
 
     @classmethod
@@ -45,4 +49,5 @@ class Facts:
             tuple(document["notes"]),
             {name: Range.from_json(limits) for name, limits in document["ranges"].items()},
             dict(document["interface"]),
+            {name: tuple(sizes) for name, sizes in document["shapes"].items()},
         )

@@ -1,4 +1,4 @@
-"""The vocabulary: formats, precisions, and what a file's name says about them."""
+"""The vocabulary: formats and precisions, and how files are called after them."""
 
 from __future__ import annotations
 
@@ -63,12 +63,3 @@ def format_of(path: Path) -> Format | None:
         return Format.SAVEDMODEL if (path / "saved_model.pb").is_file() else None
     by_suffix = {suffix: fmt for fmt, suffix in SUFFIXES.items() if fmt is not Format.SAVEDMODEL}
     return by_suffix.get(path.suffix.lower())
-
-
-def precision_in_name(path: Path) -> Precision | None:
-    """The precision that an edgeport artifact's name states; None for other names."""
-    parts = path.name.split(".")
-    for part in reversed(parts[1:-1]):
-        if part in set(Precision):
-            return Precision(part)
-    return None

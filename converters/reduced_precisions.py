@@ -198,6 +198,8 @@ def _request(bases: Mapping[Format, Artifact], orders: Sequence[Order], job: Der
         "method": job.options.calibration_method,
         "scratch": str(scratch),
         "contract": job.contract.to_json() if job.contract else None,
+        "check": job.common.check,
+        "ranges": {row.name: row.range for row in job.contract.inputs if row.range} if job.contract else {},
     }
 
 

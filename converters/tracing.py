@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.loaded import Loaded, Structure, plain
 from converters.compat.keras import all_layers
-from converters.errors import RefusedError, StepError
+from converters.errors import RefusedError, StepError, UnsupportedError, UsageError
+from converters.formats import Format
+from converters.rewrites.function import composed
 from converters.signature import BATCH, Signature, TensorSpec
 from converters.tracing_patches import lean_backend
-from converters.weightless_graph import WeightlessGraph, weightless
+from converters.weightless_graph import WeightlessGraph, assigned_variables, reached_variables, weightless
+
+Scope = Callable[[], contextlib.AbstractContextManager[Any]]
+"""Opens what Keras' assignments go by while a function is traced."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +31,42 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
+        structure: how the model is called in Python.
+        original: the function that `concrete` was composed from for a format; what its files are held against.
+        layers: the names of the layers that are not models, as the user gave them; none of a SavedModel.
+        updated: what a call reads and changes, so that the next one answers differently: by variable, its layer.
     """
 
     module: Any
     concrete: Any
     signature: Signature
     recurrent: bool
+    structure: Structure
+    layers: tuple[str, ...] = ()
+    original: Any = None
+    updated: Mapping[str, str] = field(default_factory=dict)
+
+    def refuse_state(self, format_name: str) -> None:
+        """Raises UnsupportedError, for a format without variables, where a call changes what the next one answers."""
+        if self.updated:
+            layers = ", ".join(f"`{layer}`" for layer in dict.fromkeys(self.updated.values()))
+            seeds = all("seed" in variable for variable in self.updated)
+            what = "random numbers that change from call to call" if seeds else "a state that it changes in every call"
+            raise UnsupportedError(
+                f"{format_name} cannot hold the layer {layers}: its outputs depend on {what}.",
+                next_step=f"Leave {format_name.lower()} out with -f (a SavedModel holds it), or switch that off.",
+                step="convert",
+            )
 
     @functools.cached_property
     def weightless(self) -> WeightlessGraph | None:
         """The graph without its weights, made once for all formats; None where it has a loop or cannot be rewritten."""
         return None if self.recurrent else weightless(self.concrete, self.signature.output_names)
+
+    def composed_for(self, fmt: Format) -> Traced:
+        """The trace with all that the format lacks composed of what it has; itself where it lacks nothing."""
+        concrete = composed(self.concrete, fmt)
+        return self if concrete is self.concrete else replace(self, concrete=concrete, original=self.concrete)
 
 
 def trace(loaded: Loaded, batch: int | None = None) -> Traced:
@@ -45,6 +76,7 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         batch: the fixed batch size; None leaves the batch dynamic.
 
     Raises:
+        UsageError: the model has another fixed batch.
         RefusedError: the model's Python code cannot be traced into a graph, or gives another one every time.
         StepError: TensorFlow fails while it traces.
     """
@@ -55,34 +87,81 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
     names = signature.output_names
     name_index = {name: index for index, name in enumerate(names)}
 
-    def serve(*tensors: Any) -> dict[str, Any]:
-        with lean_backend():
-            results = loaded.function(tensors)
-        return {
-            name: tf.identity(value, name=f"output_{name_index[name]}")
-            for name, value in zip(names, results, strict=True)
-        }
+    def traced(scope: Scope) -> Any:
+        def serve(*tensors: Any) -> dict[str, Any]:
+            with lean_backend(), scope():
+                results = loaded.function(tensors)
+            return {
+                name: tf.identity(value, name=f"output_{name_index[name]}")
+                for name, value in zip(names, results, strict=True)
+            }
 
-    def traced() -> Any:
         return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
 
     try:
-        concrete = traced()
+        concrete, scope, updated = _without_idle_assignments(traced, loaded)
         if _has_foreign_code(loaded.model):
-            _check_repeats(concrete, traced())
+            _check_repeats(concrete, traced(scope))
     except (TypeError, NotImplementedError) as cause:
         raise RefusedError(
-            f"The model cannot be traced into a graph ({_first_line(cause)}).",
+            f"The model cannot be traced into a graph ({plain(cause)}).",
             next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
             step="trace",
         ) from cause
     except (ValueError, RuntimeError, tf.errors.OpError) as cause:
         raise StepError(
-            f"Tracing the model failed ({_first_line(cause)}).",
+            f"Tracing the model failed ({plain(cause)}).",
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
-    return Traced(_owner(loaded, concrete), concrete, _settled(signature, concrete), _has_loop(concrete))
+    structure = loaded.structure or Structure(signature.inputs, dict.fromkeys(names) if len(names) > 1 else None)
+    settled = _settled(signature, concrete)
+    return Traced(
+        _owner(loaded, concrete),
+        concrete,
+        settled,
+        _has_loop(concrete),
+        structure=structure,
+        layers=_layer_names(loaded.model),
+        updated=updated,
+    )
+
+
+def _layer_names(model: Any) -> tuple[str, ...]:
+    import keras
+
+    layers = all_layers(model) if model is not None else []
+    return tuple(str(layer.name) for layer in layers if not isinstance(layer, keras.Model))
+
+
+def _without_idle_assignments(traced: Callable[[Scope], Any], loaded: Loaded) -> tuple[Any, Scope, dict[str, str]]:
+    """The function without assignments that no output ever depends on, the scope of its trace, and `Traced.updated`.
+
+    Layers with a recurrent dropout draw their masks in inference too, and throw them away; what stays of it is a seed
+    that is read and assigned, which neither TFLite nor ONNX can hold.
+    """
+    as_is: Scope = contextlib.nullcontext
+    concrete = traced(as_is)
+    if loaded.model is None or not assigned_variables(concrete):
+        return concrete, as_is, {}
+    import keras
+
+    pure = traced(keras.StatelessScope)
+    assigned = {id(variable.handle) for variable in assigned_variables(concrete).values()}
+    read = [v for v in reached_variables(pure).values() if id(v.handle) in assigned]
+    if not read:
+        return pure, keras.StatelessScope, {}
+    return concrete, as_is, {variable.name: _owning_layer(loaded.model, variable) for variable in read}
+
+
+def _owning_layer(model: Any, variable: Any) -> str:
+    """The name of the outermost layer, short of a model, that a variable belongs to; its own where there is none."""
+    import keras
+
+    for layer in all_layers(model) if model is not None else ():
+        if not isinstance(layer, keras.Model) and any(v.value is variable for v in layer.variables):
+            return str(layer.name)
+    return str(variable.name).partition(":")[0]
 
 
 def _has_foreign_code(model: Any) -> bool:
@@ -106,41 +185,48 @@ def _check_repeats(first: Any, second: Any) -> None:
 
 
 def _node_bytes(node: Any) -> bytes:
-    """The node as bytes, without the names of functions that it calls: TensorFlow renumbers them every time."""
+    """The node as bytes, without the names of functions and gradients: TensorFlow renumbers them every time."""
     plain = type(node)()
     plain.CopyFrom(node)
-    for name in [name for name, value in node.attr.items() if value.HasField("func")]:
+    for name in [name for name, value in node.attr.items() if value.HasField("func") or name == "_gradient_op_type"]:
         del plain.attr[name]
     content: bytes = plain.SerializeToString(deterministic=True)
     return content
 
 
 def _owner(loaded: Loaded, concrete: Any) -> Any:
-    """A module with the variables that the function uses, in the model's order.
+    """A module with the variables that the function uses, in the model's order, then those that no layer owns.
 
     Others stay out: the state of random generators differs from load to load. The function is not an attribute of it,
     since saving would trace it again.
     """
     import tensorflow as tf
 
-    used = {id(variable.handle) for variable in concrete.graph.variables}
+    used = {id(variable.handle): variable for variable in concrete.graph.variables}
+    owned = tuple(v for v in loaded.variables if id(v.handle) in used)
     module = tf.Module()
-    module.variables_in_order = tuple(v for v in loaded.variables if id(v.handle) in used)
+    known = {id(v.handle) for v in owned}
+    module.variables_in_order = (*owned, *(v for key, v in used.items() if key not in known))
     return module
 
 
-def _first_line(cause: BaseException) -> str:
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[0] if str(cause).strip() else ''}"[:300]
-
-
 def _with_batch(signature: Signature, batch: int | None) -> Signature:
+    """The signature with this batch where it was open. Raises UsageError where no input takes it."""
     if batch is None:
         return signature
+    first = [spec.shape[0] for spec in signature.inputs if spec.shape]
+    if first and not signature.has_open_batch and batch not in first:
+        raise UsageError(
+            f"--batch {batch} does not fit: the model itself fixes the batch of its input "
+            f"`{signature.inputs[0].name}` to {first[0]}.",
+            next_step="Leave it out, or save the model again with an input of any batch (keras.Input(shape=...)).",
+            step="trace",
+        )
 
     def fixed(spec: TensorSpec) -> TensorSpec:
         return TensorSpec(spec.name, tuple(batch if d == BATCH else d for d in spec.shape), spec.dtype)
 
-    return Signature(tuple(map(fixed, signature.inputs)), tuple(map(fixed, signature.outputs)))
+    return replace(signature, inputs=tuple(map(fixed, signature.inputs)), outputs=tuple(map(fixed, signature.outputs)))
 
 
 def _tensor_spec(spec: TensorSpec) -> Any:
@@ -159,7 +245,7 @@ def _settled(signature: Signature, concrete: Any) -> Signature:
         tensor = concrete.structured_outputs[spec.name]
         shape = spec.shape if tensor.shape.rank is None else shape_of(spec.name, tensor.shape.as_list())
         outputs.append(TensorSpec(spec.name, _merged(spec.shape, shape), tensor.dtype.name))
-    return Signature(signature.inputs, tuple(outputs))
+    return replace(signature, outputs=tuple(outputs))
 
 
 def _merged(declared: Sequence[int | str], traced: Sequence[int | str]) -> tuple[int | str, ...]:

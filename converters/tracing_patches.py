@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from converters.compat import keras, tensorflow
+from converters.tracing_repeats import lean_repeat
+from converters.unknown_sizes import averaged, cut, maximal
 
 
 @contextlib.contextmanager
@@ -21,11 +23,16 @@ def lean_backend() -> Iterator[None]:
     """
     replacements = {
         keras.RESHAPE: _lean_reshape,
+        keras.REPEAT: lean_repeat,
         keras.MATMUL: _lean_matmul,
         tensorflow.EINSUM: _lean_einsum,
         keras.CONV: _plain_conv,
         keras.RELU: _plain_relu,
         keras.NORMALIZATION: _lean_normalization,
+        keras.AVERAGED_TO_A_SIZE: averaged,
+        keras.LARGEST_TO_A_SIZE: maximal,
+        keras.SPLIT: cut,
+        **dict.fromkeys(keras.EXTREMES, _plain_extreme),
     }
     with contextlib.ExitStack() as stack:
         for patch, make in replacements.items():
@@ -77,8 +84,12 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
                 dilations=[1, *gaps, 1],
             )
         grouped = data_format == "channels_last" and inputs.shape[-1] != kernel.shape[-2]
-        if grouped and len(inputs.shape) < 5:  # the three-dimensional kernel does need XLA
+        if grouped and len(inputs.shape) < 5:
             return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
+        if grouped and inputs.shape[-1] is not None:  # the three-dimensional kernel knows no groups
+            groups = inputs.shape[-1] // kernel.shape[-2]
+            parts = zip(tf.split(inputs, groups, -1), tf.split(kernel, groups, -1), strict=True)
+            return tf.concat([original(x, k, strides, padding, data_format, dilation_rate) for x, k in parts], -1)
         return original(inputs, kernel, strides, padding, data_format, dilation_rate)
 
     return conv
@@ -86,6 +97,29 @@ def _plain_conv(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _plain_relu(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x: _float32_operation("Relu", x) if _is_plain(x) else original(x)
+
+
+def _plain_extreme(original: Callable[..., Any]) -> Callable[..., Any]:
+    """ArgMax or ArgMin, which every format has.
+
+    Keras takes -0.0 for smaller than 0.0, for which it looks at bits that no format can read. They are equal here, as
+    everywhere else in TensorFlow, so a tie of the two goes to the first.
+    """
+    import tensorflow as tf
+
+    operation = tf.argmax if original.__name__ == "argmax" else tf.argmin
+
+    def extreme(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        x = tf.convert_to_tensor(x)
+        if not x.dtype.is_floating or x.shape.rank in (0, None):
+            return original(x, axis, keepdims)
+        flat = tf.reshape(x, [-1]) if axis is None else x
+        index = operation(flat, axis=0 if axis is None else axis, output_type=tf.int32)
+        if not keepdims:
+            return index
+        return tf.reshape(index, [1] * x.shape.rank) if axis is None else tf.expand_dims(index, axis)
+
+    return extreme
 
 
 def _lean_normalization(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from converters.arrays import Array
 from converters.errors import RefusedError, UsageError
+from converters.shapes import Shapes, ask_for
 from converters.signature import BATCH, Signature, TensorSpec
 
 LABELS = "labels"
-UNKNOWN_SIZE = 32
-"""Stands for every dimension that is unknown and is not the batch."""
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
@@ -34,10 +34,15 @@ class UserArrays:
     notes: tuple[str, ...] = ()
 
 
-def read_user_arrays(path: Path, signature: Signature, option: str = "--inputs") -> UserArrays:
+def read_user_arrays(
+    path: Path, signature: Signature, option: str = "--inputs", shapes: Shapes = MappingProxyType({})
+) -> UserArrays:
     """The user's arrays: an `.npz` keyed by input name, an `.npy` for a single input, or a folder of images.
 
     `labels` in an `.npz` are the classes of the samples. Nothing pickled is ever loaded.
+
+    Args:
+        shapes: what images are resized to where the model leaves that open; without it all must be of one size.
 
     Raises:
         UsageError: the path is not there, or the arrays' names, shapes or dtypes do not fit the signature.
@@ -47,7 +52,7 @@ def read_user_arrays(path: Path, signature: Signature, option: str = "--inputs")
         raise UsageError(f"{path}, given to {option}, is not there.", next_step="Check the path.", file=path)
     arrays: dict[str, Array]
     if path.is_dir():
-        arrays = {_only_input(path, signature).name: _read_images(path, _only_input(path, signature))}
+        arrays = {_only_input(path, signature).name: _read_images(path, _only_input(path, signature), shapes)}
     elif path.suffix.lower() == ".npy":
         arrays = {_only_input(path, signature).name: _load(path)["array"]}
     elif path.suffix.lower() == ".npz":
@@ -63,6 +68,7 @@ def read_user_arrays(path: Path, signature: Signature, option: str = "--inputs")
 
 def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays:
     names = signature.input_names
+    data = data | _initial_states(signature, data)
     missing = [name for name in names if name not in data]
     if missing:
         raise UsageError(
@@ -87,6 +93,16 @@ def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays
     if extra:
         notes.append(f"{path.name}: the keys {', '.join(extra)} are no inputs and were ignored.")
     return UserArrays(arrays, labels, tuple(notes))
+
+
+def _initial_states(signature: Signature, data: dict[str, Array]) -> dict[str, Array]:
+    """States that were not given, as they are before the first step, for as many samples as there are."""
+    counts = [len(data[spec.name]) for spec in signature.fed if spec.name in data and data[spec.name].ndim]
+    return {
+        state.input: np.full((counts[0], *state.shape[1:]), state.initial, state.dtype)
+        for state in signature.states
+        if state.input not in data and counts
+    }
 
 
 def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Array:
@@ -159,16 +175,16 @@ def _load(path: Path) -> dict[str, Array]:
 
 
 def _only_input(path: Path, signature: Signature) -> TensorSpec:
-    if len(signature.inputs) != 1:
+    if len(signature.fed) != 1:
         raise UsageError(
-            f"{path.name} holds one input, and the model has {len(signature.inputs)}.",
+            f"{path.name} holds one input, and the model has {len(signature.fed)}.",
             next_step=f"Give an .npz keyed by {', '.join(signature.input_names)}.",
             file=path,
         )
-    return signature.inputs[0]
+    return signature.fed[0]
 
 
-def _read_images(folder: Path, spec: TensorSpec) -> Array:
+def _read_images(folder: Path, spec: TensorSpec, shapes: Shapes) -> Array:
     """Images as (samples, height, width, channels), values 0..255, resized to the model's size."""
     from PIL import Image, UnidentifiedImageError
 
@@ -178,15 +194,26 @@ def _read_images(folder: Path, spec: TensorSpec) -> Array:
     if not files or channels not in modes:
         cause = "holds no images" if not files else f"cannot feed {spec.name}, which takes no images"
         raise UsageError(f"{folder} {cause}.", next_step="Give .png or .jpg files, or an .npz.", file=folder)
-    _, height, width, depth = spec.concrete(1, UNKNOWN_SIZE)
+    depth = int(spec.shape[3])
+    wanted = shapes.get(spec.name, spec.shape)[1:3]
     pictures = []
     for file in files:
         try:
             with Image.open(file) as image:
+                height, width = (
+                    d if isinstance(d, int) else own for d, own in zip(wanted, image.size[::-1], strict=True)
+                )
                 resized = image.convert(modes[channels]).resize((width, height), Image.Resampling.BILINEAR)
         except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as cause:
             raise RefusedError(
                 f"{file} cannot be read as an image.", next_step="Remove it from the folder, or repair it.", file=file
             ) from cause
         pictures.append(np.asarray(resized, dtype=np.uint8).reshape(height, width, depth))
+    sizes = sorted({picture.shape[:2] for picture in pictures})
+    if len(sizes) > 1:
+        raise UsageError(
+            f"The images in {folder} have {len(sizes)} sizes, and the model takes any.",
+            next_step=f"Say which: {ask_for(Signature((spec,), ()))} (height, then width).",
+            file=folder,
+        )
     return np.stack(pictures)

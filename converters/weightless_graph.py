@@ -9,6 +9,12 @@ from typing import Any
 from converters.arrays import Array
 from converters.compat.tensorflow import READ_VALUE, view_of
 
+ASSIGNMENTS = {
+    "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "RngReadAndSkip", "StatefulUniform",
+    "ResourceScatterUpdate", "ResourceScatterAdd", "ResourceScatterNdUpdate", "ResourceScatterNdAdd",
+    "ResourceStridedSliceAssign",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class WeightlessGraph:
@@ -29,24 +35,37 @@ class WeightlessGraph:
 
 
 def reached_variables(concrete: Any) -> dict[str, Any]:
-    """The variables that the outputs depend on, by the name of the placeholder that captures them."""
-    captured = captured_variables(concrete)
-    producers = {node.name: node for node in concrete.graph.as_graph_def().node}
-    pending = [t.op.name for t in concrete.outputs]
-    visited: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in visited:
-            continue
-        visited.add(name)
-        pending.extend(_producer(i) for i in producers[name].input)
-    return {name: variable for name, variable in captured.items() if name in visited}
+    """The variables that the outputs depend on, by the name of the placeholder that captures them.
+
+    What an output only waits for, such as a seed that is drawn and thrown away, is not among them.
+    """
+    needed = _needed(concrete.graph.as_graph_def(), [t.op.name for t in concrete.outputs])
+    return {name: variable for name, variable in captured_variables(concrete).items() if name in needed}
 
 
 def captured_variables(concrete: Any) -> dict[str, Any]:
     """Every variable that the function captures, by the name of its placeholder in the graph."""
     by_handle = {id(v.handle): v for v in concrete.graph.variables}
     return {inner.op.name: by_handle[id(outer)] for outer, inner in concrete.graph.captures if id(outer) in by_handle}
+
+
+def assigned_variables(concrete: Any) -> dict[str, Any]:
+    """The captured variables that the function may assign to, by the name of their placeholder.
+
+    A loop or a call that assigns to one counts for all that it is handed.
+    """
+    definition = concrete.graph.as_graph_def()
+    writers = set[str]()
+    functions = list(definition.library.function)
+    for _ in functions:  # as deep as calls can be nested
+        writers |= {f.signature.name for f in functions if any(_writes(node, writers) for node in f.node_def)}
+    handed = {_producer(i) for node in definition.node if _writes(node, writers) for i in node.input}
+    return {name: variable for name, variable in captured_variables(concrete).items() if name in handed}
+
+
+def _writes(node: Any, writers: set[str]) -> bool:
+    called = {value.func.name for value in node.attr.values() if value.HasField("func")}
+    return node.op in ASSIGNMENTS or bool(called & writers)
 
 
 def value_of(variable: Any) -> Array:

@@ -13,6 +13,7 @@ from converters.checks.values import FilePath, Flag, Number, Several, Shape, Tab
 from converters.common import Common
 from converters.errors import UsageError
 from converters.options import ConvertOptions, Io, QuantizeOptions
+from converters.shapes import check_batch
 from validate.agreement.options import JudgeOptions
 from validate.latency.options import BenchOptions
 from validate.localize.options import LocalizeOptions
@@ -130,6 +131,7 @@ class RunOptions(Options):
     def __post_init__(self) -> None:
         """Raises UsageError for parts that contradict each other, after each part has checked itself."""
         super().__post_init__()
+        check_batch(self.common.shapes, (self.convert.batch,) if self.convert.batch else ())
         if self.ship.bake_preprocess and self.quantize.io not in (None, Io.FLOAT):
             raise UsageError(
                 f"--bake-preprocess gives inputs of uint8, and --io {self.quantize.io} would change them again.",

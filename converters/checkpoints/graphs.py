@@ -7,21 +7,20 @@ the version 1 loader, whose variables become constants. A frozen graph is that a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import chosen_signature
+from converters.checkpoints.idle_assignments import without_idle_assignments
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.compat.tensorflow import FREEZE_SESSION, frozen
 from converters.errors import EdgeportError, RefusedError, StepError
 from converters.readers.graph_file import chosen_tensors, read_graph_file
 from converters.readers.saved_model_file import read_saved_model
-from converters.signature import Signature, TensorSpec, unique_names
+from converters.signature import Signature, TensorSpec, tensor_names, unique_names
 
-_UNCLEAN = re.compile(r"[^A-Za-z0-9_.-]+")
 _SERVING = "serve"
 _FUNCTION_HINTS = ("api_implements", "api_preferred_device", "_noinline")
 
@@ -66,23 +65,27 @@ def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
     except Exception as cause:  # protobuf's DecodeError, which has no types
         raise load_error(checkpoint, cause) from cause
     sizes = {f"{name}:0" if ":" not in name else name: shape for name, shape in shapes.items() if shape is not None}
-    return _of_graph(path, definition, (_names_of(inputs), _names_of(outputs)), sizes)
+    named = _names_of(inputs)
+    return _of_graph(path, definition, (named, _names_of(outputs, named)), sizes)
 
 
 def _restored(module: Any, concrete: Any) -> Loaded:
     _, keywords = concrete.structured_input_signature
+    pure = without_idle_assignments(concrete)
     # TensorFlow makes Python identifiers of the names; the signature's own names stand in the specs.
+    results = concrete.structured_outputs
+    names = unique_names(results, taken=[spec.name for spec in keywords.values()])
     signature = Signature(
         tuple(_tf_spec(spec.name, spec) for spec in keywords.values()),
-        tuple(_tf_spec(name, spec) for name, spec in concrete.structured_outputs.items()),
+        tuple(_tf_spec(name, spec) for name, spec in zip(names, results.values(), strict=True)),
     )
 
     def function(tensors: Sequence[Any]) -> list[Any]:
-        results = concrete(**dict(zip(keywords, tensors, strict=True)))
-        return [results[name] for name in signature.output_names]
+        values = concrete(**dict(zip(keywords, tensors, strict=True))) if pure is concrete else pure(*tensors)
+        return [values[name] for name in results]
 
     variables = tuple(concrete.graph.variables)
-    return Loaded(None, signature, function, variables, (), (module, concrete))
+    return Loaded(None, signature, function, variables, (), (module, concrete, pure))
 
 
 def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
@@ -94,9 +97,11 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
             meta = tf.compat.v1.saved_model.load(session, _tags(path), str(path))
             signature = meta.signature_def[key]
             inputs = {name: signature.inputs[name].name for name in sorted(signature.inputs)}
-            outputs = {name: signature.outputs[name].name for name in sorted(signature.outputs)}
-            definition = _without_hints(graph.as_graph_def())
-            constant = _frozen(session, definition, [name.split(":")[0] for name in outputs.values()])
+            keys = sorted(signature.outputs)
+            outputs = {n: signature.outputs[k].name for n, k in zip(unique_names(keys, inputs), keys, strict=True)}
+            ends = _nodes(outputs)
+            definition = _needed(_without_hints(graph.as_graph_def()), [*ends, *_nodes(inputs)])
+            constant = _frozen(session, definition, ends)
         return _of_graph(path, constant, (inputs, outputs), {}, (note,))
     except (ValueError, OSError, KeyError, RuntimeError, TypeError, tf.errors.OpError) as cause:
         raise load_error(checkpoint, cause) from cause
@@ -104,6 +109,31 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
 
 def _frozen(session: Any, definition: Any, outputs: list[str]) -> Any:
     return FREEZE_SESSION.get()(session, definition, outputs)
+
+
+def _nodes(tensors: Mapping[str, str]) -> list[str]:
+    return [name.split(":")[0] for name in tensors.values()]
+
+
+def _needed(definition: Any, ends: list[str]) -> Any:
+    """The part of a graph that leads to its ends, with the functions that it calls: those of another signature would be
+    defined twice.
+    """
+    import tensorflow as tf
+
+    part = tf.compat.v1.graph_util.extract_sub_graph(definition, ends)
+    functions = {function.signature.name: function for function in part.library.function}
+    waiting, called = [*part.node], set[str]()
+    while waiting:
+        values = waiting.pop().attr.values()
+        names = [one.name for value in values for one in (value.func, *value.list.func) if one.name]
+        for name in (name for name in names if name in functions and name not in called):
+            called.add(name)
+            waiting.extend(functions[name].node_def)
+    kept = [function for name, function in functions.items() if name in called]
+    del part.library.function[:]
+    part.library.function.extend(kept)
+    return part
 
 
 def _without_hints(definition: Any) -> Any:
@@ -198,9 +228,8 @@ def _renamed(flat: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -
     return definition
 
 
-def _names_of(tensors: Sequence[str]) -> dict[str, str]:
-    names = unique_names(_UNCLEAN.sub("_", tensor.removesuffix(":0")).strip("_") or "tensor" for tensor in tensors)
-    return dict(zip(names, tensors, strict=True))
+def _names_of(tensors: Sequence[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    return dict(zip(tensor_names(tensors, taken), tensors, strict=True))
 
 
 def _split_shape(option: str) -> tuple[str, list[int | None] | None]:

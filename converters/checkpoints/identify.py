@@ -196,10 +196,11 @@ def check_frozen_graph(path: Path, opening: LoadOptions = LoadOptions()) -> Grap
 def chosen_signature(path: Path, facts: SavedModelFacts, key: str | None) -> SavedSignature:
     """The signature to convert.
 
-    Keras writes the same function as `serve` and `serving_default`, which count as one.
+    Keras writes the same function as `serve` and `serving_default`, which count as one. `serving_default` is the one
+    that is taken where none is named: so does whoever serves the folder.
 
     Raises:
-        UsageError: there is none, none of that name, or several and none was named.
+        UsageError: there is none, none of that name, or several without a default and none was named.
     """
     by_key = {signature.key: signature for signature in facts.signatures}
     names = ", ".join(sorted(by_key)) or "none"
@@ -213,9 +214,8 @@ def chosen_signature(path: Path, facts: SavedModelFacts, key: str | None) -> Sav
             "has no signature, so nothing says what goes in and what comes out",
             "Save it again with one: tf.saved_model.save(module, folder, signatures=...).",
         )
-    default, twin = by_key.get(SIGNATURE_KEY), by_key.get("serve")
-    if default and twin and (default.inputs, default.outputs) == (twin.inputs, twin.outputs):
-        del by_key["serve"]
+    if SIGNATURE_KEY in by_key:
+        return by_key[SIGNATURE_KEY]
     if len(by_key) > 1:
         raise _usage(path, f"has several signatures: {names}", "Choose one with --signature NAME.")
     return next(iter(by_key.values()))

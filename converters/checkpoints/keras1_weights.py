@@ -38,7 +38,7 @@ def readable_weights(file: Any, config: Mapping[str, Any]) -> Iterator[Any]:
     """
     import h5py
 
-    stored = file["model_weights"]
+    stored = weights_in(file)
     entries = _layers(config, Path(file.filename))
     layers = {layer["config"]["name"]: layer for layer in entries if isinstance(layer.get("config"), dict)}
     if not any(_differs(layer) for layer in layers.values()):
@@ -52,6 +52,11 @@ def readable_weights(file: Any, config: Mapping[str, Any]) -> Iterator[Any]:
             if name in layers and _differs(layers[name]):
                 _rewrite(copy[name], layers[name])
         yield copy
+
+
+def weights_in(file: Any) -> Any:
+    """The group with the weights: that of a whole model, or a file of weights itself."""
+    return file.get("model_weights", file)
 
 
 def _rewrite(group: Any, layer: Mapping[str, Any]) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.called import with_open_batch
 from converters.checkpoints.load_options import LoadOptions, Rescaled
 from converters.checkpoints.old_config import is_old, modernized
+from converters.checkpoints.old_layers import without_legacy_layers
 from converters.checkpoints.scan import ScanReport, Trust, scan_config
 from converters.errors import UsageError
 from converters.readers.facts import refusing
@@ -26,6 +28,7 @@ class ModelConfig:
         old: Keras 1 or 2 wrote the file.
         legacy: it is in the form of `.h5` files: classes without modules.
         notes: what was changed, in sentences.
+        changed: it is not what the file holds.
     """
 
     config: dict[str, Any]
@@ -33,6 +36,7 @@ class ModelConfig:
     old: bool
     legacy: bool
     notes: list[str] = field(default_factory=list)
+    changed: bool = False
 
 
 def config_of_archive(path: Path, facts: KerasFacts, opening: LoadOptions, trust: Trust) -> ModelConfig:
@@ -50,16 +54,22 @@ def config_of_h5(path: Path, facts: H5Facts, opening: LoadOptions, trust: Trust)
 
 @dataclass(frozen=True)
 class Stored:
-    """A config as the file holds it. `legacy`: in the form of `.h5` files, classes without modules."""
+    """A config as the file holds it.
+
+    Attributes:
+        legacy: in the form of `.h5` files, classes without modules.
+        weights_file: that errors about weights are to name instead.
+    """
 
     path: Path
     config: dict[str, Any]
     keras_version: str
     legacy: bool
+    weights_file: str = ""
 
 
 def prepared(stored: Stored, elements: int, opening: LoadOptions, trust: Trust) -> ModelConfig:
-    """The config with layers replaced, then modernized, then scanned.
+    """The config with layers replaced, batches of a first call opened, then modernized, then scanned.
 
     Args:
         elements: how many numbers the file's weights have.
@@ -72,11 +82,13 @@ def prepared(stored: Stored, elements: int, opening: LoadOptions, trust: Trust) 
     old = is_old(stored.keras_version, result)
     if opening.replaced:
         result, notes = _with_replacements(result, opening.replaced, stored.path)
+    opened = with_open_batch(without_legacy_layers(result))
+    result, notes = opened.config, [*notes, *opened.notes]
     if old:
         modern = modernized(result, stored.keras_version, stored.path)
         result, notes = modern.config, [*notes, *modern.notes]
     report = scan_config(result, stored.path, elements, trust)
-    return ModelConfig(result, report, old, stored.legacy and not old, notes)
+    return ModelConfig(result, report, old, stored.legacy and not old, notes, result != stored.config)
 
 
 def _with_replacements(

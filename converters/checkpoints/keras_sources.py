@@ -15,10 +15,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from converters.checkpoints.called import with_open_batch
 from converters.checkpoints.checkpoint import Checkpoint, SourceKind
-from converters.checkpoints.keras1_weights import readable_weights
+from converters.checkpoints.keras1_weights import readable_weights, weights_in
 from converters.checkpoints.keras_files import ModelConfig, Stored, prepared
 from converters.checkpoints.old_config import is_keras1
+from converters.checkpoints.pairs import WEIGHTS_FILE
 from converters.checkpoints.scan import Trust
 from converters.checkpoints.user_code import bound, built_model, custom_objects
 from converters.checkpoints.weights import load_weights
@@ -44,13 +46,13 @@ def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     notes = [*model_config.notes, *_code_notes(model_config)]
     config, safe = bound(model_config.config, objects), not opening.allow_unsafe
     if checkpoint.kind is SourceKind.KERAS and not model_config.old:
-        changed = config != model_config.config or bool(opening.replaced)
+        changed = model_config.changed or config != model_config.config
         return _archive(path, config if changed else None, objects, safe=safe), tuple(notes)
     model = (_legacy_model if model_config.legacy else _model)(config, objects, safe=safe)
     if checkpoint.kind is SourceKind.H5:
         _load_h5(stored, model)
     else:
-        _load_archive(path, model)
+        _load_archive(stored, model)
     return model, tuple(notes)
 
 
@@ -70,10 +72,20 @@ def open_weights(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
             step="load",
         )
     custom_objects(checkpoint.opening)
-    model = built_model(checkpoint.opening)
+    model = _of_any_batch(built_model(checkpoint.opening))
     _register(model)
     load_weights(model, checkpoint.path)
     return model, (f"The model was built by the code {checkpoint.opening.model_code}; the file gave its weights.",)
+
+
+def _of_any_batch(model: Any) -> Any:
+    """The model, built anew where its batch is that of a first call. Its weights are still to be loaded."""
+    import keras
+
+    if not isinstance(model, keras.Sequential):
+        return model
+    opened = with_open_batch(json.loads(model.to_json()))
+    return model if opened.batch is None else keras.saving.deserialize_keras_object(opened.config, safe_mode=False)
 
 
 def _code_notes(config: ModelConfig) -> list[str]:
@@ -108,7 +120,8 @@ def _stored(checkpoint: Checkpoint) -> Stored:
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
-    return Stored(path, config, str(metadata.get("keras_version") or "3"), legacy=False)
+    version, weights_file = str(metadata.get("keras_version") or "3"), str(metadata.get(WEIGHTS_FILE) or "")
+    return Stored(path, config, version, legacy=False, weights_file=weights_file)
 
 
 def _archive(path: Path, config: dict[str, Any] | None, objects: Mapping[str, Any], *, safe: bool) -> Any:
@@ -166,15 +179,41 @@ def _load_h5(stored: Stored, model: Any) -> None:
 
     with h5py.File(stored.path, "r") as file:
         first = is_keras1(stored.keras_version)
-        with readable_weights(file, stored.config) if first else nullcontext(file["model_weights"]) as group:
+        with readable_weights(file, stored.config) if first else nullcontext(weights_in(file)) as group:
             LEGACY_WEIGHTS.get()(group, model)
 
 
-def _load_archive(path: Path, model: Any) -> None:
-    """A `.keras` file of Keras 2: the layout of its weights is that of Keras 3, its config is not."""
+def _load_archive(stored: Stored, model: Any) -> None:
+    """A `.keras` file of Keras 2: the layout of its weights is that of Keras 3, its config is not.
+
+    In one that was joined of an architecture and weights (`converters.checkpoints.pairs`) they may be older ones.
+    """
+    path = stored.path
     with tempfile.TemporaryDirectory(prefix="edgeport-weights-") as folder, zipfile.ZipFile(path) as archive:
         weights = Path(folder) / "model.weights.h5"
         with archive.open("model.weights.h5") as reading, weights.open("wb") as writing:
             while chunk := reading.read(1 << 20):
                 writing.write(chunk)
-        load_weights(model, weights)
+        if is_keras1(stored.keras_version):
+            _load_h5(Stored(weights, stored.config, stored.keras_version, legacy=True), model)
+            return
+        _regroup(weights)
+        load_weights(model, weights, archive=Path(stored.weights_file or path))
+
+
+def _regroup(weights: Path) -> None:
+    """Moves what lies where Keras 2.12 to 2.15 put it to where Keras looks for it.
+
+    They wrote `_layer_checkpoint_dependencies/dense/vars/0`, and on Windows `layers\\dense/vars/0`, both numbered as
+    `layers/dense/vars/0` is.
+    """
+    import h5py
+
+    with h5py.File(weights, "r+") as file:
+        places: list[str] = []
+        file.visititems(lambda name, item: places.append(name) if isinstance(item, h5py.Dataset) else None)
+        for place in places:
+            parts = place.replace("\\", "/").split("/")
+            today = "/".join("layers" if part == "_layer_checkpoint_dependencies" else part for part in parts)
+            if today != place and today not in file:
+                file.move(place, today)

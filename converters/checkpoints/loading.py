@@ -7,10 +7,13 @@ from importlib.metadata import version
 from typing import Any
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
+from converters.checkpoints.faithful import faithful_backend
+from converters.checkpoints.first_call import by_first_call
 from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
-from converters.checkpoints.loaded import Loaded, load_error, shape_of
+from converters.checkpoints.loaded import Loaded, Structure, load_error, shape_of
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
-from converters.checkpoints.rewrites import channels_last_backend, make_plain
+from converters.checkpoints.rewrites import make_plain
+from converters.checkpoints.states import States
 from converters.compat.keras import MADE_FOR, operation_of
 from converters.compat.patch import lacks_attribute, misused
 from converters.errors import RefusedError, StepError
@@ -98,12 +101,7 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
     except (AttributeError, ValueError):
         inputs, outputs = [], []
     if not inputs or not outputs:
-        raise RefusedError(
-            f"{path}: the model has no input shape ({type(model).__name__} was saved without ever being built).",
-            next_step="Call it once on a batch, or add an InputLayer, and save it again.",
-            file=path,
-            step="load",
-        )
+        return by_first_call(model, notes, path)
     signature = keras_signature(model)
     model_names = (operation_of(t).name for t in model.inputs)
     notes += tuple(
@@ -115,12 +113,32 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
 
     def function(tensors: Sequence[Any]) -> list[Any]:
         packed = keras.tree.pack_sequence_as(structure, list(tensors)) if structure is not None else tensors[0]
-        with channels_last_backend():
+        with faithful_backend():
             results = model(packed, training=False)
         return list(keras.tree.flatten(results))
 
     variables = tuple(v.value for v in model.variables)
-    return Loaded(model, signature, function, variables, notes, (model,))
+    called = Structure([signature.inputs[0] if structure is None else structure], _results(model))
+    states = States.of(model)
+    if states.names:
+        notes += (f"It is one step of a stateful model: {', '.join(states.names)} are fed what the step before gave.",)
+    return Loaded(
+        model,
+        states.added_to(signature),
+        states.stepped(function),
+        variables,
+        notes,
+        (model,),
+        structure=None if states.names else called,
+    )
+
+
+def _results(model: Any) -> Any:
+    """What a call of the model gives: a tensor, or a list or dict of them."""
+    import keras
+
+    results = model.output if isinstance(model, keras.Function) else model.outputs
+    return results[0] if isinstance(results, list | tuple) and len(results) == 1 else results  # as Keras unpacks it
 
 
 def keras_signature(model: Any) -> Signature:
@@ -130,9 +148,11 @@ def keras_signature(model: Any) -> Signature:
     inputs = [(graph_name(operation_of(t).name), t) for t in model.inputs]
     structure = model.output if isinstance(model, keras.Function) else None
     outputs = list(zip(_output_names(model, structure), keras.tree.flatten(model.outputs), strict=True))
+    input_names = unique_names(n for n, _ in inputs)
+    output_names = unique_names((n for n, _ in outputs), taken=input_names)
     return Signature(
-        tuple(_spec(n, t) for n, (_, t) in zip(unique_names(n for n, _ in inputs), inputs, strict=True)),
-        tuple(_spec(n, t) for n, (_, t) in zip(unique_names(n for n, _ in outputs), outputs, strict=True)),
+        tuple(_spec(n, t) for n, (_, t) in zip(input_names, inputs, strict=True)),
+        tuple(_spec(n, t) for n, (_, t) in zip(output_names, outputs, strict=True)),
     )
 
 

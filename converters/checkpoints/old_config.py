@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from converters.checkpoints.keras1_config import CONVOLUTIONS, from_keras1
+from converters.checkpoints.old_layers import RECURRENT, with_states, without_slashes
 from converters.errors import RefusedError
 from converters.readers.keras_api import public_names
 
@@ -107,7 +108,11 @@ def modernized(config: dict[str, Any], keras_version: str, source: Path) -> Rewr
         RefusedError: a setting or an operation that Keras 3 does not have, by layer.
     """
     rewriter = _Rewriter(source, keras1=is_keras1(keras_version))
-    return Rewritten(rewriter.item(config), list(dict.fromkeys(rewriter.notes)))
+    config, renamed = without_slashes(rewriter.item(config))
+    for old, new in list(renamed.items())[:1]:
+        more = f", and {len(renamed) - 1} more likewise" if len(renamed) > 1 else ""
+        rewriter.notes.append(f"Keras 3 takes no slash in a name: the layer {old!r} is called {new!r}{more}.")
+    return Rewritten(config, list(dict.fromkeys(rewriter.notes)))
 
 
 class _Rewriter:
@@ -136,6 +141,8 @@ class _Rewriter:
         value = self._placed({k: v for k, v in value.items() if k not in {"build_config", "compile_config"}})
         if name in {"TFOpLambda", "SlicingOpLambda"}:
             return self._operation(value)
+        if name in RECURRENT:
+            value = self._with_states(value)
         if name == "Lambda":
             return value | {"config": _lambda(value["config"])}
         if isinstance(value["config"], list):  # a Sequential of Keras 1 and early Keras 2
@@ -185,6 +192,15 @@ class _Rewriter:
                 config[key] = {"class_name": "function", "config": HARD_SIGMOID, "module": "builtins"}
                 self.notes.append("hard_sigmoid is computed as Keras 2 does: clip(0.2 x + 0.5, 0, 1).")
         return config
+
+    def _with_states(self, value: dict[str, Any]) -> dict[str, Any]:
+        config = value["config"] if isinstance(value["config"], dict) else {}
+        if config.get("num_constants"):
+            layer = config.get("name")
+            raise self._refuse(
+                f"gives constants to the layer `{layer}` ({value['class_name']}), which Keras 3 cannot do"
+            )
+        return with_states(value)
 
     def _operation(self, value: dict[str, Any]) -> dict[str, Any]:
         """A TensorFlow function that was called on a layer's output, as the layer that does the same."""

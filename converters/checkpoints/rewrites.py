@@ -11,7 +11,15 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from converters.compat.keras import CHANNEL_OPERATIONS, CONV, all_layers, dequant_scale, own_variables, stored_weight
+from converters.compat.keras import (
+    CHANNEL_OPERATIONS,
+    CONV,
+    WRONG_IN_GRAPHS,
+    all_layers,
+    dequant_scale,
+    own_variables,
+    stored_weight,
+)
 from converters.errors import RefusedError
 
 _REDUCED = ("float16", "bfloat16", "int8", "int4", "float8", "gptq", "awq")
@@ -27,6 +35,9 @@ def make_plain(model: Any) -> tuple[Any, tuple[str, ...]]:
     layers = all_layers(model)
     if any(getattr(layer, "groups", 1) > 1 and hasattr(layer, "kernel_size") for layer in layers):
         CONV.required()
+    for kind, patch in WRONG_IN_GRAPHS.items():
+        if any(type(layer).__name__ == kind for layer in layers):
+            patch.required()
     notes: list[str] = []
     adapted = [layer for layer in layers if getattr(layer, "lora_enabled", False)]
     quantized = [layer for layer in layers if getattr(layer, "quantization_mode", None)]
@@ -74,10 +85,12 @@ def _rebuilt_in_float32(model: Any) -> Any:
 
 
 def _in_float32(node: Any, key: str = "") -> Any:
-    """A serialized configuration with every reduced dtype policy replaced by float32."""
+    """A serialized configuration with every reduced dtype policy replaced by float32; inputs keep what they take."""
     if key == "dtype":
         name = node if isinstance(node, str) else str(node) if isinstance(node, dict) else ""
         return "float32" if any(word in name for word in _REDUCED) else node
+    if isinstance(node, dict) and node.get("class_name") == "InputLayer":
+        return node
     if isinstance(node, dict):
         dropped = {"quantization_config", "lora_rank", "lora_alpha"}
         return {k: _in_float32(v, k) for k, v in node.items() if k not in dropped}

@@ -158,11 +158,26 @@ class _Scan:
             if not self._trust.later:
                 raise self._unknown_class(registered if custom else class_name, module, where)
             self.report.custom.add(str(registered) if custom else class_name)
+            return
+        if isinstance(item["config"], dict):
+            for key in ("activation", "recurrent_activation"):
+                self._activation(item["config"].get(key), where)
+
+    def _activation(self, value: Any, where: str) -> None:
+        """A function that a layer of Keras' own names by a word, or has the code of."""
+        if value == "<lambda>" or (isinstance(value, dict) and set(value) == {"value"}):
+            raise self._refuse(
+                f"has a lambda for an activation{where}, which Keras stores in a way that it cannot load",
+                "Where its code is, save it by model.export(FOLDER), or give the lambda a name, save the model again "
+                "and name the function's module with --custom-objects MODULE[:NAME].",
+            )
+        if isinstance(value, str) and value not in keras_api.function_names() and not self._trusted(value):
+            self._function({"config": value}, where)
 
     def _trusted(self, *names: str) -> bool:
         trusted = next((name for name in names if name in self._trust.names), None)
-        if trusted is not None:
-            self.report.custom.add(trusted)
+        if trusted not in {None, HARD_SIGMOID}:  # that one is ours
+            self.report.custom.add(str(trusted))
         return trusted is not None
 
     def _lambda(self, where: str) -> None:

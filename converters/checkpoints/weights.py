@@ -21,10 +21,13 @@ _SHAPES = (
 )
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
+def load_weights(model: keras.Model, path: Path, archive: Path | None = None) -> None:
     """Loads a `.keras`, `.weights.h5`, legacy `.h5` or TensorFlow checkpoint; the bytes say which, not the name.
 
     A TensorFlow checkpoint is given by its `.index` file.
+
+    Args:
+        archive: the file that was given, of which `path` is a part: it is the one that errors name.
 
     Raises:
         RefusedError: the file is damaged or none of these.
@@ -37,7 +40,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
 
         load_tf_checkpoint(model, path)
         return
-    suffix = _suffix(path)
+    suffix, named = _suffix(path), archive or path
     floats = [variable for variable in model.weights if "float" in variable.dtype]
     for variable in floats:
         # Keras only warns where a file lacks a group: what it left alone must not pass for loaded.
@@ -49,13 +52,15 @@ def load_weights(model: keras.Model, path: Path) -> None:
         try:
             model.load_weights(str(link))
         except ValueError as cause:
-            raise _unfit(path, _reason(str(cause))) from cause
+            raise _unfit(
+                named, _reason(str(cause).replace(str(link), str(named))), whole=archive is not None
+            ) from cause
         except (OSError, KeyError, BadZipFile) as cause:
-            raise _damaged(path) from cause
+            raise _damaged(named) from cause
     missing = next((v for v in floats if np.isnan(np.asarray(v)).all()), None)
     if missing is not None:
-        shape = tuple(missing.shape)
-        raise _unfit(path, f"it holds no numbers for `{missing.path}`, which has shape {shape} in the model")
+        why = f"it holds no numbers for `{missing.path}`, which has shape {tuple(missing.shape)} in the model"
+        raise _unfit(named, why, whole=archive is not None)
 
 
 def _suffix(path: Path) -> str:
@@ -87,7 +92,7 @@ def _reason(message: str) -> str:
     layer = _LAYER.search(message)
     name = next((group for group in layer.groups() if group), None) if layer else None
     shapes = next((match for pattern in _SHAPES if (match := pattern.search(message))), None)
-    why = f"layer `{name}`" if name else " ".join(message.split())[:300].rstrip(".")
+    why = f"layer `{name}`" if name else " ".join(message.split()).rstrip(".")
     if shapes:
         why += f" has shape {shapes['model']} in the model and {shapes['file']} in the file"
     elif name:
@@ -95,7 +100,14 @@ def _reason(message: str) -> str:
     return why
 
 
-def _unfit(path: Path, why: str) -> StepError:
+def _unfit(path: Path, why: str, *, whole: bool = False) -> StepError:
+    if whole:
+        return StepError(
+            f"The weights in {path} do not fit the model: {why}.",
+            next_step="Load it with the Keras that made it and save it again as .h5, or by model.export(FOLDER).",
+            file=path,
+            step="weights",
+        )
     return StepError(
         f"The weights file {path} does not fit: {why}.",
         next_step="Build the model that the weights were made with (--classes, --input-shape, --set, or its code).",

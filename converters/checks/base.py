@@ -64,7 +64,7 @@ def checked(check: Check, default: Any = MISSING) -> Any:
     """A field of an options class. Where the default is None, None passes: it leaves the choice open."""
     metadata = {_CHECK: _OrNone(check) if default is None else check}
     if default == {}:
-        return field(default_factory=dict, metadata=metadata)
+        return field(default_factory=dict, metadata=metadata, hash=False)  # a mapping has no hash, its owner has
     return field(default=default, metadata=metadata)
 
 

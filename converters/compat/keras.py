@@ -43,6 +43,13 @@ RESHAPE = Patch(
     "(x, newshape)",
     otherwise=_LARGER,
 )
+REPEAT = Patch(
+    f"{_NUMPY}:repeat",
+    "values repeated so many times are tiled in a known shape, without shape arithmetic",
+    MADE_FOR,
+    "(x, repeats, axis=None)",
+    otherwise=_LARGER,
+)
 MATMUL = Patch(
     f"{_NUMPY}:matmul",
     "a product with a matrix is traced as one, without tensordot's shape arithmetic",
@@ -68,6 +75,35 @@ NORMALIZATION = Patch(
     needs=DIRECT,
     otherwise=_LARGER,
 )
+SPLIT = Patch(
+    f"{_NUMPY}:split",
+    "a split at indices of an axis whose size is not known is traced as slices, where Keras raises an error",
+    MADE_FOR,
+    "(x, indices_or_sections, axis=0)",
+    otherwise="splits at indices are made of axes of known sizes only",
+)
+AVERAGED_TO_A_SIZE, LARGEST_TO_A_SIZE = (
+    Patch(
+        f"{_NN}:adaptive_{kind}_pool",
+        "an adaptive pool at a size that is not known is traced window by window, where Keras raises an error",
+        MADE_FOR,
+        "(inputs, output_size, data_format=None)",
+        otherwise="adaptive pools are made at known sizes only",
+    )
+    for kind in ("average", "max")
+)
+
+EXTREMES = tuple(
+    Patch(
+        f"{_NUMPY}:{name}",
+        "is traced as TensorFlow's operation alone, without a look at the bits of each number for a negative zero",
+        MADE_FOR,
+        "(x, axis=None, keepdims=False)",
+        mentions=("signbit", name),
+        otherwise=_LARGER,
+    )
+    for name in ("argmax", "argmin")
+)
 
 _SEPARABLE = (
     "(inputs, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None, dilation_rate=1)"
@@ -88,6 +124,39 @@ CHANNEL_OPERATIONS = tuple(
         ("separable_conv", _SEPARABLE),
         ("conv_transpose", _TRANSPOSED),
     )
+)
+
+_WRONG = "in a graph it gives something else than Keras gives"
+TIME_DISTRIBUTED = Patch(
+    "keras.layers:TimeDistributed.call",
+    "all steps of all rows are given to the layer in one call, which is right in graphs too",
+    MADE_FOR,
+    "(self, inputs, training=None, mask=None)",
+    mentions=("vectorized_map", "layer"),
+    otherwise=_WRONG,
+)
+PAD = Patch(
+    f"{_NUMPY}:pad",
+    "volumes are padded by an operation that TensorFlow does not join with a convolution",
+    MADE_FOR,
+    "(x, pad_width, mode='constant', constant_values=None)",
+    otherwise=_WRONG,
+)
+WRONG_IN_GRAPHS = {"TimeDistributed": TIME_DISTRIBUTED, "ZeroPadding3D": PAD}
+"""The patches without which a layer's graph gives other numbers than the layer."""
+_RESIZE = (
+    "(images, size, interpolation='bilinear', antialias=False, crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, "
+    "fill_mode='constant', fill_value=0.0, data_format=None)"
+)
+RESIZE, PUBLIC_RESIZE = (
+    Patch(
+        f"{module}:resize",
+        "images are resized to sizes that the graph works out",
+        MADE_FOR,
+        _RESIZE,
+        otherwise="models that resize images of unknown size cannot be traced",
+    )
+    for module in ("keras.src.ops.image", "keras.ops.image")
 )
 
 NAME_SCOPE = Patch(

@@ -67,6 +67,13 @@ READ_VALUE = Part(
     otherwise="weights are copied",
 )
 
+FUNCTION_BODY = Part(
+    "tensorflow.python.framework.function_def_to_graph:function_def_to_graph",
+    "gives the graph of a loop's or a branch's function, to look for operations that a format lacks",
+    MADE_FOR,
+    "(fdef)",
+    otherwise="operations that a format lacks are not composed of others within loops and branches",
+)
 FREEZE = Part(
     f"{_CONSTANTS}:convert_variables_to_constants_v2",
     "makes a function's variables constants",

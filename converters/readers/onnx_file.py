@@ -69,6 +69,9 @@ class OnnxFacts:
         custom_ops: those of domains that neither ONNX nor the file itself defines.
         initializers: with the tensors of Constant nodes.
         zero_point_dtypes: of QuantizeLinear: how activations are stored.
+        casts: the dtypes that values are cast to.
+        packed_bits: of the weights that operations unpack by themselves (MatMulNBits).
+        in_blocks: a DequantizeLinear has a scale for each block.
     """
 
     ir_version: int = 0
@@ -80,6 +83,9 @@ class OnnxFacts:
     custom_ops: list[str] = field(default_factory=list)
     initializers: list[Initializer] = field(default_factory=list)
     zero_point_dtypes: set[str] = field(default_factory=set)
+    casts: set[str] = field(default_factory=set)
+    packed_bits: set[int] = field(default_factory=set)
+    in_blocks: bool = False
     external_files: list[str] = field(default_factory=list)
 
     @property
@@ -163,8 +169,15 @@ class _Reader:
         for number in (6, 11):
             for graph in attribute.messages(number):
                 self._graph(graph)
+        op, setting = node.text(4), attribute.text(1)
+        if op == "Cast" and setting == "to":
+            self.facts.casts.add(dtype_of(attribute.integer(3)))
+        elif setting == "bits":
+            self.facts.packed_bits.add(attribute.integer(3))
+        elif op == "DequantizeLinear" and setting == "block_size":
+            self.facts.in_blocks |= attribute.integer(3) > 0
         tensor = attribute.message(5)
-        if tensor is not None and node.text(4) == "Constant":
+        if tensor is not None and op == "Constant":
             name = next(iter(node.texts(2)), "")
             self.facts.initializers.append(self._tensor(tensor, name))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from converters.readers import tflite_schema as schema
 from converters.readers.facts import MalformedError, TensorFact, mapped, refusing
 from converters.readers.flatbuffer import Buffer, Table
-from converters.signature import SIGNATURE_KEY
+from converters.signature import SIGNATURE_KEY, tensor_names
 
 IDENTIFIER = b"TFL3"
 _MAX_RANK = 8
@@ -23,7 +23,8 @@ class Tensor:
     Attributes:
         shape: None in it is an unknown dimension (`shape_signature` -1).
         nbytes: of its constant data; 0 where it is computed.
-        quantized: it has a scale.
+        quantized: it has a scale, or one for each block.
+        in_blocks: its scales are of blocks, in a tensor of their own.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Tensor:
     dtype: str
     nbytes: int
     quantized: bool
+    in_blocks: bool = False
 
     def fact(self, name: str) -> TensorFact:
         return TensorFact(name, self.shape, self.dtype)
@@ -55,7 +57,8 @@ class TfliteFacts:
         signatures: as the file orders them; without any, the runtime knows the tensors by index only.
         inputs, outputs: of the first subgraph, by tensor name.
         ops: how often each builtin occurs, all subgraphs together; custom ones by their own name.
-        activations: how often each dtype occurs among the tensors that operations compute.
+        activations: how often each dtype occurs among the tensors that operations compute; `quantized`: among those
+            of them that have a scale.
         constants: the tensors with stored data, each buffer once.
     """
 
@@ -66,6 +69,7 @@ class TfliteFacts:
     ops: Counter[str] = field(default_factory=Counter)
     custom_ops: list[str] = field(default_factory=list)
     activations: Counter[str] = field(default_factory=Counter)
+    quantized: Counter[str] = field(default_factory=Counter)
     constants: list[Tensor] = field(default_factory=list)
 
     @property
@@ -77,6 +81,16 @@ class TfliteFacts:
         """The signature of that key; where it is missing and there is but one, that one."""
         named = next((s for s in self.signatures if s.key == key), None)
         return named or (self.signatures[0] if len(self.signatures) == 1 else None)
+
+    @property
+    def by_tensors(self) -> Signature:
+        """The ends of the first subgraph with their tensors' names, cleaned: the signature of a file without one."""
+        sides = (self.inputs, self.outputs)
+        named = [
+            tuple(replace(fact, name=name) for fact, name in zip(side, tensor_names(f.name for f in side), strict=True))
+            for side in sides
+        ]
+        return Signature("", named[0], named[1])
 
 
 def read_tflite(path: Path) -> TfliteFacts:
@@ -166,9 +180,10 @@ class _Reader:
         if len(shape) > _MAX_RANK or math.prod(shape) >= 1 << 40:
             raise MalformedError(f"the tensor {name!r} has an impossible shape")
         scale = table.table(schema.Tensor.QUANTIZATION)
-        quantized = scale is not None and scale.vector(schema.Quantization.SCALE, 4)[1] > 0
+        in_blocks = scale is not None and scale.scalar(schema.Quantization.DETAILS_TYPE, "B") == schema.BLOCKWISE
+        quantized = in_blocks or (scale is not None and scale.vector(schema.Quantization.SCALE, 4)[1] > 0)
         dims = tuple(None if d == -1 else d for d in signature)
-        return Tensor(name, dims, schema.TENSOR_TYPES[code], self._buffers[buffer], quantized)
+        return Tensor(name, dims, schema.TENSOR_TYPES[code], self._buffers[buffer], quantized, in_blocks)
 
     def _operators(self, subgraph: Table, tensors: list[Tensor]) -> None:
         for operator in subgraph.tables(schema.SubGraph.OPERATORS):
@@ -179,6 +194,7 @@ class _Reader:
             _pick(tensors, operator.int32s(schema.Operator.INPUTS), optional=True)
             computed = _pick(tensors, operator.int32s(schema.Operator.OUTPUTS), optional=True)
             self.facts.activations.update(t.dtype for t in computed)
+            self.facts.quantized.update(t.dtype for t in computed if t.quantized)
 
 
 def _pick(tensors: list[Tensor], indices: tuple[int, ...], *, optional: bool = False) -> list[Tensor]:

@@ -47,10 +47,16 @@ TENSOR_TYPES: tuple[str, ...] = (
 """TensorType, in NumPy's names."""
 
 
+BLOCKWISE = 2
+"""Of the union QuantizationDetails: a scale for each block of a tensor."""
+
+
 class Model:
     """Field numbers (flatbuffer vtable slots) of the tables that are read."""
 
     VERSION, OPERATOR_CODES, SUBGRAPHS, DESCRIPTION, BUFFERS, METADATA_BUFFER, METADATA, SIGNATURES = range(8)
+    FIELDS = 8
+    BY_OFFSET = (OPERATOR_CODES, SUBGRAPHS, DESCRIPTION, BUFFERS, METADATA_BUFFER, METADATA, SIGNATURES)
 
 
 class SubGraph:
@@ -62,7 +68,7 @@ class Tensor:
 
 
 class Quantization:
-    MIN, MAX, SCALE, ZERO_POINT = range(4)
+    MIN, MAX, SCALE, ZERO_POINT, DETAILS_TYPE = range(5)
 
 
 class Operator:
@@ -78,7 +84,7 @@ class Buffer:
 
 
 class SignatureDef:
-    INPUTS, OUTPUTS, KEY, _UNUSED, SUBGRAPH = range(5)
+    INPUTS, OUTPUTS, KEY, UNUSED, SUBGRAPH = range(5)
 
 
 class TensorMap:

@@ -42,14 +42,7 @@ def stamped(artifact: Artifact, contract: Contract) -> Artifact:
             stale.unlink()
         for name, content in files_of(file_contract).items():
             (folder / name).write_bytes(content)
-    return Artifact.on_disk(
-        path,
-        artifact.format,
-        artifact.precision,
-        artifact.signature,
-        conversion_path=artifact.conversion_path,
-        notes=notes,
-    )
+    return artifact.measured(notes)
 
 
 def files_of(contract: Contract) -> dict[str, bytes]:

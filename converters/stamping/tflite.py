@@ -5,7 +5,7 @@ Source: the metadata specification of TFLite (metadata_schema.fbs 1.1.0 and the 
     [ new root: Model table, vectors of buffers and metadata, the metadata itself ][ the file as it was ][ zip archive ]
 
 Offsets in a flatbuffer are relative, so that the old bytes may move as one piece; only the root is rewritten, and
-points into them. Weights keep their alignment because the new part is a multiple of `_ALIGNMENT` bytes.
+points into them. Weights keep their alignment because the new part is a multiple of `ALIGNMENT` bytes.
 """
 
 from __future__ import annotations
@@ -19,23 +19,13 @@ from pathlib import Path
 from converters.contract import Contract
 from converters.readers import tflite_schema as schema
 from converters.readers.flatbuffer import Buffer, Table
+from converters.readers.flatbuffer_head import ALIGNMENT, Head
 from converters.stamping.tflite_metadata import model_metadata
 
 METADATA_NAME = b"TFLITE_METADATA"
 _MARK = b"edgeport"
 _HEADER = struct.Struct("<I4s8sIQ")  # root offset, identifier, our mark, bytes of the new part, bytes of the old file
-_ALIGNMENT = 64
 _DATA_ALIGNMENT = 16  # force_align of Buffer.data
-_FIELDS = 8  # of the Model table
-_BY_OFFSET = {
-    schema.Model.OPERATOR_CODES,
-    schema.Model.SUBGRAPHS,
-    schema.Model.DESCRIPTION,
-    schema.Model.BUFFERS,
-    schema.Model.METADATA_BUFFER,
-    schema.Model.METADATA,
-    schema.Model.SIGNATURES,
-}
 
 
 def stamp(path: Path, contract: Contract, files: Mapping[str, bytes], name: str) -> bool:
@@ -65,64 +55,23 @@ def plain(content: bytes) -> bytes:
     return content[head : head + size]
 
 
-class _Head:
-    """The new part, written front to back: what it points to lies further on, or in the old file."""
-
-    def __init__(self) -> None:
-        self.data = bytearray(_HEADER.size)
-
-    def align(self, size: int, ahead: int = 0) -> None:
-        """Pads until the place `ahead` bytes on is a multiple of `size`."""
-        self.data += bytes(-(len(self.data) + ahead) % size)
-
-    def table(self, widths: int) -> int:
-        """A table of `widths` 4-byte fields, each present; returns its place. Fields are set by `put`."""
-        self.align(4, 4 + 2 * widths)
-        slots = [4 + 4 * k for k in range(widths)]
-        vtable = len(self.data)
-        self.data += struct.pack(f"<{2 + widths}H", 4 + 2 * widths, 4 + 4 * widths, *slots)
-        at = len(self.data)
-        self.data += struct.pack("<i", at - vtable) + bytes(4 * widths)
-        return at
-
-    def vector(self, count: int) -> int:
-        """A vector of 4-byte elements; returns its place."""
-        self.align(4)
-        at = len(self.data)
-        self.data += struct.pack("<I", count) + bytes(4 * count)
-        return at
-
-    def octets(self, value: bytes, alignment: int, end: bytes = b"") -> int:
-        """A vector of bytes, or a string where `end` is its zero byte."""
-        self.align(alignment, 4)
-        at = len(self.data)
-        self.data += struct.pack("<I", len(value)) + value + end
-        return at
-
-    def put(self, at: int, value: int) -> None:
-        struct.pack_into("<I", self.data, at, value)
-
-    def point(self, at: int, target: int) -> None:
-        self.put(at, target - at)
-
-
 def _new_root(model: Table, old_size: int, metadata: bytes) -> bytes:
     """The new part of the file, for a model that will follow right behind it."""
-    places = {field: place for field in _BY_OFFSET if (place := model.target(field)) is not None}
+    places = {field: place for field in schema.Model.BY_OFFSET if (place := model.target(field)) is not None}
     buffers = model.targets(schema.Model.BUFFERS)
     entries = model.targets(schema.Model.METADATA)
-    head = _Head()
-    root = head.table(_FIELDS)
+    head = Head(_HEADER.size)
+    root = head.table(schema.Model.FIELDS)
     head.put(root + 4 + 4 * schema.Model.VERSION, model.scalar(schema.Model.VERSION, "I"))
     new_buffers, new_entries = head.vector(len(buffers) + 1), head.vector(len(entries) + 1)
     entry, name = head.table(2), head.octets(METADATA_NAME, 4, b"\0")
     buffer, data = head.table(1), head.octets(metadata, _DATA_ALIGNMENT)
-    head.align(_ALIGNMENT)
+    head.align(ALIGNMENT)
     size = len(head.data)
     places = {field: size + place for field, place in places.items()}
     places |= {schema.Model.BUFFERS: new_buffers, schema.Model.METADATA: new_entries}
-    for field in _BY_OFFSET:
-        _field(head, root, field, places.get(field))
+    for field in schema.Model.BY_OFFSET:
+        head.field(root, field, places.get(field))
     for vector, old, new in ((new_buffers, buffers, buffer), (new_entries, entries, entry)):
         for k, target in enumerate([*(size + place for place in old), new]):
             head.point(vector + 4 + 4 * k, target)
@@ -131,15 +80,6 @@ def _new_root(model: Table, old_size: int, metadata: bytes) -> bytes:
     head.point(buffer + 4, data)
     _HEADER.pack_into(head.data, 0, root, b"TFL3", _MARK, size, old_size)
     return bytes(head.data)
-
-
-def _field(head: _Head, table: int, number: int, target: int | None) -> None:
-    """Points a field at its target; a field that the old file leaves out is left out here."""
-    if target is not None:
-        head.point(table + 4 + 4 * number, target)
-        return
-    vtable = table - struct.unpack_from("<i", head.data, table)[0]
-    struct.pack_into("<H", head.data, vtable + 4 + 2 * number, 0)
 
 
 def _archive(files: Mapping[str, bytes], start: int) -> bytes:

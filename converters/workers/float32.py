@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -17,13 +18,16 @@ from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load
 from converters.checkpoints.ranges import input_hints
+from converters.checkpoints.sizes import settle
 from converters.compat.patch import noting
-from converters.errors import EdgeportError
+from converters.errors import EdgeportError, UsageError
 from converters.facts import Facts
 from converters.formats import Format, Precision
 from converters.isolation import Channel, Message, error_document
-from converters.signature import Signature
+from converters.shapes import Shapes
 from converters.tracing import Traced, trace
+from converters.trial.opening import ElsewhereError, function_of
+from converters.trial.trial import NOT_RUN, Trial
 from converters.writers.onnx.write import write_onnx
 from converters.writers.savedmodel import write_saved_model
 from converters.writers.tflite.write import write_tflite
@@ -39,10 +43,10 @@ class _Open(NamedTuple):
 
 @dataclass(frozen=True)
 class _WrittenFile:
-    """A writer's report on the file it wrote."""
+    """A writer's report on the file that it wrote, and the trace that it is made from."""
 
     conversion_path: str
-    signature: Signature
+    traced: Traced
     notes: tuple[str, ...] = ()
 
 
@@ -53,12 +57,13 @@ class _Job:
         self.loaded, self.traced, _ = source
         self.request, self.scratch = request, scratch
         self._saved: dict[bool, Path] = {}
+        self._trials: dict[bool, Trial] = {}
 
     def saved_model(self, traced: Traced) -> Path:
         """The SavedModel of a trace, written once."""
         is_full = traced is self.traced
         if is_full not in self._saved:
-            folder = self.scratch / ("traced" if is_full else "single-batch")
+            folder = self.scratch / ("traced" if is_full else "for-tflite")
             write_saved_model(traced, folder)
             self._saved[is_full] = folder
         return self._saved[is_full]
@@ -66,7 +71,8 @@ class _Job:
     def write_saved_model(self, path: Path) -> _WrittenFile:
         source = self.saved_model(self.traced)
         os.rename(source, path)  # noqa: PTH104 - a folder within one file system
-        return _WrittenFile("traced-module", self.traced.signature)
+        self._saved[True] = path
+        return _WrittenFile("traced-module", self.traced)
 
     def committed(self, fmt: Format, path: Path) -> None:
         """Notes where a finished artifact lies now: TFLite is made from the SavedModel."""
@@ -76,16 +82,25 @@ class _Job:
     def write_tflite(self, path: Path) -> _WrittenFile:
         traced = self.traced
         notes: tuple[str, ...] = ()
-        if traced.recurrent and self.request["batch"] is None:
+        if traced.recurrent and traced.signature.has_open_batch:
             traced = trace(self.loaded, 1)
             notes = ("Fixed to a batch of 1: a recurrent layer with a dynamic batch would need Flex operations.",)
-        saved = functools.partial(self.saved_model, traced)
-        conversion_path = write_tflite(traced, saved, path, allow_flex=self.request["allow_flex"])
-        return _WrittenFile(conversion_path, traced.signature, notes)
+        composed = traced.composed_for(Format.TFLITE)
+        saved = functools.partial(self.saved_model, composed)
+        conversion_path = write_tflite(composed, saved, path, allow_flex=self.request["allow_flex"])
+        return _WrittenFile(conversion_path, traced, notes)
 
     def write_onnx(self, path: Path) -> _WrittenFile:
-        onnx_file = write_onnx(self.traced, path, self.request["opset"])
-        return _WrittenFile(onnx_file.conversion_path, self.traced.signature)
+        onnx_file = write_onnx(self.traced.composed_for(Format.ONNX), path, self.request["opset"])
+        return _WrittenFile(onnx_file.conversion_path, self.traced)
+
+    def trial(self, traced: Traced) -> Trial:
+        """What the files of a trace are tried with, drawn once."""
+        is_full = traced is self.traced
+        if is_full not in self._trials:
+            ranges = {name: (hint.low, hint.high) for name, hint in input_hints(self.loaded.model).items()}
+            self._trials[is_full] = Trial.drawn(function_of(traced.concrete), traced.signature, ranges)
+        return self._trials[is_full]
 
 
 _WRITERS: dict[tuple[Format, Precision], Callable[[_Job, Path], _WrittenFile]] = {
@@ -102,6 +117,7 @@ _open: _Open | None = None
 def open_source(request: Message, _channel: Channel) -> Message:
     """Loads and traces; answers with `converters.facts.Facts`."""
     loaded, traced, notes = _opened(request)
+    shapes = _shapes(loaded, {name: tuple(sizes) for name, sizes in request["shapes"].items()})
     names = (loaded.signature.input_names, loaded.signature.output_names)
     facts = Facts(
         traced.signature,
@@ -109,15 +125,29 @@ def open_source(request: Message, _channel: Channel) -> Message:
         notes,
         input_hints(loaded.model),
         interface_facts(loaded.model, names),
+        shapes,
     )
     return facts.to_json()
+
+
+def _shapes(loaded: Loaded, given: Shapes) -> Shapes:
+    """What the model runs at by itself, which is the same for every run: the user's shapes are merely held against it.
+
+    None is no reason not to convert: who has to run the model asks the user.
+    """
+    if given:
+        settle(loaded, given)
+    try:
+        return settle(loaded, {})
+    except UsageError:
+        return {}
 
 
 def write_float32(request: Message, channel: Channel) -> Message:
     """Makes each of `targets`, from a source that a process in the place of one that died opens first.
 
     Events: `{opened}`, then of each target as `converters.isolation.batch` reads them; a result is `{road, signature,
-    notes}`.
+    notes, checked}`.
     """
     source = _opened(request)
     channel.event(opened=True)
@@ -158,7 +188,13 @@ def _make(job: _Job, fmt: Format, precision: Precision, path: Path) -> Message:
     part = job.scratch / f"{fmt.value}-{precision.value}"
     part.mkdir()
     result = _WRITERS[fmt, precision](job, part / path.name)
+    signature, notes, checked = result.traced.signature, result.notes, False
+    if job.request["check"]:
+        with contextlib.suppress(ElsewhereError):
+            checked = job.trial(result.traced).check(part / path.name, fmt, precision, signature)
+        notes = notes if checked else (*notes, NOT_RUN)
     for file in sorted(part.iterdir(), reverse=True):  # external data before the file that names it
         os.replace(file, path.parent / file.name)  # noqa: PTH105 - works for files and folders alike
     job.committed(fmt, path)
-    return {"road": result.conversion_path, "signature": result.signature.to_json(), "notes": result.notes}
+    row = {"road": result.conversion_path, "signature": signature.to_json(), "notes": notes}
+    return row | {"checked": checked}

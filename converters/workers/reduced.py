@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,9 +18,12 @@ from converters.isolation import Channel, Message, error_document
 from converters.signature import Signature
 from converters.stamping import plain_copy
 from converters.stamping.onnx import properties
+from converters.trial.drawing import ROWS
+from converters.trial.opening import ElsewhereError, opened
+from converters.trial.trial import NOT_RUN, Trial
 from converters.writers.onnx import precisions as onnx_precisions
 from converters.writers.onnx.precisions import OnnxQuantization, OnnxSource
-from converters.writers.ort import CONVERSION_PATH, write_ort
+from converters.writers.ort import CONVERSION_PATH, config_path, write_ort
 from converters.writers.tflite import precisions as tflite_precisions
 from converters.writers.tflite.precisions import TfliteSource
 
@@ -33,6 +37,7 @@ class _Sources:
         self._tflite: TfliteSource | None = None
         self._onnx: OnnxSource | None = None
         self._onnx_files: dict[tuple[Precision, tuple[str, ...]], Path] = {}
+        self._trials: dict[Format, Trial] = {}
 
     def _calibration(self) -> Mapping[str, Any]:
         path = self._request["calibration"]
@@ -64,27 +69,53 @@ class _Sources:
             self._onnx_files[key] = path
         return self._onnx_files[key]
 
+    def trial(self, fmt: Format) -> Trial:
+        """What files made from the float32 file of a format are tried with: that file, which was tried itself, on the
+        first rows of the calibration data or, where there are none, on drawn ones."""
+        if fmt not in self._trials:
+            base = self._request["bases"][fmt.value]
+            signature = Signature.from_json(base["signature"])
+            run = opened(Path(base["path"]), Format.ONNX if fmt is Format.ORT else fmt, signature)
+            ranges = {name: (low, high) for name, (low, high) in self._request["ranges"].items()}
+            data = self._calibration()
+            rows = {spec.name: data[spec.name][: spec.concrete(ROWS)[0]] for spec in signature.inputs if data}
+            self._trials[fmt] = Trial.drawn(run, signature, ranges, rows)
+        return self._trials[fmt]
+
 
 def derive_in_worker(request: Message, channel: Channel) -> Message:
     """Makes each of `targets`; events as `converters.isolation.batch` reads them, a result is `{signature,
-    road, notes}`."""
+    road, notes, checked}`."""
     sources = _Sources(request)
     for target in request["targets"]:
         channel.event(item=target["item"])
         path = Path(target["path"])
         part = path.with_name(f".part-{path.name}")
         try:
-            signature, conversion_path = _make(sources, request, target, part)
+            result = _make(sources, request, target, part)
         except EdgeportError as error:
             part.unlink(missing_ok=True)
+            config_path(path).unlink(missing_ok=True)
             channel.event(item=target["item"], error=error_document(error))
             continue
         part.replace(path)
-        channel.event(item=target["item"], result={"signature": signature, "road": conversion_path, "notes": []})
+        channel.event(item=target["item"], result=result)
     return {}
 
 
-def _make(sources: _Sources, request: Message, target: Message, path: Path) -> tuple[Message, str]:
+def _make(sources: _Sources, request: Message, target: Message, path: Path) -> Message:
+    """Writes one file, tries it, and tells of it."""
+    fmt, precision = Format(target["format"]), Precision(target["precision"])
+    signature, conversion_path = _write(sources, request, target, path)
+    checked, notes = False, list[str]()
+    if request["check"]:
+        with contextlib.suppress(ElsewhereError):
+            checked = sources.trial(fmt).check(path, fmt, precision, Signature.from_json(signature))
+        notes = [] if checked else [NOT_RUN]
+    return {"signature": signature, "road": conversion_path, "notes": notes, "checked": checked}
+
+
+def _write(sources: _Sources, request: Message, target: Message, path: Path) -> tuple[Message, str]:
     fmt, precision, keep = Format(target["format"]), Precision(target["precision"]), tuple(target["keep"])
     if fmt is Format.TFLITE:
         signature = sources.tflite().write(precision, path, io=request["io"], keep=keep)

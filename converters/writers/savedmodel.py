@@ -11,7 +11,8 @@ from typing import Any
 
 from converters.artifact import digest_file, files_of
 from converters.compat.tensorflow import RESTORE, SERIALIZE, assigned, value_callable
-from converters.signature import SIGNATURE_KEY
+from converters.rewrites.definition import with_definition
+from converters.signature import SIGNATURE_KEY, TensorSpec
 from converters.tracing import Traced
 
 
@@ -25,9 +26,36 @@ def write_saved_model(traced: Traced, folder: Path) -> None:
 
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with _lean_saver():
-        signatures = {SIGNATURE_KEY: unfused(traced.concrete)}
+        concrete = unfused(traced.concrete)
+        traced.module.serve = _endpoint(traced, concrete)
+        signatures = {SIGNATURE_KEY: concrete}
         tf.saved_model.save(traced.module, str(folder), signatures=signatures, options=options)
     _settle_fingerprint(folder)
+
+
+def _endpoint(traced: Traced, concrete: Any) -> Any:
+    """`serve`, which Keras' export has besides the signature: called as the Keras model is, on tensors without names.
+
+    It is traced as one call of the function that exists already.
+    """
+    import keras
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, spec.name) for tensor, spec in _inputs(traced, concrete)]
+    names = traced.signature.output_names
+    structure = traced.structure
+
+    def serve(*arguments: Any) -> Any:
+        values = concrete(*keras.tree.flatten(arguments))
+        return keras.tree.pack_sequence_as(structure.results, [values[name] for name in names])
+
+    arguments = keras.tree.pack_sequence_as(list(structure.arguments), specs)
+    return tf.function(serve, input_signature=arguments, autograph=False).get_concrete_function()
+
+
+def _inputs(traced: Traced, concrete: Any) -> Iterator[tuple[Any, TensorSpec]]:
+    captured = {id(internal) for _, internal in concrete.graph.captures}
+    return zip((t for t in concrete.inputs if id(t) not in captured), traced.signature.inputs, strict=True)
 
 
 @contextlib.contextmanager
@@ -81,27 +109,9 @@ def _grouped_biases(graph: Any) -> Iterator[str]:
 
 
 def _with_additions(concrete: Any, biases: set[str]) -> Any:
-    import tensorflow as tf
-
     definition = concrete.graph.as_graph_def()
-    inner = [internal for _, internal in concrete.graph.captures]
-    inputs = [tensor for tensor in concrete.inputs if not any(tensor is captured for captured in inner)]
-    fed = {tensor.op.name for tensor in concrete.inputs}
-    nodes = [node for node in definition.node if node.name not in fed]
-    for node in nodes:
+    for node in definition.node:
         if node.name in biases:
             node.op = "AddV2"
             node.attr.pop("data_format", None)
-    body = tf.compat.v1.GraphDef(node=nodes, library=definition.library, versions=definition.versions)
-    outputs = concrete.structured_outputs
-
-    def serve(*tensors: Any) -> dict[str, Any]:
-        graph = tf.compat.v1.get_default_graph()
-        outer = [graph.capture(external) for external, _ in concrete.graph.captures]
-        values = dict(zip((tensor.name for tensor in (*inputs, *inner)), (*tensors, *outer), strict=True))
-        names = [outputs[key].name for key in outputs]
-        results = tf.graph_util.import_graph_def(body, input_map=values, return_elements=names, name="")
-        return dict(zip(outputs, results, strict=True))
-
-    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.op.name) for tensor in inputs]
-    return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
+    return with_definition(concrete, definition)

@@ -14,7 +14,7 @@ from converters.common import Common
 from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
 from exporter.cli.latency_options import session_options
-from exporter.cli.options import limit_options, output_options
+from exporter.cli.options import limit_options, output_options, shape_option
 from exporter.cli.types import Numbers, type_of
 from validate.latency.options import BenchOptions
 
@@ -58,6 +58,7 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     help="Of the order and of inputs made up.",
 )
+@shape_option
 @click.option("--golden", type=_PATH, help="Golden vectors (.npz); a bundle's own by default.")
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
 @click.option("--compare", "earlier", type=_PATH, metavar="OLD.json", help="Against an earlier result of such a host.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from converters.common import Common
 from exporter.cli.bundles import bundle_at
 from exporter.cli.latency_options import taken_variants
-from exporter.cli.running import limits
+from exporter.cli.running import limits, shapes_of
 from exporter.manifest.schema import GOLDEN
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def bench_job(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -> Benc
         tune=chosen["tuning"],
         profile=chosen["profiling"],
     )
-    common = Common(chosen["seed"], limits=limits(chosen["timeout"], chosen["memory_limit"]))
+    limited = limits(chosen["timeout"], chosen["memory_limit"])
+    common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]))
     golden = chosen["golden"]
     return BenchJob(options, common, golden=golden, golden_of={} if golden else golden_of)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as Xml
 
 from converters.errors import ResourceError
+from converters.shapes import shapes_text
 from exporter.cli.console import Console, printable
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def _profile_tables(profile: dict[str, Any]) -> list[Table]:
 
 def _cells(timing: Timing) -> list[str]:
     row = timing.row
-    start = [row.artifact.name, row.device, str(row.threads), str(row.batch), row.variant.label]
+    settings = ", ".join(filter(None, (row.variant.label, shapes_text(timing.shapes))))
+    start = [row.artifact.name, row.device, str(row.threads), str(row.batch), settings]
     if timing.p50_ms is None:
         return [*start, *[""] * 6, f"{timing.status.value}: {timing.reason}"]
     percentiles = [_figure(interval) for interval in (timing.p90_ms, timing.p95_ms, timing.p99_ms)]

@@ -11,7 +11,7 @@ import click
 
 from converters.common import Common
 from exporter.cli.console import Console
-from exporter.cli.options import baking_options, limit_options, opening_options, output_options
+from exporter.cli.options import baking_options, limit_options, opening_options, output_options, shape_option
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _AROUND = 6
 )
 @click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of the drawn inputs.")
 @click.option("--bisect", is_flag=True, help="Cut the file and run the pieces as they really run; read no tensors.")
+@shape_option
 @opening_options
 @baking_options
 @limit_options

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.load_options import LoadOptions, parse_code, parse_replacement
+from converters.checkpoints.pairs import is_architecture, pair_of
 from converters.common import Common
 from converters.errors import UsageError
 
@@ -46,6 +47,10 @@ def reference_of(path: Path, common: Common, chosen: dict[str, Any]) -> Iterator
             "--preprocess says what --bake-preprocess puts into the checkpoint, and that is not given.",
             next_step="Add --bake-preprocess, or leave --preprocess out.",
         )
+    if not bake and is_architecture(path):
+        with tempfile.TemporaryDirectory(prefix="edgeport-pair-") as folder:
+            yield pair_of(path).written(Path(folder))
+        return
     if not bake:
         yield path
         return

@@ -37,7 +37,7 @@ def output_options(function: Command) -> Command:
 
 def source_options(function: Command) -> Command:
     """Options of `export` and `run`: what to make of SOURCE, and where."""
-    function = opening_options(function)
+    function = shape_option(opening_options(function))
     for option in reversed(_SOURCE_OPTIONS):
         function = option(function)
     return function
@@ -48,6 +48,18 @@ def opening_options(function: Command) -> Command:
     for option in reversed(_OPENING_OPTIONS):
         function = option(function)
     return function
+
+
+def shape_option(function: Command) -> Command:
+    """Adds `--shape`, of which `exporter.cli.running.shapes` makes a mapping."""
+    return click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        type=type_of(Common, "shapes"),
+        metavar="NAME=B,H,W,C",
+        help="Run an input whose size is open at this one; B may be `batch`. [what the model needs]",
+    )(function)
 
 
 def baking_options(function: Command) -> Command:
@@ -137,6 +149,8 @@ _SOURCE_OPTIONS = (
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For architectures: a setting."),
     click.option("--weights", metavar="PATH|imagenet", help="For architectures: weights to load."),
     click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of what is drawn."),
+    click.option("--check/--no-check", default=True, show_default=True,
+                 help="Open and run each finished file once before it counts as made."),
     click.option("--jobs", type=type_of(ConvertOptions, "jobs"), default=1, show_default=True,
                  help="Conversions at a time."),
     click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Share finished artifacts here."),

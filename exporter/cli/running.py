@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
         settings=split_assignments(assignments),
         limits=limits(words.pop("timeout"), words.pop("memory_limit")),
         tolerances=tolerances(words.pop("tolerances", ())),
+        shapes=shapes_of(words.pop("shapes")),
         devices=words.pop("devices", ()) or (Device.CPU,),
         command=("edgeport", *sys.argv[1:]),
         **renamed,
@@ -71,7 +73,16 @@ def common_of(chosen: dict[str, Any]) -> Common:
     """Takes what all steps share out of the words of `validate` and `localize`. Raises UsageError."""
     limited = limits(chosen.pop("timeout"), chosen.pop("memory_limit"))
     shared = {name: chosen.pop(name) for name in ("seed", "inputs", "samples", "input_range")}
-    return Common(limits=limited, opening=opening_of(chosen), **shared)
+    return Common(limits=limited, opening=opening_of(chosen), shapes=shapes_of(chosen.pop("shapes")), **shared)
+
+
+def shapes_of(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Every `--shape` together. Raises UsageError: an input has two."""
+    names = [name for shapes in given for name in shapes]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--shape is given twice for {name}.", next_step="Give one shape for each input.")
+    return {name: sizes for shapes in given for name, sizes in shapes.items()}
 
 
 def limits(timeout_s: float | None, memory_gb: float | None) -> Limits:

@@ -12,8 +12,9 @@ import click
 from converters.checks.values import no_such
 from converters.common import Common
 from converters.errors import UsageError, error_from_json
+from converters.shapes import shapes_text
 from exporter.cli.console import Console
-from exporter.cli.options import baking_options, limit_options, opening_options, output_options
+from exporter.cli.options import baking_options, limit_options, opening_options, output_options, shape_option
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
@@ -33,12 +34,16 @@ if TYPE_CHECKING:
     "--input-range", type=type_of(Common, "input_range"), metavar="LO,HI", help="Draw float inputs from here."
 )
 @click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of the drawn inputs.")
+@click.option(
+    "--map", "mapping", multiple=True, metavar="THEIRS=OURS", help="A candidate's name for an input or output. [found]"
+)
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep what the float64 oracle gave.")
 @click.option("--self-test", is_flag=True, help="Break REFERENCE in known ways: is each fault caught on these inputs?")
 @click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="For --self-test. [tflite and onnx]")
+@shape_option
 @opening_options
 @baking_options
 @limit_options
@@ -52,6 +57,7 @@ def command(
     1 when one disagrees or the inputs cannot tell.
     """
     from exporter.cli.bundles import artifacts_of
+    from exporter.cli.mapping import check_mapping, mapping_of
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of, tolerances
     from validate.agreement import JudgeJob, JudgeOptions
@@ -66,10 +72,11 @@ def command(
         )
     reference = _checked_reference(reference, common.opening)
     with reference_of(reference, common, chosen) as source:
-        job = JudgeJob(judge_options, common, cache=chosen["cache"])
+        job = JudgeJob(judge_options, common, cache=chosen["cache"], mapping=mapping_of(chosen["mapping"]))
         if self_test:
             return _self_test(source, candidates, formats, job, console)
         paths = [path for candidate in candidates for path in artifacts_of(candidate, console)]
+        check_mapping(job.mapping or {}, source, paths, common.opening)
         if matrix:
             return _matrix([source, *paths], job, allow_inconclusive, console)
         with console.progress() as progress:
@@ -201,9 +208,14 @@ def _show(agreement: Agreement, console: Console) -> None:
             )
             cells = [format(value, form) if value is not None else "" for value, form in figures]
             rows.append([name, row.status, row.name, row.basis, *cells])
-    console.table(f"Against {agreement.reference} on {agreement.samples} samples", columns, rows)
+    shapes = shapes_text(agreement.shapes)
+    at = f" of {shapes}" if shapes else ""
+    console.table(f"Against {agreement.reference} on {agreement.samples} samples{at}", columns, rows)
     if agreement.unexercised:
         console.say(f"No input crosses the bend of: {', '.join(agreement.unexercised)}.")
     for verdict in agreement.verdicts:
+        if verdict.mapping:
+            names = ", ".join(f"{theirs} is {ours}" for theirs, ours in verdict.mapping.items())
+            console.say(f"{verdict.artifact.name}: {names} (--map THEIRS=OURS says otherwise).")
         if verdict.status != "agree":
             console.say(f"{verdict.artifact.name}: {verdict.status}: {verdict.reason}")

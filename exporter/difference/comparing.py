@@ -19,7 +19,7 @@ from exporter.manifest.schema import Manifest
 from validate.agreement.results import JudgedRow, OutputRow
 from validate.latency.statistics.earlier import Change, compare_results
 
-_JUDGED_ON = ("samples", "seed", "input_range")
+_JUDGED_ON = ("samples", "seed", "input_range", "shapes")
 _MEASURES = ("noise_ratio", "sqnr_db")
 
 

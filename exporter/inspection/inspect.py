@@ -20,15 +20,17 @@ from converters.readers.h5_file import H5Facts, read_h5
 from converters.readers.keras_file import read_keras
 from converters.readers.onnx_file import read_onnx
 from converters.readers.ort_file import read_ort
+from converters.readers.precision import by_elements, of_onnx, of_tflite
 from converters.readers.saved_model_file import DTYPES
 from converters.readers.sniff import FileKind, sniff
 from converters.readers.tensor_bundle import read_bundle
 from converters.readers.tflite_file import read_tflite
+from converters.readers.tflite_signed import NOTE
 from converters.signature import BATCH, SIGNATURE_KEY, TensorSpec
 from converters.stamping.reading import read_contract
-from exporter.inspection import precision
 from exporter.inspection.integer import count_integers
 from exporter.inspection.keras_signature import signature_of
+from exporter.inspection.precision import of_keras
 
 
 @dataclass
@@ -114,7 +116,7 @@ def _keras(fmt: str, model: ModelConfig, weights: H5Facts) -> _Findings:
     notes = [*model.notes, *report.notes, *signature.notes, *([needs] if report.custom else [])]
     return _Findings(
         fmt,
-        precision.of_keras(model.config, weights.weights),
+        of_keras(model.config, weights.weights),
         inputs=signature.inputs,
         outputs=signature.outputs,
         parameters=_elements(weights.weights),
@@ -131,7 +133,7 @@ def _h5(path: Path, opening: LoadOptions, trust: Trust) -> _Findings:
     note = "The file holds weights alone: the model they belong to, and so its inputs and outputs, are not in it."
     return _Findings(
         "weights_h5",
-        precision.by_elements(facts.weights),
+        by_elements(facts.weights),
         parameters=_elements(facts.weights),
         notes=[note],
     )
@@ -146,7 +148,7 @@ def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
     note = "The files hold weights alone, those of the optimizer among them: the model they belong to is not in them."
     findings = _Findings(
         "tf_checkpoint",
-        precision.by_elements(weights),
+        by_elements(weights),
         parameters=_elements(weights),
         notes=[note],
     )
@@ -158,7 +160,7 @@ def _frozen_graph(path: Path, opening: LoadOptions) -> _Findings:
     facts = check_frozen_graph(path, opening)
     return _Findings(
         "frozen_graph",
-        precision.by_elements(facts.weights),
+        by_elements(facts.weights),
         inputs=_specs(facts.inputs),
         outputs=_specs(facts.outputs),
         parameters=_elements(facts.weights),
@@ -178,7 +180,7 @@ def _saved_model(path: Path, opening: LoadOptions) -> _Findings:
         notes.append(f"It has the signatures {keys}; shown is {signature.key}.")
     return _Findings(
         "savedmodel",
-        precision.by_elements(facts.variables),
+        by_elements(facts.variables),
         inputs=_specs(signature.inputs) if signature else [],
         outputs=_specs(signature.outputs) if signature else [],
         parameters=_elements(facts.variables),
@@ -189,21 +191,23 @@ def _saved_model(path: Path, opening: LoadOptions) -> _Findings:
 
 def _tflite(path: Path) -> _Findings:
     facts = read_tflite(path)
-    signature = facts.signature()
+    signature = facts.signature() or facts.by_tensors
     notes = []
-    if signature is None:
-        notes.append("There is no signature `serving_default`: inputs and outputs have the names of their tensors.")
+    if not facts.signatures:
+        notes.append(NOTE)
+    elif facts.signature() is None:
+        notes.append(f"There are {len(facts.signatures)} signatures, none is `serving_default`: shown are its tensors.")
     return _Findings(
         "tflite",
-        precision.of_tflite(facts),
-        inputs=_specs(signature.inputs if signature else facts.inputs),
-        outputs=_specs(signature.outputs if signature else facts.outputs),
+        of_tflite(facts),
+        inputs=_specs(signature.inputs),
+        outputs=_specs(signature.outputs),
         parameters=sum(t.elements for t in facts.constants),
         ops=dict(facts.ops),
         flex_ops=facts.flex_ops,
         custom_ops=[op for op in facts.custom_ops if op not in facts.flex_ops],
         notes=notes,
-        integer=_integer(path, Format.TFLITE, precision.of_tflite(facts)),
+        integer=_integer(path, Format.TFLITE, of_tflite(facts)),
     )
 
 
@@ -213,7 +217,7 @@ def _onnx(path: Path) -> _Findings:
     notes = [f"Weights lie in {external} beside the file; the digest is of the file alone."] if external else []
     return _Findings(
         "onnx",
-        precision.of_onnx(facts),
+        of_onnx(facts),
         inputs=_specs(facts.inputs),
         outputs=_specs(facts.outputs),
         parameters=sum(i.elements for i in facts.initializers),
@@ -221,7 +225,7 @@ def _onnx(path: Path) -> _Findings:
         opset=facts.opset,
         custom_ops=facts.custom_ops,
         notes=notes,
-        integer=_integer(path, Format.ONNX, precision.of_onnx(facts)),
+        integer=_integer(path, Format.ONNX, of_onnx(facts)),
     )
 
 
@@ -229,7 +233,7 @@ def _ort(path: Path) -> _Findings:
     facts = read_ort(path)
     return _Findings(
         "ort",
-        precision.of_onnx(facts),
+        of_onnx(facts),
         inputs=_specs(facts.inputs),
         outputs=_specs(facts.outputs),
         parameters=sum(i.elements for i in facts.initializers),

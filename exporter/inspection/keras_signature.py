@@ -6,7 +6,7 @@ that models commonly end in it follows from the layer's settings. Where it does 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,15 +50,15 @@ def signature_of(config: Config) -> ConfigSignature:
     else:
         result.notes.append("The file does not state its inputs: the model is built when it is first called.")
     if outputs and all(port.shape is not None for port in outputs):
-        result.outputs = _specs(outputs)
+        result.outputs = _specs(outputs, [port.name for port in inputs])
     elif outputs:
         names = ", ".join(unique_names(port.name for port in outputs))
         result.notes.append(f"The outputs are {names}; their shapes are not stated in the file.")
     return result
 
 
-def _specs(ports: list[_Port]) -> list[TensorSpec]:
-    names = unique_names(port.name for port in ports)
+def _specs(ports: list[_Port], taken: Iterable[str] = ()) -> list[TensorSpec]:
+    names = unique_names((port.name for port in ports), taken)
     return [
         TensorSpec(name, tuple(_dimension(name, i, d) for i, d in enumerate(port.shape or ())), port.dtype)
         for name, port in zip(names, ports, strict=True)

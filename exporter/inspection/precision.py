@@ -1,67 +1,13 @@
-"""The precision that a model computes in, read from the types of its tensors."""
+"""The precision that a Keras model computes in, read from its config and weights; of artifacts a reader tells."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
-from converters.formats import Precision
 from converters.readers.facts import WeightFact
-from converters.readers.onnx_file import OnnxFacts
-from converters.readers.tflite_file import TfliteFacts
+from converters.readers.precision import by_elements
 from exporter.inspection.configs import objects_in
-
-_INDEX_TYPES = frozenset({"int64", "int32", "uint32", "uint64", "bool", "string", "resource", "variant"})
-_BYTES = frozenset({"int8", "uint8"})
-_WORDS = frozenset({"int16", "uint16"})
-
-
-class Weight(Protocol):
-    """A stored tensor, of any kind of file."""
-
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def elements(self) -> int: ...
-
-
-def by_elements(weights: Iterable[Weight]) -> str:
-    """The dtype that holds most numbers; float32 where there are none but indices and shapes."""
-    totals: Counter[str] = Counter()
-    for weight in weights:
-        if weight.dtype not in _INDEX_TYPES:
-            totals[weight.dtype] += weight.elements
-    return totals.most_common(1)[0][0] if totals else Precision.FLOAT32.value
-
-
-def of_tflite(facts: TfliteFacts) -> str:
-    """By the dtype of most computed tensors, and for float ones by that of the weights."""
-    computed = Counter({k: n for k, n in facts.activations.items() if k not in _INDEX_TYPES})
-    activations = computed.most_common(1)[0][0] if computed else "float32"
-    if activations in _BYTES:
-        return Precision.INT8.value
-    if activations in _WORDS:
-        return Precision.INT16X8.value
-    return _weights_only(by_elements(facts.constants))
-
-
-def of_onnx(facts: OnnxFacts) -> str:
-    """Quantized activations by QuantizeLinear's zero points; else the weights' dtype, or operations that quantize."""
-    weights = by_elements(facts.initializers)
-    if facts.ops.keys() & {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}:
-        return Precision.DYNAMIC_INT8.value
-    if facts.ops["QuantizeLinear"] or facts.ops["QLinearConv"] or facts.ops["QLinearMatMul"]:
-        words = facts.zero_point_dtypes & _WORDS
-        return (Precision.INT16X8 if words else Precision.INT8).value
-    return _weights_only(weights)
-
-
-def _weights_only(weights: str) -> str:
-    """The name for float activations with weights of that dtype."""
-    if weights in _BYTES:
-        return Precision.DYNAMIC_INT8.value
-    return f"dynamic_{weights}" if weights in {"int4", "uint4", "int2", "uint2"} else weights
 
 
 def of_keras(config: dict[str, Any], weights: Iterable[WeightFact]) -> str:

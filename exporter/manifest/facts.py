@@ -27,11 +27,12 @@ class OpeningFacts(TypedDict, total=False):
 
 @_open
 class RangeFacts(TypedDict, total=False):
-    """What an input's values lie between, and where that is known from."""
+    """What an input's values lie between, and where that is known from; `whole` of ids."""
 
     low: float
     high: float
     source: str
+    whole: bool
 
 
 @_open

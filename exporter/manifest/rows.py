@@ -90,9 +90,22 @@ class Tensor(Open):
     dtype: str
 
 
+class State(Open):
+    """A state of a step model: what it gives as `output` is fed as `input` to the next step; `initial` to the first."""
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    initial: float
+
+
 class SignatureRow(Closed):
+    """`states` is there for step models alone; their inputs and outputs are among the others."""
+
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    states: tuple[State, ...] = Field(default=(), exclude_if=operator.not_)
 
 
 class Gate(Open):
@@ -169,11 +182,14 @@ class ReuseRow(Open):
     model_notes: tuple[str, ...] = ()
     ranges: dict[str, RangeFacts] = {}
     facts: InterfaceFacts = Field(default_factory=InterfaceFacts)
+    shapes: dict[str, tuple[int | str, ...]] = {}
 
 
 class ArtifactRow(Open):
     """A file, or SavedModel folder, that exists in the bundle. `sha256` is `converters.artifact.digest`.
 
+    `checked` is true where the file was opened by its runtime and run once when it was made, and answered as the model
+    does, up to what its precision rounds. It is no verdict. False: `--no-check`, or a file that was a source itself.
     `reuse` and what follows stand in a row only where there is something to say.
     """
 
@@ -185,6 +201,7 @@ class ArtifactRow(Open):
     sha256: Sha256 = Field(pattern=HEX)
     road: str = ""
     reused: bool = False
+    checked: bool = False
     notes: tuple[str, ...] = ()
     reuse: ReuseRow | None = _optional()
     integer: IntegerRow | None = _optional()

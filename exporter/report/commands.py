@@ -13,8 +13,8 @@ from exporter.report.wording import clean
 _BUILDING = ("--input-shape", "--classes", "--set", "--weights", "--seed")
 _OPENING = ("--signature", "--custom-objects", "--model-code", "--replace", "--graph-input", "--graph-output")
 _BAKING = "--bake-preprocess"
-_LOCALIZING = ("--inputs", "--samples", "--seed", "--input-range")
-_JUDGING = ("--inputs", "--samples", "--seed", "--input-range", "--tolerance")
+_LOCALIZING = ("--inputs", "--samples", "--seed", "--input-range", "--shape")
+_JUDGING = ("--inputs", "--samples", "--seed", "--input-range", "--shape", "--tolerance")
 
 
 def commands(manifest: Manifest) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from converters.shapes import shapes_text
 from exporter.manifest.rows import ArtifactRow
 from exporter.manifest.schema import Manifest
 from exporter.report import facts, precisions
@@ -64,7 +65,7 @@ def _summary_row(artifact: ArtifactRow, verdict: JudgedRow | None, timing: Timin
         ]
     latency = [say.NONE] * 3
     if timing:
-        latency = [timing.device, say.interval(timing.p50_ms), say.milliseconds(timing.p99_ms)]
+        latency = [_with_shapes(timing.device, timing), say.interval(timing.p50_ms), say.milliseconds(timing.p99_ms)]
     status = verdict.status if verdict else "not judged"
     return [artifact.path, say.size(artifact.size_bytes), status, *agreement, *latency]
 
@@ -107,7 +108,12 @@ def agreement(manifest: Manifest) -> Table:
 def _how_judged(manifest: Manifest) -> str:
     """The inputs of the verdict rows in words, as far as all rows say the same."""
     words = []
-    for key, text in (("samples", "{} samples"), ("seed", "seed {}"), ("input_range", "input range {}")):
+    for key, text in (
+        ("samples", "{} samples"),
+        ("seed", "seed {}"),
+        ("input_range", "input range {}"),
+        ("shapes", "{}"),
+    ):
         values = {_count_or_ranges(getattr(verdict, key)) for verdict in manifest.verdicts}
         if len(values) == 1 and (value := values.pop()):
             words.append(text.format(value))
@@ -115,9 +121,11 @@ def _how_judged(manifest: Manifest) -> str:
     return f"Max abs and RMSE are in the output's own units, on the named basis.{judged}"
 
 
-def _count_or_ranges(value: int | Mapping[str, Range] | None) -> str:
-    """A count, or ranges by input: `image 0 to 16 (the model's Rescaling layer)`; empty where there is neither."""
+def _count_or_ranges(value: int | Mapping[str, Any] | None) -> str:
+    """A count, or by input ranges, `image 0 to 16 (the model's Rescaling layer)`, or shapes; empty where it is none."""
     if isinstance(value, Mapping):
+        if value and not isinstance(next(iter(value.values())), Range):
+            return shapes_text(value)
         return ", ".join(f"{name} {_span(limits)}" for name, limits in value.items())
     return "" if value is None else str(value)
 
@@ -178,10 +186,14 @@ def start(manifest: Manifest) -> Table:
 
 
 def setting(row: TimingRow) -> str:
-    """`cpu, 2 threads, batch 1`."""
+    """`cpu, 2 threads, batch 1`, and the shapes of inputs whose sizes are open."""
     threads = f", {say.count(row.threads, 'thread')}" if row.threads else ""
     batch = f", batch {row.batch}" if row.batch else ""
-    return say.clean(f"{row.device}{threads}{batch}")
+    return _with_shapes(say.clean(f"{row.device}{threads}{batch}"), row)
+
+
+def _with_shapes(text: str, row: TimingRow) -> str:
+    return f"{text}, {say.clean(shapes_text(row.shapes))}" if row.shapes else text
 
 
 def comparisons(manifest: Manifest) -> Table:

@@ -100,7 +100,8 @@ def tflite_values(path: Path, inputs: Mapping[str, Array], batch: int = 8) -> Ar
         rows = min(size, count - start)
         for entry in details:
             if not fixed:
-                interpreter.resize_tensor_input(entry["index"], [rows, *entry["shape"][1:]])
+                sizes = inputs[names[entry["index"]]].shape[1:]  # the file may leave these open too
+                interpreter.resize_tensor_input(entry["index"], [rows, *sizes])
         interpreter.allocate_tensors()
         for entry in details:
             interpreter.set_tensor(entry["index"], inputs[names[entry["index"]]][start : start + rows])

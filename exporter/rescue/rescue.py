@@ -205,14 +205,7 @@ def _try(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers:
 def _remade(artifact: Artifact, rescue: Rescue, earlier: Rescue | None, job: DeriveJob) -> Artifact:
     """The artifact as it is on disk now, without the note of an earlier try."""
     notes = tuple(note for note in artifact.notes if earlier is None or note != earlier.sentence)
-    remade = Artifact.on_disk(
-        artifact.path,
-        artifact.format,
-        artifact.precision,
-        artifact.signature,
-        conversion_path=artifact.conversion_path,
-        notes=(*notes, rescue.sentence),
-    )
+    remade = artifact.measured((*notes, rescue.sentence))
     return stamped(remade, job.contract) if job.contract else remade
 
 

@@ -13,6 +13,7 @@ from converters.facts import Facts
 from converters.formats import Format, Precision
 from converters.options import ConvertOptions
 from converters.progress import Progress
+from converters.readers.tflite_signed import NOTE, signed
 from converters.routes import Target, makeable
 from converters.signature import Signature
 from exporter.inspection import inspect
@@ -77,7 +78,10 @@ class Adopted:
             )
         self._progress("reading the source", 0.0)
         self._signature = Signature.from_json(facts)
-        return Facts(self._signature, int(facts["parameters"]))
+        unsigned = NOTE in facts["notes"]
+        return Facts(
+            self._signature, int(facts["parameters"]), (f"{NOTE} The artifacts state them.",) if unsigned else ()
+        )
 
     def float32(self) -> Iterator[Artifact]:
         """The file itself, for each order."""
@@ -85,8 +89,15 @@ class Adopted:
         source = Artifact.on_disk(
             self._checkpoint.path, fmt, Precision.FLOAT32, self._signature, conversion_path=CONVERSION_PATH
         )
+        content = signed(source.path) if fmt is Format.TFLITE else None
         for order in self._orders:
-            yield copy_artifact(source, order.path)
+            copy = copy_artifact(source, order.path)
+            if content is not None:
+                copy.path.write_bytes(content)
+                copy = Artifact.on_disk(
+                    copy.path, fmt, Precision.FLOAT32, self._signature, conversion_path=CONVERSION_PATH
+                )
+            yield copy
 
     def close(self) -> None:
         """Nothing is open."""

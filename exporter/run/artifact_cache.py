@@ -63,6 +63,7 @@ class Shelf:
         cache: a folder shared between bundles; None has none.
         abandoned: staging folders of runs that were killed.
         finished: where to note what is finished, for the run after one that is killed; None notes nothing.
+        check: what was never tried is made again.
     """
 
     checkpoint: Checkpoint
@@ -70,6 +71,7 @@ class Shelf:
     cache: Path | None = None
     abandoned: tuple[Path, ...] = ()
     finished: Path | None = None
+    check: bool = False
 
     def take(self, orders: Sequence[Order], options: ConvertOptions) -> Taken:
         """Copies what is there to where it was ordered. Damaged or foreign entries are passed over."""
@@ -111,7 +113,8 @@ class Shelf:
 
     def _find(self, key: str, name: str) -> Entry | None:
         entries = (self._in_bundle(key, name), self._in_cache(key, name), *self._in_abandoned(key, name))
-        return next((e for e in entries if e is not None and digest(e.artifact.path) == e.artifact.sha256), None)
+        good = (e for e in entries if e is not None and (e.artifact.checked or not self.check))
+        return next((e for e in good if digest(e.artifact.path) == e.artifact.sha256), None)
 
     def _in_bundle(self, key: str, name: str) -> Entry | None:
         if self.bundle is None or not (self.bundle / MANIFEST).is_file():
@@ -172,6 +175,7 @@ def _entry(document: dict[str, Any], key: str, folder: Path) -> Entry | None:
             tuple(reuse["model_notes"]),
             {name: Range.from_json(limits) for name, limits in reuse["ranges"].items()},
             dict(reuse["facts"]),
+            {name: tuple(sizes) for name, sizes in reuse["shapes"].items()},
         )
         return Entry(Artifact.from_json(document["artifact"] | {"notes": reuse["notes"]}, folder), facts)
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -187,6 +191,7 @@ def reuse_row(artifact: Artifact, facts: Facts, key: str) -> dict[str, Any]:
         "model_notes": list(facts.notes),
         "ranges": {name: limits.to_json() for name, limits in facts.ranges.items()},
         "facts": dict(facts.interface),
+        "shapes": dict(facts.shapes),
     }
 
 

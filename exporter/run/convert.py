@@ -143,7 +143,8 @@ def _shelf(task: Task) -> Shelf:
     if workspace.no_cache or runs_code or checkpoint.kind in FINISHED_KINDS:
         return Shelf(checkpoint)
     leftovers = abandoned(place.output, place.staging)
-    return Shelf(checkpoint, place.output, workspace.cache, leftovers, place.staging / FINISHED)
+    check = task.options.common.check
+    return Shelf(checkpoint, place.output, workspace.cache, leftovers, place.staging / FINISHED, check)
 
 
 @contextlib.contextmanager

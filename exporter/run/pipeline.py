@@ -14,6 +14,7 @@ from converters.errors import EdgeportError, StepError
 from converters.facts import Facts
 from converters.progress import Progress
 from converters.reduced_precisions import Conversion, DeriveJob
+from converters.shapes import check_shapes
 from exporter.bundle import finish
 from exporter.manifest.passing import exit_code
 from exporter.manifest.schema import GOLDEN, Manifest
@@ -79,6 +80,7 @@ def agree(task: Task, facts: Facts) -> Contract:
         UsageError, RefusedError: they contradict each other, or a name is one that a profile or a program cannot hold.
     """
     options, signature = task.options, facts.signature
+    check_shapes(signature, options.common.shapes)
     contract = contract_of(facts, Terms.of(options))
     check_names(options.ship.profiles, task.checkpoint.name, contract)
     if options.ship.selfcheck and options.judge is not None:

@@ -93,11 +93,13 @@ def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> 
     if common.input_range:
         limits = Range(*common.input_range, "--input-range")
         ranges = {spec.name: limits for spec in signature.inputs if spec.dtype.startswith("float")}
+    given = common.shapes
+    judged_on = {} if common.inputs is None else read_user_arrays(common.inputs, signature, shapes=given).arrays
+    shapes = {**facts.shapes, **{name: array.shape for name, array in judged_on.items()}, **given}
+    expected = Expected(ranges, judged_on, shapes)
     if quantize.calibration == RANDOM:
-        return random_calibration(signature, quantize.calibration_samples, ranges, common.seed)
-    judged_on = {} if common.inputs is None else read_user_arrays(common.inputs, signature).arrays
-    path = Path(quantize.calibration or "")
-    return read_calibration(path, signature, quantize.calibration_samples, Expected(ranges, judged_on))
+        return random_calibration(signature, quantize.calibration_samples, expected, common.seed)
+    return read_calibration(Path(quantize.calibration or ""), signature, quantize.calibration_samples, expected)
 
 
 def keep_passing(conversion: Conversion, agreement: Agreement, *, allow_inconclusive: bool) -> Selection:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
 from converters.checkpoints.identify import checkpoint_prefix, identify
+from converters.checkpoints.pairs import Pair, is_architecture, pair_of
 from converters.checks.values import did_you_mean
 from converters.common import Common
-from converters.errors import RefusedError, UsageError
+from converters.errors import EdgeportError, RefusedError, UsageError
 from converters.progress import Progress
 from exporter.models.build import BuildOptions, build_in_worker
 from exporter.models.table import ARCHITECTURES
@@ -24,12 +26,14 @@ class Source:
         given: as on the command line; it stands in the manifest.
         checkpoint: the file that was given; None for an architecture's name.
         build: how to make the checkpoint that is converted; None where `checkpoint` is it.
+        pair: an architecture and its weights, of which `checkpoint` is made.
     """
 
     given: str
     kind: str
     checkpoint: Checkpoint | None
     build: BuildOptions | None
+    pair: Pair | None = None
 
 
 def find_source(name_or_path: str, choices: BuildChoices, common: Common = Common()) -> Source:
@@ -47,6 +51,8 @@ def find_source(name_or_path: str, choices: BuildChoices, common: Common = Commo
     exists = path.exists() or path.is_symlink() or checkpoint_prefix(path) is not None
     if not exists and path.name == name_or_path and not path.suffix:
         raise _no_such(name_or_path)
+    if is_architecture(path):
+        return _pair(name_or_path, choices, common)
     checkpoint = identify(path, common.opening)
     _check_choices(name_or_path, checkpoint, choices)
     if checkpoint.kind not in WEIGHTS or common.opening.model_code:
@@ -61,6 +67,20 @@ def find_source(name_or_path: str, choices: BuildChoices, common: Common = Commo
         )
     build = _build(choices.architecture, choices, str(checkpoint.path), common.seed)
     return Source(name_or_path, checkpoint.kind.value, checkpoint, build)
+
+
+def _pair(given: str, choices: BuildChoices, common: Common) -> Source:
+    """`model.json` with the weights that `--weights` names or that lie beside it. Raises as `find_source`."""
+    pair = pair_of(Path(given), choices.weights)
+    with tempfile.TemporaryDirectory(prefix="edgeport-pair-") as folder:
+        joined = pair.written(Path(folder))
+        try:
+            checkpoint = identify(joined, common.opening)
+        except EdgeportError as error:
+            error.message, error.file = error.message.replace(str(joined), given), given
+            raise
+    _check_choices(given, checkpoint, replace(choices, weights=None))
+    return Source(given, "keras", checkpoint, None, pair)
 
 
 def _check_choices(name_or_path: str, checkpoint: Checkpoint, choices: BuildChoices) -> None:
@@ -94,6 +114,9 @@ def _check_choices(name_or_path: str, checkpoint: Checkpoint, choices: BuildChoi
 
 def open_source(source: Source, folder: Path, log: Path, progress: Progress) -> Checkpoint:
     """The checkpoint to convert; one that has to be built is written to `folder`. Raises what building raises."""
+    if source.pair is not None:
+        assert source.checkpoint is not None
+        return identify(source.pair.written(folder), source.checkpoint.opening)
     if source.build is None:
         assert source.checkpoint is not None
         return source.checkpoint

@@ -141,10 +141,21 @@ def test_samples_are_taken_from_all_over(tmp_path: Path) -> None:
 
 
 def test_made_up_data_says_that_it_is() -> None:
-    data = random_calibration(PHOTOS, 16, RAW.ranges, seed=3)
+    data = random_calibration(PHOTOS, 16, RAW, seed=3)
     assert data.arrays["image"].shape == (16, 32, 32, 3)
     assert data.arrays["image"].max() > 200
     assert [finding.name for finding in data.findings] == ["random"]
     assert "random" in data.notes()[0]
-    again = random_calibration(PHOTOS, 16, RAW.ranges, seed=3)
+    again = random_calibration(PHOTOS, 16, RAW, seed=3)
     assert np.array_equal(again.arrays["image"], data.arrays["image"])
+
+
+def test_made_up_data_is_drawn_as_what_is_judged() -> None:
+    """U(0, 1) and N(0, 1) in turn where nothing tells the range; ids stay ids."""
+    unknown = random_calibration(PHOTOS, 16).arrays["image"]
+    assert unknown[::2].min() >= 0
+    assert unknown[1::2].min() < -2
+    signature = Signature((TensorSpec("ids", ("batch", 9), "float32"),), ())
+    ids = random_calibration(signature, 8, Expected({"ids": Range(0, 50, "vocabulary", whole=True)})).arrays["ids"]
+    assert (ids == np.rint(ids)).all()
+    assert ids.max() <= 50

@@ -58,3 +58,32 @@ def test_foreign_code_without_state_is_traced() -> None:
 
     traced = trace(loaded_model(_model(lambda _layer, x: twice(x))))
     assert traced.signature.input_names == ("x",)
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu", "hard_silu"])
+def test_a_gradient_of_its_own_is_no_state(activation: str) -> None:
+    """TensorFlow numbers custom gradients anew every time that it traces."""
+    import keras
+
+    traced = trace(loaded_model(_model(lambda _layer, x: keras.ops.__dict__[activation](x))))
+    assert traced.signature.input_names == ("x",)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "mixed_bfloat16"])
+def test_inputs_keep_their_type_under_a_reduced_policy(policy: str) -> None:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from converters.checkpoints.rewrites import make_plain
+
+    inputs = keras.Input((5, 6), dtype="float16", name="x")
+    layers = keras.layers.LSTM(3, dtype=policy), keras.layers.Dense(2, dtype=policy, name="y")
+    model = keras.Model(inputs, layers[1](layers[0](inputs)))
+    plain, notes = make_plain(model)
+    traced = trace(loaded_model(plain, notes))
+    assert [(spec.name, spec.dtype) for spec in traced.signature.inputs] == [("x", "float16")]
+    x = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float16")
+    found, wanted = traced.concrete(tf.constant(x))["y"].numpy(), np.asarray(model(x), "float32")
+    np.testing.assert_allclose(found, wanted, atol=2e-2)
+    assert "policy was rebuilt as float32" in " ".join(notes)

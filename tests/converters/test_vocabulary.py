@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from converters import errors
 from converters.artifact import Artifact, digest, size_of
-from converters.formats import Format, Precision, artifact_name, format_of, model_name, precision_in_name
+from converters.formats import Format, Precision, artifact_name, format_of, model_name
 from converters.signature import BATCH, Signature, TensorSpec, unique_names
 
 NAMES = st.text(min_size=0, max_size=300)
@@ -44,13 +44,16 @@ def test_model_names(source: str, name: str) -> None:
 
 @pytest.mark.parametrize("fmt", list(Format))
 @pytest.mark.parametrize("precision", list(Precision))
-def test_an_artifact_name_tells_its_format_and_precision(fmt: Format, precision: Precision, tmp_path: Path) -> None:
+def test_an_artifact_name_tells_its_format(fmt: Format, precision: Precision, tmp_path: Path) -> None:
     path = tmp_path / artifact_name("net.v2", precision, fmt)
     if fmt is Format.SAVEDMODEL:
         path.mkdir()
         (path / "saved_model.pb").touch()
     assert format_of(path) is fmt
-    assert precision_in_name(path) is precision
+
+
+def test_a_name_that_is_taken_is_numbered() -> None:
+    assert unique_names(["a", "b"], taken=["a", "c"]) == ("a_1", "b")
 
 
 @given(st.lists(st.sampled_from(["a", "a_1", "b", "a_2", "c"]), max_size=8))

@@ -25,13 +25,13 @@ NAMES = (
     "grouped", "gelu_attention", "embedding", "two_inputs_dict_outputs", "list_outputs", "dict_inputs",
     "boolean_input", "unknown_spatial", "normalization", "squeeze_excite", "shared_layer", "augmented", "lstm",
     "gru_bidirectional", "channels_first", "mixed_bfloat16", "mixed_float16", "quantized_int8", "lora", "nested",
-    "passed_through", "odd_names",
+    "passed_through", "time_distributed", "odd_names",
 )  # fmt: skip
 FROZEN = {"lstm", "gru_bidirectional"}
 WEIGHTLESS_TFLITE = {
     "convolutional", "sequential", "separable", "hard_swish_convolution", "grouped", "two_inputs_dict_outputs",
     "list_outputs", "dict_inputs", "boolean_input", "unknown_spatial", "squeeze_excite", "augmented", "nested",
-    "passed_through", "odd_names",
+    "passed_through", "odd_names", "time_distributed",
     "quantized_int8", "mixed_bfloat16", "mixed_float16", "lora",
 }  # fmt: skip
 SHAPE_ARITHMETIC = {"transposed", "unknown_spatial"}

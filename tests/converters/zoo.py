@@ -208,8 +208,17 @@ def nested() -> Any:
 
 
 def passed_through() -> Any:
+    """An output that is the input and is called like it, and one that is given out twice."""
     x = inp = keras.Input((4,), name="x")
-    return keras.Model(inp, {"copy": kl.Identity()(x), "dense": kl.Dense(2)(x)})
+    dense = kl.Dense(2)(x)
+    return keras.Model(inp, {"copy": kl.Identity()(x), "dense": dense, "again": dense, "x": x})
+
+
+def time_distributed() -> Any:
+    x = inp = keras.Input((6, 8, 8, 2), name="frames")
+    frame = keras.Sequential([keras.Input((8, 8, 2)), kl.Conv2D(3, 3, strides=2), kl.ReLU(), kl.Flatten()])
+    x = kl.TimeDistributed(kl.Dense(4))(kl.TimeDistributed(frame)(x))
+    return _functional(inp, kl.Dense(2)(kl.GlobalAveragePooling1D()(x)))
 
 
 def odd_names() -> Any:
@@ -247,6 +256,7 @@ ZOO: dict[str, Callable[[], Any]] = {
         lora,
         nested,
         passed_through,
+        time_distributed,
         odd_names,
     )
 }

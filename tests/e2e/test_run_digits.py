@@ -46,6 +46,7 @@ def test_every_artifact_has_the_checkpoint_s_signature(digits: Digits) -> None:
     }
     assert manifest["signature"] == expected
     assert all(a["signature"] == expected for a in manifest["artifacts"])
+    assert all(a["checked"] for a in manifest["artifacts"])
 
 
 def test_the_golden_vectors_are_the_checkpoint_s(digits: Digits, examples: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from converters.errors import RefusedError, UsageError
+from converters.errors import RefusedError, StepError, UsageError
 from converters.signature import Signature, TensorSpec
-from validate.inputs import InputOptions, Range, generate, read
+from validate.inputs import InputOptions, Range, generate, read, shapes_that_run
 
 IMAGE = TensorSpec("image", ("batch", 4, 6, 3), "float32")
 WORD = TensorSpec("word", ("batch", 5), "int32")
@@ -66,9 +67,36 @@ def test_integers_draw_from_the_vocabulary_and_booleans_are_both() -> None:
     assert 0.3 < made["flag"].mean() < 0.7
 
 
-def test_unknown_dimensions_get_a_size() -> None:
-    spec = TensorSpec("sound", ("batch", "sound_dim1", 2), "float32")
-    assert generate(signature(spec), InputOptions(2)).arrays["sound"].shape == (2, 32, 2)
+SOUND = TensorSpec("sound", ("batch", "sound_dim1", 2), "float32")
+
+
+def test_unknown_dimensions_get_the_size_that_was_settled() -> None:
+    drawn = generate(signature(SOUND), InputOptions(2, shapes={"sound": ("batch", 48, 2)}))
+    assert drawn.arrays["sound"].shape == (2, 48, 2)
+
+
+def test_a_file_is_run_at_the_first_size_that_leaves_its_outputs_something() -> None:
+    def run(shapes: Any) -> Any:
+        if shapes["sound"][1] < 64:
+            raise StepError("too short", next_step="")
+        return {"y": np.zeros((1, max(0, shapes["sound"][1] - 100)))}
+
+    assert shapes_that_run(signature(SOUND), {}, run) == {"sound": ("batch", 128, 2)}
+    assert shapes_that_run(signature(SOUND), {"sound": ("batch", 70, 2)}, run) == {"sound": ("batch", 70, 2)}
+    with pytest.raises(UsageError, match="No size runs for sound: its output y is empty") as caught:
+        shapes_that_run(signature(SOUND), {}, lambda _shapes: {"y": np.zeros((1, 0))})
+    assert "--shape sound=batch,64,2" in caught.value.next_step
+
+
+def test_images_of_several_sizes_need_a_word(tmp_path: Path) -> None:
+    spec = TensorSpec("image", ("batch", "image_dim1", "image_dim2", 3), "uint8")
+    for k, size in enumerate(((20, 10), (30, 10))):
+        Image.new("RGB", size).save(tmp_path / f"{k}.png")
+    with pytest.raises(UsageError, match="have 2 sizes"):
+        read(tmp_path, signature(spec))
+    assert read(tmp_path, signature(spec), {"image": ("batch", 8, 9, 3)}).arrays["image"].shape == (2, 8, 9, 3)
+    (tmp_path / "1.png").unlink()
+    assert read(tmp_path, signature(spec)).arrays["image"].shape == (1, 10, 20, 3)
 
 
 def test_what_cannot_be_drawn() -> None:

@@ -14,9 +14,10 @@ from converters.checkpoints.identify import identify
 from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
-from converters.formats import Precision, precision_in_name
+from converters.formats import Precision
 from converters.isolation import Grants, Message, each
 from converters.progress import Progress
+from converters.readers.precision import known_precision
 from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.judging.class_decisions import accuracy, scores
@@ -76,7 +77,7 @@ def compare(
 
 
 def _precision(path: Path, job: JudgeJob) -> Precision:
-    return job.precision or precision_in_name(path) or Precision.FLOAT32
+    return job.precision or known_precision(path) or Precision.FLOAT32
 
 
 class Comparison:
@@ -112,6 +113,7 @@ class Comparison:
             "seed": common.seed,
             "inputs": str(common.inputs.resolve()) if common.inputs else None,
             "input_range": list(common.input_range) if common.input_range else None,
+            "shapes": dict(common.shapes),
             "cache": str(job.cache.resolve()) if job.cache else None,
             "precisions": list(reduced_precisions),
             "opening": common.opening.to_json(),
@@ -175,6 +177,7 @@ class Comparison:
                 "signature": self.signature.to_json(),
                 "plan": self.reference.plan.to_json(),
                 "fixed_batch": self._job.fixed_batch,
+                "mapping": None if self._job.mapping is None else dict(self._job.mapping),
                 "first_look": self._first_look,
                 "candidates": [{"key": key, "path": str(paths[int(key)].resolve())} for key in pending],
                 **self._places(),
@@ -193,11 +196,13 @@ class Comparison:
 
     def judge(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
         """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
-        notes = tuple(result["notes"])
+        notes, precision = tuple(result["notes"]), _precision(path, self._job)
+        mapping = dict(result.get("mapping", {}))
         if result["problems"]:
-            return Verdict(path, DISAGREE, "; ".join(result["problems"]), (), notes)
+            reason = "; ".join(result["problems"])
+            return Verdict(path, DISAGREE, reason, (), notes, precision=precision, mapping=mapping)
         folder = self._work / key
-        candidate = Candidate(folder, dict(result["kinds"]), _precision(path, self._job))
+        candidate = Candidate(folder, dict(result["kinds"]), precision)
         rows = tuple(
             judge_output(self.reference, self._reference_values, candidate, i, gate)
             for i in range(len(self.reference.output_names))
@@ -217,7 +222,18 @@ class Comparison:
             *notes,
             *(f"{name}: it takes the shape {shape}, which it should refuse" for name, shape in accepted.items()),
         )
-        return Verdict(path, status, reason, rows, notes, special=special, accepted=accepted, answers=answers)
+        return Verdict(
+            path,
+            status,
+            reason,
+            rows,
+            notes,
+            special=special,
+            accepted=accepted,
+            answers=answers,
+            precision=precision,
+            mapping=mapping,
+        )
 
     def _answers(self, candidate: Candidate) -> dict[str, Any]:
         """The candidate's outputs for the first golden samples, as far as they stay small."""
@@ -250,6 +266,7 @@ class Comparison:
             oracle_samples=plan.oracle,
             notes=tuple(document["notes"]),
             unexercised=tuple(document["unexercised"]),
+            shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
         )
 
     def _golden(self) -> Golden:

@@ -35,6 +35,7 @@ class Plan:
         saturating: samples that follow those, beyond the inputs' range; the oracle runs these too.
         wide: candidates run one batch of so many more, made of the first samples in another order; 0 where `batch` is
             as large already.
+        steps: of a step model, the first samples, which are run once more as one sequence; whole batches.
     """
 
     samples: int
@@ -44,6 +45,7 @@ class Plan:
     structured: int = 0
     saturating: int = 0
     wide: int = 0
+    steps: int = 0
 
     @property
     def rounded(self) -> int:
@@ -70,7 +72,7 @@ class Plan:
     def first_look(self) -> Plan:
         """The samples alone, once, in the larger batch. A fault that shows here shows in all of the plan: every gate is
         on the worst of what was run."""
-        return replace(self, singles=0, wide=0, structured=0, saturating=0)
+        return replace(self, singles=0, wide=0, structured=0, saturating=0, steps=0)
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)
@@ -100,7 +102,7 @@ def make_plan(samples: int, row_bytes: int, parameters: int, fixed: int | None) 
     oracle = min(samples, _clamp(_ORACLE_BYTES // (2 * row_bytes), 2, ORACLE_SAMPLES))
     if samples * parameters <= _ORACLE_WORK and 2 * row_bytes * samples <= _ORACLE_BYTES:
         oracle = samples
-    if fixed is not None and fixed > 1:
+    if fixed is not None:
         batch, singles, wide = fixed, 0, 0
         oracle = min(samples, -(-oracle // fixed) * fixed)
     return Plan(samples, singles, batch, oracle, structured, saturating, wide)

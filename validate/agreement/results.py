@@ -15,6 +15,7 @@ from converters.checks.values import Word
 from converters.common import Common
 from converters.formats import Precision
 from converters.isolation import Standing
+from converters.shapes import Shapes
 from converters.signature import Signature
 from validate.agreement.options import JudgeOptions
 from validate.inputs import Range
@@ -38,8 +39,10 @@ class JudgeJob(Options):
     """One comparison: what passes, what all steps share, and what is known of the files.
 
     Attributes:
-        precision: judges every candidate as this one; None takes it from the artifact's name, else float32.
+        precision: judges every candidate as this one; None reads it from the file, else float32.
         fixed_batch: a batch size that candidates may insist on, besides 1.
+        mapping: names of candidates -> the reference's; others are matched by shape and value. None wants the very
+            names, as edgeport gives them.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
         checkpoint: the reference, where it has been scanned already; None has it scanned.
         tensorflow: the process for what TensorFlow runs, see `processes.tensorflow_worker`; it rests afterwards. None
@@ -50,6 +53,7 @@ class JudgeJob(Options):
     common: Common = part(Common)
     precision: Precision | None = checked(Word("precision", (Precision,)), None)
     fixed_batch: int | None = None
+    mapping: Mapping[str, str] | None = None
     cache: Path | None = None
     checkpoint: Checkpoint | None = None
     tensorflow: Standing | None = None
@@ -97,7 +101,8 @@ class OutputRow:
             error, or nothing moves.
         noise_ratio: maximum over the samples of the error against the float64 oracle over the maximum error of honest
             float32 evaluations there (`worker.ensemble`); None without an oracle.
-        noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`.
+        noise_ratios: the same by kind of inputs: `inputs` (drawn or given), `structured`, `saturating`, and of a step
+            model `consecutive`: the samples as the steps of one long run.
         rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
         conditioning: float32's noise over the maximum value; a fault below it cannot be told. None without an oracle.
         top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
@@ -137,13 +142,20 @@ class OutputRow:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """A verdict as it is written; see `Verdict`. `artifact` is a path as text."""
+    """A verdict as it is written; see `Verdict`. `artifact` is a path as text.
+
+    Attributes:
+        precision: whose gate it was held to, as the file's tensors tell; None in a row that an older version wrote.
+        mapping: the file's own name of an input or output -> the reference's that it was taken for, where they differ.
+    """
 
     artifact: str
     status: VerdictStatus
     reason: str = ""
+    precision: Precision | None = None
     outputs: tuple[OutputRow, ...] = ()
     notes: tuple[str, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
     accepted_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     special_values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     error: Mapping[str, Any] | None = field(default=None, metadata=SPARSE)
@@ -157,6 +169,7 @@ class JudgedRow(VerdictRow):
     seed: int | None = None
     suites: Mapping[str, int] = field(default_factory=dict)
     input_range: Mapping[str, Range] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     oracle_samples: int | None = None
     reference_accuracy: float | None = field(default=None, metadata=SPARSE)
 
@@ -182,6 +195,8 @@ class Verdict:
     special: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    precision: Precision | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def row(self) -> VerdictRow:
@@ -190,8 +205,10 @@ class Verdict:
             str(self.artifact),
             self.status,
             self.reason,
+            self.precision,
             self.outputs,
             self.notes,
+            self.mapping,
             self.accepted,
             self.special,
             self.error,
@@ -222,6 +239,7 @@ class Agreement:
         reference_scores: by output name, as in `OutputRow.scores`.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
         unexercised: layers of the checkpoint with a breakpoint in their activation that no input crossed.
+        shapes: by input that leaves sizes open, the shape that was run.
     """
 
     reference: Path
@@ -237,6 +255,7 @@ class Agreement:
     unexercised: tuple[str, ...] = ()
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
     suites: Mapping[str, int] = field(default_factory=dict)
+    shapes: Shapes = field(default_factory=dict)
 
     def rows(self, base: Path) -> tuple[JudgedRow, ...]:
         """The verdicts as a manifest keeps them: by paths relative to `base`, with what all were judged on."""
@@ -245,6 +264,7 @@ class Agreement:
             "seed": self.seed,
             "suites": dict(self.suites),
             "input_range": self.ranges,
+            "shapes": self.shapes,
             "oracle_samples": self.oracle_samples,
             "reference_accuracy": self.reference_accuracy,
         }
@@ -258,6 +278,7 @@ class Agreement:
             "seed": self.seed,
             "samples": self.samples,
             "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
+            "shapes": {name: list(sizes) for name, sizes in self.shapes.items()},
             "suites": dict(self.suites),
             "oracle_samples": self.oracle_samples,
             "reference_accuracy": self.reference_accuracy,

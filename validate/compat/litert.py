@@ -73,6 +73,18 @@ def resized(runner: Any, index: int, shape: Sequence[int], *, strict: bool = Fal
     wrapper.ResizeInputTensor(index, np.array(shape, np.int32), strict, subgraph)
 
 
+def has_variables(content: Any) -> bool:
+    """Whether a file keeps a state between calls: in tensors that are variables, or in resources of its own."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    codes = (model.OperatorCodes(k) for k in range(model.OperatorCodesLength()))
+    if any(code.BuiltinCode() == schema.BuiltinOperator.VAR_HANDLE for code in codes):
+        return True
+    subgraphs = (model.Subgraphs(k) for k in range(model.SubgraphsLength()))
+    return any(graph.Tensors(k).IsVariable() for graph in subgraphs for k in range(graph.TensorsLength()))
+
+
 def field_place(table: Any, slot: int) -> int | None:
     """Where a table's field lies in the file, by its vtable slot; None where it is not there. Raises MisfitError."""
     for part in TABLES:

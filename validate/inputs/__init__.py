@@ -1,25 +1,29 @@
 """Inputs to judge and time models on: seeded ones by rule, or the user's own arrays and images."""
 
 from pathlib import Path
+from types import MappingProxyType
 
 from converters.checkpoints.ranges import Range
+from converters.shapes import Shapes
 from converters.signature import Signature
-from converters.user_arrays import LABELS, UNKNOWN_SIZE, read_user_arrays
+from converters.user_arrays import LABELS, read_user_arrays
 from validate.inputs.drawn import InputOptions, Inputs, generate
+from validate.inputs.sizes import run_shapes, shapes_that_run
 from validate.inputs.structured import MIN_SATURATING, STRUCTURED, edge_cases, saturated, suites
 
 __all__ = [
     "LABELS",
     "MIN_SATURATING",
     "STRUCTURED",
-    "UNKNOWN_SIZE",
     "InputOptions",
     "Inputs",
     "Range",
     "edge_cases",
     "generate",
     "read",
+    "run_shapes",
     "saturated",
+    "shapes_that_run",
     "suites",
 ]
 
@@ -27,9 +31,9 @@ __all__ = [
 __all__ = ["LABELS", "read"]
 
 
-def read(path: Path, signature: Signature) -> Inputs:
+def read(path: Path, signature: Signature, shapes: Shapes = MappingProxyType({})) -> Inputs:
     """The user's inputs and their ranges; see `converters.user_arrays.read_user_arrays` for files and errors."""
-    user_arrays = read_user_arrays(path, signature)
+    user_arrays = read_user_arrays(path, signature, shapes=shapes)
     ranges = {
         name: Range(float(array.min()), float(array.max()), f"given in {path.name}")
         for name, array in user_arrays.arrays.items()

@@ -13,8 +13,8 @@ import numpy as np
 from converters.arrays import Array
 from converters.checkpoints.ranges import Range
 from converters.errors import RefusedError, UsageError
+from converters.shapes import Shapes
 from converters.signature import Signature, TensorSpec
-from converters.user_arrays import UNKNOWN_SIZE
 
 _DEFAULT_INTEGERS = 10
 
@@ -28,14 +28,14 @@ class InputOptions:
         seed: of PCG64; every input has a stream of its own, derived from the seed and its name.
         value_range: draws every float input from here (`--input-range`).
         hints: what the model says of its inputs, by name; see `converters.checkpoints.ranges`.
-        unknown_size: stands for every dimension that is unknown and is not the batch.
+        shapes: by name, the shape of each input that leaves sizes open.
     """
 
     samples: int = 16
     seed: int = 0
     value_range: tuple[float, float] | None = None
     hints: Mapping[str, Range] = field(default_factory=dict)
-    unknown_size: int = UNKNOWN_SIZE
+    shapes: Shapes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def generate(signature: Signature, options: InputOptions = InputOptions()) -> In
     arrays: dict[str, Array] = {}
     ranges: dict[str, Range] = {}
     for spec in signature.inputs:
-        shape = (options.samples, *spec.concrete(options.samples, options.unknown_size)[1:])
+        shape = (options.samples, *spec.at(options.shapes.get(spec.name), options.samples)[1:])
         arrays[spec.name], ranges[spec.name] = _draw(spec, shape, options)
     return Inputs(arrays, ranges)
 

@@ -1,17 +1,22 @@
-"""The inputs of a timing: at least eight distinct ones, ready before the clock starts, and the answers to expect."""
+"""The inputs of a timing, ready before the clock starts, and the answers to expect."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from converters.arrays import Array, Arrays
 from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Precision
+from converters.isolation import Message
+from converters.shapes import Shapes, check_shapes
 from converters.signature import BATCH, Signature, TensorSpec
+from validate.inputs import shapes_that_run
+from validate.runtimes.base import Runtime
 
 DISTINCT = 8
 
@@ -26,7 +31,7 @@ class Feeds:
     """Inputs that a worker cycles through.
 
     Attributes:
-        inputs: at least `DISTINCT` dictionaries of contiguous arrays.
+        inputs: dictionaries of contiguous arrays.
         expected: golden outputs of the first `len(expected)` of them; empty where no golden vectors fit.
     """
 
@@ -66,24 +71,55 @@ class Golden:
             raise _unreadable(path, "it has no input/<name> arrays with samples")
         return cls(inputs, outputs)
 
+    def shapes(self, signature: Signature) -> Shapes:
+        """By name, the shape of each golden input that the signature leaves open."""
+        return {
+            spec.name: (*spec.shape[:1], *array.shape[1:])
+            for spec in signature.inputs
+            if spec.is_dynamic and (array := self.inputs.get(spec.name)) is not None and array.ndim == len(spec.shape)
+        }
 
-def make_feeds(signature: Signature, batch: int, seed: int, golden: Golden | None) -> Feeds:
-    """The inputs for one worker: golden ones first, then synthetic ones in the golden range until there are eight.
+
+def make_feeds(
+    signature: Signature, batch: int, seed: int, golden: Golden | None, shapes: Shapes = MappingProxyType({})
+) -> Feeds:
+    """The inputs for one worker: the golden ones alone, where they fit, else eight synthetic ones.
+
+    Never both: the figures would be of a mixture.
+
+    Args:
+        shapes: of inputs that leave sizes open; golden inputs of others are left out.
 
     Raises:
         UsageError: the model cannot take this batch, the golden arrays do not fit it, or it takes text.
     """
     _check_batch(signature, batch)
     rng = np.random.default_rng(seed)
-    if golden is None or not _same_kind(signature, golden):
-        return Feeds(tuple(_synthetic(signature, batch, rng, {}) for _ in range(DISTINCT)))
+    if golden is None or not _same_sizes(shapes, golden) or not _same_kind(signature, golden):
+        return Feeds(tuple(_synthetic(signature, batch, rng, shapes) for _ in range(DISTINCT)))
     picks = _picks(min(len(array) for array in golden.inputs.values()), batch)
     inputs = [{s.name: _rows(golden.inputs[s.name], s, pick) for s in signature.inputs} for pick in picks]
     names = [name for name in signature.output_names if name in golden.outputs]
     expected = tuple({name: golden.outputs[name][pick] for name in names} for pick in picks) if names else ()
-    while len(inputs) < DISTINCT:
-        inputs.append(_synthetic(signature, batch, rng, golden.inputs))
     return Feeds(tuple(inputs), expected)
+
+
+def feeds_of(request: Message, runtime: Runtime, golden: Golden | None) -> tuple[Feeds, Shapes]:
+    """The inputs of a timing with this request, and the shape of each that has an unknown size.
+
+    Raises:
+        UsageError: what `make_feeds` and `shapes_that_run` raise.
+    """
+    signature, batch, seed = runtime.signature, int(request["batch"]), int(request["seed"])
+    given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
+    check_shapes(signature, given)
+    told = {} if golden is None else golden.shapes(signature)
+    shapes = shapes_that_run(
+        signature,
+        {**told, **given},
+        lambda shapes: runtime.run(_synthetic(signature, batch, np.random.default_rng(seed), shapes)),
+    )
+    return make_feeds(signature, batch, seed, golden, shapes), shapes
 
 
 def check_answers(expected: Arrays, outputs: Mapping[str, Array], precision: Precision | None) -> None:
@@ -118,6 +154,10 @@ def _check_batch(signature: Signature, batch: int) -> None:
                 f"so a batch of {batch} cannot be timed.",
                 next_step=f"Time it with --batch {size}, or export it with --batch dynamic.",
             )
+
+
+def _same_sizes(shapes: Shapes, golden: Golden) -> bool:
+    return all(golden.inputs[name].shape[1:] == sizes[1:] for name, sizes in shapes.items() if name in golden.inputs)
 
 
 def _same_kind(signature: Signature, golden: Golden) -> bool:
@@ -160,12 +200,12 @@ def _rows(array: Array, spec: TensorSpec, pick: Array) -> Array:
     return np.ascontiguousarray(array[pick], dtype=spec.dtype)
 
 
-def _synthetic(signature: Signature, batch: int, rng: np.random.Generator, like: Mapping[str, Array]) -> Arrays:
-    return {spec.name: _random(spec, batch, rng, like.get(spec.name)) for spec in signature.inputs}
+def _synthetic(signature: Signature, batch: int, rng: np.random.Generator, shapes: Shapes) -> Arrays:
+    return {spec.name: _random(spec, spec.at(shapes.get(spec.name), batch), rng) for spec in signature.inputs}
 
 
-def _random(spec: TensorSpec, batch: int, rng: np.random.Generator, like: Array | None) -> Array:
-    """Uniform in the range of `like`; without it floats in [0, 1), bytes over their range, wider integers 0 or 1.
+def _random(spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Floats in [0, 1), bytes over their range, wider integers 0 or 1.
 
     0 and 1 because an integer may be the index of an embedding.
     """
@@ -173,17 +213,13 @@ def _random(spec: TensorSpec, batch: int, rng: np.random.Generator, like: Array 
         dtype = np.dtype(spec.dtype)
     except TypeError:
         dtype = np.dtype("O")
-    shape = spec.concrete(batch)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(dtype)
     if dtype.kind in "iu":
         low, high = (0, 1) if dtype.itemsize > 1 else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-        if like is not None:
-            low, high = int(like.min()), int(like.max())
         return rng.integers(low, high, shape, dtype=dtype, endpoint=True)
     if dtype.kind == "f":
-        low_f, high_f = (0.0, 1.0) if like is None else (float(like.min()), float(like.max()))
-        return rng.uniform(low_f, high_f, shape).astype(dtype)
+        return rng.uniform(0.0, 1.0, shape).astype(dtype)
     raise UsageError(
         f"The input {spec.name} is of type {spec.dtype}, for which inputs cannot be made up.",
         next_step="Time it inside its bundle, where golden inputs lie beside it.",

@@ -83,6 +83,7 @@ def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = Fal
         "batch": job.batches[0],
         "seed": job.common.seed,
         "variant": row.variant.to_json(),
+        "shapes": dict(job.common.shapes),
         "golden": job.golden and str(job.golden.absolute()),
     }
     env = worker_environment(gpu=not stand_in, threads=job.threads[0])
@@ -171,7 +172,7 @@ def _prove_tensorflow(path: Path, request: Message) -> Message:
     import tensorflow as tf
 
     from validate.latency.host.nvml import gpu_state
-    from validate.latency.profiling.nodes import feeds_of
+    from validate.latency.profiling.nodes import inputs_of
     from validate.latency.worker import runtime_options
     from validate.runtimes import open_artifact
 
@@ -179,7 +180,7 @@ def _prove_tensorflow(path: Path, request: Message) -> Message:
     tf.config.set_soft_device_placement(request["device"] == "cpu")  # no silent fallback
     runtime: Any = open_artifact(path, runtime_options(request, Variant()))
     where = "/GPU:0" if request["device"] == "cuda" else "/CPU:0"
-    feed = feeds_of(request, runtime)[0]
+    feed = inputs_of(request, runtime)[0]
     with tf.device(where):
         outputs = runtime.function(**{name: tf.constant(value) for name, value in feed.items()})
     devices = sorted({str(output.device) for output in outputs.values()})

@@ -10,7 +10,9 @@ from converters.checkpoints.parts import parts_of
 from converters.checks.base import Options, part
 from converters.common import Common
 from converters.errors import UsageError
-from converters.formats import format_of, precision_in_name
+from converters.formats import format_of
+from converters.readers.precision import known_precision
+from converters.shapes import check_batch, timed_batch
 from validate.latency.host.facts import physical_cores
 from validate.latency.host.machine import Machine
 from validate.latency.options import BenchOptions, Device
@@ -43,8 +45,9 @@ class BenchJob(Options):
     compare_settings: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError where golden vectors do not exist."""
+        """Raises UsageError where golden vectors do not exist, or two options speak of different batches."""
         super().__post_init__()
+        check_batch(self.common.shapes, self.options.batches or ((self.batch,) if self.batch else ()))
         for golden in (self.golden, *self.golden_of.values()):
             if golden is not None and not golden.is_file():
                 raise UsageError(f"{golden} is not there.", next_step="Give an .npz of golden vectors.", file=golden)
@@ -62,7 +65,7 @@ class BenchJob(Options):
     @property
     def batches(self) -> tuple[int, ...]:
         """Samples in one run, each number once."""
-        return tuple(dict.fromkeys(self.options.batches or (self.batch or 1,)))
+        return tuple(dict.fromkeys(self.options.batches or (self.batch or timed_batch(self.common.shapes) or 1,)))
 
     def golden_for(self, row: Row) -> Path | None:
         """The golden vectors that a row's answers are checked against."""
@@ -93,8 +96,9 @@ def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:
                 next_step="Export a checkpoint first (edgeport export), then time what it made.",
                 file=path,
             )
+        precision = known_precision(path)
         rows += [
-            Row(path, fmt, precision_in_name(path), device, threads, batch, variant)
+            Row(path, fmt, precision, device, threads, batch, variant)
             for device in job.devices
             for threads in job.threads
             for batch in job.batches

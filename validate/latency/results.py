@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from converters.formats import Format, Precision
+from converters.shapes import Shapes
 from validate.latency.rows import ComparisonRow, Status, TimingRow, sample_names
 from validate.latency.statistics.pairwise import Comparison
 from validate.latency.statistics.percentiles import Interval, Samples
@@ -96,6 +97,7 @@ class Timing:
         next_step: how to fix it.
         exit_code: of an `error`, see `converters.errors`; 0 otherwise.
         throughput: samples per second, one run after the other: batch / mean duration.
+        shapes: by input that leaves sizes open, the shape that was timed.
         samples: int64 (n, 2): the round and the nanoseconds of each run, tainted rounds included.
         samples_file: where they are stored; None where they are not.
         tainted: the rounds that something outside disturbed; the figures leave them out unless most are.
@@ -115,6 +117,7 @@ class Timing:
     p99_ms: Interval | None = None
     min_ms: float | None = None
     throughput: float | None = None
+    shapes: Shapes = field(default_factory=dict)
     phases: Phases | None = None
     samples: Samples = field(default_factory=lambda: np.empty((0, 2), np.int64), repr=False, compare=False)
     samples_file: Path | None = None
@@ -135,6 +138,7 @@ class Timing:
             next=self.next_step,
             threads=row.threads,
             batch=row.batch,
+            shapes=self.shapes,
             boundary=row.variant.boundary,
             variant=row.variant.label,
             session=row.variant.to_json(),

@@ -28,6 +28,7 @@ class TimingRow:
 
     Attributes:
         threads, batch: None in an older version's row of a missing device.
+        shapes: by input that leaves sizes open, the shape that was timed.
         session: the settings that `variant` names, one by one.
         samples: number of runs; the raw ones are in `samples_file`, None where they were not stored.
     """
@@ -41,6 +42,7 @@ class TimingRow:
     next: str = ""
     threads: int | None = None
     batch: int | None = None
+    shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     boundary: str = ""
     variant: str = ""
     session: Mapping[str, str | bool] = field(default_factory=dict)

@@ -168,6 +168,7 @@ class Subject:
             p99_ms=quantiles["p99"],
             min_ms=float(np.min(samples[:, 1])) / 1e6,
             throughput=self.row.batch * 1e9 / float(samples[:, 1].mean()),
+            shapes={name: tuple(sizes) for name, sizes in ready["shapes"].items()},
             phases=phases,
             samples=self.samples,
             flags=self._flags(quantiles, len(tainted_rounds)),
@@ -188,6 +189,7 @@ class Subject:
             "warmup_s": warmup_s,
             "golden": golden and str(golden.absolute()),
             "variant": row.variant.to_json(),
+            "shapes": dict(job.common.shapes),
             "spawned_ns": time.monotonic_ns(),
         }
 

@@ -26,7 +26,7 @@ from converters.errors import EdgeportError, StepError
 from converters.formats import Precision
 from converters.isolation import Channel, Message
 from validate.latency.calls import Call, check_synchronous, prepare
-from validate.latency.feeds import Feeds, Golden, check_answers, make_feeds
+from validate.latency.feeds import Feeds, Golden, check_answers, feeds_of
 from validate.latency.host.facts import cpus_for, physical_cores
 from validate.latency.host.noise import canary_ns
 from validate.latency.host.placement import placement
@@ -157,7 +157,7 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
     channel.event(phase="load")
     runtime, load_ms = _clocked(lambda: open_artifact(path, runtime_options(request, variant)))
     load_peak = _resident("VmHWM")
-    feeds = make_feeds(runtime.signature, int(request["batch"]), int(request["seed"]), golden)
+    feeds, shapes = feeds_of(request, runtime, golden)
     calls = prepare(runtime, feeds.inputs, variant.boundary)
     subject = _Subject(runtime, feeds, calls, golden)
     channel.event(phase="first run")
@@ -173,6 +173,7 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
         "idle_rss_bytes": idle,
         "load_peak_bytes": load_peak,
         "checked": bool(feeds.expected),
+        "shapes": dict(shapes),
         "notes": list(runtime.notes),
         "cores": request["cores"],
         "cpus": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],

@@ -19,6 +19,7 @@ from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import loaded_model
 from converters.isolation import Channel, Message
+from converters.shapes import shapes_text
 from validate.agreement.arrays import path_of, read
 from validate.agreement.judging.metrics import difference
 from validate.agreement.worker.activation_coverage import Extremes, watches
@@ -26,7 +27,7 @@ from validate.agreement.worker.layer_recording import Record, predecessors, reco
 from validate.agreement.worker.oracle import NoOracleError, float64_clone, float64_default
 from validate.agreement.worker.reference_runs import inputs_that_run
 from validate.compat.keras import OPERATION_CALL
-from validate.inputs import STRUCTURED, Inputs, edge_cases, saturated
+from validate.inputs import STRUCTURED, Inputs, edge_cases, run_shapes, saturated
 from validate.localize.input_range_search import widened, widening
 from validate.runtimes import RuntimeOptions
 from validate.runtimes.base import failed
@@ -155,7 +156,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
     work = Path(request["work"])
     checkpoint = _checkpoint(request)
     runtime, plain = checkpoint.runtime, checkpoint.plain
-    inputs = inputs_that_run(request, runtime.signature, runtime.loaded.model, runtime.run)
+    inputs = inputs_that_run(request, runtime.signature, runtime.loaded, runtime.run)
     if request["beyond"]:
         inputs = _wide_inputs(inputs, plain, request)
     arrays = [inputs.arrays[name] for name in runtime.signature.input_names]
@@ -171,7 +172,8 @@ def run_reference(request: Message, channel: Channel) -> Message:
     channel.event(fraction=0.2)
     _write(work, "plain", one_sample if samples == 1 else plain.run(feeds))
     channel.event(fraction=0.4)
-    notes = [*inputs.notes, *runtime.notes]
+    shapes = shapes_text(run_shapes(runtime.signature, inputs.arrays))
+    notes = [*inputs.notes, *runtime.notes, *([f"Sizes that the model leaves open: {shapes}."] if shapes else [])]
     reason = _run_oracle(checkpoint, feeds, work)
     if reason is not None:
         notes.append(f"There is no float64 oracle for {checkpoint.path.name}: {reason}.")

@@ -60,6 +60,7 @@ class WorkerRequests:
                 "beyond": beyond,
                 "inputs": str(common.inputs.resolve()) if common.inputs else None,
                 "input_range": list(common.input_range) if common.input_range else None,
+                "shapes": dict(common.shapes),
             },
         )
         self.input_names = tuple(spec["name"] for spec in document["signature"]["inputs"])

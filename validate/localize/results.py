@@ -19,7 +19,7 @@ class LocalizeJob(Options):
     """One localisation. `common.samples` is an upper bound: fewer are taken of a model with big layers.
 
     Attributes:
-        precision: takes every candidate as this one; None takes it from the artifact's name, else float32.
+        precision: takes every candidate as this one; None reads it from the file, else float32.
     """
 
     options: LocalizeOptions = part(LocalizeOptions)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from converters.arrays import Array
-from converters.formats import Format, Precision, format_of, precision_in_name
+from converters.formats import Format, Precision, format_of
 from converters.progress import Progress
+from converters.readers.precision import known_precision
 from validate.agreement.arrays import read
 from validate.agreement.judging.metrics import difference
 from validate.localize.align import File
@@ -25,8 +26,8 @@ from validate.runtimes import runtime_name
 
 
 def precision_of(candidate: Path, job: LocalizeJob) -> Precision:
-    """The job's precision, or the one in the file's name."""
-    return job.precision or precision_in_name(candidate) or Precision.FLOAT32
+    """The job's precision, or the one that the file's tensors tell."""
+    return job.precision or known_precision(candidate) or Precision.FLOAT32
 
 
 class Session:

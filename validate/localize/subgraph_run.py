@@ -14,6 +14,7 @@ import numpy as np
 
 from converters.arrays import Array, Arrays
 from converters.isolation import Channel, Message
+from converters.readers.tflite_signed import signed
 from validate.agreement.arrays import path_of
 from validate.localize.tensors import FrozenSavedModel, filled, load_onnx
 from validate.runtimes import RuntimeOptions, runtime_name
@@ -92,7 +93,7 @@ def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
     from ai_edge_litert.tools import flatbuffer_utils
 
     try:
-        model = flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes()))
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(signed(path) or path.read_bytes()))
     except Exception as cause:
         damaged(path, "a TFLite model", cause)
     graph = model.subgraphs[0]

@@ -129,14 +129,15 @@ class _Tflite:
     def __init__(self, path: Path, names: list[str], threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        from validate.runtimes.tflite import TfliteRuntime
+        from validate.runtimes.tflite import TfliteRuntime, with_signature
 
-        runtime = TfliteRuntime(path)
+        content, _ = with_signature(path)
+        runtime = TfliteRuntime(path, content=content)
         _check_inputs(path, runtime.signature, names)
         self._ends = FloatEnds(runtime, names)
         self.path, self.signature = path, self._ends.signature
         self._interpreter = Interpreter(
-            model_path=str(path),
+            **({"model_path": str(path)} if content is None else {"model_content": content}),
             num_threads=threads,
             experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,

@@ -12,14 +12,14 @@ from converters.arrays import Array, Arrays
 from converters.signature import SIGNATURE_KEY, Signature
 from validate.runtimes import base
 from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
-from validate.runtimes.tflite import TfliteRuntime
+from validate.runtimes.tflite import TfliteRuntime, with_signature
 
 
 class CompiledModelRuntime(Runtime):
     """A `.tflite` file in LiteRT's CompiledModel on the CPU; the interpreter reads its signature.
 
     Raises:
-        RefusedError: the file is damaged, has no signature, or needs operations that LiteRT does not have.
+        RefusedError: the file is damaged, has several signatures, or needs operations that LiteRT does not have.
         DeviceUnavailableError: a device other than the CPU was asked for.
     """
 
@@ -34,10 +34,10 @@ class CompiledModelRuntime(Runtime):
                 file=path,
             )
         self.path = path
-        self.notes: tuple[str, ...] = ()
-        self.signature: Signature = TfliteRuntime(path, options).signature
+        content, self.notes = with_signature(path)
+        self.signature: Signature = TfliteRuntime(path, options, content).signature
         try:
-            self._model = _open(path, options.threads)
+            self._model = _open(path, content, options.threads)
             keys = list(self._model.get_signature_list())
         except Exception as cause:
             base.damaged(path, "a TFLite model", cause)
@@ -98,12 +98,13 @@ class CompiledModelRuntime(Runtime):
         return {name: tuple(int(d) for d in details[name]["shape"]) for name in self.signature.output_names}
 
 
-def _open(path: Path, threads: int) -> Any:
+def _open(path: Path, content: bytes | None, threads: int) -> Any:
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.hardware_accelerator import HardwareAccelerator
     from ai_edge_litert.options import CpuOptions, Options
 
     cpu = CpuOptions(num_threads=threads)
-    return CompiledModel.from_file(
-        str(path), options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
-    )
+    options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+    if content is not None:
+        return CompiledModel.from_buffer(content, options=options)
+    return CompiledModel.from_file(str(path), options=options)

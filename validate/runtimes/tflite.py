@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import numpy as np
 from converters.arrays import Array, Arrays
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
+from converters.readers.tflite_signed import NOTE, signed
+from converters.shapes import sizes_to_try
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
-from validate.compat.litert import RUNNER, resized, subgraph_of
+from validate.compat.litert import RUNNER, has_variables, resized, subgraph_of
 from validate.runtimes import base
 from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
@@ -22,15 +26,18 @@ from validate.runtimes.batching import run_in_fixed_batches
 class TfliteRuntime(Runtime):
     """A `.tflite` file in LiteRT's interpreter, called through its signature `serving_default` (or its only one).
 
+    One without a signature gets it of its tensors' names.
+
     Its order of inputs and outputs is the positional one that C, Swift and Java users meet. Integer tensors of a
-    fully quantized file are given and taken as they are; `quantization` tells how to read them.
+    fully quantized file are given and taken as they are; `quantization` tells how to read them. A file that keeps a
+    state between calls begins every run anew: samples do not depend on those before them.
 
     Args:
         path: the file.
         content: runs these bytes instead of the file's.
 
     Raises:
-        RefusedError: the file is damaged, has no signature, or needs operations that LiteRT does not have.
+        RefusedError: the file is damaged, has several signatures, or needs operations that LiteRT does not have.
         DeviceUnavailableError: a device other than the CPU was asked for.
     """
 
@@ -45,11 +52,11 @@ class TfliteRuntime(Runtime):
                 file=path,
             )
         self.path = path
-        self.notes: tuple[str, ...] = ()
+        content, self.notes = with_signature(path, content)
+        self._content = content
         self._shapes: tuple[tuple[int, ...], ...] = ()
         try:
-            self._interpreter = _interpreter(path, options, content)
-            self._interpreter.allocate_tensors()  # now, so that an operation that LiteRT lacks is refused here
+            self._interpreter = _allocated(path, options, content)
             self._runner = self._interpreter.get_signature_runner(_signature_key(path, self._interpreter))
         except RefusedError:
             raise
@@ -71,6 +78,15 @@ class TfliteRuntime(Runtime):
             if details["quantization"][0]
         }
 
+    @functools.cached_property
+    def _keeps_state(self) -> bool:
+        with contextlib.ExitStack() as stack:
+            content: Any = self._content
+            if content is None:
+                file = stack.enter_context(self.path.open("rb"))
+                content = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return has_variables(content)
+
     def prepared(self, feed: Arrays) -> Prepared:
         """Sets, invokes and gets tensors by index, as an application with a fixed batch does.
 
@@ -91,8 +107,11 @@ class TfliteRuntime(Runtime):
         set_tensor, invoke, get_tensor = wrapper.SetTensor, wrapper.Invoke, wrapper.GetTensor
         indexed_inputs = tuple((inputs[name], array) for name, array in feed.items())
         output_indices = tuple(int(outputs[name]["index"]) for name in self.signature.output_names)
+        reset = self._interpreter.reset_all_variables if self._keeps_state else None
 
         def run() -> list[Array]:
+            if reset is not None:
+                reset()
             for index, array in indexed_inputs:
                 set_tensor(index, array, subgraph)
             invoke(subgraph)
@@ -120,10 +139,36 @@ class TfliteRuntime(Runtime):
 
     def _run(self, feeds: Arrays) -> Arrays:
         try:
+            if self._keeps_state:
+                self._interpreter.reset_all_variables()
             results = self._runner(**feeds)
         except Exception as cause:
             base.failed(self.path, cause)
         return {name: results[name] for name in self.signature.output_names}
+
+
+def _allocated(path: Path, options: RuntimeOptions, content: bytes | None) -> Any:
+    """An interpreter whose tensors are there, so that an operation that LiteRT lacks is refused here.
+
+    A file that leaves sizes open states 1 for each, at which a convolution may have nothing left: others are tried.
+    """
+    interpreter = _interpreter(path, options, content)
+    try:
+        interpreter.allocate_tensors()
+    except RuntimeError:
+        stated = {int(d["index"]): [int(k) for k in d["shape_signature"]] for d in interpreter.get_input_details()}
+        if all(size != -1 for sizes in stated.values() for size in sizes[1:]):
+            raise
+        for size in sizes_to_try(stated.values()):
+            interpreter = _interpreter(path, options, content)
+            for index, sizes in stated.items():
+                shape = [size if k and known == -1 else abs(known) for k, known in enumerate(sizes)]
+                interpreter.resize_tensor_input(index, shape)
+            with contextlib.suppress(RuntimeError):
+                interpreter.allocate_tensors()
+                return interpreter
+        raise
+    return interpreter
 
 
 def _interpreter(path: Path, options: RuntimeOptions, content: bytes | None) -> Any:
@@ -132,6 +177,14 @@ def _interpreter(path: Path, options: RuntimeOptions, content: bytes | None) -> 
     resolver = OpResolverType.AUTO if options.delegates else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     source = {"model_path": str(path)} if content is None else {"model_content": content}
     return Interpreter(**source, num_threads=options.threads, experimental_op_resolver_type=resolver)
+
+
+def with_signature(path: Path, content: bytes | None = None) -> tuple[bytes | None, tuple[str, ...]]:
+    """The bytes to open instead of the file, and a note, where the file has no signature; see `tflite_signed`."""
+    if content is not None:
+        return content, ()
+    content = signed(path)
+    return content, () if content is None else (NOTE,)
 
 
 def _signature_key(path: Path, interpreter: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from converters.arrays import Array
+from converters.errors import UnsupportedError
 from converters.writers.onnx.merge import refill, settle_identities
 from converters.writers.onnx.order import has_subgraph, in_order, inputs_of
 
@@ -56,6 +57,30 @@ def settle_loops(model: Any, constants: dict[str, Array]) -> None:
             name = f"{node.name}/condition"
             constants[name] = constants[node.input[1]].reshape(())
             node.input[1] = name
+
+
+def settle_pads(model: Any) -> None:
+    """Writes out the padding of dilated convolutions over unknown sizes, where no stride makes it depend on the size.
+
+    ONNX Runtime has no kernel for a dilation beside `auto_pad`.
+    """
+    from onnx import helper
+
+    for node in model.graph.node:
+        values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        gaps, same = values.get("dilations", [1]), values.get("auto_pad") == b"SAME_UPPER"
+        if node.op_type != "Conv" or not same or max(gaps) == 1:
+            continue
+        if max(values.get("strides", [1])) > 1:
+            raise UnsupportedError(
+                f"ONNX Runtime cannot pad images of unknown size for strides and dilation at once ({node.name}).",
+                next_step="Give the model's input its size.",
+                step="convert",
+            )
+        totals = [(size - 1) * gap for size, gap in zip(values["kernel_shape"], gaps, strict=True)]
+        pads = [*(total // 2 for total in totals), *(total - total // 2 for total in totals)]
+        kept = [a for a in node.attribute if a.name not in {"auto_pad", "pads"}]
+        refill(node.attribute, [*kept, helper.make_attribute("pads", pads)])
 
 
 class _Folder:

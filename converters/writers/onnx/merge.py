@@ -1,4 +1,4 @@
-"""Equal nodes and equal small constants become one; which of them stays depends on the graph's structure alone.
+"""Equal nodes and equal constants become one; which of them stays depends on the graph's structure alone.
 
 tf2onnx merges them too, but keeps whichever a Python set hands out first, so that names differ between processes.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from converters.arrays import Array
 from converters.writers.onnx.order import has_subgraph, in_order
 
-_SMALL = 4096  # bytes: larger constants are weights, which are rarely equal and slow to compare
+_SAMPLE = 1024  # numbers of a constant that tell whether another is worth comparing: weights are large, rarely equal
 
 
 def merge_equal(model: Any, constants: dict[str, Array], outputs: Sequence[str]) -> None:
@@ -80,11 +80,21 @@ def _key(node: Any) -> tuple[Any, ...]:
 
 
 def _equal_constants(constants: dict[str, Array], names: Sequence[str]) -> dict[str, str]:
-    """Each small constant -> the first of its equals that is read."""
-    first: dict[tuple[Any, ...], str] = {}
+    """Each constant -> the first of its equals that is read."""
+    alike: dict[tuple[Any, ...], list[str]] = {}
     same: dict[str, str] = {}
     for name in dict.fromkeys(names):
         value = constants.get(name)
-        if value is not None and value.nbytes <= _SMALL:
-            same[name] = first.setdefault((value.dtype.str, value.shape, value.tobytes()), name)
+        if value is None:
+            continue
+        sample = value.flat[:: max(1, value.size // _SAMPLE)].tobytes()
+        others = alike.setdefault((value.dtype.str, value.shape, sample), [])
+        same[name] = next((other for other in others if _are_equal(constants[other], value)), name)
+        if same[name] == name:
+            others.append(name)
     return same
+
+
+def _are_equal(one: Array, other: Array) -> bool:
+    """To the bit: -0.0 is not 0.0, and a NaN is itself. Both have the same dtype and shape."""
+    return one is other or one.size <= _SAMPLE or one.tobytes() == other.tobytes()

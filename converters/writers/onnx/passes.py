@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 from converters.compat.tf2onnx import OPTIMIZERS, PASSES, TransposeRules, applied, walking_transposes
@@ -19,6 +20,7 @@ def optimized(graph: Any) -> Any:
 
         return optimizer.optimize_graph(graph)
     factories = [_sweeping_transposes(), *(getattr(OPTIMIZERS.get(), name) for name in PASSES)]
+    _clean(graph)
     changed = True
     while changed:
         changed = False
@@ -29,6 +31,26 @@ def optimized(graph: Any) -> Any:
         graph.delete_unused_nodes(graph.outputs)
     graph.topological_sort(graph.get_nodes())
     return graph
+
+
+def _clean(graph: Any) -> None:
+    """Deletes what nothing needs of a graph with loops or branches; the order of nodes stays.
+
+    What tf2onnx leaves around a loop hides from its passes who reads a value, and they take away what a body reads.
+    """
+    graphs = list(_with_bodies(graph))
+    if len(graphs) > 1:
+        places = {id(node): k for inner in graphs for k, node in enumerate(inner.get_nodes())}
+        graph.delete_unused_nodes(graph.outputs)
+        for inner in _with_bodies(graph):
+            inner.reset_nodes(sorted(inner.get_nodes(), key=lambda node: places[id(node)]))
+
+
+def _with_bodies(graph: Any) -> Iterator[Any]:
+    yield graph
+    for node in graph.get_nodes():
+        for body in (node.get_body_graphs() or {}).values():
+            yield from _with_bodies(body)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from converters.compat.onnxruntime import MADE_FOR
 from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
+from converters.writers.onnx.order import inputs_of
 
 CONVERSION_PATH = "onnxruntime"
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
@@ -81,9 +82,24 @@ class OnnxSource:
             ) from cause
         model = onnx.load(str(raw))
         raw.unlink()
+        if precision is not Precision.FLOAT16 and not how.keep and not self._has_new_integers(model):
+            operations = ", ".join(sorted({node.op_type for node in model.graph.node}))
+            raise UnsupportedError(
+                f"Nothing of this model would be an integer in {precision.value} ONNX: ONNX Runtime quantizes none of "
+                f"its operations then ({operations}).",
+                next_step=f"Leave {precision.value} out for onnx: float32 and float16 hold the same.",
+                step="convert",
+            )
+        _sort(model.graph)
         _tidy(model)
         _check(model)
         path.write_bytes(model.SerializeToString(deterministic=True))
+
+    def _has_new_integers(self, model: Any) -> bool:
+        import onnx
+
+        source = onnx.load(str(self._path), load_external_data=False)
+        return _integers(model) > _integers(source)
 
     def prepared(self) -> Path:
         """The float32 model with inferred shapes and fused products, as quantization and its judges want it."""
@@ -107,7 +123,6 @@ class OnnxSource:
             keep_io_types=True,
             node_block_list=list(how.keep) or None,
         )
-        _sort(model.graph)
         onnx.save(model, str(path))
 
     def _dynamic(self, path: Path, how: OnnxQuantization) -> None:
@@ -189,13 +204,14 @@ class _Reader:
 
 
 def _sort(graph: Any) -> None:
-    """Topological order, the file's own order otherwise: the float16 conversion appends its Casts at the end."""
+    """Topological order, the file's own order otherwise: conversions append what they add at the end, and overlook what
+    the body of a loop reads of the graph around it."""
     ready = {value.name for value in (*graph.input, *graph.initializer)} | {""}
     waiting, ordered = list(graph.node), []
     while waiting:
         blocked = []
         for node in waiting:
-            if all(name in ready for name in node.input):
+            if all(name in ready for name in inputs_of(node)):
                 ready.update(node.output)
                 ordered.append(node)
             else:
@@ -206,6 +222,13 @@ def _sort(graph: Any) -> None:
         waiting = blocked
     del graph.node[:]
     graph.node.extend(ordered)
+
+
+def _integers(model: Any) -> int:
+    """How many of its constants are of eight bits: weights, or the zero points of activations."""
+    from onnx import TensorProto
+
+    return sum(t.data_type in {TensorProto.INT8, TensorProto.UINT8} for t in model.graph.initializer)
 
 
 def _tidy(model: Any) -> None:

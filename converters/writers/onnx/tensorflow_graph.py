@@ -11,9 +11,14 @@ import numpy as np
 from converters.compat.patch import is_our_mistake, misused
 from converters.compat.tf2onnx import MADE_FOR, RESOLVE_FUNCTIONS, RUN_REWRITERS
 from converters.errors import UnsupportedError
+from converters.weightless_graph import optimized as inlined
 from converters.writers.onnx.passes import optimized
+from converters.writers.onnx.resizing import resized
+from converters.writers.onnx.transposed import transposed_convolution
 
 _CONTROL_FLOW = {"Enter", "Merge", "Switch", "While", "StatelessWhile", "If", "StatelessIf"}
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+_XLA_HINTS = {"_XlaMustCompile", "_noinline"}
 _OF_CONTROL_FLOW = {
     "rewriter_lstm_tf2", "rewrite_gru_tf2", "rewrite_single_direction_lstm", "rewrite_bi_direction_lstm",
     "rewrite_single_direction_gru", "rewrite_bi_direction_gru", "rewrite_custom_rnn_cell", "rewrite_generic_loop",
@@ -35,8 +40,9 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
     import tensorflow as tf
     from tf2onnx import tfonnx
 
+    definition = _with_one_bias(_opened(definition, inputs, outputs))
     with tf.Graph().as_default() as graph:
-        tf.import_graph_def(_with_one_bias(definition), name="")
+        tf.import_graph_def(definition, name="")
         try:
             with _needed_steps(definition):
                 processed = tfonnx.process_tf_graph(
@@ -44,7 +50,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
                     opset=opset,
                     input_names=list(inputs),
                     output_names=list(outputs),
-                    custom_op_handlers={"Erfc": (_erfc, [])},
+                    custom_op_handlers={kind: (rule, []) for kind, rule in _RULES.items()},
                 )
             _widen_scalars(processed)
             return optimized(processed).make_model("edgeport")
@@ -57,6 +63,21 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
                 next_step="Leave onnx out with -f, or replace the layer that it names.",
                 step="convert",
             ) from cause
+
+
+def _opened(definition: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    """The GraphDef with functions inlined that are marked for XLA, such as Keras' grouped convolutions of rank 3.
+
+    TensorFlow leaves them shut for a compiler that ONNX does not need.
+    """
+    if not any(node.op in _CALLS for node in definition.node):
+        return definition
+    changed = type(definition)()
+    changed.CopyFrom(definition)  # it is other formats' too
+    for marked in (*changed.node, *changed.library.function):
+        for hint in _XLA_HINTS & set(marked.attr):
+            del marked.attr[hint]
+    return inlined(changed, inputs, outputs)
 
 
 def _with_one_bias(definition: Any) -> Any:
@@ -139,3 +160,55 @@ def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.remove_node(node.name)
     erf = ctx.make_node("Erf", [source], shapes=[shape], dtypes=[dtype])
     ctx.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])
+
+
+_CHOSEN = ("FLOAT", "DOUBLE", "INT32", "INT64")
+
+
+def _where(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """SelectV2 is Where. tf2onnx writes a * c + b * (1 - c), which is NaN where what is not chosen has no number.
+
+    That stays for types for which ONNX Runtime has no Where; none of them knows infinity, but float16.
+    """
+    from onnx import TensorProto
+    from tf2onnx.onnx_opset.controlflow import Select
+
+    if ctx.get_dtype(node.output[0]) in {getattr(TensorProto, kind) for kind in _CHOSEN}:
+        node.type = "Where"
+    else:
+        Select.version_9(ctx, node)
+
+
+def _grouped_convolution(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """tf2onnx counts the groups of images only."""
+    from tf2onnx.onnx_opset.nn import ConvOp
+
+    channels = ctx.get_shape(node.input[0])[1 if node.data_format.startswith("NC") else -1]
+    groups = channels // ctx.get_shape(node.input[1])[-2]
+    ConvOp.version_13(ctx, node)
+    node.set_attr("group", max(1, groups))
+
+
+def _split(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """With its sizes: ONNX Runtime takes two even splits of one tensor for the same, however many parts they have."""
+    from tf2onnx import utils
+    from tf2onnx.onnx_opset.tensor import Split
+
+    Split.version_13(ctx, node)
+    size, parts = ctx.get_shape(node.input[0])[node.get_attr_int("axis")], len(node.output)
+    if size > 0:
+        sizes = ctx.make_const(utils.make_name(node.name), np.full(parts, size // parts, np.int64))
+        ctx.replace_inputs(node, [node.input[0], sizes.output[0]])
+        del node.attr["num_outputs"]
+
+
+_RULES: dict[str, Callable[[Any, Any, str, Any], None]] = {
+    "Erfc": _erfc,
+    "SelectV2": _where,
+    "Split": _split,
+    "Conv3D": _grouped_convolution,
+    "Conv2DBackpropInput": transposed_convolution,
+    "Conv3DBackpropInputV2": transposed_convolution,
+    **dict.fromkeys(("ResizeNearestNeighbor", "ResizeBilinear", "ResizeBicubic", "ResizeArea"), resized),
+}
+"""Of TensorFlow's operations those for which tf2onnx has no rule, or a wrong one."""

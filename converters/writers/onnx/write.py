@@ -17,9 +17,11 @@ from converters.tracing import Traced
 from converters.weightless_graph import optimized, ordered_outputs
 from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
-from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops
+from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_pads
 from converters.writers.onnx.merge import merge_equal
+from converters.writers.onnx.pools import crop_before_pools
 from converters.writers.onnx.tensorflow_graph import converted
+from converters.writers.owners import naming_layers, whose
 
 NEWEST = 23
 """The newest opset that ONNX Runtime 1.31 declares finished; what comes after may change under a shipped file."""
@@ -57,19 +59,24 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
             next_step=f"Choose one from {OPSETS.start} to {OPSETS.stop - 1} with --opset.",
         )
     written_opset = min(opset, _HIGHEST_WRITTEN)
+    traced.refuse_state("ONNX")
     graph = traced.weightless
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]
         inputs, outputs = list(graph.inputs), list(graph.outputs)
-        model = converted(graph.definition, [*inputs, *names], outputs, written_opset)
+        with naming_layers(traced):
+            model = converted(graph.definition, [*inputs, *names], outputs, written_opset)
         weights = {f"{name}:0": value for name, value in graph.weights.items()}
         conversion_path = WEIGHTLESS
     else:
         definition, inputs, outputs = _frozen(traced)
-        model = converted(definition, inputs, outputs, written_opset)
+        with naming_layers(traced):
+            model = converted(definition, inputs, outputs, written_opset)
         weights, conversion_path = {}, FROZEN
     constants = fold_constants(model, weights)
     settle_loops(model, constants)
+    settle_pads(model)
+    crop_before_pools(model, constants)
     fuse_affine(model, constants)
     merge_equal(model, constants, outputs)
     signature = traced.signature
@@ -78,7 +85,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     _declare(finished, signature)
     if opset > written_opset:
         finished, initializers = raised(finished, initializers, opset)
-    _check(skeleton(finished, initializers))
+    _check(skeleton(finished, initializers), traced)
     write_model(finished, initializers, path)
     return OnnxFile(conversion_path, opset)
 
@@ -101,6 +108,12 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
     return optimized(constant.graph.as_graph_def(), inputs, names), inputs, names
 
 
+def _named(node: Any, traced: Traced) -> str:
+    """An operation that is not ONNX's, with its layer: a node has TensorFlow's name of it, and perhaps a number."""
+    path = str(node.name).partition("__")[0]
+    return f"{node.op_type}{whose(path, traced)}"
+
+
 def _declare(model: Any, signature: Signature) -> None:
     """Writes the signature's shapes with their symbolic dimensions into the graph's inputs and outputs."""
     from onnx import helper
@@ -114,12 +127,12 @@ def _declare(model: Any, signature: Signature) -> None:
     model.ir_version = _IR_VERSION
 
 
-def _check(model: Any) -> None:
+def _check(model: Any, traced: Traced) -> None:
     """Only standard ops, a valid graph, shapes that can be inferred strictly."""
     import onnx
     from onnx import checker, shape_inference
 
-    foreign = sorted({f"{n.domain or 'ai.onnx'}::{n.op_type}" for n in model.graph.node if not _is_standard(n, model)})
+    foreign = sorted({_named(node, traced) for node in model.graph.node if not _is_standard(node, model)})
     if foreign:
         raise UnsupportedError(
             f"The model needs operations that ONNX does not have: {', '.join(foreign)}.",

@@ -20,6 +20,7 @@ from converters.writers.tflite.weights import missing_kernels
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 _ALIKE = 1e-4
 """Of an output's maximum: a lost kernel moves far more, and what float32 rounds in a deep network far less."""
+_UNKNOWN = (32, 8, 4)
 
 
 def check_weights(content: bytearray, traced: Traced) -> None:
@@ -37,12 +38,13 @@ def check_weights(content: bytearray, traced: Traced) -> None:
     model = schema.Model.GetRootAs(content, 0)
     builtin = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = {builtin[model.OperatorCodes(k).BuiltinCode()] for k in range(model.OperatorCodesLength())}
-    kernels = {n: value_of(v) for n, v in reached_variables(traced.concrete).items() if len(v.shape) >= 2}
+    variables = reached_variables(traced.concrete)
+    kernels = {n: value_of(v) for n, v in variables.items() if len(v.shape) >= 2}
     nbytes = sum(model.Buffers(k).DataLength() for k in range(model.BuffersLength()))
     missing = [] if traced.recurrent else missing_kernels(content, kernels)
     suspected = bool(missing) or _holds_less(nbytes, kernels)
     if codes & _VARIABLE_OPS or (suspected and not _answers_alike(content, traced)):
-        lost = f": {', '.join(missing[:3])}" if missing else ""
+        lost = f": {', '.join(variables[name].name for name in missing[:3])}" if missing else ""
         raise StepError(
             f"The TFLite file came out without all of its weights{lost}.",
             next_step="Report this model's architecture; leave tflite out with -f meanwhile.",
@@ -60,13 +62,10 @@ def _holds_less(nbytes: int, kernels: Mapping[str, Array]) -> bool:
 
 def _answers_alike(content: bytearray, traced: Traced) -> bool:
     """Whether the file computes on random inputs what the traced function does; False where either does not run."""
-    import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    generator = np.random.default_rng(0)
-    feeds = {spec.name: _drawn(spec, generator) for spec in traced.signature.inputs}
     try:
-        expected = traced.concrete(*(tf.constant(value) for value in feeds.values()))
+        feeds, expected = _tried(traced)
         runner = Interpreter(model_content=bytes(content)).get_signature_runner(SIGNATURE_KEY)
         actual = runner(**feeds)
     except Exception:  # TensorFlow's and LiteRT's kinds are many; that it is not known is the answer
@@ -75,9 +74,25 @@ def _answers_alike(content: bytearray, traced: Traced) -> bool:
     return all(_alike(actual.get(name), value.numpy()) for name, value in expected.items())
 
 
-def _drawn(spec: TensorSpec, generator: np.random.Generator) -> Array:
+def _tried(traced: Traced) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Random inputs and what the traced function makes of them, at the first unknown sizes that it takes: positions are
+    looked up in a table that may end early."""
+    import tensorflow as tf
+
+    for unknown in _UNKNOWN:
+        generator = np.random.default_rng(0)
+        feeds = {spec.name: _drawn(spec, unknown, generator) for spec in traced.signature.inputs}
+        try:
+            return feeds, (traced.original or traced.concrete)(*(tf.constant(value) for value in feeds.values()))
+        except tf.errors.OpError:
+            if unknown == _UNKNOWN[-1]:
+                raise
+    raise AssertionError("there are sizes to try")
+
+
+def _drawn(spec: TensorSpec, unknown: int, generator: np.random.Generator) -> Array:
     """Two samples where the batch is open; of integers the first two, which are in every vocabulary."""
-    values = generator.uniform(0, 1, spec.concrete(2))
+    values = generator.uniform(0, 1, spec.concrete(2, unknown))
     drawn: Array = (values if "float" in spec.dtype else values > 0.5).astype(spec.dtype)
     return drawn
 

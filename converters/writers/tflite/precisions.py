@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
-from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch
+from converters.writers.integers import WITH_INTEGERS, without_integers
+from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch, with_sizes, without_sizes
+from converters.writers.tflite.outputs import STAY_FLOAT, outputs_apart, outputs_together
+from converters.writers.tflite.tables import graph_count, has_scales
 
 Rule = dict[str, Any]
 
 CONVERSION_PATH = "ai-edge-quantizer"
 _MADE_FOR = "0.10.0"
+_STATIC = frozenset({Precision.INT8, Precision.INT16X8})
 _BATCH_BYTES = 4 << 20
 _BLOCK = 32
 
@@ -50,12 +55,9 @@ class TfliteSource:
             UnsupportedError: the quantizer cannot make this precision of this model.
             MisfitError: edgeport's own code does not go with this quantizer.
         """
-        from ai_edge_quantizer import quantizer
-
-        maker = quantizer.Quantizer(str(self._path))
         try:
-            maker.load_quantization_recipe(_recipe(precision, self._path, keep))
-            result = maker.quantize(self._calibrated() if maker.need_calibration else None)
+            recipe = _recipe(precision, self._path, keep)
+            content = self._static(recipe) if precision in _STATIC else self._quantized(str(self._path), recipe)
         except (ValueError, LookupError, RuntimeError, TypeError) as cause:
             if is_our_mistake(cause):
                 raise misused(cause, "ai_edge_quantizer", _MADE_FOR) from cause
@@ -65,11 +67,36 @@ class TfliteSource:
                 next_step=f"Leave {precision.value} out for tflite, or replace the layer that it names.",
                 step="convert",
             ) from cause
-        content = restore_batch(bytes(result.quantized_model))
+        if precision in WITH_INTEGERS and not keep and not has_scales(content):
+            raise without_integers(precision, "LiteRT")
         if precision is Precision.INT8 and io != "float":
-            content = integer_ends(content, io)
+            content = integer_ends(content, io, self._calibrated())
         path.write_bytes(content)
         return _integer_signature(self._signature, IO_TYPES[io] if precision is Precision.INT8 else None)
+
+    def _static(self, recipe: list[Rule]) -> bytes:
+        """The file with integer activations. The quantizer is given it as it can work with it."""
+        apart = outputs_apart(self._path)
+        sizes = self._sizes()
+        given: str | bytearray = apart or str(self._path)
+        if sizes:
+            given = with_sizes(apart or self._path.read_bytes(), sizes)
+        content = self._quantized(given, recipe)
+        content = outputs_together(content) if apart else content
+        return without_sizes(content) if sizes else content
+
+    def _quantized(self, given: str | bytearray, recipe: list[Rule]) -> bytes:
+        from ai_edge_quantizer import quantizer
+
+        maker = quantizer.Quantizer(given)
+        maker.load_quantization_recipe(recipe)
+        result = maker.quantize(self._calibrated() if maker.need_calibration else None)
+        return restore_batch(bytes(result.quantized_model))
+
+    def _sizes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one sample by input, where more than the batch is unknown in the file."""
+        known = all(isinstance(size, int) for spec in self._signature.inputs for size in spec.shape[1:])
+        return {} if known else {name: (1, *array.shape[1:]) for name, array in self._calibration.items()}
 
     def _calibrated(self) -> dict[str, Any]:
         """The minimum and maximum of every tensor over all samples: neither order nor batch size changes them.
@@ -81,12 +108,13 @@ class TfliteSource:
             from ai_edge_quantizer.utils import qsv_utils
 
             manager = recipe_manager.RecipeManager()
-            manager.load_quantization_recipe(_static(8))
+            manager.load_quantization_recipe(_integers(8))
             key = _signature_key(self._path)
+            sizes = self._sizes()
             measure = calibrator.Calibrator(
-                str(self._path),
+                with_sizes(self._path.read_bytes(), sizes) if sizes else str(self._path),
                 num_threads=self._threads,
-                mode=calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS,
+                mode=self._calibration_mode(),
                 qsv_update_func=qsv_utils.min_max_update,
             )
             try:
@@ -99,6 +127,13 @@ class TfliteSource:
                 ) from cause
             self._ranges = measure.get_model_qsvs()
         return self._ranges
+
+    def _calibration_mode(self) -> Any:
+        """Every tensor is read after the run, which has no tensors of a loop's body: those are seen by a profiler."""
+        from ai_edge_quantizer.calibrator import CalibrationMode as Mode
+
+        looped = graph_count(self._path) > 1
+        return Mode.CALIBRATION_PROFILER_BASED if looped else Mode.CALIBRATION_PRESERVE_ALL_TENSORS
 
     def _batches(self) -> list[dict[str, Array]]:
         """Few samples at a time: the interpreter keeps every tensor of a batch in memory while it calibrates."""
@@ -120,7 +155,7 @@ def _integer_signature(signature: Signature, dtype: str | None) -> Signature:
     def of(spec: TensorSpec) -> TensorSpec:
         return TensorSpec(spec.name, spec.shape, dtype) if spec.dtype == "float32" else spec
 
-    return Signature(tuple(map(of, signature.inputs)), tuple(map(of, signature.outputs)))
+    return replace(signature, inputs=tuple(map(of, signature.inputs)), outputs=tuple(map(of, signature.outputs)))
 
 
 def _recipe(precision: Precision, path: Path, keep: Sequence[str]) -> list[Rule]:
@@ -137,9 +172,9 @@ def _recipe(precision: Precision, path: Path, keep: Sequence[str]) -> list[Rule]
                 "float_casting",
             )
         ]
-    elif precision in {Precision.INT8, Precision.INT16X8}:
-        rules = _static(8 if precision is Precision.INT8 else 16)
-        rules += [_float_rule(".*", end) for end in ("INPUT", "OUTPUT")]
+    elif precision in _STATIC:
+        rules = _integers(8 if precision is Precision.INT8 else 16)
+        rules += [_float_rule(".*", "INPUT"), _float_rule(".*", "OUTPUT"), _float_rule(STAY_FLOAT, "*")]
     else:
         rules = [_dynamic(".*", "*", 8 if precision is Precision.DYNAMIC_INT8 else 4, "CHANNELWISE")]
         if precision is Precision.DYNAMIC_INT4_B32:
@@ -154,7 +189,7 @@ def _recipe(precision: Precision, path: Path, keep: Sequence[str]) -> list[Rule]
     return rules + [_float_rule(f"^{re.escape(name)};?$", "*") for name in keep]
 
 
-def _static(bits: int) -> list[Rule]:
+def _integers(bits: int) -> list[Rule]:
     """Activations in `bits` bits, weights in 8: symmetric by channel; 16-bit activations are symmetric too."""
     activation = _tensor(bits, symmetric=bits == 16)
     weight = _tensor(8, granularity="CHANNELWISE")

@@ -16,6 +16,7 @@ from converters.errors import StepError, UnsupportedError
 from converters.signature import SIGNATURE_KEY, Signature
 from converters.tracing import Traced
 from converters.weightless_graph import reached_variables
+from converters.writers.owners import numbers_of, whose
 from converters.writers.tflite.check import check_weights
 from converters.writers.tflite.weightless import converted
 
@@ -36,6 +37,7 @@ def write_tflite(traced: Traced, saved_model: Callable[[], Path], path: Path, *,
         UnsupportedError: an operation that TFLite lacks (named, with its layer), or weights beyond its 2 GiB.
         StepError: a file that came out without its weights.
     """
+    traced.refuse_state("TFLite")
     _check_size(traced)
     content, conversion_path = _without_weights(traced), WEIGHTLESS
     if content is None:
@@ -61,7 +63,7 @@ def _from_saved_model(traced: Traced, saved_model: Path, allow_flex: bool) -> by
     try:
         content = _converted(saved_model, allow_flex)
     except Exception as cause:  # the converter raises a bare Exception subclass of its own, RuntimeError and ValueError
-        raise _explained(saved_model, cause) from cause
+        raise _explained(saved_model, cause, traced) from cause
     content = without_duplicates(content)
     check_weights(content, traced)
     return content
@@ -105,7 +107,7 @@ def _converted(saved_model: Path, allow_flex: bool) -> bytearray:
     )
 
 
-def _explained(saved_model: Path, cause: BaseException) -> StepError:
+def _explained(saved_model: Path, cause: BaseException, traced: Traced) -> StepError:
     """The failure with the layers that it is about: only the public converter knows where operations come from."""
     import tensorflow as tf
 
@@ -114,8 +116,8 @@ def _explained(saved_model: Path, cause: BaseException) -> StepError:
     try:
         converter.convert()
     except Exception as explained:  # as above
-        return _convert_error(explained)
-    return _convert_error(cause)
+        return _convert_error(explained, traced)
+    return _convert_error(cause, traced)
 
 
 def without_duplicates(content: bytearray) -> bytearray:
@@ -130,13 +132,14 @@ def without_duplicates(content: bytearray) -> bytearray:
     return bytearray(DEDUPLICATE.get()(bytes(content)))
 
 
-def _convert_error(cause: BaseException) -> StepError:
+def _convert_error(cause: BaseException, traced: Traced) -> StepError:
     """The error for what the converter could not do, by operation and Keras layer."""
     problems: dict[str, None] = {}
     for error in getattr(cause, "errors", None) or ():
         name = str(error.operator.name).removeprefix("tf.")
         if name:
-            problems[f"{name}{_layer_of(error)}"] = None
+            path = _path_of(error)
+            problems[f"{name}{numbers_of(path, traced)}{whose(path, traced)}"] = None
     if problems:
         names = ", ".join(problems)
         return UnsupportedError(
@@ -152,12 +155,12 @@ def _convert_error(cause: BaseException) -> StepError:
     )
 
 
-def _layer_of(error: Any) -> str:
+def _path_of(error: Any) -> str:
+    """The path in the graph of the operation that an error is about."""
     for call in getattr(getattr(error, "location", None), "call", ()) or ():
-        name = str(getattr(getattr(call, "source", None), "name", "") or getattr(call, "name", ""))
-        parts = [p for p in name.split("@")[0].split("/") if p]
-        if len(parts) >= 2:
-            return f" (layer {parts[-2]})"
+        name = str(getattr(getattr(call, "source", None), "name", "") or getattr(call, "name", "")).split("@")[0]
+        if "/" in name:
+            return name
     return ""
 
 

@@ -154,6 +154,9 @@ def saved_models(folder: Path) -> None:
     keep(folder, "module", X, 2 * X @ KERNEL)
     tf.saved_model.save(module, str(folder / "several"), signatures={"double": module.double, "triple": module.triple})
     keep(folder, "several", X, 3 * X @ KERNEL)
+    default = {"serving_default": module.double, "triple": module.triple}
+    tf.saved_model.save(module, str(folder / "default"), signatures=default)
+    keep(folder, "default", X, 2 * X @ KERNEL)
 
     class Trained(Scale):  # a slot variable of an optimizer that no TensorFlow 2 restores
         def __init__(self) -> None:
@@ -183,6 +186,16 @@ def graphs(folder: Path) -> None:
         for name in ("version1", "frozen"):
             keep(folder, name, X, session.run(y, {x: X}))
     keep(folder, "names", X, X @ KERNEL + BIAS)
+    with tf.Graph().as_default(), v1.Session() as session:  # two signatures with a loop each
+        kernel, signatures = v1.get_variable("kernel", initializer=KERNEL, use_resource=False), {}
+        for name, factor in (("serving_default", 2.0), ("other", 3.0)):
+            x = v1.placeholder(tf.float32, (None, 6), name=f"x_{name}")
+            y = tf.map_fn(lambda row, by=factor: tf.linalg.matvec(kernel, row * by, transpose_a=True), x)
+            signatures[name] = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(folder / "loops"))
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
     with tf.Graph().as_default() as graph:
         x = v1.placeholder(tf.float32, None, name="x")
         tf.io.write_file("/tmp/written", tf.io.read_file("/etc/hostname"), name="write")

@@ -135,12 +135,18 @@ def put_off(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
 CASES = [
     # patch or part put off         model              what stays the same to the byte
     (keras.RESHAPE,                 "squeeze_excite",  EVERY),
+    (keras.REPEAT,                  "squeeze_excite",  EVERY),
     (keras.MATMUL,                  "gelu_attention",  {"variables"}),
     (keras.MATMUL,                  "normalization",   EVERY),
     (keras.CONV,                    "squeeze_excite",  EVERY),
     (keras.CONV,                    "convolutional",   {"variables"}),
     (keras.RELU,                    "convolutional",   EVERY),
     (keras.NORMALIZATION,           "convolutional",   {"variables"}),
+    (keras.AVERAGED_TO_A_SIZE,      "squeeze_excite",  EVERY),
+    (keras.LARGEST_TO_A_SIZE,       "squeeze_excite",  EVERY),
+    (keras.SPLIT,                   "squeeze_excite",  EVERY),
+    (keras.EXTREMES[0],             "squeeze_excite",  EVERY),
+    (keras.EXTREMES[1],             "squeeze_excite",  EVERY),
     (keras.VARIABLE_VALUE,          "squeeze_excite",  EVERY),
     (keras.NAME_SCOPE,              "squeeze_excite",  EVERY),
     (keras.SKIPSET,                 "squeeze_excite",  EVERY),
@@ -271,6 +277,8 @@ def test_the_manifests_notes_and_a_failure_tell_what_was_left_out(
         "batch": None,
         "opset": None,
         "allow_flex": False,
+        "check": False,
+        "shapes": {},
         "targets": targets,
     }
     told: Any = Told()

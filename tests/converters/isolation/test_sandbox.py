@@ -52,6 +52,9 @@ def reach(request, channel):
         "processes": sum(name.isdigit() for name in os.listdir("/proc")),
     }
 
+def read(request, channel):
+    return {path: attempt(Path(path).read_text) for path in request["paths"]}
+
 def crash(request, channel):
     os.kill(os.getpid(), signal.SIGSEGV)
 
@@ -106,6 +109,26 @@ def test_a_worker_in_it_reaches_its_input_and_our_folders_and_nothing_else(targe
     assert (staging / "made").read_text() == "x"
     assert source.read_text() == "model"
     assert [p.name for p in source.parent.iterdir()] == ["model.keras"]
+
+
+@needs_sandbox
+def test_a_path_with_dots_is_there_as_it_was_typed(
+    targets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, file, far = tmp_path / "a", tmp_path / "b" / "m.keras", tmp_path / "far" / "b" / "m.keras"
+    for made in (here, file.parent, far.parent, tmp_path / "far" / "inner"):
+        made.mkdir(parents=True)
+    file.write_text("near")
+    far.write_text("far")
+    (here / "link").symlink_to(tmp_path / "far" / "inner")
+    monkeypatch.chdir(here)
+    typed = [Path("../b/m.keras"), Path("link/../b/m.keras"), Path("../a/../b/m.keras"), Path("./link/../../b/m.keras")]
+    paths = [str(path.absolute()) for path in typed]
+    with sandbox.using("require"):
+        found = run_step(f"{targets}:read", {"paths": paths}, step="test", reads=typed)
+        beside = run_step(f"{targets}:read", {"paths": paths[:2]}, step="test", reads=[*typed[:2], here, here / "link"])
+    assert list(found.values()) == ["near", "far", "near", "near"]
+    assert list(beside.values()) == ["near", "far"]
 
 
 @needs_sandbox

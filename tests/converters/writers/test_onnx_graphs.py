@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,13 +59,22 @@ def test_a_vector_that_is_added_to_a_bias_is_no_second_one(tmp_path: Path) -> No
 
 
 def test_a_state_between_calls_is_told(tmp_path: Path) -> None:
+    """Of a layer of one's own; those of Keras are inputs and outputs of a step model."""
     import keras
 
     from converters.checkpoints.loading import loaded_model
     from converters.tracing import trace
     from converters.writers.onnx.write import write_onnx
 
-    model = keras.Sequential([keras.Input((5, 3), batch_size=1), keras.layers.LSTM(4, stateful=True)])
-    with pytest.raises(UnsupportedError, match="keeps a state between calls"):
+    class Counter(keras.layers.Layer):
+        def build(self, _shape: Any) -> None:
+            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x: Any) -> Any:
+            self.count.assign(self.count + 1.0)
+            return x * self.count
+
+    model = keras.Sequential([keras.Input((5,)), Counter(name="counter")])
+    with pytest.raises(UnsupportedError, match=r"cannot hold the layer `counter`.*a state that it changes"):
         write_onnx(trace(loaded_model(model)), tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()

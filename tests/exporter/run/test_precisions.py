@@ -182,6 +182,8 @@ def test_integer_inputs_and_outputs(folder: Path, manifest: Manifest, tmp_path: 
                 "device": "cpu",
                 "method": "minmax",
                 "scratch": str(place),
+                "check": True,
+                "ranges": {},
             },
             step="convert",
         )
@@ -302,6 +304,8 @@ def test_onnx_files_are_sized_for_their_device(
             "device": device,
             "method": method,
             "scratch": str(tmp_path),
+            "check": True,
+            "ranges": {},
         },
         step="convert",
     )

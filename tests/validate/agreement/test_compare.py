@@ -34,8 +34,8 @@ def small(zoo: Path) -> Agreement:
         "renamed.onnx",
         "truncated.onnx",
         "crasher.tflite",
-        "small.float16.tflite",
-        "silent16.tflite",
+        "half.tflite",
+        "silent.int8.onnx",
     ]
     return compare(zoo / "small.keras", [zoo / name for name in names])
 
@@ -66,7 +66,7 @@ def test_honest_files_agree_on_their_logits(small: Agreement, name: str) -> None
         *(f"mutant-{name}.onnx" for name in MUTANTS),
         "mutant-epsilon.tflite",
         "mutant-epsilon.savedmodel",
-        "silent16.tflite",
+        "silent.int8.onnx",
     ],
 )
 def test_mutants_disagree(small: Agreement, name: str) -> None:
@@ -97,19 +97,29 @@ def test_the_epsilon_fault_would_pass_another_tools_tolerance(small: Agreement) 
     assert row.noise_ratio > 1000
 
 
-def test_precision_in_the_name_chooses_the_gate(small: Agreement) -> None:
-    """The same bytes: honest when called float16, a silent loss when called nothing."""
+def test_the_tensors_choose_the_gate_and_not_the_name(small: Agreement) -> None:
+    """Half precision that the types tell is float16's; in float32 tensors it is a silent loss, under any name."""
     verdicts = judged(small)
-    assert verdicts["small.float16.tflite"].status == "agree"
-    assert verdicts["small.float16.tflite"].outputs[0].gate.measure == "rounding_ratio"
-    assert 0.3 < (verdicts["small.float16.tflite"].outputs[0].rounding_ratio or 0) < 2
-    assert verdicts["silent16.tflite"].outputs[0].gate.measure == "noise_ratio"
+    assert verdicts["half.tflite"].to_json()["precision"] == "float16"
+    assert verdicts["silent.int8.onnx"].to_json()["precision"] == "float32"
+    assert verdicts["half.tflite"].status == "agree"
+    assert verdicts["half.tflite"].outputs[0].gate.measure == "rounding_ratio"
+    assert 0.3 < (verdicts["half.tflite"].outputs[0].rounding_ratio or 0) < 2
+    assert verdicts["silent.int8.onnx"].outputs[0].gate.measure == "noise_ratio"
 
 
 def test_a_renamed_output_disagrees_by_name(small: Agreement) -> None:
     reason = judged(small)["renamed.onnx"].reason
     assert "labels is missing" in reason
     assert "classes" in reason
+
+
+def test_a_renamed_output_is_found_where_names_may_differ(zoo: Path) -> None:
+    (verdict,) = compare(zoo / "small.keras", [zoo / "renamed.onnx"], JudgeJob.of(mapping={})).verdicts
+    assert verdict.status == "agree", verdict.reason
+    assert verdict.to_json()["mapping"] == {"classes": "labels"}
+    assert any("classes is labels (by shape)" in note for note in verdict.notes)
+    assert verdict.outputs[0].basis == "logits"
 
 
 def test_a_damaged_file_is_an_error_and_the_others_go_on(small: Agreement) -> None:
@@ -123,7 +133,7 @@ def test_a_runtime_that_dies_on_a_file_is_an_error_and_the_others_go_on(small: A
     assert verdicts["crasher.tflite"].status == "error"
     assert "SIGSEGV" in verdicts["crasher.tflite"].reason
     assert verdicts["crasher.tflite"].to_json()["error"]["code"] == 5
-    assert verdicts["silent16.tflite"].status == "disagree"  # it came after
+    assert verdicts["silent.int8.onnx"].status == "disagree"  # it came after
 
 
 def test_several_inputs_and_outputs(pair: Agreement) -> None:

@@ -16,7 +16,7 @@ def test_every_plan_is_bounded_and_runs_every_sample(samples: int, row: int, wei
     assert 0 <= plan.singles <= min(13, samples)
     assert plan.edge_cases in {0, 16 + -16 % (fixed or 1)}
     assert plan.oracle < 16 + (fixed or 1) or row * 2 * samples <= 256 << 20
-    if fixed and fixed > 1:
+    if fixed:
         assert (plan.batch, plan.singles, plan.oracle % fixed, plan.total % fixed) == (fixed, 0, 0, 0)
     elif samples > 1:
         assert plan.batch >= 2

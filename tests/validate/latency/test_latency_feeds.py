@@ -35,7 +35,8 @@ def test_made_up_inputs_are_distinct_typed_and_seeded() -> None:
         TensorSpec("i", (BATCH, 64), "int64"),
         TensorSpec("t", (BATCH, 64), "bool"),
     ]
-    made = make_feeds(signature(*specs), batch=2, seed=3, golden=None)
+    shapes = {"f": (BATCH, 4, 32)}
+    made = make_feeds(signature(*specs), batch=2, seed=3, golden=None, shapes=shapes)
     assert len(made.inputs) == DISTINCT
     assert made.expected == ()
     assert len({feed["f"].tobytes() for feed in made.inputs}) == DISTINCT
@@ -44,7 +45,7 @@ def test_made_up_inputs_are_distinct_typed_and_seeded() -> None:
     assert first["f"].shape == (2, 4, 32)
     assert first["b"].max() > 100
     assert set(np.unique(first["i"])) == {0, 1}
-    again = make_feeds(signature(*specs), batch=2, seed=3, golden=None)
+    again = make_feeds(signature(*specs), batch=2, seed=3, golden=None, shapes=shapes)
     assert all(np.array_equal(a[k], b[k]) for a, b in zip(made.inputs, again.inputs, strict=True) for k in a)
 
 
@@ -52,16 +53,21 @@ def test_made_up_inputs_are_distinct_typed_and_seeded() -> None:
 def test_golden_feeds_use_every_sample_and_none_twice(samples: int, batch: int) -> None:
     g = golden(samples)
     made = make_feeds(X, batch, 0, g)
-    assert len(made.inputs) >= DISTINCT
+    assert len(made.inputs) == len(made.expected) > 0
     assert all(feed["x"].shape == (batch, 3) and feed["x"].flags.c_contiguous for feed in made.inputs)
-    used = np.concatenate([feed["x"] for feed in made.inputs[: len(made.expected)]])
-    assert {row.tobytes() for row in g.inputs["x"]} == {row.tobytes() for row in used}
+    used = np.concatenate([feed["x"] for feed in made.inputs])
+    assert {row.tobytes() for row in g.inputs["x"]} == {row.tobytes() for row in used}  # and no other
     assert len({feed["x"].tobytes() for feed in made.inputs}) == len(made.inputs)
-    for feed, expected in zip(made.inputs, made.expected, strict=False):
+    for feed, expected in zip(made.inputs, made.expected, strict=True):
         assert np.array_equal(feed["x"][:, :2], expected["y"])
-    every = np.concatenate([feed["x"] for feed in made.inputs])
-    assert every.min() >= g.inputs["x"].min()
-    assert every.max() <= g.inputs["x"].max()
+
+
+def test_golden_inputs_of_another_size_are_left_out_whole() -> None:
+    open_size = signature(TensorSpec("x", (BATCH, "x_dim1"), "float32"))
+    assert {feed["x"].shape for feed in make_feeds(open_size, 1, 0, golden(4), {"x": (BATCH, 3)}).inputs} == {(1, 3)}
+    made = make_feeds(open_size, 1, 0, golden(4), {"x": (BATCH, 5)})
+    assert {feed["x"].shape for feed in made.inputs} == {(1, 5)}
+    assert made.expected == ()
 
 
 def test_a_fixed_batch_takes_no_other() -> None:

@@ -16,6 +16,9 @@ from validate.agreement.results import GateRow
 INPUTS = "inputs"
 """The name of the drawn or given samples among the kinds."""
 
+STEPS = "consecutive"
+"""Of a step model, the samples as the steps of one long run."""
+
 CREST = 4.0
 """Maximum error over rms error that a gate on the rms lets pass where a maximum error is needed."""
 
@@ -69,6 +72,9 @@ def noise_ratios(values: Values) -> dict[str, float]:
     for name, cases in expected.edge_cases.items():
         if len(values.all_rows) >= cases.rows.stop:
             ratios[name] = _worst_ratio(values.all_rows[cases.rows], cases.oracle, cases.noise)
+    steps = expected.sequence
+    if values.sequence is not None and steps is not None and steps.oracle is not None and steps.noise is not None:
+        ratios[STEPS] = _ratio(difference(values.sequence, steps.oracle).max_abs, steps.noise)
     return ratios
 
 

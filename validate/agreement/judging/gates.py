@@ -24,6 +24,10 @@ ILL_CONDITIONED = 1e-4
 """Float32's noise over the maximum value above which a verdict says so: well-trained deep networks lie at 1e-6 to 3e-5
 (docs/agreement.md), and a noise of 1e-4 leaves four digits."""
 
+DRIFT = 4.0
+"""What float32 Keras drifts from the oracle over the steps of one long run is known from a single run: another order of
+sums is granted so many times as much."""
+
 MORE_SAMPLES = 2.0
 """Noise is measured on the oracle's samples and its maximum grows with their number: for Gaussian noise, from 16 to
 10 000 samples of ten classes, by 1.7. What the oracle did not see is allowed this much more."""

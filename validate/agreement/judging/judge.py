@@ -23,7 +23,7 @@ from validate.agreement.judging.lost_columns import lost_columns
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
 from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, GateRow, OutputRow
-from validate.agreement.worker.batches import SMALL, WIDE
+from validate.agreement.worker.batches import SEQUENCE, SMALL, WIDE
 
 
 def judge_output(
@@ -49,6 +49,7 @@ def judge_output(
         candidate.values("out", k)[: len(reference_outputs)],
         reference_outputs,
         _pairs(reference, candidate, k) if tapped else (),
+        read(candidate.folder, f"{stem}{SEQUENCE}", k),
     )
     if not values.fits:
         return _shape_mismatch(name, basis, values)
@@ -192,8 +193,10 @@ def _pairs(reference: Reference, candidate: Candidate, k: int) -> tuple[tuple[Ar
 
 
 def _other_batches_difference(values: Values) -> Difference | None:
-    """How far other batches lie from the reference, at worst."""
+    """How far other batches, and the steps of a long run, lie from the reference, at worst."""
     gaps = [difference(array, values.expected.values[rows]) for array, rows in values.other_batches]
+    if values.sequence is not None and values.expected.sequence is not None:
+        gaps.append(difference(values.sequence, values.expected.sequence.values))
     if not gaps:
         return None
     return Difference(

@@ -12,9 +12,10 @@ from converters.arrays import Array
 from converters.errors import StepError
 from converters.formats import Precision
 from validate.agreement.arrays import read, wide
-from validate.agreement.judging.gates import FLOOR_ULPS, ULP
-from validate.agreement.judging.metrics import Signal, difference, row_errors, row_maxima, signal
+from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, ULP
+from validate.agreement.judging.metrics import Difference, Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
+from validate.agreement.worker.batches import SEQUENCE
 from validate.agreement.worker.rounding import emulated
 
 
@@ -84,6 +85,20 @@ class EdgeCases:
 
 
 @dataclass(frozen=True)
+class Sequence:
+    """The samples of a step model as the steps of one long run, in which errors add up.
+
+    Attributes:
+        noise: `gates.DRIFT` times float32 Keras' maximum error against the oracle, which goes on from its own states;
+            not below that in single steps. None without an oracle.
+    """
+
+    values: Array
+    oracle: Array | None
+    noise: float | None
+
+
+@dataclass(frozen=True)
 class Rounding:
     """The error of an emulated precision: the maximum rms of its draws, and the maximum error in any."""
 
@@ -99,6 +114,7 @@ class ReferenceValues:
         noise: of each sample that the oracle ran, the maximum error of any honest float32 evaluation against it, not
             below `gates.FLOOR_ULPS`; None without an oracle.
         edge_cases: by kind; none without an oracle.
+        sequence: of a step model.
     """
 
     values: Array
@@ -108,6 +124,7 @@ class ReferenceValues:
     noise: Array | None
     edge_cases: dict[str, EdgeCases] = field(default_factory=dict)
     roundings: dict[Precision, Rounding] = field(default_factory=dict)
+    sequence: Sequence | None = None
 
     @property
     def constant(self) -> bool:
@@ -143,7 +160,7 @@ class ReferenceValues:
         roundings = _roundings(reference, stem, k, values)
         plan = reference.plan
         if not plan.oracle:
-            return cls(values, singles, None, movement, None, {}, roundings)
+            return cls(values, singles, None, movement, None, {}, roundings, _sequence(reference, stem, k, None))
         exact = read_array(reference.work / "oracle", stem, k)
         oracle = exact[: plan.oracle]
         noise = _noise(reference, stem, k, exact)
@@ -152,7 +169,18 @@ class ReferenceValues:
             judged = _shift(rows, plan.oracle)
             edge_cases[name] = EdgeCases(_shift(rows, plan.samples), exact[judged], noise[judged])
         noise = noise[: plan.oracle]
-        return cls(values, singles, oracle, movement, noise, edge_cases, roundings)
+        sequence = _sequence(reference, stem, k, noise)
+        return cls(values, singles, oracle, movement, noise, edge_cases, roundings, sequence)
+
+
+def _sequence(reference: Reference, stem: str, k: int, noise: Array | None) -> Sequence | None:
+    """The long run of a step model, in which float32 has the noise of single steps or more; None of any other."""
+    values = read(reference.work / "reference", f"{stem}{SEQUENCE}", k)
+    if values is None or noise is None:
+        return None if values is None else Sequence(values, None, None)
+    oracle = read_array(reference.work / "oracle", f"{stem}{SEQUENCE}", k)
+    drift = difference(values, oracle).max_abs
+    return Sequence(values, oracle, max(float(noise.max(initial=0.0)), DRIFT * drift))
 
 
 def _judged(expected: ReferenceValues) -> list[tuple[Array, Array]]:
@@ -197,9 +225,20 @@ def _roundings(reference: Reference, stem: str, k: int, values: Array) -> dict[P
     for precision in Precision:
         rounded = [read(folder, stem, k) for folder in emulated(reference.work / "rounded", precision)]
         gaps = [difference(array, values[: len(array)]) for array in rounded if array is not None]
+        gaps += _gaps_of_steps(reference, stem, k, precision)
         if gaps:
             roundings[precision] = Rounding(max(gap.rmse for gap in gaps), max(gap.max_abs for gap in gaps))
     return {precision: rounding for precision, rounding in roundings.items() if math.isfinite(rounding.rms)}
+
+
+def _gaps_of_steps(reference: Reference, stem: str, k: int, precision: Precision) -> list[Difference]:
+    """What a precision costs in the long run of a step model; nothing of any other."""
+    expected = read(reference.work / "reference", f"{stem}{SEQUENCE}", k)
+    folders = emulated(reference.work / "rounded", precision)
+    rounded = [read(folder, f"{stem}{SEQUENCE}", k) for folder in folders] if expected is not None else []
+    return [
+        difference(array, expected[: len(array)]) for array in rounded if array is not None and expected is not None
+    ]
 
 
 @dataclass(frozen=True)
@@ -209,6 +248,7 @@ class Values:
     Attributes:
         all_rows: of all samples, the edge cases too.
         other_batches: what other batches gave, each with the samples that they were of.
+        sequence: what a step model gave in the long run, from states of its own.
         pairs: the untouched file's outputs there with the logits of its copy, where those are judged.
     """
 
@@ -218,6 +258,7 @@ class Values:
     outputs: Array
     reference_outputs: Array
     pairs: tuple[tuple[Array, Array], ...] = ()
+    sequence: Array | None = None
 
     @property
     def values(self) -> Array:

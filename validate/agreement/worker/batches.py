@@ -32,7 +32,8 @@ def run_batches(
 ) -> None:
     """Runs the plan's batches, then its small ones in reverse order and its wide one, and writes what they give.
 
-    The rows of the small batches are written in order, those of the wide one as `Plan.wide_rows` has them.
+    The rows of the small batches are written in order, those of the wide one as `Plan.wide_rows` has them. The steps of
+    a step model are run last: each is fed the states that the one before gave, the first the initial ones.
     """
     passes, done = _passes(plan), 0
     total = sum(len(rows) for batches in passes.values() for rows in batches)
@@ -42,17 +43,23 @@ def run_batches(
             Writer(folder, f"out{suffix}", signature.output_names, count) as outputs,
             Writer(folder, f"logits{suffix}", signature.output_names, count) as logits,
         ):
+            fed = _initial_states(signature) if suffix == SEQUENCE else {}
             for rows in batches:
                 part = {k: np.ascontiguousarray(v[rows][::turn]) for k, v in inputs.items()}
-                values, taps = run(part)
+                values, taps = run({**part, **fed})
+                fed = {state.input: values[state.output] for state in signature.states if fed}
                 outputs.append({k: v[::turn] if v.ndim else v for k, v in values.items()}, len(rows))
                 logits.append({k: v[::turn] for k, v in taps.items()}, len(rows))
                 done += len(rows)
                 on_progress(done / total)
 
 
-SMALL, WIDE = "1", "32"
-"""The suffixes of the stem of the small batches, and of the wide one."""
+SMALL, WIDE, SEQUENCE = "1", "32", "steps"
+"""The suffixes of the stem of the small batches, of the wide one and of the steps of one long run."""
+
+
+def _initial_states(signature: Signature) -> Arrays:
+    return {state.input: np.full(state.shape, state.initial, state.dtype) for state in signature.states}
 
 
 def _passes(plan: Plan) -> dict[str, list[list[int]]]:
@@ -68,7 +75,8 @@ def _passes(plan: Plan) -> dict[str, list[list[int]]]:
     for size in small_batches(plan.singles):
         small.append(list(range(start, start + size)))
         start += size
-    passes = {"": large, SMALL: small, WIDE: [plan.wide_rows] if plan.wide else []}
+    steps = [list(range(k, k + plan.batch)) for k in range(0, plan.steps, plan.batch)]
+    passes = {"": large, SMALL: small, WIDE: [plan.wide_rows] if plan.wide else [], SEQUENCE: steps}
     return {suffix: batches for suffix, batches in passes.items() if batches}
 
 

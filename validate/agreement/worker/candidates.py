@@ -14,9 +14,11 @@ from converters.compat.patch import noting
 from converters.errors import EdgeportError
 from converters.isolation import Channel, Message, error_document
 from converters.signature import Signature
+from validate.agreement.arrays import read
 from validate.agreement.plan import Plan
 from validate.agreement.structure import compare_structure
 from validate.agreement.worker.batches import Run, in_whole_batches, read_inputs, run_batches
+from validate.agreement.worker.mapping import Names, Trial, renamed
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
@@ -49,13 +51,19 @@ def _run_candidate(
     entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
 ) -> Message:
     work, options = Path(request["work"]), RuntimeOptions(threads=request["threads"])
-    tapped = in_floats(open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"]), reference)
+    tapped = open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"])
+    mapping: Names = {}
+    told: list[str] = []
+    if request.get("mapping") is not None:
+        trial = _trial(work, reference, inputs, fixed_batch(tapped.runtime.signature) or 1)
+        tapped, mapping, told = renamed(tapped, reference, request["mapping"], trial)
+    tapped = in_floats(tapped, reference)
     signature = tapped.runtime.signature
     problems, notes = compare_structure(
         reference, signature, ordered=tapped.runtime.ordered, fixed_batch=request["fixed_batch"]
     )
-    notes = [*notes, *tapped.runtime.notes]
-    result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "ran": False}
+    notes = [*told, *notes, *tapped.runtime.notes]
+    result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "mapping": mapping, "ran": False}
     if problems:
         return result
     plan, first_look = Plan.from_json(request["plan"]), request.get("first_look", False)
@@ -75,6 +83,16 @@ def _run_candidate(
     few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
     special = special_values(tapped.run, few)
     return {**result, "ran": True, "special": special, "accepted": shapes_accepted(tapped.runtime, few)}
+
+
+def _trial(work: Path, reference: Signature, inputs: Mapping[str, Any], batch: int) -> Trial:
+    """The first samples, as many as the file takes at once where it takes more than one."""
+    rows = max(batch, 4) // batch * batch
+    truths = {name: read(work / "reference", "out", k) for k, name in enumerate(reference.output_names)}
+    return Trial(
+        {name: np.array(array[:rows]) for name, array in inputs.items()},
+        {name: np.array(array[:rows]) for name, array in truths.items() if array is not None},
+    )
 
 
 def shapes_accepted(runtime: Runtime, few: Arrays) -> dict[str, list[int]]:

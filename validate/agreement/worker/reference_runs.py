@@ -3,9 +3,9 @@
 The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>`,
 `oracle/noise_{out,logits}.<k>` (float32's noise by sample, see `ensemble`),
 `rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1,out32,logits32}.<k>`, all
-`.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Rows
-come in the order of the plan: its samples (of the oracle: the first of them), then the structured ones, then the
-saturating ones.
+`.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Of a
+step model there are `{out,logits}steps.<k>` too: its first samples as one sequence. Rows come in the order of the plan:
+its samples (of the oracle: the first of them), then the structured ones, then the saturating ones.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from converters.arrays import Array, Arrays
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
 from converters.checkpoints.load_options import LoadOptions
+from converters.checkpoints.loaded import Loaded
+from converters.checkpoints.sizes import emptied, settle
 from converters.compat.patch import noting
-from converters.errors import EdgeportError, StepError
+from converters.errors import EdgeportError, StepError, UsageError
 from converters.formats import Precision
 from converters.isolation import Channel, Message
+from converters.shapes import check_shapes
 from converters.signature import Signature
 from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer
@@ -35,8 +38,6 @@ from validate.agreement.worker.ensemble import measure_noise
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
-
-_UNKNOWN_SIZES = (inputs_of.UNKNOWN_SIZE, 64, 128, 16, 8)
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
@@ -55,7 +56,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
 
     Returns:
         `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`,
-        `unexercised` and `special`.
+        `unexercised`, `special` and `shapes`.
     """
     work, path = Path(request["work"]), Path(request["path"])
     checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
@@ -66,7 +67,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     )
     tapped = open_tapped(path, options, work / "taps" / "reference")
     signature = tapped.runtime.signature
-    inputs = inputs_that_run(request, signature, _model(tapped), tapped.run)
+    inputs = inputs_that_run(request, signature, tapped.loaded, lambda feeds: tapped.run(feeds)[0])
     if inputs.labels is not None:
         np.save(work / "labels.npy", inputs.labels, allow_pickle=False)
     plan, refusals = _run_plan(tapped, inputs, request, lambda f: channel.event(fraction=0.3 * f))
@@ -94,6 +95,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "has_labels": inputs.labels is not None,
         "unexercised": unexercised,
         "special": special,
+        "shapes": inputs_of.run_shapes(signature, inputs.arrays),
     }
 
 
@@ -147,7 +149,8 @@ def _run_rounded(
     from validate.agreement.worker.rounding import DRAWS, run_rounded
     from validate.agreement.worker.taps.function import TappedFunction
 
-    signature, few = tapped.runtime.signature, Plan(plan.rounded, 0, plan.batch, plan.rounded)
+    signature, steps = tapped.runtime.signature, min(plan.steps, plan.rounded // plan.batch * plan.batch)
+    few = Plan(plan.rounded, 0, plan.batch, plan.rounded, steps=steps)
     written = 0
 
     def write(name: str, run: Run) -> None:
@@ -169,30 +172,43 @@ def _unexercised(tapped: Tapped) -> list[str]:
 
 
 def inputs_that_run(
-    request: Message, signature: Signature, model: Any, run: Callable[[Arrays], object]
+    request: Message, signature: Signature, loaded: Loaded | None, run: Callable[[Arrays], Arrays]
 ) -> inputs_of.Inputs:
-    """The given inputs, or drawn ones; unknown dimensions get the first size that `run` accepts.
+    """The given inputs, or drawn ones; unknown sizes as `request["shapes"]` has them, or as the model needs them.
 
     Args:
-        model: the Keras model, whose layers tell what range an input has; None for an artifact.
+        loaded: the model in memory, whose layers tell what range and size an input has; None for an artifact.
+
+    Raises:
+        UsageError: a shape that was given does not fit, or leaves a layer without values.
     """
+    given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
     if request["inputs"] is not None:
-        given = inputs_of.read(Path(request["inputs"]), signature)
-        ids = {name for name, hint in _hints(model).items() if hint.whole}
-        ranges = {name: replace(limits, whole=name in ids) for name, limits in given.ranges.items()}
-        return replace(given, ranges=ranges)
-    sizes = _UNKNOWN_SIZES if any(spec.is_dynamic for spec in signature.inputs) else _UNKNOWN_SIZES[:1]
-    options = _input_options(request, signature, model)
-    refusals: list[StepError] = []
-    for size in sizes:
-        inputs = inputs_of.generate(signature, replace(options, unknown_size=size))
-        try:
-            run(_first(inputs.arrays, signature))
-        except StepError as error:
-            refusals.append(error)
-        else:
-            return inputs
-    raise refusals[0]
+        check_shapes(signature, given)
+        inputs = _read(Path(request["inputs"]), signature, given, None if loaded is None else loaded.model)
+        shapes = inputs_of.run_shapes(signature, inputs.arrays)
+        problem = emptied(loaded, shapes) if loaded is not None and shapes else None
+        if problem is not None:
+            raise UsageError(
+                f"The inputs in {request['inputs']} cannot be run: {problem}.", next_step="Give larger ones."
+            )
+        return inputs
+    options = _input_options(request, signature, None if loaded is None else loaded.model)
+    if loaded is not None:
+        return inputs_of.generate(signature, replace(options, shapes=settle(loaded, given)))
+    shapes = inputs_of.shapes_that_run(
+        signature,
+        given,
+        lambda shapes: run(_first(inputs_of.generate(signature, replace(options, shapes=shapes)).arrays, signature)),
+    )
+    return inputs_of.generate(signature, replace(options, shapes=shapes))
+
+
+def _read(path: Path, signature: Signature, shapes: Mapping[str, Any], model: Any) -> inputs_of.Inputs:
+    """The user's arrays; those that hold ids are known by the vocabulary that they are looked up in."""
+    inputs = inputs_of.read(path, signature, shapes)
+    ids = {name for name, hint in _hints(model).items() if hint.whole}
+    return replace(inputs, ranges={name: replace(limits, whole=name in ids) for name, limits in inputs.ranges.items()})
 
 
 def _input_options(request: Message, signature: Signature, model: Any) -> inputs_of.InputOptions:
@@ -228,7 +244,8 @@ def _plan(tapped: Tapped, inputs: inputs_of.Inputs, signature: Signature) -> Pla
     arrays = [*few.values(), *outputs.values(), *logits.values()]
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
     model = _model(tapped)
-    return make_plan(inputs.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+    plan = make_plan(inputs.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
+    return replace(plan, steps=plan.oracle // plan.batch * plan.batch) if signature.states else plan
 
 
 def _cached_oracle(request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]) -> str | None:
@@ -278,7 +295,7 @@ def _run_oracle(
         return {output_names[k]: v for k, v in outputs.items()}, {output_names[k]: v for k, v in logits.items()}
 
     count = plan.oracle + plan.edge_cases
-    few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count)
+    few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count, steps=plan.steps)
     run_batches(run, inputs, few, signature, folder, lambda f: on_progress(0.2 * f))
     measure_noise(
         tapped.run,

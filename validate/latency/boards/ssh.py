@@ -27,9 +27,10 @@ _ROOT = Path(__file__).parents[3]
 _CODE = (
     "converters/__init__.py", "converters/arrays.py", "converters/artifact.py", "converters/common.py",
     "converters/errors.py", "converters/faces.py", "converters/formats.py", "converters/progress.py",
-    "converters/signature.py", "converters/checks", "converters/compat", "converters/isolation",
-    "converters/checkpoints", "converters/readers", "validate/__init__.py", "validate/written.py", "validate/compat",
-    "validate/runtimes", "validate/latency",
+    "converters/shapes.py", "converters/signature.py", "converters/user_arrays.py", "converters/checks",
+    "converters/compat", "converters/isolation", "converters/checkpoints", "converters/readers", "converters/rewrites",
+    "converters/weightless_graph.py", "validate/__init__.py", "validate/written.py", "validate/compat",
+    "validate/inputs", "validate/runtimes", "validate/latency",
 )  # fmt: skip
 _CONNECT_S = 30
 _HOST_S = 60.0

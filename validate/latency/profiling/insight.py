@@ -48,6 +48,7 @@ def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
         "seed": job.common.seed,
         "golden": golden and str(golden.absolute()),
         "variant": row.variant.to_json(),
+        "shapes": dict(job.common.shapes),
     }
     header: dict[str, Any] = {
         "artifact": row.artifact.name,

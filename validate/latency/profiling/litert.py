@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from converters.errors import UnsupportedError
+from converters.readers.tflite_file import read_tflite
 from validate.compat.litert import operations_in
 from validate.latency.profiling.nodes import RUNS, SECONDS, WARM, Node, kind_of
 
@@ -68,8 +69,15 @@ def profile(path: Path, threads: int, batch: int) -> tuple[list[Node], int]:
     """Mean microseconds of every operator as it ran, inside XNNPACK too.
 
     Raises:
-        UnsupportedError: this LiteRT has no profiler, or not this one.
+        UnsupportedError: this LiteRT has no profiler, or not this one; or the file leaves sizes open.
     """
+    if any(size is None for tensor in read_tflite(path).inputs for size in (tensor.shape or ())[1:]):
+        raise UnsupportedError(
+            f"{path.name} leaves sizes open, at which LiteRT's profiler cannot run it.",
+            next_step="Profile the .onnx file, or export a checkpoint of known sizes.",
+            file=path,
+            step="profile",
+        )
     try:
         events, runs = _events(path, threads, batch)
     except (OSError, AttributeError, _CallError) as cause:

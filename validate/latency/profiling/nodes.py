@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.isolation import Message
-from validate.latency.feeds import Golden, make_feeds
+from validate.latency.feeds import Golden, feeds_of
 
 WARM, RUNS, SECONDS = 5, 50, 2.0
 
@@ -49,10 +49,10 @@ class Node:
         }
 
 
-def feeds_of(request: Message, runtime: Any) -> tuple[Any, ...]:
+def inputs_of(request: Message, runtime: Any) -> tuple[Any, ...]:
     """The inputs of a timing with this request."""
     golden = Golden.read(Path(request["golden"])) if request.get("golden") else None
-    return make_feeds(runtime.signature, int(request["batch"]), int(request["seed"]), golden).inputs
+    return feeds_of(request, runtime, golden)[0].inputs
 
 
 def layer_of(name: str) -> str:

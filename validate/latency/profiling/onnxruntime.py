@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.isolation import Message
-from validate.latency.profiling.nodes import RUNS, SECONDS, WARM, Node, feeds_of
+from validate.latency.profiling.nodes import RUNS, SECONDS, WARM, Node, inputs_of
 from validate.latency.variant import Variant
 
 _CONVOLUTIONS = {"Conv", "ConvInteger", "QLinearConv", "FusedConv", "NhwcFusedConv"}
@@ -44,7 +44,7 @@ def traced(path: Path, request: Message, variant: Variant) -> tuple[list[Node], 
     with tempfile.TemporaryDirectory() as folder:
         options = replace(runtime_options(request, variant), profile=Path(folder) / "profile")
         runtime: Any = open_artifact(path, options)
-        feeds = feeds_of(request, runtime)
+        feeds = inputs_of(request, runtime)
         began, runs = time.monotonic(), 0
         while runs < WARM + RUNS and (runs < WARM + 3 or time.monotonic() - began < SECONDS):
             runtime.session.run(None, feeds[runs % len(feeds)])

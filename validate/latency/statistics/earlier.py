@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.errors import RefusedError, UsageError
+from converters.shapes import shapes_text
 from validate.latency.statistics.pairwise import CLAIM_BEYOND
 from validate.latency.statistics.percentiles import Interval
 
@@ -94,7 +95,8 @@ def row_name(row: Mapping[str, Any]) -> str:
     """A row's name across runs: the artifact's name without its folder, and its settings."""
     variant = f", {row['variant']}" if row.get("variant") else ""
     threads = f"{row['threads']} thread{'s' if row['threads'] != 1 else ''}"
-    return f"{Path(row['artifact']).name} ({row['device']}, {threads}, batch {row['batch']}{variant})"
+    shapes = f", {shapes_text(row['shapes'])}" if row.get("shapes") else ""
+    return f"{Path(row['artifact']).name} ({row['device']}, {threads}, batch {row['batch']}{variant}{shapes})"
 
 
 def parse_share(text: str, option: str = "--max-slowdown") -> float:

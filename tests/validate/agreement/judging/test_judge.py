@@ -15,7 +15,7 @@ from converters.errors import UsageError
 from converters.formats import Precision
 from validate.agreement.arrays import Writer
 from validate.agreement.judging.class_decisions import accuracy
-from validate.agreement.judging.gates import GATES, gate_for
+from validate.agreement.judging.gates import DRIFT, GATES, gate_for
 from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.metrics import softmax
 from validate.agreement.judging.reference_values import Candidate, Reference
@@ -389,3 +389,28 @@ def test_logits_of_half_precision_are_rounded_where_they_leave_the_file(tmp_path
     assert "of its logits" not in bench.judge(rounded, kept, Precision.FLOAT16).reason
     wrong = bench.judge(rounded, bench.map(1.2 * bench.mine), Precision.FLOAT16)
     assert "softmax of its logits" in wrong.reason
+
+
+def test_steps_that_are_right_may_drift_in_the_long_run(tmp_path: Path) -> None:
+    """Of a step model: float32's own states drift too, and that much is granted."""
+    bench, steps = Bench(tmp_path, living()), np.arange(1, 17)[:, None]
+    for own_drift, allowed in ((0.0, 10.0), (20.0, 200.0)):
+        write(tmp_path / "oracle", "outsteps", bench.exact)
+        write(tmp_path / "reference", "outsteps", bench.mine + own_drift * NOISE * steps / 16)
+        write(tmp_path / "candidate", "outsteps", bench.exact + allowed * NOISE * steps / 16)
+        row = bench.judge(bench.mine)
+        assert row.status == "agree", row.reason
+        assert row.noise_ratios["consecutive"] == pytest.approx(allowed / (DRIFT * (own_drift + 1)), rel=0.1)
+    write(tmp_path / "candidate", "outsteps", bench.exact + 2000 * NOISE * steps / 16)
+    row = bench.judge(bench.mine)
+    assert row.status == "disagree"
+    assert "on consecutive inputs" in row.reason
+
+
+def test_a_reduced_precision_s_long_run_counts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, living())
+    write(tmp_path / "oracle", "outsteps", bench.exact)
+    write(tmp_path / "reference", "outsteps", bench.mine)
+    for error, status in ((1e-3, "agree"), (1.0, "disagree")):
+        write(tmp_path / "candidate", "outsteps", bench.exact + error * living())
+        assert bench.judge(bench.mine, precision=Precision.INT8).status == status

@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from converters.readers.tflite_signed import signed
 from converters.signature import SIGNATURE_KEY
 from validate.compat.litert import field_place, vector_place
 from validate.runtimes.base import damaged
@@ -30,7 +31,7 @@ def tapped_bytes(path: Path) -> tuple[dict[str, str], bytes]:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    data = bytearray(path.read_bytes())
+    data = bytearray(signed(path) or path.read_bytes())
     try:
         model = schema.Model.GetRootAs(data, 0)
         signature = _signature(model)

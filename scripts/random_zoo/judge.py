@@ -1,0 +1,242 @@
+"""Makes a drawn model's files as edgeport makes them and holds each, run by its bare runtime, against Keras.
+
+A value is right where it lies within 1e-5 of the output's scale from Keras' own, which is computed eagerly. What lies
+further away has a second look: the same model is drawn in float64, and the file may be ten times as far from that as
+Keras itself is, or as far as Keras moves when its inputs move by one part in 2**23. Anything beyond is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.checkpoints.load_options import LoadOptions
+from converters.errors import EdgeportError
+from converters.formats import Format
+
+from .draw import Drawn, draw
+from .making import make, opened_anew
+
+NEAR, NOISE = 1e-5, 10.0
+LARGEST = 1e5
+Arrays = dict[str, Any]
+Run = Callable[[Arrays], Arrays]
+FORMATS = (Format.SAVEDMODEL, Format.ONNX, Format.TFLITE)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one format of one model.
+
+    `made`, `refused`, `wrong`, `broken` where no runtime runs the file, `crash` where an error is not edgeport's own.
+    """
+
+    status: str
+    detail: str = ""
+    error: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class NoModelError(Exception):
+    """Keras itself cannot run or save what was drawn."""
+
+
+def judged(seed: str, folder: Path, said: Callable[[str], None]) -> tuple[dict[str, Result], str]:
+    """By format, what became of the model of this seed; and its layers. `said` is told each step before it is taken.
+
+    Raises:
+        NoModelError: Keras cannot run or save it.
+    """
+    said("draw")
+    try:
+        drawn = draw(seed)
+    except Exception as cause:  # Keras' and TensorFlow's kinds are many
+        raise NoModelError(f"{type(cause).__name__}: {str(cause)[:200]}") from cause
+    return files_judged(drawn, folder, said), layers_of(drawn.model)
+
+
+def files_judged(
+    drawn: Drawn, folder: Path, said: Callable[[str], None], opening: LoadOptions = LoadOptions()
+) -> dict[str, Result]:
+    """By format, what became of a model. Raises NoModelError."""
+    import keras
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        expected = [reference(drawn.model, feed) for feed in drawn.feeds]
+        _check_usable(expected)
+        drawn.model.save(folder / "model.keras")
+        keras.backend.clear_session()  # automatic names begin anew, as in a process that opens the file
+    except Exception as cause:  # as above
+        raise NoModelError(f"{type(cause).__name__}: {str(cause)[:200]}") from cause
+    results: dict[str, Result] = {}
+    opened_anew()
+    for fmt in FORMATS:
+        said(fmt.value)
+        results[fmt.value] = _judged_format(fmt, folder, drawn, expected, opening)
+    return results
+
+
+def _check_usable(expected: list[list[Any]]) -> None:
+    for value in (value for outputs in expected for value in outputs):
+        if value.size == 0 or not np.isfinite(value).all() or np.abs(value).max() > LARGEST:
+            raise NoModelError("values that are empty, not finite or huge")
+
+
+def layers_of(model: Any) -> str:
+    """The kinds of its layers, and of those inside them."""
+    words = []
+    for layer in model.layers:
+        inner = getattr(layer, "layer", None) or getattr(layer, "forward_layer", None)
+        below = f"({layers_of(layer)})" if hasattr(layer, "layers") else f"({type(inner).__name__})" if inner else ""
+        words.append(type(layer).__name__ + below)
+    return " ".join(words)
+
+
+def reference(model: Any, feed: dict[str, Any]) -> list[Any]:
+    """Keras, run eagerly; through XLA where TensorFlow has no kernel for the order of channels."""
+    import keras
+    import tensorflow as tf
+
+    dtype = keras.config.floatx()
+    tensors = [tf.constant(v.astype(dtype) if v.dtype.kind == "f" else v) for v in feed.values()]
+
+    def call(*given: Any) -> Any:
+        return model(keras.tree.pack_sequence_as(model.input, list(given)), training=False)
+
+    try:
+        outputs = call(*tensors)
+    except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError):
+        outputs = tf.function(call, jit_compile=True)(*tensors)
+    return [np.asarray(value) for value in keras.tree.flatten(outputs)]
+
+
+def _judged_format(fmt: Format, folder: Path, drawn: Drawn, expected: list[list[Any]], opening: LoadOptions) -> Result:
+    path = folder / f"model.float32.{fmt.value}"
+    try:
+        names = make(folder / "model.keras", fmt, path, opening)
+    except EdgeportError as error:
+        return Result("refused", error.message)
+    except Exception:  # an error that is not edgeport's own ends the command with a traceback
+        return Result("crash", traceback.format_exc()[-1500:])
+    try:
+        run = _OPEN[fmt](path)
+        outputs = [[row[name] for name in names] for row in map(run, drawn.feeds)]
+    except Exception as cause:
+        return Result("broken", f"{type(cause).__name__}: {cause}"[:500])
+    return compared(outputs, expected, drawn)
+
+
+def _saved_model(path: Path) -> Run:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    serve = loaded.signatures["serving_default"]
+    keywords = serve.structured_input_signature[1]
+
+    def run(feed: Arrays, _owner: Any = loaded) -> Arrays:
+        results = serve(**{word: tf.constant(feed[spec.name]) for word, spec in keywords.items()})
+        return {name: value.numpy() for name, value in results.items()}
+
+    return run
+
+
+def _onnx(path: Path) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    return lambda feed: dict(zip(names, session.run(None, feed), strict=True))
+
+
+def _tflite(path: Path) -> Run:
+    """By the signature; row by row where the file is fixed to a batch of 1."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=1)
+    runner = interpreter.get_signature_runner("serving_default")
+    shapes = [d["shape_signature"] for d in runner.get_input_details().values()]
+
+    def run(feed: Arrays, _owner: Any = interpreter) -> Arrays:
+        if not all(len(shape) and shape[0] == 1 for shape in shapes):
+            return {name: np.array(value) for name, value in runner(**feed).items()}
+        count = len(next(iter(feed.values())))
+        rows = [runner(**{name: v[k : k + 1] for name, v in feed.items()}) for k in range(count)]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    return run
+
+
+_OPEN = {Format.SAVEDMODEL: _saved_model, Format.ONNX: _onnx, Format.TFLITE: _tflite}
+
+
+def compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn) -> Result:
+    pairs = [(k, j) for k, row in enumerate(expected) for j in range(len(row))]
+    if any(len(outputs[k]) != len(expected[k]) for k, _ in pairs):
+        return Result("wrong", "another number of outputs")
+    for k, j in pairs:
+        if np.shape(outputs[k][j]) != expected[k][j].shape:
+            return Result("wrong", f"shape {np.shape(outputs[k][j])} for {expected[k][j].shape}", math.inf)
+    error = max(_distance(outputs[k][j], expected[k][j]) for k, j in pairs)
+    if error <= NEAR:
+        return Result("made", error=error)
+    exact, moved = _second_look(drawn)
+    for k, j in pairs:
+        allowed = NOISE * max(_distance(expected[k][j], exact[k][j]), _distance(moved[k][j], expected[k][j]))
+        if _distance(outputs[k][j], exact[k][j], expected[k][j]) > max(NEAR, allowed):
+            return Result("wrong", f"output {j}: {error:.2g} of the scale", error)
+    return Result("made", "second look", error)
+
+
+def _distance(value: Any, other: Any, scale_of: Any = None) -> float:
+    """The largest difference over the scale of `other`; infinite where a value is not a number."""
+    value, other = np.asarray(value, "float64"), np.asarray(other, "float64")
+    if not np.isfinite(value).all():
+        return math.inf
+    scale = float(np.abs(other if scale_of is None else scale_of).max())
+    return float(np.abs(value - other).max()) / max(scale, 1e-3)
+
+
+def _second_look(drawn: Drawn) -> tuple[list[list[Any]], list[list[Any]]]:
+    """The outputs in float64, and those of Keras in float32 with inputs one step of float32 away."""
+    moved = [reference(drawn.model, {n: _nudged(v) for n, v in feed.items()}) for feed in drawn.feeds]
+    weights = drawn.model.get_weights()
+    with _floatx("float64"):
+        double = drawn.again()
+        double.set_weights(weights)
+        exact = [reference(double, feed) for feed in drawn.feeds]
+    return exact, moved
+
+
+def _nudged(values: Any) -> Any:
+    if values.dtype.kind != "f":
+        return values
+    signs = np.where(np.random.default_rng(0).random(values.shape) < 0.5, -1, 1)
+    return (values * (1 + signs * 2.0**-23)).astype(values.dtype)
+
+
+@contextlib.contextmanager
+def _floatx(dtype: str) -> Iterator[None]:
+    import keras
+
+    before = keras.config.floatx()
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(before)
