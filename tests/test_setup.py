@@ -240,6 +240,11 @@ def test_each_failure_is_one_sentence_and_leaves_what_runs(tree: Tree) -> None:
     assert tree.answers("judge") == "2"
 
 
+def _heeds_interrupts() -> None:
+    """A shell has what it starts in the background ignore Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(tree: Tree, what: str, number: signal.Signals) -> tuple[int, str]:
     """(exit code, what it said after its first line) of a set-up that gets a signal while it waits for a registry."""
     with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts, and never answers
@@ -247,7 +252,9 @@ def interrupted(tree: Tree, what: str, number: signal.Signals) -> tuple[int, str
         options = tree.remote(server.getsockname()[1])
         command = [tree.folder / "scripts" / "setup_env", what]
         environment = {**tree.environment, **options}
-        running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        running = subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=_heeds_interrupts
+        )
         with server.accept()[0]:
             running.send_signal(number)
             said = running.communicate(timeout=60)[1]
