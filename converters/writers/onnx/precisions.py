@@ -15,6 +15,7 @@ from converters.compat.onnxruntime import MADE_FOR
 from converters.compat.patch import is_our_mistake, misused
 from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
+from converters.writers.integers import WITH_INTEGERS, without_integers
 from converters.writers.onnx.order import inputs_of
 
 CONVERSION_PATH = "onnxruntime"
@@ -82,14 +83,8 @@ class OnnxSource:
             ) from cause
         model = onnx.load(str(raw))
         raw.unlink()
-        if precision is not Precision.FLOAT16 and not how.keep and not self._has_new_integers(model):
-            operations = ", ".join(sorted({node.op_type for node in model.graph.node}))
-            raise UnsupportedError(
-                f"Nothing of this model would be an integer in {precision.value} ONNX: ONNX Runtime quantizes none of "
-                f"its operations then ({operations}).",
-                next_step=f"Leave {precision.value} out for onnx: float32 and float16 hold the same.",
-                step="convert",
-            )
+        if precision in WITH_INTEGERS and not how.keep and not self._has_new_integers(model):
+            raise without_integers(precision, "ONNX Runtime")
         _sort(model.graph)
         _tidy(model)
         _check(model)

@@ -240,7 +240,7 @@ def test_a_network_without_integers_is_not_called_int8(tmp_path: Path) -> None:
             scratch = Path(mkdtemp(dir=tmp_path))  # ranges are kept there
             source = OnnxSource(tmp_path / "m.onnx", scratch, calibration)
             if precision in precisions:
-                with pytest.raises(UnsupportedError, match="Nothing of this model would be an integer"):
+                with pytest.raises(UnsupportedError, match="Nothing of this model becomes an integer"):
                     source.write(precision, tmp_path / "q.onnx")
             else:
                 source.write(precision, tmp_path / "q.onnx")

@@ -93,9 +93,8 @@ def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResu
     expected = values.expected
     noise = np.zeros(0) if expected.noise is None else expected.noise
     largest = float(noise.max(initial=0.0))
-    kind = max(ratios, key=lambda name: ratios[name] if name != INPUTS or ratios[name] <= limit else math.inf)
-    if ratios[kind] <= limit:
-        kind = INPUTS
+    beyond_limit = [name for name in (INPUTS, *ratios) if ratios[name] > limit]
+    kind = beyond_limit[0] if beyond_limit else INPUTS
     ratio = ratios[kind]
     passed = ratio <= limit
     where = "" if kind == INPUTS else f" on {kind} inputs"

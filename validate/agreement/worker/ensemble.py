@@ -9,8 +9,7 @@ not show a subtraction of nearly equal inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,7 @@ from validate.agreement.worker.sequential_sums import sequential_sums
 from validate.runtimes import fixed_batch
 
 MOVED = 16
-"""Runs with moved weights and inputs. With 16, one in a thousand honest runs that the ensemble has not seen lies above
-twice its maximum; with 4, one in a hundred (docs/agreement.md)."""
+"""Runs with moved weights and inputs: enough that honest files lay at twice the maximum at most (docs/agreement.md)."""
 
 STEM = "noise_"
 """`noise_out.<k>` and `noise_logits.<k>` beside the oracle's values hold the maximum error of each of its samples."""
@@ -66,7 +64,7 @@ class Ensemble:
 
     def __init__(self, run: Run, sequential: Run, weights: Sequence[Any], batch: int, *, fixed: bool) -> None:
         self._run, self._sequential, self._batch, self._fixed = run, sequential, batch, fixed
-        self._weights = [w for w in weights if str(w.dtype).removeprefix("<dtype: '").startswith("float32")]
+        self._weights = [w for w in weights if w.dtype == "float32"]
 
     def measure(self, inputs: Mapping[str, Array], noise: Noise, on_progress: Callable[[float], None]) -> None:
         """Runs every member on the inputs."""
@@ -77,12 +75,15 @@ class Ensemble:
         self._member(self._sequential, inputs, noise, self._batch)
         on_progress(2 / members)
         originals = [np.array(weight.numpy()) for weight in self._weights]
-        for k in range(MOVED):
-            rng = np.random.Generator(np.random.SFC64(k))
-            near = {name: value if _is_exact(value) else moved(value, rng) for name, value in inputs.items()}
-            with self._moved_weights(originals, rng):
+        try:
+            for k in range(MOVED):
+                rng = np.random.Generator(np.random.SFC64(k))
+                near = {name: value if _is_exact(value) else moved(value, rng) for name, value in inputs.items()}
+                self._assign(moved(value, rng) for value in originals)
                 self._member(self._run, near, noise, self._batch)
-            on_progress((3 + k) / members)
+                on_progress((3 + k) / members)
+        finally:
+            self._assign(originals)
 
     @staticmethod
     def _member(run: Run, inputs: Mapping[str, Array], noise: Noise, batch: int) -> None:
@@ -91,15 +92,9 @@ class Ensemble:
             rows = slice(start, min(start + batch, count))
             noise.add(rows, *run({name: np.ascontiguousarray(array[rows]) for name, array in inputs.items()}))
 
-    @contextmanager
-    def _moved_weights(self, originals: Sequence[Array], rng: np.random.Generator) -> Iterator[None]:
-        try:
-            for weight, value in zip(self._weights, originals, strict=True):
-                weight.assign(moved(value, rng))
-            yield
-        finally:
-            for weight, value in zip(self._weights, originals, strict=True):
-                weight.assign(value)
+    def _assign(self, values: Iterable[Array]) -> None:
+        for weight, value in zip(self._weights, values, strict=True):
+            weight.assign(value)
 
 
 def measure_noise(

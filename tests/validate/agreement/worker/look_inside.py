@@ -126,7 +126,6 @@ def oracles() -> dict[str, Any]:
         "other_axis": oracle_of(lambda x: layers.Softmax(axis=1)(x)),
         "no_map": oracle_of(lambda x: layers.Dense(3, activation="tanh")(x)),
         "recurrent": oracle_of(lambda x: layers.Dense(2, activation="sigmoid")(layers.GRU(4)(x)), (5, 3)),
-        "averaging": oracle_of(lambda x: layers.GlobalAveragePooling2D()(x)),
         "attention": oracle_of(lambda x: layers.MultiHeadAttention(2, 4)(x, x), (5, 8)),
         "stubborn": oracle_of(lambda x: Stubborn()(x)),
         "resized": oracle_of(lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x)),
