@@ -92,7 +92,7 @@ def _ratio(error: float, noise: float) -> float:
 def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResult:
     expected = values.expected
     noise = np.zeros(0) if expected.noise is None else expected.noise
-    largest = float(noise.max(initial=0.0))
+    largest = float(np.max(noise, initial=0.0))
     beyond_limit = [name for name in (INPUTS, *ratios) if ratios[name] > limit]
     kind = beyond_limit[0] if beyond_limit else INPUTS
     ratio = ratios[kind]

@@ -145,7 +145,7 @@ class ReferenceValues:
 
     def dead_passes(self, limit: float) -> bool:
         """Whether some constant output would lie within so many times the noise of every sample of the oracle."""
-        low, high = -np.inf, np.inf
+        low, high = np.array(-np.inf), np.array(np.inf)
         for oracle, noise in _judged(self):
             reach = (limit * noise).reshape(-1, *(1,) * (oracle.ndim - 1))
             low = np.maximum(low, np.max(wide(oracle) - reach, axis=0))
