@@ -69,6 +69,7 @@ _DEVICES = type_of(BenchOptions, "devices")
 @click.option(
     "--min-agreement", type=type_of(Choice, "min_agreement"), metavar="SHARE", help="Gate on samples of like class."
 )
+@click.option("--allow-unproven", is_flag=True, help="Recommend also what is not proven to keep its decisions.")
 @click.option(
     "--localize",
     type=type_of(LocalizeOptions, "which"),

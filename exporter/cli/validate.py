@@ -192,22 +192,22 @@ def _checked_reference(path: Path, opening: LoadOptions) -> Path:
 
 
 def _show(agreement: Agreement, console: Console) -> None:
-    columns = ["artifact", "verdict", "output", "basis", "noise ratio", "SQNR dB", "max abs", "top-1", "accuracy"]
+    from exporter.report.cost import COST, cost_words, loss_words
+
+    columns = ["artifact", "verdict", "output", "basis", COST.lower(), "gate", "loss", "SQNR dB", "max abs", "accuracy"]
     rows = []
     for verdict in agreement.verdicts:
         name = verdict.artifact.name
         if not verdict.outputs:
-            rows.append([name, verdict.status, *[""] * 7])
+            rows.append([name, verdict.status, *[""] * 8])
         for row in verdict.outputs:
             figures = (
-                (row.noise_ratio, ".2f"),
                 (row.sqnr_db, ".1f"),
                 (row.max_abs, ".2e"),
-                (row.top1_agreement, ".1%"),
                 (row.accuracy, ".1%"),
             )
             cells = [format(value, form) if value is not None else "" for value, form in figures]
-            rows.append([name, row.status, row.name, row.basis, *cells])
+            rows.append([name, row.status, row.name, row.basis, *cost_words(row), loss_words(row.loss), *cells])
     shapes = shapes_text(agreement.shapes)
     at = f" of {shapes}" if shapes else ""
     console.table(f"Against {agreement.reference} on {agreement.samples} samples{at}", columns, rows)
@@ -219,3 +219,5 @@ def _show(agreement: Agreement, console: Console) -> None:
             console.say(f"{verdict.artifact.name}: {names} (--map THEIRS=OURS says otherwise).")
         if verdict.status != "agree":
             console.say(f"{verdict.artifact.name}: {verdict.status}: {verdict.reason}")
+        elif verdict.loss is not None and verdict.loss.status != "kept":
+            console.say(f"{verdict.artifact.name}: {verdict.loss.status}: {verdict.loss.reason}")
