@@ -133,6 +133,8 @@ class RunOptions(Options):
     def __post_init__(self) -> None:
         """Raises UsageError for parts that contradict each other, after each part has checked itself."""
         super().__post_init__()
+        if self.judge is not None:
+            self.judge.refuse_unlabelled(self.common)
         check_batch(self.common.shapes, (self.convert.batch,) if self.convert.batch else ())
         if self.ship.bake_preprocess and self.quantize.io not in (None, Io.FLOAT):
             raise UsageError(

@@ -14,7 +14,14 @@ from converters.common import Common
 from converters.errors import UsageError, error_from_json
 from converters.shapes import shapes_text
 from exporter.cli.console import Console
-from exporter.cli.options import baking_options, limit_options, opening_options, output_options, shape_option
+from exporter.cli.options import (
+    baking_options,
+    limit_options,
+    metric_options,
+    opening_options,
+    output_options,
+    shape_option,
+)
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     "--map", "mapping", multiple=True, metavar="THEIRS=OURS", help="A candidate's name for an input or output. [found]"
 )
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
+@metric_options
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep what the float64 oracle gave.")
@@ -64,7 +72,8 @@ def command(
     from validate.agreement.compare import compare
 
     common = common_of(chosen)
-    judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive)
+    words = {name: chosen.pop(name) for name in ("metric", "metric_lower", "max_drop")}
+    judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive, **words)
     self_test, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
     if not candidates and not self_test:
         raise UsageError(
