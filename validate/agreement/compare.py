@@ -24,6 +24,7 @@ from validate.agreement.judging.class_decisions import accuracy, scores
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
+from validate.agreement.losses import worst_loss
 from validate.agreement.plan import Plan
 from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
 from validate.agreement.results import (
@@ -233,6 +234,7 @@ class Comparison:
             answers=answers,
             precision=precision,
             mapping=mapping,
+            loss=worst_loss(tuple(row.loss for row in rows if row.loss is not None)),
         )
 
     def _answers(self, candidate: Candidate) -> dict[str, Any]:
