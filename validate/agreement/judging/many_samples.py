@@ -1,4 +1,4 @@
-"""What a limit on the maximum of many samples has to be: a maximum grows with their number.
+"""What a limit on the maximum of many samples has to be, which grows with their number. Arithmetic, apart from gates.
 
 In one sample the file's error is held against the maximum of `MEMBERS` honest runs. Were it one of them, and each error
 of one Gaussian, its ratio would pass g with the probability
