@@ -177,8 +177,8 @@ def _check_repeats(first: Any, second: Any) -> None:
     for one, other in itertools.zip_longest(*graphs):
         if one is None or other is None or one.content != other.content:
             raise RefusedError(
-                f"Two traces of the model differ (first at `{(one or other).name}`): what it computes depends on Python "
-                "state.",
+                f"Two traces of the model differ (first at `{(one or other).name}`): "
+                "what it computes depends on Python state.",
                 next_step="Keep what changes in a variable or an input instead: a file can hold only one trace.",
                 step="trace",
             )

@@ -58,7 +58,7 @@ def strided_slice(operation: Any, inputs: Sequence[Any]) -> Any:
     return reshaped(x, [1 if k is None else lengths[k] for k in kept])
 
 
-def is_longer_than_rank(operation: Any) -> bool:
+def is_longer(operation: Any) -> bool:
     """A strided slice whose new axes make it longer than the tensor has axes, two of which have unknown sizes.
 
     TensorFlow's converter would make a Reshape of it, which holds one unknown size.

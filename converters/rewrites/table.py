@@ -58,7 +58,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("IRFFT", BOTH, spectra.inverse_of_parts, *_SPECTRUM, spectra.is_inverse_of_parts, spectra.of_parts),
     Rewrite("Roll", TFLITE, slicing.roll, "a concatenation of slices", "none", slicing.is_known_roll),
     Rewrite("StridedSlice", TFLITE, slicing.strided_slice, "a slice for each axis", "none", slicing.is_wide_slice),
-    Rewrite("StridedSlice", TFLITE, slicing.with_new_axes, "a slice, then new axes", "none", slicing.is_longer_than_rank),
+    Rewrite("StridedSlice", TFLITE, slicing.with_new_axes, "a slice, then new axes", "none", slicing.is_longer),
     Rewrite("Pad", TFLITE, slicing.pad, "a padding for each axis", "none", slicing.is_wide_pad),
     Rewrite("PadV2", TFLITE, slicing.pad, "a padding for each axis", "none", slicing.is_wide_pad),
     Rewrite("BatchMatMulV2", TFLITE, slicing.product, "a product of fewer axes", "none", slicing.is_wide_product),

@@ -19,7 +19,7 @@ _SIZES: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def feeds_of(title: str, model: Any, numbers: Any, batch: int, length: int) -> dict[str, Any]:
-    """A batch for each input by its name. An open axis of a text has `length` words, that of an image 4 times as many."""
+    """A batch for each input by its name. Open axes have `length` words, those of images 4 times as many."""
     given = next((sizes for name, sizes in _SIZES.items() if title.startswith(name)), {})
     feeds = {}
     for tensor in model.inputs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .hub_text import MODELS_OF as _M
-from .hub_text import PLAIN, ROTARY, Build, model, task
+from .hub_text import ROTARY, Build, model, task
 
 _SIZE = (32, 32, 3)
 _LARGER = (64, 64, 3)

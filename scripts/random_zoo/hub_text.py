@@ -42,8 +42,11 @@ _ROFORMER = model("RoformerV2Backbone", **PLAIN, head_size=4)
 _GEMMA2 = model(
     "GemmaBackbone",
     **(ROTARY | {"head_dim": 4, "sliding_window_size": 5, "use_sliding_window_attention": True}),
-    **{"attention_logit_soft_cap": 50, "final_logit_soft_cap": 30, "query_head_dim_normalize": False},
-    **{"use_post_ffw_norm": True, "use_post_attention_norm": True},
+    attention_logit_soft_cap=50,
+    final_logit_soft_cap=30,
+    query_head_dim_normalize=False,
+    use_post_ffw_norm=True,
+    use_post_attention_norm=True,
 )
 _LINEAR = {
     "layer_types": ["linear_attention", "full_attention"],
@@ -59,10 +62,21 @@ _SU = {"rope_scaling_type": "su", "max_sequence_length": 16, "pretraining_sequen
 _SU |= {"rope_scaling_short_factor": [1.2], "rope_scaling_long_factor": [0.8]}
 _PHI3 = ROTARY | {"num_query_heads": 4}
 _SMOL3 = {
-    **{"vocabulary_size": 40, "hidden_dim": 8, "intermediate_dim": 12, "num_layers": 2, "num_attention_heads": 4},
-    **{"num_key_value_heads": 2, "attention_bias": False, "attention_dropout": 0.0, "mlp_bias": False},
-    **{"rope_layer_enabled_list": [True, False], "layer_types": ["attention", "attention"]},
-    **{"layer_norm_epsilon": 1e-5, "max_position_embeddings": 16, "rope_theta": 1e4, "partial_rotary_factor": 1.0},
+    "vocabulary_size": 40,
+    "hidden_dim": 8,
+    "intermediate_dim": 12,
+    "num_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "mlp_bias": False,
+    "rope_layer_enabled_list": [True, False],
+    "layer_types": ["attention", "attention"],
+    "layer_norm_epsilon": 1e-5,
+    "max_position_embeddings": 16,
+    "rope_theta": 1e4,
+    "partial_rotary_factor": 1.0,
 }
 
 
@@ -71,8 +85,13 @@ def _t5gemma() -> dict[str, Any]:
         f"{side}_{name}": value
         for side in ("encoder", "decoder")
         for name, value in {
-            **{"hidden_dim": 8, "intermediate_dim": 12, "num_layers": 2, "num_attention_heads": 4},
-            **{"num_key_value_heads": 2, "head_dim": 4, "layer_types": ["sliding_attention", "full_attention"]},
+            "hidden_dim": 8,
+            "intermediate_dim": 12,
+            "num_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 4,
+            "layer_types": ["sliding_attention", "full_attention"],
         }.items()
     }
     more = {"query_pre_attn_scalar": 4.0, "sliding_window": 4, "cross_attention_hidden_size": 8}
@@ -90,8 +109,15 @@ def _t5gemma() -> dict[str, Any]:
 _T5GEMMA = _t5gemma()
 _MOE = ROTARY | EXPERTS | {"moe_intermediate_dim": 8}
 _MOONSHINE = {
-    **{"vocabulary_size": 40, "filter_dim": 8, "encoder_num_layers": 1, "decoder_num_layers": 1, "hidden_dim": 8},
-    **{"intermediate_dim": 12, "encoder_num_heads": 2, "decoder_num_heads": 2, "max_position_embeddings": 64},
+    "vocabulary_size": 40,
+    "filter_dim": 8,
+    "encoder_num_layers": 1,
+    "decoder_num_layers": 1,
+    "hidden_dim": 8,
+    "intermediate_dim": 12,
+    "encoder_num_heads": 2,
+    "decoder_num_heads": 2,
+    "max_position_embeddings": 64,
 }
 
 TEXT: dict[str, Build] = {
@@ -157,8 +183,15 @@ TEXT: dict[str, Build] = {
         "RWKV7CausalLM",
         model(
             "RWKV7Backbone",
-            **{"hidden_size": 8, "head_size": 4, "num_layers": 2, "vocabulary_size": 40, "intermediate_dim": 12},
-            **{"gate_lora": 4, "mv_lora": 4, "aaa_lora": 4, "decay_lora": 4},
+            hidden_size=8,
+            head_size=4,
+            num_layers=2,
+            vocabulary_size=40,
+            intermediate_dim=12,
+            gate_lora=4,
+            mv_lora=4,
+            aaa_lora=4,
+            decay_lora=4,
         ),
     ),
     "SmolLM 3, causal LM": task("SmolLM3CausalLM", model("SmolLM3Backbone", **_SMOL3)),
