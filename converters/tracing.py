@@ -31,7 +31,7 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
-        structure: how the model is called in Python.
+        structure: how the model is called in Python; None where nobody says: the inputs in turn give a dict by name.
         original: the function that `concrete` was composed from for a format; what its files are held against.
         layers: the names of the layers that are not models, as the user gave them; none of a SavedModel.
         updated: what a call reads and changes, so that the next one answers differently: by variable, its layer.
@@ -41,7 +41,7 @@ class Traced:
     concrete: Any
     signature: Signature
     recurrent: bool
-    structure: Structure
+    structure: Structure | None
     layers: tuple[str, ...] = ()
     original: Any = None
     updated: Mapping[str, str] = field(default_factory=dict)
@@ -114,14 +114,13 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
-    structure = loaded.structure or Structure(signature.inputs, dict.fromkeys(names) if len(names) > 1 else None)
     settled = _settled(signature, concrete)
     return Traced(
         _owner(loaded, concrete),
         concrete,
         settled,
         _has_loop(concrete),
-        structure=structure,
+        structure=loaded.structure,
         layers=_layer_names(loaded.model),
         updated=updated,
     )

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from converters.signature import BATCH, Signature, TensorSpec
 
 
 def compare_structure(
-    reference: Signature, candidate: Signature, *, ordered: bool = True, fixed_batch: int | None = None
+    reference: Signature,
+    candidate: Signature,
+    *,
+    ordered: bool = True,
+    fixed_batch: int | None = None,
+    theirs: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Problems of the candidate's signature, and notes that are merely worth saying; both in sentences.
+
+    An output's size that Keras does not know though every input's is known (of some layers) is told by the values: a
+    file may state it.
 
     Args:
         ordered: False where the candidate's file format keeps no order.
         fixed_batch: a batch size that stands for `"batch"`, besides 1: files of recurrent models have one.
+        theirs: the file may be another converter's, which may leave an output's sizes open: the values tell them.
     """
     problems: list[str] = []
     notes: list[str] = []
-    sides = (("input", reference.inputs, candidate.inputs), ("output", reference.outputs, candidate.outputs))
+    outputs, got_outputs = reference.outputs, candidate.outputs
+    if not any(spec.is_dynamic for spec in reference.inputs):
+        outputs = _with_stated_sizes(outputs, got_outputs)
+    if theirs:
+        got_outputs = _with_stated_sizes(got_outputs, outputs)
+        notes += [f"the output {s.name} leaves sizes open" for s in candidate.outputs if s not in got_outputs]
+    sides = (("input", reference.inputs, candidate.inputs), ("output", outputs, got_outputs))
     for kind, expected, got in sides:
         problems += _names(kind, expected, got, ordered)
         candidate_specs = {spec.name: spec for spec in got}
@@ -26,6 +42,20 @@ def compare_structure(
             if spec.name in candidate_specs:
                 _tensor(kind, spec, candidate_specs[spec.name], fixed_batch, problems, notes)
     return problems, list(dict.fromkeys(notes))
+
+
+def _with_stated_sizes(specs: Sequence[TensorSpec], others: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The same with the sizes of the other of the same name in the place of unknown ones; the batch stays."""
+    shapes = {spec.name: spec.shape for spec in others}
+
+    def stated(spec: TensorSpec) -> TensorSpec:
+        sizes = shapes.get(spec.name, ())
+        if len(sizes) != len(spec.shape):
+            return spec
+        pairs = zip(spec.shape, sizes, strict=True)
+        return replace(spec, shape=tuple(b if isinstance(a, str) and BATCH not in {a, b} else a for a, b in pairs))
+
+    return tuple(map(stated, specs))
 
 
 def _names(kind: str, expected: Sequence[TensorSpec], got: Sequence[TensorSpec], ordered: bool) -> list[str]:

@@ -55,3 +55,21 @@ def test_unknown_dimensions_match_by_being_unknown_not_by_name() -> None:
     one = Signature((TensorSpec("x", ("batch", "x_dim1"), "float32"),), ())
     two = Signature((TensorSpec("x", ("batch", "time"), "float32"),), ())
     assert compare_structure(one, two)[0] == []
+
+
+def test_a_file_may_state_a_size_of_an_output_that_keras_does_not_know_though_it_knows_every_input() -> None:
+    def model(size: int | str, width: int | str) -> Signature:
+        outputs = (TensorSpec("y", ("batch", size, 2), "float32"),)
+        return Signature((TensorSpec("x", ("batch", width, 3), "float32"),), outputs)
+
+    assert compare_structure(model("y_dim1", 12), model(12, 12)) == ([], [])
+    assert compare_structure(model("y_dim1", "x_dim1"), model(12, "x_dim1"))[0]
+    assert compare_structure(model("y_dim1", 12), Signature(model(12, 12).inputs, (A,)))[0]
+
+
+def test_another_converters_file_may_leave_the_sizes_of_an_output_open() -> None:
+    left_open = Signature((IN,), (A, TensorSpec("b", ("batch", "b_dim1"), "float32")))
+    assert compare_structure(WANTED, left_open)[0]
+    assert compare_structure(WANTED, left_open, theirs=True) == ([], ["the output b leaves sizes open"])
+    other = Signature((IN,), (A, TensorSpec("b", ("batch", "b_dim1", 2), "float32")))
+    assert compare_structure(WANTED, other, theirs=True)[0]

@@ -325,7 +325,8 @@ def test_an_output_that_hardly_moves_stays_inconclusive_in_decibels(tmp_path: Pa
     assert (row.status, row.gate.measure, row.gate.dead_passes) == ("inconclusive", "sqnr_db", True)
 
 
-def test_another_class_is_a_tie_on_drawn_inputs_and_no_excuse_on_given_ones(tmp_path: Path) -> None:
+def test_classes_that_rounding_turns_are_a_matter_of_loss(tmp_path: Path) -> None:
+    """The file computes what its precision must cost; what that does to decisions is told apart, on any inputs."""
     exact = 3 * living()
     best = exact.argmax(axis=1)
     exact[:6, :] -= 1
@@ -336,11 +337,17 @@ def test_another_class_is_a_tie_on_drawn_inputs_and_no_excuse_on_given_ones(tmp_
     write(tmp_path / "rounded" / "int8-0", "logits", bench.mine + 0.05 * rng.standard_normal((16, 4)))
     flipped = bench.mine.copy()
     flipped[np.arange(6), best[:6]] -= 0.05
-    assert bench.judge(flipped, precision=Precision.INT8).status == "agree"
+    drawn = bench.judge(flipped, precision=Precision.INT8)
     bench.reference = replace(bench.reference, drawn=False)
     given_ = bench.judge(flipped, precision=Precision.INT8)
-    assert given_.status == "disagree"
-    assert "6 of 16 samples change class" in given_.reason
+    assert (drawn.status, given_.status) == ("agree", "agree")
+    assert drawn.loss is not None
+    assert given_.loss is not None
+    assert (drawn.loss.status, given_.loss.status) == ("unproven", "lost")
+    assert "6 of 16 classes change" in given_.loss.reason
+    assert given_.loss.changed is not None
+    assert given_.loss.changed.samples == tuple(range(6))
+    assert given_.loss.changed.share.low < 6 / 16 < given_.loss.changed.share.high
 
 
 def test_probabilities_are_looked_at_in_the_small_batches_too(tmp_path: Path) -> None:
