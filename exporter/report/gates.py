@@ -9,7 +9,7 @@ from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
 from exporter.report.tables import Column, Table, table
 from validate.agreement.losses import KEPT, UNPROVEN
-from validate.agreement.results import AGREE, JudgedRow, OutputRow
+from validate.agreement.results import AGREE, JudgedRow
 
 _WORDS = {
     "noise_ratio": "noise ratio",
@@ -48,14 +48,6 @@ def gates(manifest: Manifest) -> Table:
         Column("Why"),
     )
     return table("Gates", columns, [*_agreement(manifest), *_of_artifacts(manifest), *_others(manifest)], _NOTE)
-
-
-def limit_of(output: OutputRow) -> str:
-    """The limit that an output was held to: `rounding ratio <= 2.5`."""
-    gate = output.gate
-    if gate.limit is None or gate.measure not in _WORDS:
-        return say.NONE
-    return f"{_WORDS[gate.measure]} {_bound(gate.measure, gate.limit)}"
 
 
 def _bound(measure: str, limit: float) -> str:

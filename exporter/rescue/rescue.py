@@ -25,6 +25,7 @@ from exporter.inspection.executed import layer_names
 from validate.agreement import Agreement, JudgeJob
 from validate.agreement.compare import compare
 from validate.agreement.judging.gates import gate_for
+from validate.agreement.losses import LOST
 
 RESCUED = frozenset({Precision.INT8, Precision.INT16X8, Precision.DYNAMIC_INT8, Precision.DYNAMIC_INT4})
 
@@ -180,15 +181,22 @@ def _to_rescue(
 
 
 def _level_needed(agreement: Agreement, path: Path) -> float:
-    """The decibels at which the file would cost no more than its rounding may; nothing where that is not its fault."""
+    """The decibels at which the file would cost no more than its rounding may, or a step above those at which it lost
+    too much; nothing where neither is its fault."""
     (verdict,) = (v for v in agreement.verdicts if v.artifact == path)
+    loss = verdict.loss
+    lost = [loss.sqnr_db + _STEP_DB] if loss and loss.status == LOST and loss.sqnr_db is not None else []
     missed = [
         row.sqnr_db + 20 * math.log10(row.rounding_ratio / row.gate.limit)
         for row in verdict.outputs
         if row.rounding_ratio and row.gate.limit and not row.gate.kept and row.sqnr_db is not None
     ]
-    return max(missed, default=-math.inf)
+    return max((*missed, *lost), default=-math.inf)
 
+
+_STEP_DB = 3.0
+"""What is lost of the user's task cannot be told from decibels: a rescue goes up in such steps until little enough is,
+and keeps few layers float."""
 
 _STRICTER = (0.0, 4.0)
 """A rescue is tried on few samples. Where all samples say that it fell short, it is tried once more, aiming higher."""

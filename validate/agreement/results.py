@@ -59,6 +59,10 @@ class JudgeJob(Options):
     checkpoint: Checkpoint | None = None
     tensorflow: Standing | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.options.refuse_unlabelled(self.common)
+
 
 @dataclass(frozen=True)
 class GateRow:

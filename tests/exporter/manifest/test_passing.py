@@ -184,5 +184,6 @@ def test_every_precision_s_gate_stands_in_the_report(
         verdict["outputs"][0]["gate"] = gate
     manifest = Manifest.from_document(document)
     assert {row[2:5] for row in view.gates(manifest).rows} == {shown}
-    assert view.agreement(manifest).rows[1][-1] == f"{shown[0]} {shown[2]}"
+    beside = {"noise ratio": "<= 3 x", "rounding ratio": "<= 2.5 x", "SQNR": "<= 1 x (40 dB)"}
+    assert view.agreement(manifest).rows[1][4] == beside[shown[0]]
     assert shown[0] in render(manifest)[REPORT_HTML]

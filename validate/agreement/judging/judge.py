@@ -86,7 +86,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     ranked = values.values.ndim == 2 and values.values.shape[1] > 1
     top = top_one(values.values, expected.values, 2 * result.tie) if ranked and kind != "sigmoid" else None
     label_score = _labels(values, result, head.basis) if kind == "sigmoid" else None
-    judged_by_loss = result.measure == "rounding_ratio" and not reference.drawn
+    judged_by_loss = not reference.drawn and (result.measure == "rounding_ratio" or reference.by_metric)
     decision_faults = [] if judged_by_loss else _decision_faults(head, values, gate, top, label_score)
     faults = _faults(result, nonfinite, decision_faults)
     faults += lost_columns(values)

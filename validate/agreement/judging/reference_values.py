@@ -27,6 +27,7 @@ class Reference:
     Attributes:
         work: the folder of the comparison, see `worker.reference_runs`.
         kinds: by output name, the map that its logits go through.
+        by_metric: what may change is said by the user's metric, and not by the share of decisions.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
     """
 
@@ -36,6 +37,7 @@ class Reference:
     kinds: dict[str, str]
     labels: Array | None = None
     drawn: bool = True
+    by_metric: bool = False
 
     def values(self, stem: str, k: int) -> Array:
         return read_array(self.work / "reference", stem, k)[: self.plan.samples]
