@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from converters.signature import BATCH, Signature, TensorSpec
 
@@ -19,12 +20,15 @@ def compare_structure(
     problems: list[str] = []
     notes: list[str] = []
     sides = (("input", reference.inputs, candidate.inputs), ("output", reference.outputs, candidate.outputs))
+    settled = not any(isinstance(size, str) and size != BATCH for spec in reference.inputs for size in spec.shape)
     for kind, expected, got in sides:
         problems += _names(kind, expected, got, ordered)
         candidate_specs = {spec.name: spec for spec in got}
         for spec in expected:
             if spec.name in candidate_specs:
-                _tensor(kind, spec, candidate_specs[spec.name], fixed_batch, problems, notes)
+                other = candidate_specs[spec.name]
+                known = _as_known(spec, other) if kind == "output" and settled else spec
+                _tensor(kind, known, other, fixed_batch, problems, notes)
     return problems, list(dict.fromkeys(notes))
 
 
@@ -53,6 +57,17 @@ def _tensor(
     )
     if not shapes_match:
         problems.append(f"the {kind} {expected.name} has shape {_shape_text(got)} instead of {_shape_text(expected)}")
+
+
+def _as_known(expected: TensorSpec, got: TensorSpec) -> TensorSpec:
+    """The expected output with the sizes that the candidate knows and the reference does not tell.
+
+    Where every input has one size an output has one too, and its values show whether it is this.
+    """
+    if len(expected.shape) != len(got.shape):
+        return expected
+    sizes = [b if isinstance(a, str) and a != BATCH else a for a, b in zip(expected.shape, got.shape, strict=True)]
+    return replace(expected, shape=tuple(sizes))
 
 
 def _same_size(expected: int | str, got: int | str) -> bool:

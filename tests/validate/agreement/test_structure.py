@@ -55,3 +55,13 @@ def test_unknown_dimensions_match_by_being_unknown_not_by_name() -> None:
     one = Signature((TensorSpec("x", ("batch", "x_dim1"), "float32"),), ())
     two = Signature((TensorSpec("x", ("batch", "time"), "float32"),), ())
     assert compare_structure(one, two)[0] == []
+
+
+def test_a_file_may_know_the_size_of_an_output_where_every_input_has_one() -> None:
+    def with_input(size: int | str) -> list[str]:
+        inputs = (TensorSpec("x", ("batch", size), "float32"),)
+        told, known = (TensorSpec("y", ("batch", length, 2), "float32") for length in ("y_dim1", 10))
+        return compare_structure(Signature(inputs, (told,)), Signature(inputs, (known,)))[0]
+
+    assert with_input(5) == []
+    assert "has shape (batch, 10, 2)" in with_input("x_dim1")[0]
