@@ -40,7 +40,9 @@ class TappedFunction:
         ]
         self.kinds: dict[str, str] = {}
         self.narrowing: str | None = None
-        self.extremes, self.is_eager, self._watched = Extremes(()), False, ()
+        self.extremes, self.is_eager = Extremes(()), False
+        self._watched: list[Any] = []
+        self._function: Callable[..., Any]
         try:
             with recording() as records:
                 traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
