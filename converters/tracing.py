@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from converters.checkpoints.loaded import Loaded, Structure, plain
 from converters.compat.keras import all_layers
@@ -31,7 +31,7 @@ class Traced:
         concrete: flat inputs in signature order -> dict of outputs by name.
         signature: as the artifacts will have it.
         recurrent: the graph has a loop (LSTM, GRU), so formats may hold it only in part.
-        structure: how the model is called in Python.
+        structure: how the model is called in Python; None where nobody says: the inputs in turn give a dict by name.
         original: the function that `concrete` was composed from for a format; what its files are held against.
         layers: the names of the layers that are not models, as the user gave them; none of a SavedModel.
         updated: what a call reads and changes, so that the next one answers differently: by variable, its layer.
@@ -41,7 +41,7 @@ class Traced:
     concrete: Any
     signature: Signature
     recurrent: bool
-    structure: Structure
+    structure: Structure | None
     layers: tuple[str, ...] = ()
     original: Any = None
     updated: Mapping[str, str] = field(default_factory=dict)
@@ -114,14 +114,13 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
             next_step="Call the model on a batch in Keras first: it has to run there.",
             step="trace",
         ) from cause
-    structure = loaded.structure or Structure(signature.inputs, dict.fromkeys(names) if len(names) > 1 else None)
     settled = _settled(signature, concrete)
     return Traced(
         _owner(loaded, concrete),
         concrete,
         settled,
         _has_loop(concrete),
-        structure=structure,
+        structure=loaded.structure,
         layers=_layer_names(loaded.model),
         updated=updated,
     )
@@ -173,25 +172,45 @@ def _has_foreign_code(model: Any) -> bool:
 
 def _check_repeats(first: Any, second: Any) -> None:
     """Checks that a second trace gives the same graph: Python that counts calls or draws numbers would be frozen in."""
-    graphs = [concrete.graph.as_graph_def() for concrete in (first, second)]
-    for one, other in itertools.zip_longest(*(graph.node for graph in graphs)):
-        if one is None or other is None or _node_bytes(one) != _node_bytes(other):
-            name = (one or other).name
+    graphs = [_plain_nodes(concrete) for concrete in (first, second)]
+    for one, other in itertools.zip_longest(*graphs):
+        if one is None or other is None or one.content != other.content:
             raise RefusedError(
-                f"Two traces of the model differ (first at `{name}`): what it computes depends on Python state.",
+                f"Two traces of the model differ (first at `{(one or other).name}`): "
+                "what it computes depends on Python state.",
                 next_step="Keep what changes in a variable or an input instead: a file can hold only one trace.",
                 step="trace",
             )
 
 
-def _node_bytes(node: Any) -> bytes:
-    """The node as bytes, without the names of functions and gradients: TensorFlow renumbers them every time."""
-    plain = type(node)()
-    plain.CopyFrom(node)
-    for name in [name for name, value in node.attr.items() if value.HasField("func") or name == "_gradient_op_type"]:
-        del plain.attr[name]
-    content: bytes = plain.SerializeToString(deterministic=True)
-    return content
+class _Node(NamedTuple):
+    """A node of a trace by its own name, and all of it that two traces of the same model have in common."""
+
+    name: str
+    content: bytes
+
+
+def _plain_nodes(concrete: Any) -> Iterator[_Node]:
+    """The nodes without what TensorFlow counts up from trace to trace.
+
+    That are the names of functions and gradients, and those of the placeholders of tensors that a layer keeps: these
+    are known by their place, and by their values.
+    """
+    kept = {inner.op.name: (f"captured_{k}", outer) for k, (outer, inner) in enumerate(concrete.graph.captures)}
+    for node in concrete.graph.as_graph_def().node:
+        plain = type(node)()
+        plain.CopyFrom(node)
+        for name in [n for n, v in node.attr.items() if v.HasField("func") or n in _COUNTED]:
+            del plain.attr[name]
+        plain.input[:] = [kept[name][0] if name in kept else name for name in node.input]
+        values = b""
+        if node.name in kept:
+            plain.name, outer = kept[node.name]
+            values = outer.numpy().tobytes() if outer.dtype.is_numpy_compatible and hasattr(outer, "numpy") else b""
+        yield _Node(node.name, plain.SerializeToString(deterministic=True) + values)
+
+
+_COUNTED = ("_gradient_op_type", "_user_specified_name")
 
 
 def _owner(loaded: Loaded, concrete: Any) -> Any:

@@ -66,6 +66,13 @@ def read_user_arrays(
     return _fit(path, signature, arrays)
 
 
+def read_labels(path: Path) -> dict[str, Array]:
+    """What an `.npz` says of the samples: `labels`, and every `labels.NAME` by its name. Raises RefusedError."""
+    data = _load(path)
+    named = {key.removeprefix(f"{LABELS}."): array for key, array in data.items() if key.startswith(f"{LABELS}.")}
+    return ({LABELS: data[LABELS]} if LABELS in data else {}) | named
+
+
 def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays:
     names = signature.input_names
     data = data | _initial_states(signature, data)
@@ -89,7 +96,7 @@ def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays
             next_step="Give the same number of samples under every key.",
             file=path,
         )
-    extra = [key for key in data if key not in names and key != LABELS]
+    extra = [key for key in data if key not in names and key.partition(".")[0] != LABELS]
     if extra:
         notes.append(f"{path.name}: the keys {', '.join(extra)} are no inputs and were ignored.")
     return UserArrays(arrays, labels, tuple(notes))

@@ -60,12 +60,14 @@ class Choice(Options):
         max_latency_ms: maximum p50.
         max_size_mb: maximum size in megabytes (10**6 bytes).
         min_agreement: minimum share of samples of the checkpoint's class.
+        allow_unproven: recommends also what passes and is not proven to keep what the task needs.
     """
 
     objective: Objective = checked(Word("objective", (Objective,)), Objective.LATENCY)
     max_latency_ms: float | None = checked(Number("--max-latency", 0, above=True), None)
     max_size_mb: float | None = checked(Number("--max-size", 0, above=True), None)
     min_agreement: float | None = checked(Number("--min-agreement", 0, 1), None)
+    allow_unproven: bool = checked(Flag("--allow-unproven"), False)
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class RunOptions(Options):
     def __post_init__(self) -> None:
         """Raises UsageError for parts that contradict each other, after each part has checked itself."""
         super().__post_init__()
+        if self.judge is not None:
+            self.judge.refuse_unlabelled(self.common)
         check_batch(self.common.shapes, (self.convert.batch,) if self.convert.batch else ())
         if self.ship.bake_preprocess and self.quantize.io not in (None, Io.FLOAT):
             raise UsageError(

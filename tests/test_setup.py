@@ -189,7 +189,7 @@ def test_two_locks_one_on_the_other(tree: Tree) -> None:
     # What `python -m venv` leaves when it is interrupted, or fails for want of ensurepip.
     subprocess.run([BASE, "-m", "venv", "--without-pip", tree.venv], check=True)
     code, said = tree.set_up()
-    assert code == 0
+    assert code == 0, said
     assert "made anew" in said
     assert "is ready" in said
     assert (tree.answers("tensorflow"), tree.answers("judge")) == ("1", "")
@@ -198,7 +198,7 @@ def test_two_locks_one_on_the_other(tree: Tree) -> None:
     before = next(tree.venv.rglob("tensorflow.py")).stat()
     assert tree.set_up() == (0, "")
     code, said = tree.set_up("dev")
-    assert code == 0
+    assert code == 0, said
     assert "made anew" not in said
     assert tree.answers("judge") == "2"
     after = next(tree.venv.rglob("tensorflow.py")).stat()
@@ -207,16 +207,18 @@ def test_two_locks_one_on_the_other(tree: Tree) -> None:
 
 
 def test_an_environment_of_another_python_is_made_anew(tree: Tree) -> None:
-    assert tree.set_up()[0] == 0
+    code, said = tree.set_up()
+    assert code == 0, said
     program(tree.venv / "bin" / "python.other", "#!/bin/sh\necho 3 9\n").replace(tree.venv / "bin" / "python")
     code, said = tree.set_up()
-    assert code == 0
+    assert code == 0, said
     assert "another Python's; it is made anew" in said
     assert tree.answers("tensorflow") == "1"
 
 
 def test_each_failure_is_one_sentence_and_leaves_what_runs(tree: Tree) -> None:
-    assert tree.set_up()[0] == 0
+    code, said = tree.set_up()
+    assert code == 0, said
     lock = tree.folder / "requirements-dev.lock"
     good = lock.read_text()
     lock.write_text(re.sub("sha256:.{64}", "sha256:" + "0" * 64, good))
@@ -235,7 +237,7 @@ def test_each_failure_is_one_sentence_and_leaves_what_runs(tree: Tree) -> None:
     assert interrupted(tree, "dev", signal.SIGTERM) == (143, "")
     assert tree.set_up("run") == (0, "")
     code, said = tree.set_up("dev")
-    assert code == 0
+    assert code == 0, said
     assert "made anew" not in said
     assert tree.answers("judge") == "2"
 
@@ -266,6 +268,6 @@ def test_an_interrupted_set_up_is_made_anew(tree: Tree) -> None:
     assert code == 130
     assert said.startswith("edgeport: set-up was interrupted.\nRun the same command again")
     code, said = tree.set_up()
-    assert code == 0
+    assert code == 0, said
     assert "left half-way" in said
     assert tree.answers("tensorflow") == "1"

@@ -7,6 +7,7 @@ the version 1 loader, whose variables become constants. A frozen graph is that a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,11 @@ def open_frozen_graph(checkpoint: Checkpoint) -> Loaded:
 
 
 def _restored(module: Any, concrete: Any) -> Loaded:
-    _, keywords = concrete.structured_input_signature
+    _, specs = concrete.structured_input_signature
+    keywords = {key: specs[key] for key in sorted(specs, key=_by_number)}
     pure = without_idle_assignments(concrete)
     # TensorFlow makes Python identifiers of the names; the signature's own names stand in the specs.
-    results = concrete.structured_outputs
+    results = {key: concrete.structured_outputs[key] for key in sorted(concrete.structured_outputs, key=_by_number)}
     names = unique_names(results, taken=[spec.name for spec in keywords.values()])
     signature = Signature(
         tuple(_tf_spec(spec.name, spec) for spec in keywords.values()),
@@ -81,11 +83,17 @@ def _restored(module: Any, concrete: Any) -> Loaded:
     )
 
     def function(tensors: Sequence[Any]) -> list[Any]:
-        values = concrete(**dict(zip(keywords, tensors, strict=True))) if pure is concrete else pure(*tensors)
+        given = dict(zip(keywords, tensors, strict=True))
+        values = concrete(**given) if pure is concrete else pure(*(given[key] for key in specs))
         return [values[name] for name in results]
 
     variables = tuple(concrete.graph.variables)
     return Loaded(None, signature, function, variables, (), (module, concrete, pure))
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Sorts `output_2` before `output_10`. A SavedModel keeps no order, and TensorFlow's differs from run to run."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
@@ -96,8 +104,8 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
         with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
             meta = tf.compat.v1.saved_model.load(session, _tags(path), str(path))
             signature = meta.signature_def[key]
-            inputs = {name: signature.inputs[name].name for name in sorted(signature.inputs)}
-            keys = sorted(signature.outputs)
+            inputs = {name: signature.inputs[name].name for name in sorted(signature.inputs, key=_by_number)}
+            keys = sorted(signature.outputs, key=_by_number)
             outputs = {n: signature.outputs[k].name for n, k in zip(unique_names(keys, inputs), keys, strict=True)}
             ends = _nodes(outputs)
             definition = _needed(_without_hints(graph.as_graph_def()), [*ends, *_nodes(inputs)])

@@ -95,6 +95,19 @@ def built_model(opening: LoadOptions) -> Any:
     return model
 
 
+def function_of(code: Code, folder: str) -> Any:
+    """A function that the user named; modules are looked for in `folder` first.
+
+    Raises:
+        UsageError: the module or the function is not there.
+        StepError: the module's own code fails while it is imported.
+    """
+    function = _member(_imported(code, LoadOptions(folder=folder)), code)
+    if not callable(function):
+        raise UsageError(f"{code} is no function.", next_step="Name one.", step="load")
+    return function
+
+
 def keras2_hard_sigmoid(x: Any) -> Any:
     """Keras 2's hard sigmoid: clip(0.2 x + 0.5, 0, 1). Keras 3 computes relu6(x + 3) / 6 under the old name."""
     from keras import ops

@@ -77,6 +77,27 @@ def left_shift(_operation: Any, inputs: Sequence[Any]) -> Any:
     return x * tf.gather(tf.constant(powers), count)
 
 
+def is_integer_that_litert_lacks(operation: Any) -> bool:
+    """LiteRT's Sign and Abs are of float32 and int32."""
+    dtype = operation.inputs[0].dtype
+    return bool(dtype.is_integer) and dtype.min < 0 and dtype.name != "int32"
+
+
+def sign(_operation: Any, inputs: Sequence[Any]) -> Any:
+    """A number between -1 and 1, in 64 bits, as LiteRT's minimum of few bits is that of quantized numbers."""
+    import tensorflow as tf
+
+    x = tf.cast(inputs[0], tf.int64)
+    return tf.cast(tf.maximum(tf.minimum(x, tf.ones([], x.dtype)), -tf.ones([], x.dtype)), inputs[0].dtype)
+
+
+def absolute(_operation: Any, inputs: Sequence[Any]) -> Any:
+    import tensorflow as tf
+
+    x = tf.cast(inputs[0], tf.int64)
+    return tf.cast(tf.maximum(x, -x), inputs[0].dtype)
+
+
 def is_whole_word(operation: Any) -> bool:
     """Whether the operation's numbers are of a width that TFLite multiplies."""
     return operation.outputs[0].dtype.name in {"int32", "int64"}

@@ -58,6 +58,32 @@ def strided_slice(operation: Any, inputs: Sequence[Any]) -> Any:
     return reshaped(x, [1 if k is None else lengths[k] for k in kept])
 
 
+def is_longer(operation: Any) -> bool:
+    """A strided slice whose new axes make it longer than the tensor has axes, two of which have unknown sizes.
+
+    TensorFlow's converter would make a Reshape of it, which holds one unknown size.
+    """
+    shape = operation.inputs[0].shape
+    if shape.rank is None or any(constant(operation, k) is None for k in (1, 2, 3)):
+        return False
+    longer = operation.inputs[1].shape.num_elements() > shape.rank or operation.get_attr("ellipsis_mask")
+    return bool(longer and operation.get_attr("new_axis_mask")) and shape.as_list().count(None) > 1
+
+
+def with_new_axes(operation: Any, inputs: Sequence[Any]) -> Any:
+    """The slice without its new axes, then one ExpandDims for each."""
+    import tensorflow as tf
+
+    x, index = inputs[0], _index(operation)
+    parts = [part for part in index if part is not None]
+    if any(part != slice(None) for part in parts):
+        x = x[tuple(parts)]
+    kept = [part for part in index if not isinstance(part, int)]
+    for axis in (axis for axis, part in enumerate(kept) if part is None):
+        x = tf.expand_dims(x, axis)
+    return x
+
+
 def _index(operation: Any) -> list[int | slice | None]:
     """The slice as an index of Python: one entry an axis, and None for each new one."""
     import numpy as np

@@ -10,16 +10,18 @@ import numpy as np
 from converters.arrays import Array
 from converters.rewrites.row import constant
 
+_AXES = {"FFT": (-1,), "IFFT": (-1,), "FFT2D": (-1, -2), "IFFT2D": (-1, -2)}
+"""The transforms of complex numbers, and the axes that they go along."""
+
 
 def is_part(operation: Any) -> bool:
     """Whether a part is taken of a transform of real numbers, or of complex ones that are put together before it."""
     transform = operation.inputs[0].op
     if transform.type == "RFFT":
         return _has_known_lengths(transform)
-    if transform.type not in {"FFT", "IFFT"} or transform.inputs[0].op.type != "Complex":
+    if transform.type not in _AXES or transform.inputs[0].op.type != "Complex":
         return False
-    shape = transform.inputs[0].shape
-    return transform.outputs[0].dtype.name == "complex64" and bool(shape.rank) and shape[-1] is not None
+    return transform.outputs[0].dtype.name == "complex64" and bool(transform.inputs[0].shape.rank)
 
 
 def is_part_that_litert_lacks(operation: Any) -> bool:
@@ -61,16 +63,42 @@ def part(operation: Any, inputs: Sequence[Any]) -> Any:
     if transform.type == "RFFT":
         return _part_of_real(operation.type, inputs[0], _length(transform))
     first, second = inputs
-    length = int(first.shape[-1])
-    angles = _angles(length, length, length)
-    cosines, sines = np.cos(angles), np.sin(angles)
-    if transform.type == "IFFT":
-        cosines, sines = cosines / length, -sines / length
+    *before, last = _AXES[transform.type]
+    for axis in before:
+        cosines, sines = _waves(first, axis, transform.type)
+        real = _along(first, cosines, axis) + _along(second, sines, axis)
+        first, second = real, _along(second, cosines, axis) - _along(first, sines, axis)
+    cosines, sines = _waves(first, last, transform.type)
     return _part(
         operation.type,
-        lambda: _product(first, cosines) + _product(second, sines),
-        lambda: _product(second, cosines) - _product(first, sines),
+        lambda: _along(first, cosines, last) + _along(second, sines, last),
+        lambda: _along(second, cosines, last) - _along(first, sines, last),
     )
+
+
+def _waves(x: Any, axis: int, transform: str) -> tuple[Any, Any]:
+    """The cosines and the sines of a transform along an axis: computed in the graph where its length is not known."""
+    import tensorflow as tf
+
+    length = x.shape[axis]
+    if length is not None:
+        angles = _angles(length, length, length)
+        cosines, sines = np.cos(angles), np.sin(angles)
+    else:
+        places = tf.range(tf.shape(x)[axis])
+        length = tf.cast(tf.size(places), x.dtype)
+        turns = tf.cast(tf.math.floormod(places[:, None] * places, tf.size(places)), x.dtype)
+        angles = turns * (2 * np.pi / length)
+        cosines, sines = tf.cos(angles), tf.sin(angles)
+    if transform.startswith("I"):
+        cosines, sines = cosines / length, -sines / length
+    return (cosines, sines) if tf.is_tensor(cosines) else (_matrix(cosines), _matrix(sines))
+
+
+def _along(x: Any, matrix: Any, axis: int) -> Any:
+    import tensorflow as tf
+
+    return _product(x, matrix) if axis == -1 else tf.matmul(matrix, x)
 
 
 def _part_of_real(kind: str, x: Any, length: int) -> Any:
@@ -104,10 +132,12 @@ def _angles(rows: int, columns: int, length: int) -> Array:
     return np.asarray(turns * (2 * np.pi / length))
 
 
-def _product(x: Any, matrix: Array) -> Any:
+def _matrix(values: Array) -> Array:
+    return np.where(np.abs(values) < 1e-12, 0, values).astype(np.float32)  # sines of half turns
+
+
+def _product(x: Any, matrix: Any) -> Any:
     import tensorflow as tf
 
-    matrix = np.where(np.abs(matrix) < 1e-12, 0, matrix).astype(np.float32)  # sines of half turns
-    if x.shape.rank == 1:
-        return tf.squeeze(tf.matmul(x[None], tf.constant(matrix)), 0)
-    return tf.matmul(x, tf.constant(matrix))
+    matrix = matrix if tf.is_tensor(matrix) else tf.constant(_matrix(matrix))
+    return tf.squeeze(tf.matmul(x[None], matrix), 0) if x.shape.rank == 1 else tf.matmul(x, matrix)

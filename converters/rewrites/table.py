@@ -58,6 +58,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("IRFFT", BOTH, spectra.inverse_of_parts, *_SPECTRUM, spectra.is_inverse_of_parts, spectra.of_parts),
     Rewrite("Roll", TFLITE, slicing.roll, "a concatenation of slices", "none", slicing.is_known_roll),
     Rewrite("StridedSlice", TFLITE, slicing.strided_slice, "a slice for each axis", "none", slicing.is_wide_slice),
+    Rewrite("StridedSlice", TFLITE, slicing.with_new_axes, "a slice, then new axes", "none", slicing.is_longer),
     Rewrite("Pad", TFLITE, slicing.pad, "a padding for each axis", "none", slicing.is_wide_pad),
     Rewrite("PadV2", TFLITE, slicing.pad, "a padding for each axis", "none", slicing.is_wide_pad),
     Rewrite("BatchMatMulV2", TFLITE, slicing.product, "a product of fewer axes", "none", slicing.is_wide_product),
@@ -68,6 +69,8 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("Invert", BOTH, integers.invert, "-1 - x"),
     Rewrite("FloorDiv", ONNX, integers.floor_div, "a division towards 0, corrected", "none", integers.has_signs),
     Rewrite("FloorMod", ONNX, integers.floor_mod, "what that division leaves", "none", integers.has_signs),
+    Rewrite("Sign", TFLITE, integers.sign, "a minimum and a maximum", "none", integers.is_integer_that_litert_lacks),
+    Rewrite("Abs", TFLITE, integers.absolute, "the larger of x and -x", "none", integers.is_integer_that_litert_lacks),
     Rewrite("LeftShift", TFLITE, integers.left_shift, "a product with a power of two", "none", integers.is_whole_word),
 )  # fmt: skip
 """docs/precisions.md shows it to readers; tests/converters/rewrites/test_table.py holds each row against Keras."""

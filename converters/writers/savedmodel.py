@@ -47,9 +47,11 @@ def _endpoint(traced: Traced, concrete: Any) -> Any:
 
     def serve(*arguments: Any) -> Any:
         values = concrete(*keras.tree.flatten(arguments))
+        if structure is None:
+            return values if len(names) > 1 else values[names[0]]
         return keras.tree.pack_sequence_as(structure.results, [values[name] for name in names])
 
-    arguments = keras.tree.pack_sequence_as(list(structure.arguments), specs)
+    arguments = specs if structure is None else keras.tree.pack_sequence_as(list(structure.arguments), specs)
     return tf.function(serve, input_signature=arguments, autograph=False).get_concrete_function()
 
 

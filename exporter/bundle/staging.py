@@ -28,6 +28,8 @@ from exporter.bundle.disk import disk_full, exchange, sync, translated
 from exporter.manifest.reader import load
 from exporter.manifest.schema import MANIFEST
 
+_LOOP = "a loop of symbolic links"
+
 
 def check_output(output: Path, *, force: bool = False) -> Path:
     """Refuses, before any work, an output that is not ours; returns its absolute path.
@@ -40,6 +42,8 @@ def check_output(output: Path, *, force: bool = False) -> Path:
     """
     try:
         path = output.resolve()
+        if path.is_symlink():  # Python 3.13 gives a loop of symbolic links back, where others raise RuntimeError
+            raise OSError(errno.ELOOP, _LOOP)
         if not path.exists():
             return path
         if not path.is_dir():
@@ -50,7 +54,7 @@ def check_output(output: Path, *, force: bool = False) -> Path:
             raise _refused(
                 path, why, "Choose another folder, or use --force: it keeps this one as a sibling named .old-1."
             )
-    except (OSError, RuntimeError) as cause:  # RuntimeError: a loop of symbolic links
+    except (OSError, RuntimeError) as cause:
         raise translated(_as_os_error(cause), output) from cause
     return path
 
@@ -235,4 +239,4 @@ def _refused(path: Path, why: str, next_step: str) -> EdgeportError:
 
 
 def _as_os_error(cause: OSError | RuntimeError) -> OSError:
-    return cause if isinstance(cause, OSError) else OSError(errno.ELOOP, "a loop of symbolic links")
+    return cause if isinstance(cause, OSError) else OSError(errno.ELOOP, _LOOP)

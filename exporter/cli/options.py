@@ -16,6 +16,7 @@ from converters.options import ConvertOptions, QuantizeOptions
 from exporter.cli.console import Console
 from exporter.cli.types import Bounded, type_of
 from exporter.options import BuildChoices, ShipOptions
+from validate.agreement.options import JudgeOptions
 
 Command = Callable[..., Any]
 
@@ -60,6 +61,13 @@ def shape_option(function: Command) -> Command:
         metavar="NAME=B,H,W,C",
         help="Run an input whose size is open at this one; B may be `batch`. [what the model needs]",
     )(function)
+
+
+def metric_options(function: Command) -> Command:
+    """Adds `--metric`, `--metric-lower` and `--max-drop`: what the user's task is held to."""
+    for option in reversed(_METRIC_OPTIONS):
+        function = option(function)
+    return function
 
 
 def baking_options(function: Command) -> Command:
@@ -157,6 +165,15 @@ _SOURCE_OPTIONS = (
     click.option("--no-cache", is_flag=True, help="Make everything afresh."),
     click.option("--allow-nonfinite", is_flag=True, help="`run`: let weights pass that hold NaN or infinity."),
     click.option("--force", is_flag=True, help="Replace what is in DIR; what is not ours is kept beside it."),
+)  # fmt: skip
+
+_METRIC_OPTIONS = (
+    click.option("--metric", metavar="NAME|MODULE:FUNCTION",
+                 help="What the task goes by: top1, top5, f1, miou, mae, or a function of outputs and labels. RUNS its "
+                 "code, in workers only."),
+    click.option("--metric-lower", is_flag=True, help="Of a function: less is better."),
+    click.option("--max-drop", type=type_of(JudgeOptions, "max_drop"), metavar="N",
+                 help="How far the metric may fall: in points for shares. Gate on the end of its 95 % interval."),
 )  # fmt: skip
 
 _OPENING_OPTIONS = (

@@ -11,7 +11,7 @@ from converters.common import Common
 from converters.options import QuantizeOptions
 from exporter.cli.console import Console
 from exporter.cli.latency_options import session_options
-from exporter.cli.options import limit_options, output_options, source_options
+from exporter.cli.options import limit_options, metric_options, output_options, source_options
 from exporter.cli.types import Numbers, type_of
 from exporter.options import Choice
 from validate.latency.options import BenchOptions
@@ -30,6 +30,7 @@ _DEVICES = type_of(BenchOptions, "devices")
     "--input-range", type=type_of(Common, "input_range"), metavar="LO,HI", help="Draw float inputs from here."
 )
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
+@metric_options
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to time; repeat for several. [cpu]")
 @click.option(
@@ -69,6 +70,7 @@ _DEVICES = type_of(BenchOptions, "devices")
 @click.option(
     "--min-agreement", type=type_of(Choice, "min_agreement"), metavar="SHARE", help="Gate on samples of like class."
 )
+@click.option("--allow-unproven", is_flag=True, help="Recommend also what is not proven to keep its decisions.")
 @click.option(
     "--localize",
     type=type_of(LocalizeOptions, "which"),

@@ -20,6 +20,7 @@ from exporter.manifest.passing import passing
 from exporter.manifest.schema import Manifest
 from exporter.models.settings import split_assignments
 from exporter.options import RunOptions
+from exporter.report.choice import unproven
 from exporter.report.headline import disturbance
 from exporter.report.terminal import terminal_tables
 from exporter.run.localize import sentence_of
@@ -114,6 +115,8 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
     for row in manifest.environment.get("localized", ()):
         if blame := sentence_of(row):
             console.say(f"{row.get('artifact')}: {blame}")
+    if unsure := unproven(manifest):
+        console.say(unsure)
     for line in (*_shipped(manifest), *tuned_lines(manifest.recommended.get("settings", {}).values())):
         console.say(line)
     calibrations = [artifact.calibration.notes for artifact in manifest.artifacts if artifact.calibration]

@@ -14,7 +14,14 @@ from converters.common import Common
 from converters.errors import UsageError, error_from_json
 from converters.shapes import shapes_text
 from exporter.cli.console import Console
-from exporter.cli.options import baking_options, limit_options, opening_options, output_options, shape_option
+from exporter.cli.options import (
+    baking_options,
+    limit_options,
+    metric_options,
+    opening_options,
+    output_options,
+    shape_option,
+)
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     "--map", "mapping", multiple=True, metavar="THEIRS=OURS", help="A candidate's name for an input or output. [found]"
 )
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
+@metric_options
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep what the float64 oracle gave.")
@@ -64,7 +72,8 @@ def command(
     from validate.agreement.compare import compare
 
     common = common_of(chosen)
-    judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive)
+    words = {name: chosen.pop(name) for name in ("metric", "metric_lower", "max_drop")}
+    judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive, **words)
     self_test, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
     if not candidates and not self_test:
         raise UsageError(
@@ -192,22 +201,22 @@ def _checked_reference(path: Path, opening: LoadOptions) -> Path:
 
 
 def _show(agreement: Agreement, console: Console) -> None:
-    columns = ["artifact", "verdict", "output", "basis", "noise ratio", "SQNR dB", "max abs", "top-1", "accuracy"]
+    from exporter.report.cost import COST, cost_words, loss_words
+
+    columns = ["artifact", "verdict", "output", "basis", COST.lower(), "gate", "loss", "SQNR dB", "max abs", "accuracy"]
     rows = []
     for verdict in agreement.verdicts:
         name = verdict.artifact.name
         if not verdict.outputs:
-            rows.append([name, verdict.status, *[""] * 7])
+            rows.append([name, verdict.status, *[""] * 8])
         for row in verdict.outputs:
             figures = (
-                (row.noise_ratio, ".2f"),
                 (row.sqnr_db, ".1f"),
                 (row.max_abs, ".2e"),
-                (row.top1_agreement, ".1%"),
                 (row.accuracy, ".1%"),
             )
             cells = [format(value, form) if value is not None else "" for value, form in figures]
-            rows.append([name, row.status, row.name, row.basis, *cells])
+            rows.append([name, row.status, row.name, row.basis, *cost_words(row), loss_words(row.loss), *cells])
     shapes = shapes_text(agreement.shapes)
     at = f" of {shapes}" if shapes else ""
     console.table(f"Against {agreement.reference} on {agreement.samples} samples{at}", columns, rows)
@@ -219,3 +228,5 @@ def _show(agreement: Agreement, console: Console) -> None:
             console.say(f"{verdict.artifact.name}: {names} (--map THEIRS=OURS says otherwise).")
         if verdict.status != "agree":
             console.say(f"{verdict.artifact.name}: {verdict.status}: {verdict.reason}")
+        elif verdict.loss is not None and verdict.loss.status != "kept":
+            console.say(f"{verdict.artifact.name}: {verdict.loss.status}: {verdict.loss.reason}")

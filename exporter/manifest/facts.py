@@ -242,6 +242,9 @@ class RecommendedFacts(TypedDict, total=False):
     unmet: str
     misses: list[MissFacts]
     dropped: dict[str, str]
+    smallest_note: str
+    unproven: list[str]
+    next: str
     settings: dict[str, TunedFacts]
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from exporter.manifest.rows import ArtifactRow, Miss, Passing
 from exporter.manifest.schema import Manifest
+from validate.agreement.losses import LOST, Loss
 from validate.agreement.results import AGREE, ERROR, INCONCLUSIVE, GateRow
 from validate.latency.rows import TimingRow
 
@@ -39,6 +40,8 @@ class Judged(Protocol):
     def reason(self) -> str | None: ...
     @property
     def outputs(self) -> Sequence[JudgedOutput]: ...
+    @property
+    def loss(self) -> Loss | None: ...
 
 
 def exit_code(manifest: Manifest) -> int:
@@ -49,8 +52,8 @@ def exit_code(manifest: Manifest) -> int:
 
 
 def passing(manifest: Manifest, *, allow_inconclusive: bool | None = None) -> Passing:
-    """Every verdict is `agree`, every artifact keeps to gates of its own, every timing that ran gave right answers, and
-    an artifact keeps to the limits that were given. A device that is not there is not a gate.
+    """Every verdict is `agree` and no loss is `lost`, every artifact keeps to gates of its own, every timing that ran
+    gave right answers, and an artifact keeps to the limits that were given. A device that is not there is not a gate.
 
     Args:
         allow_inconclusive: an `inconclusive` verdict passes; None takes what was in force when the bundle was made.
@@ -66,13 +69,21 @@ def passing(manifest: Manifest, *, allow_inconclusive: bool | None = None) -> Pa
 
 
 def verdict_misses(verdicts: Iterable[Judged], *, allow_inconclusive: bool) -> Iterator[Miss]:
-    """A miss for each verdict that does not pass."""
+    """A miss for each verdict that does not pass, and for each file whose loss on the user's inputs is too great."""
     passed = {AGREE, INCONCLUSIVE} if allow_inconclusive else {AGREE}
     for verdict in verdicts:
         if verdict.status not in passed:
             gate, limit, value = _first_miss(verdict)
             sentence = f"{PurePath(verdict.artifact).name}: {verdict.status}: {verdict.reason}"
             yield Miss(subject=str(verdict.artifact), gate=gate, limit=limit, value=value, sentence=sentence)
+        elif verdict.loss is not None and verdict.loss.status == LOST:
+            yield _loss_miss(verdict, verdict.loss)
+
+
+def _loss_miss(verdict: Judged, loss: Loss) -> Miss:
+    limit, value = (None, None) if loss.gate is None else (_finite(loss.gate.limit), _finite(loss.gate.value))
+    sentence = f"{PurePath(verdict.artifact).name}: {loss.status}: {loss.reason}"
+    return Miss(subject=str(verdict.artifact), gate="loss", limit=limit, value=value, sentence=sentence)
 
 
 def _first_miss(verdict: Judged) -> tuple[str, float | None, float | None]:

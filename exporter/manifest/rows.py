@@ -16,6 +16,7 @@ from converters.calibration import Finding
 from converters.contract import Contract, InputContract, OutputContract
 from converters.formats import Format, Precision
 from exporter.manifest.facts import InterfaceFacts, OpeningFacts, RangeFacts
+from validate.agreement.losses import Changed, Estimate, Loss, LossGate
 from validate.agreement.results import GateRow, JudgedRow, OutputRow
 from validate.inputs import Range
 from validate.latency.rows import ComparisonRow, TimingRow
@@ -27,7 +28,7 @@ HEX = r"^[0-9a-f]{64}$"
 
 for _row in (
     GateRow, OutputRow, JudgedRow, Range, TimingRow, ComparisonRow, Interval, Finding, Contract, InputContract,
-    OutputContract,
+    OutputContract, Loss, LossGate, Changed, Estimate,
 ):  # fmt: skip
     with_config(ConfigDict(extra="allow", strict=True))(_row)
 
@@ -226,9 +227,9 @@ class Miss(Open):
     """A gate that was not passed.
 
     `subject` is an artifact's path, or the source's where no artifact is meant. `gate` is the measure of the agreement
-    (`noise_ratio`, `rounding_ratio`, `sqnr_db`, `nonfinite`, else `agreement`), `inconclusive`, `error`, the name of a
-    gate of the artifact's own, `timing`, or a limit's name. `value` is what was found where that is a number; null is
-    one that is not finite too.
+    (`noise_ratio`, `rounding_ratio`, `sqnr_db`, `nonfinite`, else `agreement`), `loss`, `inconclusive`, `error`, the
+    name of a gate of the artifact's own, `timing`, or a limit's name. `value` is what was found where that is a number;
+    null is one that is not finite too.
     """
 
     subject: str

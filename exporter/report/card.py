@@ -11,7 +11,7 @@ from exporter.manifest.passing import passing
 from exporter.manifest.schema import Manifest
 from exporter.report import facts, view
 from exporter.report import wording as say
-from exporter.report.choice import choices
+from exporter.report.choice import choices, unproven
 from exporter.report.commands import commands
 from exporter.report.headline import headline
 from exporter.report.markdown import code, fenced, grid, text
@@ -98,7 +98,8 @@ def _name(raw: str) -> str:
 
 def _chosen(manifest: Manifest) -> list[str]:
     chosen = choices(manifest).items()
-    return [f"Recommended on {text(say.clean(device))}: {_name(path)}." for device, path in chosen]
+    lines = [f"Recommended on {text(say.clean(device))}: {_name(path)}." for device, path in chosen]
+    return [*lines, *([text(unsure)] if (unsure := unproven(manifest)) else [])]
 
 
 def _evaluation(manifest: Manifest) -> list[str]:

@@ -8,7 +8,8 @@ from exporter.manifest.passing import limit_misses, timing_misses
 from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
 from exporter.report.tables import Column, Table, table
-from validate.agreement.results import AGREE, OutputRow
+from validate.agreement.losses import KEPT, UNPROVEN
+from validate.agreement.results import AGREE, JudgedRow
 
 _WORDS = {
     "noise_ratio": "noise ratio",
@@ -18,6 +19,13 @@ _WORDS = {
     "max_latency_ms": "p50, ms",
     "min_agreement": "samples of like class",
 }
+_LOSS_WORDS = {
+    "classes": "classes that stay",
+    "labels": "labels that stay",
+    "drop": "drop of the metric",
+    "sqnr_db": "SQNR",
+}
+_SHARES = {"classes", "labels"}
 _FROM_BELOW = {"sqnr_db", "min_agreement"}
 """Limits that a value must reach; the others it must not exceed."""
 
@@ -42,14 +50,6 @@ def gates(manifest: Manifest) -> Table:
     return table("Gates", columns, [*_agreement(manifest), *_of_artifacts(manifest), *_others(manifest)], _NOTE)
 
 
-def limit_of(output: OutputRow) -> str:
-    """The limit that an output was held to: `rounding ratio <= 2.5`."""
-    gate = output.gate
-    if gate.limit is None or gate.measure not in _WORDS:
-        return say.NONE
-    return f"{_WORDS[gate.measure]} {_bound(gate.measure, gate.limit)}"
-
-
 def _bound(measure: str, limit: float) -> str:
     unit = " dB" if measure == "sqnr_db" else ""
     return f"{'>=' if measure in _FROM_BELOW else '<='} {limit:g}{unit}"
@@ -67,9 +67,28 @@ def _agreement(manifest: Manifest) -> Iterator[list[str]]:
                 held = [_WORDS.get(gate.measure, gate.measure), value, _bound(gate.measure, gate.limit)]
             why = output.reason or verdict.reason or say.NONE
             yield [verdict.artifact, output.name, *held, *_result(status == AGREE, status, why)]
+        yield from _loss(verdict)
         if not verdict.outputs:
             why = verdict.reason or say.NONE
             yield [verdict.artifact, say.NONE, "agreement", *[say.NONE] * 2, *_result(False, verdict.status, why)]
+
+
+def _loss(verdict: JudgedRow) -> Iterator[list[str]]:
+    """What the file costs, where that was held to a gate of its own."""
+    loss = verdict.loss
+    if loss is None or loss.gate is None or loss.gate.measure == "noise_ratio":
+        return
+    gate = loss.gate
+    shown = say.percent if gate.measure in _SHARES else say.figure
+    unit = " dB" if gate.measure == "sqnr_db" else ""
+    bound = "<=" if gate.measure == "drop" else ">="
+    held = [f"loss: {_LOSS_WORDS[gate.measure]}", f"{shown(gate.value)}{unit}", f"{bound} {shown(gate.limit)}{unit}"]
+    result = (
+        ["passed", say.NONE]
+        if loss.status == KEPT
+        else ["not proven" if loss.status == UNPROVEN else loss.status, loss.reason]
+    )
+    yield [verdict.artifact, loss.output or say.NONE, *held, *result]
 
 
 def _of_artifacts(manifest: Manifest) -> Iterator[list[str]]:

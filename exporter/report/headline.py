@@ -10,7 +10,8 @@ from exporter.manifest.passing import gate_misses, limit_misses, passing, timing
 from exporter.manifest.rows import Miss
 from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
-from validate.agreement.results import INCONCLUSIVE
+from validate.agreement.losses import KEPT, LOST, UNPROVEN
+from validate.agreement.results import AGREE, INCONCLUSIVE
 from validate.latency.rows import TimingRow
 
 
@@ -30,13 +31,15 @@ def headline(manifest: Manifest) -> Headline:
     for verdict in manifest.verdicts:
         by_status.setdefault(verdict.status, []).append(say.clean(verdict.artifact))
     source = say.clean(manifest.source.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])
-    parts = [_agreement_part(by_status, total, source), *_missed_parts(manifest)]
+    losses = _losses(manifest)
+    parts = [_agreement_part(by_status, total, source, losses), *_loss_parts(losses), *_missed_parts(manifest)]
     if failed:
         names = [f"{row.format.value} {row.precision.value} ({row.status})" for row in manifest.failures]
         parts.append(f"{say.count(failed, 'target')} could not be made: {say.listed(names)}")
     if fastest := fastest_timing(manifest):
+        unsure = " that is proven" if losses else ""
         parts.append(
-            f"the fastest on {say.clean(fastest.device)} is {say.clean(fastest.artifact)}, p50 "
+            f"the fastest{unsure} on {say.clean(fastest.device)} is {say.clean(fastest.artifact)}, p50 "
             f"{say.interval(fastest.p50_ms)}"
         )
     if busy := disturbance(manifest):
@@ -47,18 +50,47 @@ def headline(manifest: Manifest) -> Headline:
     if failed or INCONCLUSIVE in by_status or len(manifest.verdicts) < total:
         word = "partial" if failed else INCONCLUSIVE if INCONCLUSIVE in by_status else "not judged"
         return Headline("warn", word, sentence)
-    return Headline("good", "agree", sentence)
+    return Headline("warn", "not proven", sentence) if UNPROVEN in losses else Headline("good", "agree", sentence)
 
 
-def _agreement_part(by_status: Mapping[str, list[str]], total: int, source: str) -> str:
+def _losses(manifest: Manifest) -> dict[str, dict[str, str]]:
+    """By `lost` and `unproven`, why, by artifact: of those that agree with the checkpoint."""
+    found: dict[str, dict[str, str]] = {}
+    for verdict in manifest.verdicts:
+        if verdict.status == AGREE and verdict.loss is not None and verdict.loss.status != KEPT:
+            found.setdefault(verdict.loss.status, {})[say.clean(verdict.artifact)] = say.clean(verdict.loss.reason)
+    return found
+
+
+def _loss_parts(losses: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A clause for what costs too much, and one for what is not known to cost little; each with its worst reason."""
+    parts = []
+    for status, words in ((LOST, "too much is lost in"), (UNPROVEN, "what is lost is not proven small in")):
+        if names := losses.get(status):
+            first, reason = next(iter(names.items()))
+            whose = f"{first}: " if len(names) > 1 else ""
+            parts.append(f"{words} {say.listed(list(names))} ({whose}{reason})")
+    return parts
+
+
+def _agreement_part(
+    by_status: Mapping[str, list[str]], total: int, source: str, losses: Mapping[str, Mapping[str, str]]
+) -> str:
     if not total:
         return f"No artifact could be made from {source}"
     if not by_status:
         return f"{say.count(total, 'artifact')} made from {source}, not judged"
     agree = len(by_status.get("agree", []))
+    unproven = len(losses.get(UNPROVEN, ()))
+    if agree == total == unproven:
+        verb = "agree" if total > 1 else "agrees"
+        return (
+            f"Made, not proven: {say.count(total, 'artifact')} {verb} with {source} up to what the precision must cost"
+        )
     if agree == total:
+        proven = f"; {unproven} of them {'are' if unproven > 1 else 'is'} made, not proven" if unproven else ""
         return f"{'Both' if total == 2 else 'All ' + str(total) if total > 2 else 'The'} " + (
-            f"artifact{'s' if total > 1 else ''} agree{'' if total > 1 else 's'} with {source}"
+            f"artifact{'s' if total > 1 else ''} agree{'' if total > 1 else 's'} with {source}{proven}"
         )
     others = [
         f"{say.listed(names)} {'are' if len(names) > 1 else 'is'} {word}"
@@ -89,8 +121,13 @@ def _subjects(misses: Iterable[Miss]) -> dict[str, list[str]]:
 
 
 def fastest_timing(manifest: Manifest) -> TimingRow | None:
-    """The lowest p50 on the first device that was timed, among artifacts that are not known to disagree."""
-    wrong = {verdict.artifact for verdict in manifest.verdicts if verdict.status in {"disagree", "error"}}
+    """The lowest p50 on the first device that was timed, among artifacts that do not disagree and keep what they
+    need to."""
+    wrong = {
+        verdict.artifact
+        for verdict in manifest.verdicts
+        if verdict.status in {"disagree", "error"} or (verdict.loss is not None and verdict.loss.status != KEPT)
+    }
     timed = [row for row in timed_rows(manifest) if row.artifact not in wrong]
     same = [row for row in timed if (row.device, row.batch) == (timed[0].device, timed[0].batch)]
     return min(same, key=lambda row: row.p50_ms.value if row.p50_ms else 0.0) if len(same) > 1 else None

@@ -47,6 +47,7 @@ def render_html(manifest: Manifest, evidence: Evidence) -> str:
         key_facts=facts.key_facts(manifest),
         picks=choice.picks(manifest),
         unmet=choice.unmet(manifest),
+        unproven=choice.unproven(manifest),
         summary=_short(view.summary(manifest)),
         failures=view.failures(manifest),
         facts=facts.groups(manifest),

@@ -7,6 +7,7 @@ import re
 from exporter.manifest.passing import passing
 from exporter.manifest.schema import Manifest
 from exporter.report import facts, view
+from exporter.report.choice import unproven
 from exporter.report.headline import headline
 from exporter.report.tables import Column, Table
 from exporter.report.wording import clean
@@ -24,6 +25,7 @@ def render_markdown(manifest: Manifest) -> str:
     head = headline(manifest)
     parts = [f"{_MARKS[head.tone]} **{head.word}**: {text(head.sentence)}"]
     parts += ["\n".join(f"- {text(clean(miss.sentence))}" for miss in passing(manifest).misses)]
+    parts += [text(unproven(manifest))]
     for table in view.tables(manifest):
         body = f"{grid(table)}\n\n{text(table.note)}".strip()
         if table.title in _FOLDED:

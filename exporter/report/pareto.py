@@ -12,6 +12,7 @@ from exporter.report import svg, view
 from exporter.report import wording as say
 from exporter.report.axis import Axis
 from exporter.report.choice import choices
+from exporter.report.cost import worst_output
 from exporter.report.headline import timed_rows
 from exporter.report.naming import short_names
 from validate.agreement.results import JudgedRow
@@ -95,7 +96,7 @@ def _points(manifest: Manifest) -> tuple[list[TimingRow], list[Point]]:
 
 
 def _error(verdict: JudgedRow | None) -> tuple[float | None, bool]:
-    output = view.worst_output(verdict) if verdict else None
+    output = worst_output(verdict) if verdict else None
     if output is None:
         return None, False
     return (None if output.sqnr_db is None else -output.sqnr_db), output.sqnr_db is not None or output.max_abs == 0

@@ -10,23 +10,16 @@ from exporter.manifest.rows import ArtifactRow
 from exporter.manifest.schema import Manifest
 from exporter.report import facts, precisions
 from exporter.report import wording as say
-from exporter.report.gates import gates, limit_of
+from exporter.report.cost import COST, GATE, LOSS, NOTE, cost_words, loss_words, worst_output
+from exporter.report.gates import gates
 from exporter.report.headline import timed_rows
 from exporter.report.tables import Column, Table, table
-from validate.agreement.results import JudgedRow, OutputRow
+from validate.agreement.results import JudgedRow
 from validate.inputs import Range
 from validate.latency.rows import TimingRow
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
 _GROUPS_SHOWN = 12
-
-
-def worst_output(verdict: JudgedRow) -> OutputRow | None:
-    """The output with the worst agreement: by noise ratio where it was measured, else by the lowest SQNR."""
-    with_ratio = [row for row in verdict.outputs if row.noise_ratio is not None]
-    if with_ratio:
-        return max(with_ratio, key=lambda row: row.noise_ratio or 0.0)
-    return min(verdict.outputs, key=lambda row: float("inf") if row.sqnr_db is None else row.sqnr_db, default=None)
 
 
 def summary(manifest: Manifest) -> Table:
@@ -35,9 +28,10 @@ def summary(manifest: Manifest) -> Table:
         Column("Artifact", "name"),
         Column("Size", "number"),
         Column("Verdict", "status"),
-        Column("Noise ratio", "number"),
+        Column(COST, "number"),
+        Column(GATE, "number"),
+        Column(LOSS),
         Column("SQNR", "number"),
-        Column("Top-1", "number"),
         Column("Accuracy", "number"),
         Column("Device"),
         Column("p50 [95 % CI]", "number"),
@@ -46,23 +40,15 @@ def summary(manifest: Manifest) -> Table:
     verdicts = {row.artifact: row for row in manifest.verdicts}
     timings = {row.artifact: row for row in reversed(timed_rows(manifest))}
     rows = [_summary_row(row, verdicts.get(row.path), timings.get(row.path)) for row in manifest.artifacts]
-    note = (
-        "Agreement is that of the artifact's worst output. "
-        "Noise ratio: maximum error over that of honest float32 runs, sample by sample."
-    )
-    return table("Artifacts", columns, rows, note)
+    return table("Artifacts", columns, rows, f"Agreement is that of the artifact's worst output. {NOTE}")
 
 
 def _summary_row(artifact: ArtifactRow, verdict: JudgedRow | None, timing: TimingRow | None) -> list[str]:
     output = worst_output(verdict) if verdict else None
-    agreement = [say.NONE] * 4
+    loss = loss_words(verdict.loss) if verdict else say.NONE
+    agreement = [*cost_words(output), loss, say.NONE, say.NONE]
     if output:
-        agreement = [
-            say.figure(output.noise_ratio),
-            say.decibels(output.sqnr_db, output.max_abs),
-            say.percent(output.top1_agreement),
-            say.percent(output.accuracy),
-        ]
+        agreement[3:] = [say.decibels(output.sqnr_db, output.max_abs), say.percent(output.accuracy)]
     latency = [say.NONE] * 3
     if timing:
         latency = [_with_shapes(timing.device, timing), say.interval(timing.p50_ms), say.milliseconds(timing.p99_ms)]
@@ -76,28 +62,29 @@ def agreement(manifest: Manifest) -> Table:
         Column("Artifact", "name"),
         Column("Output", "name"),
         Column("Basis"),
-        Column("Noise ratio", "number"),
+        Column(COST, "number"),
+        Column(GATE, "number"),
+        Column(LOSS),
         Column("SQNR", "number"),
         Column("Max abs", "number"),
         Column("RMSE", "number"),
         Column("Top-1", "number"),
         Column("Accuracy", "number"),
         Column("Non-finite", "number"),
-        Column("Gate"),
     )
     rows = [
         [
             verdict.artifact,
             row.name,
             row.basis,
-            say.figure(row.noise_ratio),
+            *cost_words(row),
+            loss_words(row.loss),
             say.decibels(row.sqnr_db, row.max_abs),
             say.figure(row.max_abs),
             say.figure(row.rmse),
             say.percent(row.top1_agreement),
             say.percent(row.accuracy),
             str(row.nonfinite),
-            limit_of(row),
         ]
         for verdict in manifest.verdicts
         for row in verdict.outputs

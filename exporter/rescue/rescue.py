@@ -25,7 +25,7 @@ from exporter.inspection.executed import layer_names
 from validate.agreement import Agreement, JudgeJob
 from validate.agreement.compare import compare
 from validate.agreement.judging.gates import gate_for
-from validate.agreement.results import DISAGREE
+from validate.agreement.losses import LOST
 
 RESCUED = frozenset({Precision.INT8, Precision.INT16X8, Precision.DYNAMIC_INT8, Precision.DYNAMIC_INT4})
 
@@ -139,14 +139,14 @@ class Rescued:
 def rescue_missed(
     conversion: Conversion, agreement: Agreement, job: RescueJob, on_progress: Progress
 ) -> tuple[Conversion, Agreement, Mapping[Path, Rescue]]:
-    """Tries to fix every quantized artifact that disagrees; those fixed are judged again.
+    """Tries to fix every quantized artifact that disagrees or loses too much; those fixed are judged again.
 
     Returns the artifacts and the verdicts with the fixed ones in their places, and the result of each rescue. A rescue
     that fails leaves its file as it was.
     """
     rescues: dict[Path, Rescue] = {}
     budget = job.derive.options.rescue_budget
-    if budget == 0 or all(v.status != DISAGREE for v in agreement.verdicts):
+    if budget == 0 or not any(v.missed for v in agreement.verdicts):
         return conversion, agreement, rescues
     layers = layer_names(job.reference)
     for extra_db in _STRICTER:
@@ -170,8 +170,8 @@ def rescue_missed(
 def _to_rescue(
     conversion: Conversion, agreement: Agreement, rescues: Mapping[Path, Rescue]
 ) -> Iterator[tuple[Artifact, Artifact]]:
-    """Artifacts that disagree and may be fixed, each with the float32 file that it was made from."""
-    paths = {v.artifact for v in agreement.verdicts if v.status == DISAGREE and v.outputs}
+    """Artifacts that missed a gate and may be fixed, each with the float32 file that it was made from."""
+    paths = {v.artifact for v in agreement.verdicts if v.missed and v.outputs}
     for artifact in conversion.artifacts:
         base, earlier = conversion.bases.get(artifact.format), rescues.get(artifact.path)
         unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
@@ -181,15 +181,22 @@ def _to_rescue(
 
 
 def _level_needed(agreement: Agreement, path: Path) -> float:
-    """The decibels at which the file would cost no more than its rounding may; nothing where that is not its fault."""
+    """The decibels at which the file would cost no more than its rounding may, or a step above those at which it lost
+    too much; nothing where neither is its fault."""
     (verdict,) = (v for v in agreement.verdicts if v.artifact == path)
+    loss = verdict.loss
+    lost = [loss.sqnr_db + _STEP_DB] if loss and loss.status == LOST and loss.sqnr_db is not None else []
     missed = [
         row.sqnr_db + 20 * math.log10(row.rounding_ratio / row.gate.limit)
         for row in verdict.outputs
         if row.rounding_ratio and row.gate.limit and not row.gate.kept and row.sqnr_db is not None
     ]
-    return max(missed, default=-math.inf)
+    return max((*missed, *lost), default=-math.inf)
 
+
+_STEP_DB = 3.0
+"""What is lost of the user's task cannot be told from decibels: a rescue goes up in such steps until little enough is,
+and keeps few layers float."""
 
 _STRICTER = (0.0, 4.0)
 """A rescue is tried on few samples. Where all samples say that it fell short, it is tried once more, aiming higher."""

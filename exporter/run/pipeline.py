@@ -30,6 +30,7 @@ from exporter.run.task import Task, planned, working
 from exporter.selfcheck import refuse_names, write_selfcheck
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Terms, contract_of
+from validate.agreement.metric import UserMetric
 from validate.latency import BenchJob, Latency
 
 LATENCY = "latency"
@@ -77,12 +78,16 @@ def agree(task: Task, facts: Facts) -> Contract:
     """The contract that the files carry: the user's terms, checked against the facts of the source.
 
     Raises:
-        UsageError, RefusedError: they contradict each other, or a name is one that a profile or a program cannot hold.
+        UsageError, RefusedError: they contradict each other, the user's metric does not work, or a name is one that a
+            profile or a program cannot hold.
     """
     options, signature = task.options, facts.signature
     check_shapes(signature, options.common.shapes)
     contract = contract_of(facts, Terms.of(options))
     check_names(options.ship.profiles, task.checkpoint.name, contract)
+    metric = UserMetric.of(options.judge, options.common) if options.judge is not None else None
+    if metric is not None:
+        metric.check(signature)
     if options.ship.selfcheck and options.judge is not None:
         refuse_names((*signature.input_names, *signature.output_names))
     return contract

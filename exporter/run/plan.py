@@ -107,16 +107,14 @@ def keep_passing(conversion: Conversion, agreement: Agreement, *, allow_inconclu
 
     The float32 files stay, whatever their verdict: a source whose plain conversion fails is not a matter of precision.
     """
-    verdicts = {verdict.artifact: verdict for verdict in agreement.verdicts}
-    subjects = {miss.subject for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
+    misses = {miss.subject: miss for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
     dropped: dict[str, str] = {}
     for artifact in conversion.artifacts:
-        verdict = verdicts[artifact.path]
-        if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in subjects:
+        if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in misses:
             artifact.path.unlink()
             if artifact.format is Format.ORT:
                 config_path(artifact.path).unlink(missing_ok=True)
-            dropped[artifact.path.name] = f"{verdict.status}: {verdict.reason}"
+            dropped[artifact.path.name] = misses[str(artifact.path)].sentence.removeprefix(f"{artifact.path.name}: ")
     artifacts = tuple(artifact for artifact in conversion.artifacts if artifact.path.name not in dropped)
     remaining = tuple(verdict for verdict in agreement.verdicts if verdict.artifact.name not in dropped)
     return Selection(replace(conversion, artifacts=artifacts), replace(agreement, verdicts=remaining), dropped)

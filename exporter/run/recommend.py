@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from exporter.manifest.passing import gate_misses, verdict_misses
 from exporter.manifest.rows import Miss
 from exporter.manifest.schema import Manifest
 from exporter.options import Choice
+from validate.agreement.losses import KEPT
 from validate.agreement.results import OutputRow
 from validate.latency.rows import TimingRow
 
@@ -26,6 +28,7 @@ class Contender:
         p50_ms: None where it was not timed.
         error: lower is better: 1 - accuracy where labels were given, else the error's share of the signal.
         agreement: share of samples of the checkpoint's class; None where there are no classes.
+        proven: what it costs the user's task was held against a gate and kept.
     """
 
     artifact: str
@@ -35,6 +38,7 @@ class Contender:
     error: float | None
     agreement: float | None
     accuracy: float | None
+    proven: bool = True
 
     def measure(self, name: str) -> float:
         value = getattr(self, name)
@@ -56,12 +60,19 @@ def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = 
     `pareto`: artifacts that no other one beats in size, latency and error at once.
 
     Where limits were given and no artifact keeps to them, `unmet` says which and by how much, and `misses` the same as
-    rows.
+    rows. What passes and is not proven stands in `unproven`, with the command that would prove it as `next`, and is
+    chosen only where `choice.allow_unproven` says so.
     """
-    contenders = _contenders(manifest, allow_inconclusive)
+    passed = _contenders(manifest, allow_inconclusive)
+    unproven = _unproven(manifest, passed)
+    contenders = [c for c in passed if c.proven or choice.allow_unproven]
     if not contenders:
-        return {"unmet": "No artifact passed."} if _limits(choice) else {}
-    chosen: dict[str, Any] = {"smallest": min(contenders, key=lambda c: (c.size_bytes, c.artifact)).artifact}
+        missed = {"unmet": "No artifact passed."} if _limits(choice) and not passed else {}
+        return missed | ({"objective": choice.objective, "choice": {}} if unproven else {}) | unproven
+    smallest = min(contenders, key=lambda c: (c.size_bytes, c.artifact))
+    chosen: dict[str, Any] = unproven | {"smallest": smallest.artifact}
+    if beaten := _beaten_by(smallest, contenders):
+        chosen["smallest_note"] = f"slower and less exact than {beaten.artifact}"
     labelled = [c for c in contenders if c.accuracy is not None]
     if labelled:
         best = min(labelled, key=lambda c: (-(c.accuracy or 0.0), c.size_bytes, c.artifact))
@@ -80,12 +91,45 @@ def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = 
     limits = _limits(choice)
     if limits:
         chosen["limits"] = limits
-        if not candidates:
+        if not any(not _misses(c, choice) for c in passed):
             nearest = min(contenders, key=lambda c: (len(_misses(c, choice)), c.measure(measure)))
             shortfalls = _misses(nearest, choice)
             chosen["unmet"] = _unmet(nearest, shortfalls)
             chosen["misses"] = [_row(nearest, miss).to_document() for miss in shortfalls]
     return chosen
+
+
+def _unproven(manifest: Manifest, passed: Sequence[Contender]) -> dict[str, Any]:
+    """The artifacts that pass and are not proven, the fastest first, and what would prove them."""
+    paths = [c.artifact for c in sorted(passed, key=lambda c: (c.measure("p50_ms"), c.size_bytes)) if not c.proven]
+    if not paths:
+        return {}
+    return {"unproven": list(dict.fromkeys(paths)), "next": proving_command(manifest)}
+
+
+def proving_command(manifest: Manifest) -> str:
+    """The run again, on inputs of the user's."""
+    words = list(manifest.tool.command)
+    if words[1:2] != ["run"]:
+        targets = dict.fromkeys((row.format.value, row.precision.value) for row in manifest.artifacts)
+        options = [("-f", f) for f, _ in targets] + [("-p", p) for _, p in targets]
+        flags = [word for pair in dict.fromkeys(options) for word in pair]
+        words = ["edgeport", "run", manifest.source.path, "-o", "BUNDLE", *flags]
+    if "--inputs" in words or any(word.startswith("--inputs=") for word in words):
+        return f"{shlex.join(words)}  # with more samples"
+    return shlex.join([*words, "--inputs", "YOUR_INPUTS.npz"])
+
+
+def _beaten_by(contender: Contender, others: Sequence[Contender]) -> Contender | None:
+    """The one that is both faster and more exact on its device; the fastest of several."""
+    better = [
+        c
+        for c in others
+        if c.device == contender.device
+        and c.measure("p50_ms") < contender.measure("p50_ms") < math.inf
+        and c.measure("error") < contender.measure("error")
+    ]
+    return min(better, key=lambda c: c.measure("p50_ms"), default=None)
 
 
 def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]:
@@ -97,7 +141,8 @@ def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]
     for artifact in manifest.artifacts:
         if artifact.path not in verdicts or artifact.path in excluded:
             continue
-        outputs = verdicts[artifact.path].outputs
+        outputs, loss = verdicts[artifact.path].outputs, verdicts[artifact.path].loss
+        proven = loss is None or loss.status == KEPT  # older bundles do not tell
         agreements = [row.top1_agreement for row in outputs if row.top1_agreement is not None]
         accuracies = [row.accuracy for row in outputs if row.accuracy is not None]
         accuracy = min(accuracies, default=None)
@@ -105,7 +150,14 @@ def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]
         for device, p50 in _devices([row for row in manifest.timings if row.artifact == artifact.path]).items():
             contenders.append(
                 Contender(
-                    artifact.path, device, artifact.size_bytes, p50, error, min(agreements, default=None), accuracy
+                    artifact.path,
+                    device,
+                    artifact.size_bytes,
+                    p50,
+                    error,
+                    min(agreements, default=None),
+                    accuracy,
+                    proven,
                 )
             )
     return contenders

@@ -174,7 +174,7 @@ def schema_facts() -> dict[str, Any]:
     from ai_edge_litert import schema_py_generated as schema
 
     def table(kind: type) -> dict[str, int]:
-        return {k: v for k, v in vars(kind).items() if isinstance(v, int)}
+        return {k: v for k, v in vars(kind).items() if isinstance(v, int) and not k.startswith("_")}
 
     return {
         "operators": table(schema.BuiltinOperator),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from converters.checkpoints.loading import loaded_model
@@ -36,6 +37,28 @@ def test_a_layer_that_counts_its_calls_is_refused() -> None:
         trace(loaded_model(_model(counting)))
     assert "foreign" in caught.value.message
     assert caught.value.exit_code == 3
+
+
+def test_a_layer_that_draws_numbers_for_each_trace_is_refused() -> None:
+    def drawing(_layer: Any, x: Any) -> Any:
+        import tensorflow as tf
+
+        with tf.init_scope():
+            drawn = tf.random.normal((4,))
+        return x + drawn
+
+    with pytest.raises(RefusedError, match="depends on Python state"):
+        trace(loaded_model(_model(drawing)))
+
+
+def test_a_layer_may_keep_a_tensor() -> None:
+    """TensorFlow names it by a counter, so two traces name it otherwise."""
+    import tensorflow as tf
+
+    table = tf.range(4, dtype=tf.float32)
+    traced = trace(loaded_model(_model(lambda _layer, x: x + table)))
+    (values,) = traced.concrete(tf.ones((2, 4))).values()
+    np.testing.assert_array_equal(values, [[1, 2, 3, 4]] * 2)
 
 
 def test_a_layer_that_branches_on_a_value_is_refused() -> None:

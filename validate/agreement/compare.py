@@ -24,20 +24,18 @@ from validate.agreement.judging.class_decisions import accuracy, scores
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
+from validate.agreement.losses import worst_loss
+from validate.agreement.metric import UserMetric
 from validate.agreement.plan import Plan
 from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
 from validate.agreement.results import (
-    AGREE,
     DISAGREE,
-    ERROR,
-    INCONCLUSIVE,
     Agreement,
     Golden,
     JudgeJob,
-    OutputRow,
     Verdict,
-    VerdictStatus,
 )
+from validate.agreement.verdicts import error_verdict, overall
 from validate.inputs import Range, suites
 from validate.runtimes import runtime_name
 
@@ -89,6 +87,7 @@ class Comparison:
         self.threads = len(os.sched_getaffinity(0))
         self._reference_values: dict[tuple[str, int], ReferenceValues] = {}
         self._share_of_reference = 0.0
+        self._metric = UserMetric.of(job.options, job.common)
 
     def _places(self) -> Message:
         return {"work": str(self._work), "threads": self.threads}
@@ -139,7 +138,10 @@ class Comparison:
             dict(document["kinds"]),
             labels,
             drawn=common.inputs is None,
+            by_metric=self._metric is not None and self._metric.max_drop is not None,
         )
+        if self._metric is not None:
+            self._metric.check_reference(self.signature.output_names, self._work)
         return document
 
     def run_candidates(
@@ -155,7 +157,7 @@ class Comparison:
                 check(path)
                 by_runtime.setdefault(runtime, []).append(k)
             except EdgeportError as error:
-                verdicts[k] = _error(path, error)
+                verdicts[k] = error_verdict(path, error)
         for runtime in sorted(by_runtime, key=lambda name: name not in TENSORFLOW):
             if runtime not in TENSORFLOW:
                 self._running.rest("keras")
@@ -188,7 +190,7 @@ class Comparison:
         for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
             k = int(key)
             if isinstance(outcome, EdgeportError):
-                yield k, _error(paths[k], outcome)
+                yield k, error_verdict(paths[k], outcome)
             else:
                 yield k, self.judge(paths[k], key, outcome, gates[k])
             self._done += 1
@@ -207,10 +209,12 @@ class Comparison:
             judge_output(self.reference, self._reference_values, candidate, i, gate)
             for i in range(len(self.reference.output_names))
         )
+        if self._metric is not None:
+            rows = self._metric.judged(rows, self.signature.output_names, self._work, folder)
         answers = self._answers(candidate)
         for file in folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
             file.unlink()
-        status, reason = _overall(rows)
+        status, reason = overall(rows)
         if self._job.options.tolerances:
             overrides = ", ".join(f"{key}={value:g}" for key, value in self._job.options.tolerances.items())
             notes = (*notes, f"the gates were overridden: {overrides}")
@@ -233,6 +237,7 @@ class Comparison:
             answers=answers,
             precision=precision,
             mapping=mapping,
+            loss=worst_loss(tuple(row.loss for row in rows if row.loss is not None)),
         )
 
     def _answers(self, candidate: Candidate) -> dict[str, Any]:
@@ -278,19 +283,3 @@ class Comparison:
         count = max(1, min(_GOLDEN_SAMPLES, self.reference.plan.samples, _GOLDEN_BYTES // max(1, row)))
         inputs, outputs = ({name: np.array(a[:count]) for name, a in side.items()} for side in maps)
         return Golden(inputs, outputs)
-
-
-def _overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
-    """The worst of the outputs, and its reason."""
-    for status in (DISAGREE, INCONCLUSIVE):
-        rows_of_status = [row for row in rows if row.status == status]
-        if rows_of_status:
-            return status, "; ".join(f"{row.name}: {row.reason}" for row in rows_of_status)
-    if all(row.gate.dead_passes for row in rows):
-        return INCONCLUSIVE, "all that the checkpoint gives are constants, and a dead model would pass too"
-    worst = max(rows, key=lambda row: row.noise_ratio or 0.0)
-    return AGREE, f"{worst.name}: {worst.reason}"
-
-
-def _error(path: Path, error: EdgeportError) -> Verdict:
-    return Verdict(path, ERROR, f"{error.message} {error.next_step}", error=error.to_json())

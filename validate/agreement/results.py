@@ -17,6 +17,7 @@ from converters.formats import Precision
 from converters.isolation import Standing
 from converters.shapes import Shapes
 from converters.signature import Signature
+from validate.agreement.losses import LOST, Loss
 from validate.agreement.options import JudgeOptions
 from validate.inputs import Range
 from validate.written import SPARSE, written
@@ -57,6 +58,10 @@ class JudgeJob(Options):
     cache: Path | None = None
     checkpoint: Checkpoint | None = None
     tensorflow: Standing | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.options.refuse_unlabelled(self.common)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class OutputRow:
         agreement_low: of `top1_agreement` or `labels_agreement`, what the number of samples proves (95 %, one-sided).
         scores: `top1`, `top5` or `f1` against the labels, each `{value, low, high}` with a 95 % interval.
         gate: which number was gated, and the limit that it was held to.
+        loss: what the file costs here; None where nothing could be compared.
         status: `agree`, `disagree` or `inconclusive`, with `reason`.
     """
 
@@ -138,6 +144,7 @@ class OutputRow:
     noise_ratios: Mapping[str, float] = field(default_factory=dict)
     rounding_ratio: float | None = None
     conditioning: float | None = None
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,7 @@ class VerdictRow:
     Attributes:
         precision: whose gate it was held to, as the file's tensors tell; None in a row that an older version wrote.
         mapping: the file's own name of an input or output -> the reference's that it was taken for, where they differ.
+        loss: what the file costs the user's task; None where it did not run, and in a row of an older version.
     """
 
     artifact: str
@@ -159,6 +167,7 @@ class VerdictRow:
     accepted_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     special_values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     error: Mapping[str, Any] | None = field(default=None, metadata=SPARSE)
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +206,7 @@ class Verdict:
     answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
     precision: Precision | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
+    loss: Loss | None = None
 
     @property
     def row(self) -> VerdictRow:
@@ -212,7 +222,13 @@ class Verdict:
             self.accepted,
             self.special,
             self.error,
+            self.loss,
         )
+
+    @property
+    def missed(self) -> bool:
+        """Whether the file computes otherwise, or costs too much: what a rescue may mend."""
+        return self.status == DISAGREE or (self.loss is not None and self.loss.status == LOST)
 
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = written(self.row)

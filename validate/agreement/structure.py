@@ -9,27 +9,54 @@ from converters.signature import BATCH, Signature, TensorSpec
 
 
 def compare_structure(
-    reference: Signature, candidate: Signature, *, ordered: bool = True, fixed_batch: int | None = None
+    reference: Signature,
+    candidate: Signature,
+    *,
+    ordered: bool = True,
+    fixed_batch: int | None = None,
+    theirs: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Problems of the candidate's signature, and notes that are merely worth saying; both in sentences.
+
+    An output's size that Keras does not know though every input's is known (of some layers) is told by the values: a
+    file may state it.
 
     Args:
         ordered: False where the candidate's file format keeps no order.
         fixed_batch: a batch size that stands for `"batch"`, besides 1: files of recurrent models have one.
+        theirs: the file may be another converter's, which may leave an output's sizes open, or state one that the
+            reference leaves open: the values tell them.
     """
     problems: list[str] = []
     notes: list[str] = []
-    sides = (("input", reference.inputs, candidate.inputs), ("output", reference.outputs, candidate.outputs))
-    settled = not any(isinstance(size, str) and size != BATCH for spec in reference.inputs for size in spec.shape)
+    outputs, got_outputs = reference.outputs, candidate.outputs
+    if theirs or not any(spec.is_dynamic for spec in reference.inputs):
+        outputs = _with_stated_sizes(outputs, got_outputs)
+    if theirs:
+        got_outputs = _with_stated_sizes(got_outputs, outputs)
+        notes += [f"the output {s.name} leaves sizes open" for s in candidate.outputs if s not in got_outputs]
+    sides = (("input", reference.inputs, candidate.inputs), ("output", outputs, got_outputs))
     for kind, expected, got in sides:
         problems += _names(kind, expected, got, ordered)
         candidate_specs = {spec.name: spec for spec in got}
         for spec in expected:
             if spec.name in candidate_specs:
-                other = candidate_specs[spec.name]
-                known = _as_known(spec, other) if kind == "output" and settled else spec
-                _tensor(kind, known, other, fixed_batch, problems, notes)
+                _tensor(kind, spec, candidate_specs[spec.name], fixed_batch, problems, notes)
     return problems, list(dict.fromkeys(notes))
+
+
+def _with_stated_sizes(specs: Sequence[TensorSpec], others: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The same with the sizes of the other of the same name in the place of unknown ones; the batch stays."""
+    shapes = {spec.name: spec.shape for spec in others}
+
+    def stated(spec: TensorSpec) -> TensorSpec:
+        sizes = shapes.get(spec.name, ())
+        if len(sizes) != len(spec.shape):
+            return spec
+        pairs = zip(spec.shape, sizes, strict=True)
+        return replace(spec, shape=tuple(b if isinstance(a, str) and BATCH not in {a, b} else a for a, b in pairs))
+
+    return tuple(map(stated, specs))
 
 
 def _names(kind: str, expected: Sequence[TensorSpec], got: Sequence[TensorSpec], ordered: bool) -> list[str]:
@@ -57,17 +84,6 @@ def _tensor(
     )
     if not shapes_match:
         problems.append(f"the {kind} {expected.name} has shape {_shape_text(got)} instead of {_shape_text(expected)}")
-
-
-def _as_known(expected: TensorSpec, got: TensorSpec) -> TensorSpec:
-    """The expected output with the sizes that the candidate knows and the reference does not tell.
-
-    Where every input has one size an output has one too, and its values show whether it is this.
-    """
-    if len(expected.shape) != len(got.shape):
-        return expected
-    sizes = [b if isinstance(a, str) and a != BATCH else a for a, b in zip(expected.shape, got.shape, strict=True)]
-    return replace(expected, shape=tuple(sizes))
 
 
 def _same_size(expected: int | str, got: int | str) -> bool:

@@ -102,17 +102,21 @@ class _Folder:
 
     def _compute(self, name: str) -> Array:
         if name in self._constants:
-            value = self._constants[name]
-            return value.astype(np.float64) if value.dtype == np.float32 else value
+            return _widened(self._constants[name])
         if name not in self._wide:
             node = self._pending[name]
             inputs = {i: self._compute(i) for i in node.input if i}
             shared = len(node.output) > 1
-            results = _evaluate(node, inputs, self._model)
+            results = {name: _widened(value) for name, value in _evaluate(node, inputs, self._model).items()}
             if not shared:
                 return results[name]
             self._wide.update(results)
         return self._wide[name]
+
+
+def _widened(value: Array) -> Array:
+    """Float32 as float64: of a constant, or of a Cast, whose result stands beside others that are wide."""
+    return value.astype(np.float64) if value.dtype == np.float32 else value
 
 
 def _evaluate(node: Any, inputs: Mapping[str, Array], model: Any) -> dict[str, Array]:

@@ -37,6 +37,7 @@ class Case:
         error: the most by which a file may part from the truth, in the output's largest value; 0 is equality.
         only: the one format that lacks the operations.
         batches: for which the model is traced; None is a dynamic one.
+        open: no size of the input is known.
     """
 
     operations: set[str]
@@ -45,10 +46,12 @@ class Case:
     error: float = 2e-6
     only: Format | None = None
     batches: tuple[int | None, ...] = (None, 3)
+    open: bool = False
 
     def model(self) -> Loaded:
         names = tuple(self.functions)
-        shape = ("batch", *self.feed.shape[1:])
+        sizes = self.feed.shape[1:]
+        shape = ("batch", *([f"size{k}" for k in range(len(sizes))] if self.open else sizes))
         signature = Signature(
             (TensorSpec("x", shape, self.feed.dtype.name),),
             tuple(TensorSpec(name, ("batch",), "float32") for name in names),
@@ -264,6 +267,35 @@ def slices() -> Case:
     return Case({"Roll", "StridedSlice", "Pad", "PadV2", "BatchMatMulV2"}, drawn(3, 144), functions)
 
 
+def open_sizes() -> Case:
+    from keras import ops
+
+    functions: dict[str, Callable[[Any], Any]] = {
+        "mask": lambda x: ops.softmax(ops.where(x[:, None, :, :] > 0, x[:, None], -1e9)),
+        "last": lambda x: x[..., None],
+        "both_sides": lambda x: x[:, None, :, :, None],
+        "fewer": lambda x: x[:, 1][:, None, :, None],
+        "beside_a_slice": lambda x: x[1:, :, None, ::-1],
+        "fft": lambda x: ops.fft((x, x * x))[0],
+        "fft2": lambda x: ops.fft2((x, x * x))[0],
+        "fft2_imaginary": lambda x: ops.fft2((x, x * x))[1],
+        "ifft2": lambda x: ops.ifft2((x, x * x))[0],
+    }
+    return Case({"StridedSlice", "Real", "Imag"}, drawn(3, 5, 4), functions, open=True)
+
+
+def signs() -> Case:
+    from keras import ops
+
+    functions: dict[str, Callable[[Any], Any]] = {
+        "sign": ops.sign,
+        "absolute": ops.abs,
+        "sign_int16": lambda x: ops.cast(ops.sign(ops.cast(x, "int16")), "int32"),
+        "absolute_int8": lambda x: ops.cast(ops.abs(ops.cast(x, "int8")), "int32"),
+    }
+    return Case({"Sign", "Abs"}, numbers(3, 6, low=-5, dtype="int64"), functions, error=0)
+
+
 def sorted_numbers() -> Case:
     import tensorflow as tf
     from keras import ops
@@ -370,6 +402,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "matrices": matrices,
     "colours": colours,
     "spectra": spectra,
+    "open_sizes": open_sizes,
+    "signs": signs,
 }
 COMPARED = [
     pytest.param(name, batch, fmt, id=f"{name}-{batch or 'dynamic'}-{fmt.value}")

@@ -244,3 +244,18 @@ def test_a_network_without_integers_is_not_called_int8(tmp_path: Path) -> None:
                     source.write(precision, tmp_path / "q.onnx")
             else:
                 source.write(precision, tmp_path / "q.onnx")
+
+
+def test_whole_weights_are_folded_beside_float_ones(tmp_path: Path) -> None:
+    """What is folded is computed in float64: so is what a Cast makes of whole numbers, such as places in a sequence."""
+    import keras
+
+    class Placed(keras.layers.Layer):  # type: ignore[misc,unused-ignore]
+        def build(self, _shape: Any) -> None:
+            self.places = self.add_weight(shape=(1, 4), dtype="int32", initializer="ones", trainable=False)
+
+        def call(self, x: Any) -> Any:
+            return x * keras.ops.cast(keras.ops.cast(self.places, "float32") < 1.5, "float32")
+
+    inputs = keras.Input((4,))
+    check(keras.Model(inputs, Placed()(inputs)), tmp_path)

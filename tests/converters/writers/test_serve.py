@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from converters.checkpoints.checkpoint import SourceKind
 from converters.checkpoints.identify import identify
+from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load, loaded_model
+from converters.signature import Signature, TensorSpec
 from converters.tracing import trace
 from converters.writers.savedmodel import write_saved_model
 
@@ -67,9 +70,25 @@ def test_a_saved_model_is_a_source_and_has_serve_again(tmp_path: Path) -> None:
     checkpoint = identify(tmp_path / "m")
     assert checkpoint.kind is SourceKind.SAVEDMODEL
     loaded = load(checkpoint)
+    assert loaded.signature.input_names == ("x", "y"), "TensorFlow's order differs from run to run"
+    assert loaded.signature.output_names == ("a", "b"), "as above"
     write_saved_model(trace(loaded), tmp_path / "again")
     x = np.random.default_rng(0).normal(size=(3, 5)).astype("f")
     found = tf.saved_model.load(str(tmp_path / "again")).serve(x, x)
     assert set(found) == {"a", "b"}
     for value, wanted in zip((found["b"], found["a"]), model([x, x]), strict=True):
         np.testing.assert_allclose(value, wanted, atol=1e-6)
+
+
+def test_outputs_that_have_names_alone_keep_them(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    signature = Signature((TensorSpec("x", ("batch", 2), "float32"),), tuple(_outputs("b", "a")))
+    loaded = Loaded(None, signature, lambda tensors: [tensors[0] + 1, tensors[0] + 2], ())
+    write_saved_model(trace(loaded), tmp_path / "m")
+    found = tf.saved_model.load(str(tmp_path / "m")).serve(np.zeros((1, 2), "f"))
+    assert {name: value.numpy().max() for name, value in found.items()} == {"b": 1, "a": 2}
+
+
+def _outputs(*names: str) -> Iterator[TensorSpec]:
+    return (TensorSpec(name, ("batch", 2), "float32") for name in names)

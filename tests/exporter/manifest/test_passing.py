@@ -52,6 +52,14 @@ def crash(document: dict[str, Any]) -> None:
     document["verdicts"][2] |= {"status": "error", "reason": "It crashed.", "outputs": []}
 
 
+def lose(document: dict[str, Any]) -> None:
+    document["verdicts"][1]["loss"] = {
+        "status": "lost",
+        "reason": "31 of 500 classes change, and 98.0% must keep theirs",
+        "gate": {"measure": "classes", "value": 0.938, "limit": 0.98},
+    }
+
+
 def cannot_tell(document: dict[str, Any]) -> None:
     judged(document["verdicts"][2], "inconclusive")
 
@@ -68,6 +76,7 @@ MISSED: list[tuple[Change, tuple[str, str, float | None, float | None]]] = [
     (disagree, ("digits.float32.tflite", "noise_ratio", 4.0, 9.0)),
     (overflow, ("digits.float32.tflite", "nonfinite", 0.0, 3.0)),
     (crash, ("digits.float32.onnx", "error", None, None)),
+    (lose, ("digits.float32.tflite", "loss", 0.98, 0.938)),
     (cannot_tell, ("digits.float32.onnx", "inconclusive", None, None)),
     (lambda d: d["artifacts"][1].update(gates=[GATE]), ("digits.float32.tflite", "finite-weights", None, None)),
     (time_wrongly, ("digits.float32.tflite", "timing", None, None)),
@@ -120,7 +129,7 @@ def test_whoever_says_passed_says_the_same(
     for name in (REPORT_HTML, REPORT_MD, MODEL_CARD):
         assert reason.replace("'", "&#39;") in texts[name] or reason in texts[name].replace("\\", ""), name
     results = [row for table in view.tables(manifest) if table.title == "Gates" for row in table.rows]
-    assert any(cell in {"missed", "disagree", "inconclusive", "error"} for row in results for cell in row)
+    assert any(cell in {"missed", "disagree", "inconclusive", "error", "lost"} for row in results for cell in row)
     limits = [row for row in results if any("size" in cell for cell in row)]
     assert not any("passed" in row for row in limits), "a limit that is not kept is not called passed"
 
@@ -175,5 +184,6 @@ def test_every_precision_s_gate_stands_in_the_report(
         verdict["outputs"][0]["gate"] = gate
     manifest = Manifest.from_document(document)
     assert {row[2:5] for row in view.gates(manifest).rows} == {shown}
-    assert view.agreement(manifest).rows[1][-1] == f"{shown[0]} {shown[2]}"
+    beside = {"noise ratio": "<= 3 x", "rounding ratio": "<= 2.5 x", "SQNR": "<= 1 x (40 dB)"}
+    assert view.agreement(manifest).rows[1][4] == beside[shown[0]]
     assert shown[0] in render(manifest)[REPORT_HTML]

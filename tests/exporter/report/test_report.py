@@ -190,9 +190,11 @@ def test_an_artifact_that_disagrees_is_not_called_the_fastest(sample_document: d
 
 def test_the_summary_shows_the_worst_output(sample_document: dict[str, Any]) -> None:
     verdict = sample_document["verdicts"][2]
-    verdict["outputs"].append(verdict["outputs"][0] | {"name": "second", "noise_ratio": 55.5, "top1_agreement": 0.9996})
+    gate = {"measure": "noise_ratio", "value": 55.5, "limit": 3.0}
+    verdict["outputs"].append(verdict["outputs"][0] | {"name": "second", "gate": gate, "accuracy": 0.9996})
     row = view.summary(Manifest.from_document(sample_document)).rows[2]
-    assert "55.5" in row
+    assert "55.5 x" in row
+    assert "<= 3 x" in row
     assert "99.9 %" in row, "99.96 % is not rounded to all"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+from exporter.manifest.passing import exit_code
 from exporter.manifest.schema import Manifest
 from exporter.options import Choice
+from exporter.report.headline import headline
 from exporter.run.recommend import recommend
 
 SIGNATURE = {"inputs": [], "outputs": []}
@@ -111,3 +114,54 @@ def test_without_timings_and_labels_there_is_still_a_smallest() -> None:
     assert (chosen["smallest"], chosen["choice"], chosen["fastest"]) == ("a", {"any": "a"}, {})
     assert "most_accurate" not in chosen
     assert chosen_of(document | {"artifacts": [], "verdicts": []}) == {}
+
+
+def unproven(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    changed = {"what": "classes", "count": 4, "of": 6, "share": {"value": 0.6, "low": 0.2, "high": 0.9}, "samples": []}
+    for verdict in document["verdicts"]:
+        status = "unproven" if verdict["artifact"] in names else "kept"
+        verdict["loss"] = {"status": status, "reason": "4 of 6 classes change", "changed": changed}
+    return document
+
+
+def test_what_is_not_proven_is_named_and_never_chosen() -> None:
+    document = unproven(copy.deepcopy(ROWS), "int8", "int4")
+    document["tool"]["command"] = ["edgeport", "run", "m.keras", "-o", "out"]
+    chosen = chosen_of(document)
+    assert chosen["choice"] == {"cpu": "float32"}
+    assert (chosen["smallest"], chosen["fastest"], chosen["pareto"]) == (
+        "float16",
+        {"cpu": "float32"},
+        ["float32", "float16"],
+    )
+    assert chosen["unproven"] == ["int8", "int4"], "the fastest first"
+    assert chosen["next"] == "edgeport run m.keras -o out --inputs YOUR_INPUTS.npz"
+    lenient = chosen_of(document, Choice(allow_unproven=True))
+    assert (lenient["choice"], lenient["unproven"]) == ({"cpu": "int8"}, ["int8", "int4"])
+
+
+def test_where_nothing_is_proven_nothing_is_chosen_and_no_gate_is_missed() -> None:
+    document = unproven(bundle(int8=(100, 1.0, 0.97, "agree")), "int8")
+    chosen = chosen_of(document, Choice(max_size_mb=1.0))
+    assert (chosen["choice"], chosen["unproven"]) == ({}, ["int8"])
+    assert "unmet" not in chosen
+    manifest = Manifest.from_document(document | {"recommended": chosen})
+    head = headline(manifest)
+    assert (exit_code(manifest), head.tone, head.word) == (0, "warn", "not proven")
+    assert head.sentence.startswith("Made, not proven: 1 artifact agrees with m.keras")
+    assert "4 of 6 classes change" in head.sentence
+
+
+def test_a_loss_on_the_user_s_inputs_is_no_choice() -> None:
+    document = unproven(bundle(float32=(400, 4.0, 0.99, "agree"), int8=(100, 1.0, 0.97, "agree")))
+    document["verdicts"][1]["loss"]["status"] = "lost"
+    chosen = chosen_of(document, Choice(allow_unproven=True))
+    assert (chosen["choice"], chosen["smallest"], "unproven" in chosen) == ({"cpu": "float32"}, "float32", False)
+    assert exit_code(Manifest.from_document(document)) == 1
+
+
+def test_the_smallest_says_where_another_is_faster_and_more_exact() -> None:
+    chosen = chosen_of(bundle(big=(400, 1.0, 0.99, "agree"), small=(100, 5.0, 0.97, "agree")))
+    assert (chosen["smallest"], chosen["smallest_note"]) == ("small", "slower and less exact than big")
+    faster = bundle(big=(400, 2.0, 0.99, "agree"), small=(100, 1.0, 0.97, "agree"))
+    assert "smallest_note" not in chosen_of(faster)

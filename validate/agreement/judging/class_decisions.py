@@ -59,12 +59,22 @@ def label_agreement(candidate: Array, reference: Array, margin: float | Array, t
     Args:
         margin: one number, or one a sample.
     """
+    ties = int((~_clear(wide(reference), margin, threshold)).sum())
+    flips = int(changed_labels(candidate, reference, margin, threshold).sum())
+    return LabelAgreement(1.0 - flips / max(1, reference.size), flips, ties, reference.size)
+
+
+def changed_labels(candidate: Array, reference: Array, margin: float | Array, threshold: float) -> Array:
+    """Where a label is on in one and off in the other, and clear of the threshold by `margin` in the reference."""
     got, want = wide(candidate), wide(reference)
-    margins = np.reshape(margin, (-1, *(1,) * (want.ndim - 1)))
-    near = np.abs(want - threshold) <= margins
-    other = (got > threshold) != (want > threshold)
-    flips = int((other & ~near).sum())
-    return LabelAgreement(1.0 - flips / max(1, want.size), flips, int(near.sum()), want.size)
+    other: Array = ((got > threshold) != (want > threshold)) & _clear(want, margin, threshold)
+    return other
+
+
+def _clear(values: Array, margin: float | Array, threshold: float) -> Array:
+    margins = np.reshape(margin, (-1, *(1,) * (values.ndim - 1)))
+    clear: Array = np.abs(values - threshold) > margins
+    return clear
 
 
 def allowed(count: int, share: float) -> int:

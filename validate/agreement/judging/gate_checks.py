@@ -9,6 +9,7 @@ import numpy as np
 
 from converters.arrays import Array
 from validate.agreement.judging.gates import ILL_CONDITIONED, MORE_SAMPLES, Gate
+from validate.agreement.judging.many_samples import limit_for
 from validate.agreement.judging.metrics import difference, row_errors, sqnr_db
 from validate.agreement.judging.reference_values import ReferenceValues, Rounding, Values
 from validate.agreement.results import GateRow
@@ -63,22 +64,27 @@ def noise_ratios(values: Values) -> dict[str, float]:
     if expected.oracle is None or expected.noise is None:
         return {}
     count = len(expected.oracle)
-    worst = _worst_ratio(values.values[:count], expected.oracle, expected.noise)
+    undecided = expected.undecided
+    worst = _worst_ratio(values.values[:count], expected.oracle, expected.noise, undecided)
     for array, rows in values.other_batches:
         judged_rows = [k for k, row in enumerate(rows) if row < count]
         samples = [rows[k] for k in judged_rows]
-        worst = max(worst, _worst_ratio(array[judged_rows], expected.oracle[samples], expected.noise[samples]))
+        of_these = None if undecided is None else undecided[samples]
+        ratio = _worst_ratio(array[judged_rows], expected.oracle[samples], expected.noise[samples], of_these)
+        worst = max(worst, ratio)
     ratios = {INPUTS: worst}
     for name, cases in expected.edge_cases.items():
         if len(values.all_rows) >= cases.rows.stop:
-            ratios[name] = _worst_ratio(values.all_rows[cases.rows], cases.oracle, cases.noise)
+            ratios[name] = _worst_ratio(values.all_rows[cases.rows], cases.oracle, cases.noise, cases.undecided)
     steps = expected.sequence
     if values.sequence is not None and steps is not None and steps.oracle is not None and steps.noise is not None:
         ratios[STEPS] = _ratio(difference(values.sequence, steps.oracle).max_abs, steps.noise)
     return ratios
 
 
-def _worst_ratio(candidate: Array, oracle: Array, noise: Array) -> float:
+def _worst_ratio(candidate: Array, oracle: Array, noise: Array, undecided: Array | None) -> float:
+    if undecided is not None:
+        candidate = np.where(undecided, oracle, candidate)
     errors = row_errors(candidate, oracle)
     return max((_ratio(float(error), float(own)) for error, own in zip(errors, noise, strict=True)), default=0.0)
 
@@ -92,28 +98,22 @@ def _ratio(error: float, noise: float) -> float:
 def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResult:
     expected = values.expected
     noise = np.zeros(0) if expected.noise is None else expected.noise
-    largest = float(noise.max(initial=0.0))
-    beyond_limit = [name for name in (INPUTS, *ratios) if ratios[name] > limit]
+    largest = float(np.max(noise, initial=0.0))
+    limits = dict.fromkeys(ratios, limit) | {INPUTS: limit_for(limit, len(noise))}
+    beyond_limit = [name for name in (INPUTS, *ratios) if ratios[name] > limits[name]]
     kind = beyond_limit[0] if beyond_limit else INPUTS
-    ratio = ratios[kind]
+    ratio, limit = ratios[kind], limits[kind]
     passed = ratio <= limit
     where = "" if kind == INPUTS else f" on {kind} inputs"
-    reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {limit:g})"
+    reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {limit:.3g})"
     conditioning = expected.conditioning or 0.0
     if conditioning > ILL_CONDITIONED:
         reason += (
             f", which is {conditioning:.1g} of its maximum value: float32 cannot tell a smaller fault on this model"
         )
     beyond = len(values.values) - len(noise)
-    if passed and beyond:
-        factor = MORE_SAMPLES * (limit + 1)
-        distance = difference(values.values, expected.values, slice(len(noise), None)).max_abs
-        passed = distance <= factor * largest
-        if not passed:
-            reason = (
-                f"beyond the oracle's {len(noise)} samples it lies {distance:.2g} from the reference, "
-                f"more than {factor:g} times float32's noise"
-            )
+    fault = _fault_beyond(values, len(noise), limit, largest) if passed and beyond else None
+    passed, reason = passed and fault is None, fault or reason
     max_distance = (limit + 1) * largest * (MORE_SAMPLES if beyond else 1.0)
     return GateResult(
         "noise_ratio",
@@ -125,6 +125,26 @@ def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResu
         limit * np.concatenate([noise, np.full(max(0, beyond), largest)]),
         max_distance,
         reason,
+    )
+
+
+def _fault_beyond(values: Values, count: int, limit: float, largest: float) -> str | None:
+    """What is wrong with the samples that the oracle did not run, held against the reference itself."""
+    expected, rows = values.expected, slice(count, None)
+    if expected.undecided is not None:
+        share = float(np.mean(values.values[rows] != expected.values[rows]))
+        may = MORE_SAMPLES * float(np.mean(expected.undecided))
+        if share <= may:
+            return None
+        turned = f"rounding may turn {may:.2%}"
+        return f"beyond the oracle's {count} samples {share:.2%} of its values are others, where {turned}"
+    factor = MORE_SAMPLES * (limit + 1)
+    distance = difference(values.values, expected.values, rows).max_abs
+    if distance <= factor * largest:
+        return None
+    return (
+        f"beyond the oracle's {count} samples it lies {distance:.2g} from the reference, "
+        f"more than {factor:g} times float32's noise"
     )
 
 

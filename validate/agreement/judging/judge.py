@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from converters.arrays import Array
 from converters.formats import Precision
@@ -19,6 +19,7 @@ from validate.agreement.judging.class_decisions import (
 from validate.agreement.judging.final_activation import lost_outputs, map_faults
 from validate.agreement.judging.gate_checks import INPUTS, GateResult, by_noise, by_rounding, by_sqnr, noise_ratios
 from validate.agreement.judging.gates import Gate
+from validate.agreement.judging.loss import Task, loss_of
 from validate.agreement.judging.lost_columns import lost_columns
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
@@ -85,7 +86,9 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     ranked = values.values.ndim == 2 and values.values.shape[1] > 1
     top = top_one(values.values, expected.values, 2 * result.tie) if ranked and kind != "sigmoid" else None
     label_score = _labels(values, result, head.basis) if kind == "sigmoid" else None
-    faults = _faults(result, nonfinite, _decision_faults(head, values, gate, top, label_score))
+    judged_by_loss = not reference.drawn and (result.measure == "rounding_ratio" or reference.by_metric)
+    decision_faults = [] if judged_by_loss else _decision_faults(head, values, gate, top, label_score)
+    faults = _faults(result, nonfinite, decision_faults)
     faults += lost_columns(values)
     if head.basis == "logits":
         faults += map_faults(values, str(kind), gate, result.undecided)
@@ -93,7 +96,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
     cannot_tell = result.dead_passes and not expected.constant  # where nothing moves, equality is the whole truth
     status = DISAGREE if faults else INCONCLUSIVE if cannot_tell else AGREE
     gate_value = {result.measure: result.value}
-    return OutputRow(
+    row = OutputRow(
         name=head.name,
         basis=head.basis,
         max_abs=gap.max_abs,
@@ -116,6 +119,16 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         rounding_ratio=gate_value.get("rounding_ratio"),
         conditioning=expected.conditioning,
     )
+    return replace(row, loss=loss_of(row, values, result, gate, _task(head, values, reference)))
+
+
+def _task(head: _Head, values: Values, reference: Reference) -> Task:
+    """A softmax decides on classes, a sigmoid on labels; another output on classes where labels say which."""
+    outputs = values.outputs
+    several = outputs.ndim > 1 and outputs.shape[-1] > 1
+    classes = several and (head.kind == "softmax" or accuracy(outputs, reference.labels) is not None)
+    decides = "labels" if head.kind == "sigmoid" else "classes" if classes else ""
+    return Task(decides, 0.0 if head.basis == "logits" else 0.5, reference.drawn)
 
 
 def _gate_result(

@@ -148,12 +148,24 @@ def top_one(candidate: Array, reference: Array, margin: float | Array) -> TopOne
     Args:
         margin: one number, or one a sample.
     """
+    near = _lead(wide(reference)) <= margin
+    flips = int(changed_classes(candidate, reference, margin).sum())
+    return TopOne(1.0 - flips / len(reference), flips, int(near.sum()))
+
+
+def changed_classes(candidate: Array, reference: Array, margin: float | Array) -> Array:
+    """Where the greatest value of the last axis is another, and the reference's leads by more than `margin`."""
     got, want = wide(candidate), wide(reference)
-    order = np.partition(want, -2, axis=1)
-    near = order[:, -1] - order[:, -2] <= margin
-    other = got.argmax(axis=1) != want.argmax(axis=1)
-    flips = int((other & ~near).sum())
-    return TopOne(1.0 - flips / len(want), flips, int(near.sum()))
+    margins = np.reshape(margin, (-1, *(1,) * (want.ndim - 2)))
+    other: Array = (got.argmax(axis=-1) != want.argmax(axis=-1)) & (_lead(want) > margins)
+    return other
+
+
+def _lead(values: Array) -> Array:
+    """How far the greatest value of the last axis lies before the next."""
+    order = np.partition(values, -2, axis=-1)
+    lead: Array = order[..., -1] - order[..., -2]
+    return lead
 
 
 def softmax(logits: Array) -> Array:

@@ -16,6 +16,7 @@ from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, ULP
 from validate.agreement.judging.metrics import Difference, Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
 from validate.agreement.worker.batches import SEQUENCE
+from validate.agreement.worker.ensemble import STEM, UNDECIDED, WHOLE
 from validate.agreement.worker.rounding import emulated
 
 
@@ -26,6 +27,7 @@ class Reference:
     Attributes:
         work: the folder of the comparison, see `worker.reference_runs`.
         kinds: by output name, the map that its logits go through.
+        by_metric: what may change is said by the user's metric, and not by the share of decisions.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
     """
 
@@ -35,6 +37,7 @@ class Reference:
     kinds: dict[str, str]
     labels: Array | None = None
     drawn: bool = True
+    by_metric: bool = False
 
     def values(self, stem: str, k: int) -> Array:
         return read_array(self.work / "reference", stem, k)[: self.plan.samples]
@@ -76,12 +79,13 @@ class EdgeCases:
 
     Attributes:
         rows: where they lie in what a candidate wrote.
-        noise: of each, as in `ReferenceValues`.
+        noise, undecided: of each, as in `ReferenceValues`.
     """
 
     rows: slice
     oracle: Array
     noise: Array
+    undecided: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ class ReferenceValues:
     Attributes:
         noise: of each sample that the oracle ran, the maximum error of any honest float32 evaluation against it, not
             below `gates.FLOOR_ULPS`; None without an oracle.
+        undecided: of an output of whole numbers, the values of the oracle's samples that float32's rounding may turn,
+            as the class of a pixel where two are nearly alike. They are not judged. None of other outputs.
         edge_cases: by kind; none without an oracle.
         sequence: of a step model.
     """
@@ -125,6 +131,7 @@ class ReferenceValues:
     edge_cases: dict[str, EdgeCases] = field(default_factory=dict)
     roundings: dict[Precision, Rounding] = field(default_factory=dict)
     sequence: Sequence | None = None
+    undecided: Array | None = None
 
     @property
     def constant(self) -> bool:
@@ -145,7 +152,7 @@ class ReferenceValues:
 
     def dead_passes(self, limit: float) -> bool:
         """Whether some constant output would lie within so many times the noise of every sample of the oracle."""
-        low, high = -np.inf, np.inf
+        low, high = np.array(-np.inf), np.array(np.inf)
         for oracle, noise in _judged(self):
             reach = (limit * noise).reshape(-1, *(1,) * (oracle.ndim - 1))
             low = np.maximum(low, np.max(wide(oracle) - reach, axis=0))
@@ -164,13 +171,40 @@ class ReferenceValues:
         exact = read_array(reference.work / "oracle", stem, k)
         oracle = exact[: plan.oracle]
         noise = _noise(reference, stem, k, exact)
+        undecided = _undecided(reference, stem, k, exact)
         edge_cases = {}
         for name, rows in reference.edge_cases().items():
             judged = _shift(rows, plan.oracle)
-            edge_cases[name] = EdgeCases(_shift(rows, plan.samples), exact[judged], noise[judged])
+            edge_cases[name] = EdgeCases(
+                _shift(rows, plan.samples), exact[judged], noise[judged], _of(undecided, judged)
+            )
         noise = noise[: plan.oracle]
         sequence = _sequence(reference, stem, k, noise)
-        return cls(values, singles, oracle, movement, noise, edge_cases, roundings, sequence)
+        return cls(
+            values,
+            singles,
+            oracle,
+            movement,
+            noise,
+            edge_cases,
+            roundings,
+            sequence,
+            _of(undecided, slice(plan.oracle)),
+        )
+
+
+def _of(array: Array | None, rows: slice) -> Array | None:
+    return None if array is None else array[rows]
+
+
+def _undecided(reference: Reference, stem: str, k: int, exact: Array) -> Array | None:
+    """Which whole numbers of the oracle's samples another member has otherwise, or float32 Keras in its batches."""
+    found, plan = read(reference.work / "oracle", f"{UNDECIDED}{stem}", k), reference.plan
+    if found is None:
+        return None
+    values = read_array(reference.work / "reference", stem, k)
+    differs: Array = found | (np.concatenate([values[: plan.oracle], values[plan.samples :]]) != exact)
+    return differs
 
 
 def _sequence(reference: Reference, stem: str, k: int, noise: Array | None) -> Sequence | None:
@@ -207,9 +241,11 @@ def _noise(reference: Reference, stem: str, k: int, exact: Array) -> Array:
     if singles is not None:
         count = min(len(singles), plan.oracle)
         errors[:count] = np.maximum(errors[:count], row_errors(singles[:count], exact[:count]))
-    ensemble = read(reference.work / "oracle", f"noise_{stem}", k)
+    ensemble = read(reference.work / "oracle", f"{STEM}{stem}", k)
     if ensemble is not None:
         errors = np.maximum(errors, ensemble)
+    if exact.dtype.kind in WHOLE:
+        errors[:] = 0.0  # what jumps is `undecided`
     maxima = row_maxima(exact)
     floor: Array = FLOOR_ULPS * ULP * np.maximum(maxima, np.median(maxima[: plan.oracle]))
     noise: Array = np.maximum(errors, floor)

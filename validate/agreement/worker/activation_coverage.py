@@ -92,8 +92,8 @@ class Extremes:
         if not self._watched:
             return []
         with graph.as_default():
-            flat = [tf.cast(watch.tensor, "float64") for watch in self._watched]
-            return [tf.stack([tf.reduce_min(t) for t in flat]), tf.stack([tf.reduce_max(t) for t in flat])]
+            flat = [watch.tensor for watch in self._watched]
+            return [tf.stack([tf.cast(find(t), "float64") for t in flat]) for find in (tf.reduce_min, tf.reduce_max)]
 
     def take(self, lows: Any, highs: Any) -> None:
         for watch, low, high in zip(self._watched, lows, highs, strict=True):

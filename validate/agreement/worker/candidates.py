@@ -60,7 +60,11 @@ def _run_candidate(
     tapped = in_floats(tapped, reference)
     signature = tapped.runtime.signature
     problems, notes = compare_structure(
-        reference, signature, ordered=tapped.runtime.ordered, fixed_batch=request["fixed_batch"]
+        reference,
+        signature,
+        ordered=tapped.runtime.ordered,
+        fixed_batch=request["fixed_batch"],
+        theirs=request.get("mapping") is not None,
     )
     notes = [*told, *notes, *tapped.runtime.notes]
     result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "mapping": mapping, "ran": False}

@@ -26,16 +26,27 @@ from validate.runtimes import fixed_batch
 MOVED = 16
 """Runs with moved weights and inputs: enough that honest files lay at twice the maximum at most (docs/agreement.md)."""
 
+FAR = 64
+"""Units in the last place by which further runs move everything where an output is whole numbers: it jumps where two
+classes are nearly alike, and what an honest run may turn these runs show."""
+
+WHOLE = "iub"
+"""NumPy's kinds of whole numbers."""
+
 STEM = "noise_"
 """`noise_out.<k>` and `noise_logits.<k>` beside the oracle's values hold the maximum error of each of its samples."""
 
+UNDECIDED = "undecided_"
+"""`undecided_out.<k>`, of an output of whole numbers, tells of each value whether some member has another."""
+
 
 class Noise:
-    """Keeps the maximum error of any member against the oracle, by sample."""
+    """Keeps the maximum error of any member against the oracle, by sample; of whole numbers which values differ."""
 
     def __init__(self, oracle: Path, signature: Signature) -> None:
         self._oracle, self._names = oracle, signature.output_names
         self._errors: dict[tuple[str, int], Array] = {}
+        self._undecided: dict[int, Array] = {}
 
     def add(self, rows: slice, outputs: Arrays, logits: Arrays) -> None:
         """Takes what a member gave for these of the oracle's samples."""
@@ -43,13 +54,23 @@ class Noise:
             for name, values in arrays.items():
                 k = self._names.index(name)
                 exact = read(self._oracle, stem, k)
-                if exact is not None:
+                if exact is not None and exact.dtype.kind in WHOLE:
+                    differs = self._undecided.setdefault(k, np.zeros(exact.shape, bool))
+                    differs[rows] |= values != exact[rows]
+                elif exact is not None:
                     errors = self._errors.setdefault((stem, k), np.zeros(len(exact)))
                     errors[rows] = np.maximum(errors[rows], row_errors(values, exact[rows]))
 
     def write(self) -> None:
         for (stem, k), errors in self._errors.items():
             np.save(path_of(self._oracle, f"{STEM}{stem}", k), errors, allow_pickle=False)
+        for k, differs in self._undecided.items():
+            np.save(path_of(self._oracle, f"{UNDECIDED}out", k), differs, allow_pickle=False)
+
+    @property
+    def jumps(self) -> bool:
+        """Whether some output is whole numbers."""
+        return bool(self._undecided)
 
 
 class Ensemble:
@@ -68,20 +89,19 @@ class Ensemble:
 
     def measure(self, inputs: Mapping[str, Array], noise: Noise, on_progress: Callable[[float], None]) -> None:
         """Runs every member on the inputs."""
-        members = MOVED + 2
         if not self._fixed:
             self._member(self._run, inputs, noise, 1)
-        on_progress(1 / members)
         self._member(self._sequential, inputs, noise, self._batch)
-        on_progress(2 / members)
+        members = 2 * MOVED if noise.jumps else MOVED
+        on_progress(2 / (members + 2))
         originals = [np.array(weight.numpy()) for weight in self._weights]
         try:
-            for k in range(MOVED):
-                rng = np.random.Generator(np.random.SFC64(k))
-                near = {name: value if _is_exact(value) else moved(value, rng) for name, value in inputs.items()}
-                self._assign(moved(value, rng) for value in originals)
+            for k in range(members):
+                rng, by = np.random.Generator(np.random.SFC64(k)), 1 if k < MOVED else FAR
+                near = {name: value if _is_exact(value) else moved(value, rng, by) for name, value in inputs.items()}
+                self._assign(moved(value, rng, by) for value in originals)
                 self._member(self._run, near, noise, self._batch)
-                on_progress((3 + k) / members)
+                on_progress((3 + k) / (members + 2))
         finally:
             self._assign(originals)
 
@@ -124,13 +144,15 @@ def measure_noise(
     noise.write()
 
 
-def moved(values: Array, rng: np.random.Generator) -> Array:
-    """Float32 values moved by -1, 0 or +1 unit in the last place, a third each; others, zeros and infinities stay."""
+def moved(values: Array, rng: np.random.Generator, by: int = 1) -> Array:
+    """Float32 values moved by -1, 0 or +1 times `by` units in the last place, a third each; others, zeros, infinities
+    and what is too small to move so far stay."""
     if values.dtype != np.float32:
         return values
     steps = rng.integers(-1, 2, values.shape, np.int8)
-    steps *= np.isfinite(values) & (values != 0)
-    result: Array = (np.ascontiguousarray(values).view(np.int32) + steps).view(np.float32)
+    bits = np.ascontiguousarray(values).view(np.int32)
+    steps *= np.isfinite(values) & ((bits & 0x7FFFFFFF) >= by)
+    result: Array = (bits + (steps if by == 1 else steps * np.int32(by))).view(np.float32)
     return result
 
 

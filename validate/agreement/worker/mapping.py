@@ -49,7 +49,7 @@ def renamed(tapped: Tapped, reference: Signature, given: Names, trial: Trial) ->
         names = by_values(names, left, _errors(RenamedTapped(tapped, names, reference), left, trial))
     differing = {theirs: ours for theirs, ours in names.items() if theirs != ours}
     if not differing:
-        return tapped, {}, []
+        return in_its_order(tapped, names, reference)
     ways = {
         theirs: "by --map"
         if theirs in told
@@ -62,6 +62,16 @@ def renamed(tapped: Tapped, reference: Signature, given: Names, trial: Trial) ->
     }
     words = ", ".join(f"{theirs} is {ours} ({ways[theirs]})" for theirs, ours in differing.items())
     return RenamedTapped(tapped, names, reference), differing, [f"Its names are not the reference's: {words}."]
+
+
+def in_its_order(tapped: Tapped, names: Names, reference: Signature) -> tuple[Tapped, Names, list[str]]:
+    """A file with the reference's very names, in the reference's order."""
+    turned = RenamedTapped(tapped, names, reference)
+    sides = (turned.runtime.signature, tapped.runtime.signature)
+    if not tapped.runtime.ordered or sides[0] == sides[1]:
+        return tapped, {}, []
+    inputs, outputs = (", ".join(names) for names in (sides[1].input_names, sides[1].output_names))
+    return turned, {}, [f"Its order is not the reference's: its inputs are {inputs}; its outputs {outputs}."]
 
 
 def _errors(tapped: Tapped, left: Mapping[str, Sequence[str]], trial: Trial) -> dict[tuple[str, str], float]:

@@ -78,6 +78,38 @@ def test_within_the_gate_agrees_and_beyond_it_does_not(tmp_path: Path) -> None:
     assert bad.noise_ratio == pytest.approx(4.0, rel=1e-6)
 
 
+def test_more_samples_have_the_limit_that_their_maximum_needs(tmp_path: Path) -> None:
+    for count, status in ((16, "disagree"), (500, "agree")):
+        bench = Bench(tmp_path / str(count), living(count))
+        row = bench.judge(bench.exact + 3.5 * NOISE * np.eye(count)[3][:, None])
+        assert row.status == status
+    assert row.gate.limit == pytest.approx(3.76, abs=0.01)
+    assert bench.judge(bench.exact + 4.0 * NOISE * np.eye(count)[3][:, None]).status == "disagree"
+
+
+def test_whole_numbers_that_rounding_may_turn_are_not_judged_and_all_others_are(tmp_path: Path) -> None:
+    """The oracle runs 16 of 40 samples; of the others as many may turn as twice the share that it saw."""
+    classes = np.random.default_rng(0).integers(0, 9, (40, 50))
+    undecided = np.zeros((16, 50), bool)
+    undecided[2, :8] = True
+    write(tmp_path / "reference", "out", classes)
+    write(tmp_path / "oracle", "out", classes[:16])
+    write(tmp_path / "oracle", "undecided_out", undecided)
+    reference = Reference(tmp_path, Plan(40, 0, 8, 16), ("y",), {})
+
+    def judged(*changed: tuple[int, slice]) -> str:
+        values = classes.copy()
+        for place in changed:
+            values[place] += 1
+        write(tmp_path / "candidate", "out", values)
+        return judge_output(reference, {}, Candidate(tmp_path / "candidate", {}), 0, GATE).status
+
+    assert judged((2, slice(8))) == "agree"
+    assert judged((2, slice(8)), (3, slice(1))) == "disagree"
+    assert judged((30, slice(20))) == "agree"
+    assert judged((30, slice(40))) == "disagree"
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(movement=st.floats(1e-9, 1e-3), offset=st.floats(-1, 1), seed=st.integers(0, 99))
 def test_inconclusive_exactly_when_the_dead_model_would_pass(
@@ -325,7 +357,8 @@ def test_an_output_that_hardly_moves_stays_inconclusive_in_decibels(tmp_path: Pa
     assert (row.status, row.gate.measure, row.gate.dead_passes) == ("inconclusive", "sqnr_db", True)
 
 
-def test_another_class_is_a_tie_on_drawn_inputs_and_no_excuse_on_given_ones(tmp_path: Path) -> None:
+def test_classes_that_rounding_turns_are_a_matter_of_loss(tmp_path: Path) -> None:
+    """The file computes what its precision must cost; what that does to decisions is told apart, on any inputs."""
     exact = 3 * living()
     best = exact.argmax(axis=1)
     exact[:6, :] -= 1
@@ -336,11 +369,17 @@ def test_another_class_is_a_tie_on_drawn_inputs_and_no_excuse_on_given_ones(tmp_
     write(tmp_path / "rounded" / "int8-0", "logits", bench.mine + 0.05 * rng.standard_normal((16, 4)))
     flipped = bench.mine.copy()
     flipped[np.arange(6), best[:6]] -= 0.05
-    assert bench.judge(flipped, precision=Precision.INT8).status == "agree"
+    drawn = bench.judge(flipped, precision=Precision.INT8)
     bench.reference = replace(bench.reference, drawn=False)
     given_ = bench.judge(flipped, precision=Precision.INT8)
-    assert given_.status == "disagree"
-    assert "6 of 16 samples change class" in given_.reason
+    assert (drawn.status, given_.status) == ("agree", "agree")
+    assert drawn.loss is not None
+    assert given_.loss is not None
+    assert (drawn.loss.status, given_.loss.status) == ("unproven", "lost")
+    assert "6 of 16 classes change" in given_.loss.reason
+    assert given_.loss.changed is not None
+    assert given_.loss.changed.samples == tuple(range(6))
+    assert given_.loss.changed.share.low < 6 / 16 < given_.loss.changed.share.high
 
 
 def test_probabilities_are_looked_at_in_the_small_batches_too(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def test_values_move_by_one_unit_in_the_last_place_at_most(seed: int, scale: flo
     steps = result.view(np.int32).astype(np.int64) - values.view(np.int32)
     assert set(np.unique(steps)) <= {-1, 0, 1}
     assert np.count_nonzero(steps) > 8
+    far = moved(values, np.random.Generator(np.random.SFC64(seed)), 64)
+    assert set(np.unique(far.view(np.int32).astype(np.int64) - values.view(np.int32))) <= {-64, 0, 64}
     whole = np.arange(6)
     assert moved(whole, np.random.Generator(np.random.SFC64(seed))) is whole
 
@@ -115,3 +117,29 @@ def test_what_keras_cannot_put_into_a_graph_runs_eagerly() -> None:
     np.testing.assert_allclose(outputs, expected / expected.sum(-1, keepdims=True), rtol=1e-5)
     assert function.is_eager
     assert logits == []
+
+
+def test_classes_that_rounding_may_turn_are_undecided_and_no_others(tmp_path: Path) -> None:
+    """The argmax of two classes whose weights are alike to 2 ** -21, beside one of two that are not."""
+    import keras
+
+    x = keras.Input((8,), name="x")
+    kernels = RNG.standard_normal((2, 8, 2)).astype(np.float32)
+    kernels[0, :, 1] = kernels[0, :, 0] * (1 + np.float32(2**-21) * RNG.choice([-1, 1], 8)).astype(np.float32)
+    scores = [keras.layers.Dense(2, use_bias=False)(x) for _ in kernels]
+    model = keras.Model(x, [keras.ops.argmax(score, -1) for score in scores])
+    model.set_weights(list(kernels))
+    loaded = loaded_model(model)
+    feeds = {"x": RNG.uniform(-1, 1, (50, 8)).astype(np.float32)}
+    with float64_default():
+        clone = loaded_model(float64_clone(model))
+        oracle = TappedFunction(clone.function, clone.signature)
+    assert oracle.narrowing is None
+    for k, values in enumerate(oracle.run(feeds)[0].values()):
+        np.save(path_of(tmp_path, "out", k), values)
+    measure_noise(
+        TappedFunction(loaded.function, loaded.signature).run, model, loaded.signature, feeds, tmp_path, batch=16
+    )
+    shares = [float(np.load(path_of(tmp_path, "undecided_out", k)).mean()) for k in range(2)]
+    assert shares == [1.0, 0.0]
+    assert not path_of(tmp_path, "noise_out", 0).exists()

@@ -95,6 +95,12 @@ def test_the_same_names_are_left_alone() -> None:
     assert renamed(untapped, OURS, {}, TRIAL) == (untapped, {}, [])
 
 
+def test_the_same_names_in_another_order_are_told() -> None:
+    tapped, names, notes = renamed(Untapped(File(Signature((AGE, IMAGE), (TWO, ONE, WIDE)), {})), OURS, {}, TRIAL)
+    assert (tapped.runtime.signature, names) == (OURS, {})
+    assert notes == ["Its order is not the reference's: its inputs are age, image; its outputs two, one, wide."]
+
+
 def test_inputs_of_one_shape_are_taken_in_order() -> None:
     left, right = TensorSpec("left", (BATCH, 2), FLOAT), TensorSpec("right", (BATCH, 2), FLOAT)
     ours = Signature((left, right), (WIDE,))

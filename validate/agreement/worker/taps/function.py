@@ -74,6 +74,10 @@ class TappedFunction:
 
 
 def _narrows(operation: Any) -> bool:
+    """Whether digits are lost. Keras reads a sign from the bits of a float32, whatever it is given (in its argmax)."""
+    consumers = [consumer.type for tensor in operation.outputs for consumer in tensor.consumers()]
+    if consumers and set(consumers) == {"Bitcast"}:
+        return False
     wide = any(tensor.dtype.name == "float64" for tensor in operation.inputs)
     return wide and any(tensor.dtype.name in {"float32", "float16", "bfloat16"} for tensor in operation.outputs)
 

@@ -1,0 +1,24 @@
+"""One verdict of many outputs, and of a file that did not run; apart, since a comparison is a story of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from converters.errors import EdgeportError
+from validate.agreement.results import AGREE, DISAGREE, ERROR, INCONCLUSIVE, OutputRow, Verdict, VerdictStatus
+
+
+def overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
+    """The worst of the outputs, and its reason."""
+    for status in (DISAGREE, INCONCLUSIVE):
+        rows_of_status = [row for row in rows if row.status == status]
+        if rows_of_status:
+            return status, "; ".join(f"{row.name}: {row.reason}" for row in rows_of_status)
+    if all(row.gate.dead_passes for row in rows):
+        return INCONCLUSIVE, "all that the checkpoint gives are constants, and a dead model would pass too"
+    worst = max(rows, key=lambda row: row.noise_ratio or 0.0)
+    return AGREE, f"{worst.name}: {worst.reason}"
+
+
+def error_verdict(path: Path, error: EdgeportError) -> Verdict:
+    return Verdict(path, ERROR, f"{error.message} {error.next_step}", error=error.to_json())
