@@ -195,7 +195,7 @@ def _inner(r: random.Random, x: Any) -> Any:
         y = _inner(r, y) if deeper and r.random() < 0.3 else _step(r, y)
     if r.random() < 0.2:  # the second output is used as well
         y, other = keras.Model(inner_input, [y, kl.Dense(2)(inner_input)])(x)
-        return y * keras.ops.mean(other)
+        return y * keras.ops.mean(other, axis=list(range(1, len(other.shape))))[(..., *[None] * (len(y.shape) - 1))]
     if r.random() < 0.2:
         return keras.Sequential([inner_input, kl.Dense(3, activation=r.choice(la.SIMPLE)), kl.Dropout(0.1)])(x)
     inner = keras.Model(inner_input, y)

@@ -92,7 +92,7 @@ _REDUCE: dict[str, Callable[..., Any]] = {
 }
 _STRUCTURE: dict[str, Callable[[random.Random, Any, int], Any]] = {
     "array_split": lambda r, x, axis: ops.array_split(x, 2, axis=axis)[r.randint(0, 1)],
-    "cond": lambda r, x, axis: ops.where(ops.mean(x) > 0, ops.tanh(x), -x),
+    "choice": lambda r, x, axis: ops.where(ops.mean(x, axis=axis, keepdims=True) > 0, ops.tanh(x), -x),
     "concatenate": lambda r, x, axis: ops.concatenate([x, ops.flip(x, -1)], axis=axis),
     "diagonal": lambda r, x, axis: ops.diagonal(ops.matmul(x, ops.swapaxes(x, -1, -2)), axis1=-2, axis2=-1),
     "in_top_k": lambda r, x, axis: ops.cast(x >= ops.top_k(x, 2)[0][..., -1:], x.dtype),

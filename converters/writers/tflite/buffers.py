@@ -1,4 +1,4 @@
-"""Constants that several graphs of a file share: each graph has its own while the quantizer works.
+"""Takes apart the constants that several graphs of a file share, for the quantizer: each graph has its own.
 
 The quantizer sees to operations of one graph that share a constant. Where the body of one loop makes an integer of it
 and another graph keeps it in float, both are left with the bytes of one of them.
