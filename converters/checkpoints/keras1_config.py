@@ -66,6 +66,15 @@ def from_keras1(value: dict[str, Any], source: Path) -> dict[str, Any]:
         return value
     if name == "Merge":
         return value | _merge(config, source)
+    if name == "Rescaling":  # Keras 1 had none: `--replace` put it there, as Keras has it today
+        return value
+    if name == "Lambda":
+        raise _refuse(
+            source,
+            f"the Python code in the layer `{config.get('name')}` (Lambda)",
+            f"If it only scales, say so: --replace {config.get('name')}=rescaling:SCALE[,OFFSET] (x / 255 is "
+            "rescaling:1/255). Or save it in Keras 2 with a built-in layer instead.",
+        )
     if name not in _LAYERS:
         raise _refuse(source, f"the layer `{config.get('name')}` ({name})")
     renamed, new_names = _LAYERS[name]
@@ -103,10 +112,10 @@ def _merge(config: dict[str, Any], source: Path) -> dict[str, Any]:
     return {"class_name": _MERGES[mode], "config": settings}
 
 
-def _refuse(source: Path, subject: str) -> RefusedError:
+_AGAIN = "Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1)."
+
+
+def _refuse(source: Path, subject: str, next_step: str = _AGAIN) -> RefusedError:
     return RefusedError(
-        f"{source} was saved by Keras 1, and {subject} cannot be read.",
-        file=source,
-        step="scan",
-        next_step="Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1).",
+        f"{source} was saved by Keras 1, and {subject} cannot be read.", file=source, step="scan", next_step=next_step
     )

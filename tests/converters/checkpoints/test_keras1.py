@@ -17,6 +17,7 @@ import pytest
 
 from converters.checkpoints.identify import identify
 from converters.checkpoints.keras1_weights import todays
+from converters.checkpoints.load_options import LoadOptions, parse_replacement
 from converters.errors import RefusedError
 
 RANDOM = np.random.default_rng(11)
@@ -316,3 +317,28 @@ def test_gates_inside_of_an_inner_model_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "old.h5", [outer, layer("Dense", "d", **DENSE)], {"inner": w, "d": [random(3, 2)]})
     with pytest.raises(RefusedError, match=r"\.h5 was saved by Keras 1, .* `r` \(LSTM\) lies in a model inside"):
         load(identify(path))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_lambda_is_what_replace_says_and_the_refusal_names_the_option(first: bool, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from converters.checkpoints.loading import load
+
+    kernel, bias = random(3, 2), random(2)
+    code = {"function": ["4wEAAAA=", None, None], "function_type": "lambda", "arguments": {}}
+    shape = {"batch_input_shape": [None, 3], "input_dtype": "float32"}
+    scale = {
+        "class_name": "Lambda",
+        "config": {"name": "lambda_1", "trainable": True} | code | (shape if first else {}),
+    }
+    dense = layer("Dense", "d", **DENSE, **({} if first else shape))
+    net = [scale, dense] if first else [dense, scale]
+    path = written(tmp_path / "old.h5", net, {"lambda_1": [], "d": [kernel, bias]})
+    with pytest.raises(RefusedError, match=r"Keras 1, and the Python code in the layer `lambda_1`") as refusal:
+        identify(path)
+    assert "--replace lambda_1=rescaling:" in str(refusal.value.next_step)
+    loaded = load(identify(path, LoadOptions(replaced=(parse_replacement("lambda_1=rescaling:1/255,-0.5"),))))
+    x = 100 * random(4, 3)
+    wanted = (x / 255 - 0.5) @ kernel + bias if first else (x @ kernel + bias) / 255 - 0.5
+    np.testing.assert_allclose(loaded.function([tf.constant(x)])[0].numpy(), wanted, rtol=1e-5, atol=1e-5)
