@@ -1,6 +1,6 @@
 """Measures what the gates are derived from, and on which models they are confirmed: honest files and broken ones.
 
-    scripts/measure_agreement.py FOLDER float32|reduced|faults|localize [NAME:H,W,C | FILE.keras]...
+    scripts/measure_agreement.py FOLDER honest|power|float32|reduced|faults|localize [NAME:H,W,C | FILE.keras]...
 
 Without names: the models that the gates were fixed on, then those that they are reported on, which had no part in it.
 Each architecture is built with random weights and warmed batch norms and exported. `float32`: the float32 files on
@@ -15,6 +15,7 @@ goes on.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,8 @@ FLOAT32 = ("float32",)
 REDUCED = ("float16", "dynamic_int8", "int8")
 LEVELS = ("off", "basic", "extended", "all")
 EPOCHS = 5
+RANDOM = 64
+"""Models of the random zoo."""
 
 
 def edgeport(*arguments: str | Path) -> dict[str, Any]:
@@ -289,6 +292,21 @@ def measure(folder: Path, what: str, given: str) -> None:
         shown(title, {"not measured:": " ".join(str(error).split())})
 
 
+def every_honest_file(folder: Path, names: list[str]) -> None:
+    """Judges the honest files of these models, or of all, and prints the table of what there is."""
+    from honest_files.models import HARD
+
+    hard, drawn = [f"hard/{name}" for name in HARD], [f"zoo/r-{k}" for k in range(RANDOM)]
+    run_module("honest_files", folder, *(names or [*FIXED_ON, *REPORTED_ON, *hard, *drawn]))
+    run_module("honest_files.table", folder / "honest.jsonl")
+
+
+def run_module(name: str, *arguments: str | Path) -> None:
+    scripts = Path(__file__).parent
+    paths = {"PYTHONPATH": f"{scripts}:{scripts.parent}"}
+    subprocess.run([sys.executable, "-m", name, *map(str, arguments)], env=os.environ | paths, check=True)
+
+
 def main() -> None:
     folder, what = Path(sys.argv[1]), sys.argv[2]
     folder.mkdir(parents=True, exist_ok=True)
@@ -296,6 +314,10 @@ def main() -> None:
         print(json.dumps(ratios(Path(sys.argv[3]), Path(sys.argv[4]))))
     elif what == "--build":
         build(sys.argv[3], Path(sys.argv[4]))
+    elif what == "honest":
+        every_honest_file(folder, sys.argv[3:])
+    elif what == "power":
+        run_module("honest_files.power", *sys.argv[3:])
     else:
         for given in sys.argv[3:] or (*FIXED_ON, *REPORTED_ON):
             measure(folder, what, given)

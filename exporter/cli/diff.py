@@ -38,6 +38,13 @@ class ShareType(click.ParamType[float]):
 @click.option(
     "--max-accuracy-drop", "accuracy_drop", type=ShareType(), metavar="P%", help="In points: 0.5% is half a point."
 )
+@click.option(
+    "--max-drop",
+    "max_drop",
+    type=float,
+    metavar="N",
+    help="Of the --metric that both were made with: points for shares.",
+)
 @output_options
 def command(*, before: Path, after: Path, console: Console, **limits: float | None) -> int:
     """What BUNDLE_B changes against BUNDLE_A: sizes, agreement, latency, operations, signature.

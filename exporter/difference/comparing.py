@@ -16,6 +16,8 @@ from exporter.bundle import open_bundle
 from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
 from exporter.manifest.rows import ArtifactRow, Miss, SignatureRow
 from exporter.manifest.schema import Manifest
+from validate.agreement.judging.named_metrics import NAMED_METRICS
+from validate.agreement.losses import LOST
 from validate.agreement.results import JudgedRow, OutputRow
 from validate.latency.statistics.earlier import Change, compare_results
 
@@ -38,7 +40,7 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
     latency, notes = _latency(old, new, allowed, before)
     notes = [*(note for bundle in bundles for note in bundle.notes), *notes]
     if not _judged_alike(old, new):
-        if allowed.error_growth is not None or allowed.accuracy_drop is not None:
+        if (allowed.error_growth, allowed.accuracy_drop, allowed.max_drop) != (None, None, None):
             raise UsageError(
                 f"{before} and {after} were judged on other inputs, so their errors cannot be compared.",
                 next_step="Make both with the same --inputs, or the same --samples, --seed and --input-range.",
@@ -105,6 +107,10 @@ def _side(row: ArtifactRow, manifest: Manifest) -> Side:
         measure,
         error,
         min(accuracies, default=None),
+        verdict.loss.metric if verdict and verdict.loss else None,
+        verdict.loss.value if verdict and verdict.loss else None,
+        bool(verdict and verdict.loss and verdict.loss.lower),
+        str(verdict.loss.status) if verdict and verdict.loss else "",
     )
 
 
@@ -206,6 +212,9 @@ def regressions(difference: Difference, allowed: Allowed) -> Iterator[Miss]:
         yield from _worse(change, allowed)
     if allowed.anything:
         return
+    if allowed.max_drop is not None:
+        for change in difference.artifacts:
+            yield from _metric_lost(change, allowed.max_drop)
     yield from (_miss(c.name, "gone", f"{c.name} is gone") for c in difference.artifacts if c.status == "gone")
     yield from (_miss("signature", "signature", f"the signature changed: {line}") for line in difference.signature)
     if allowed.slowdown is not None:
@@ -230,6 +239,8 @@ def _worse(change: ArtifactChange, allowed: Allowed) -> Iterator[Miss]:
         return
     if old.verdict == "agree" and new.verdict != "agree":
         yield _miss(name, "agreement", f"{name} agreed with its checkpoint and is now {new.verdict}")
+    elif old.loss != LOST and new.loss == LOST:
+        yield _miss(name, "loss", f"{name} did not lose too much for the task and now does")
     size, error = change.growth("size_bytes"), change.growth("error")
     if allowed.growth is not None and size is not None and size > allowed.growth:
         words = f"{name} is {size:.1%} larger, and {allowed.growth:.1%} are allowed"
@@ -243,6 +254,24 @@ def _worse(change: ArtifactChange, allowed: Allowed) -> Iterator[Miss]:
             limit = f"and {100 * allowed.accuracy_drop:.3g} are allowed"
             words = f"{name} loses {100 * drop:.3g} points of accuracy, {limit}"
             yield _miss(name, "accuracy_drop", words, allowed.accuracy_drop, drop)
+
+
+def _metric_lost(change: ArtifactChange, allowed: float) -> Iterator[Miss]:
+    old, new, name = change.before, change.after, change.name
+    if old is None or new is None:
+        return
+    if old.metric is None or old.metric != new.metric or old.metric_value is None or new.metric_value is None:
+        raise UsageError(
+            f"{name} was not held to one metric in both bundles.",
+            next_step="Make both with the same --metric.",
+            step="diff",
+        )
+    metric = NAMED_METRICS.get(old.metric)
+    drop = (old.metric_value - new.metric_value) * (100 if metric and metric.share else 1)
+    drop = -drop if new.metric_lower else drop
+    if drop > allowed:
+        words = f"{name} loses {drop:.3g} of {old.metric}, and {allowed:g} are allowed"
+        yield _miss(name, "max_drop", words, allowed, drop)
 
 
 def _miss(subject: str, gate: str, words: str, limit: float | None = None, value: float | None = None) -> Miss:

@@ -20,12 +20,14 @@ class Allowed:
         growth: share of the size in bytes.
         error_growth: share of the error, see `Side.error`.
         accuracy_drop: difference of shares, 0.01 is one point.
+        max_drop: how far the user's metric may fall, in points for shares; both bundles were made with it.
     """
 
     slowdown: float | None = None
     growth: float | None = None
     error_growth: float | None = None
     accuracy_drop: float | None = None
+    max_drop: float | None = None
 
     @property
     def anything(self) -> bool:
@@ -49,6 +51,10 @@ class Side:
     measure: str
     error: float | None
     accuracy: float | None
+    metric: str | None = None
+    metric_value: float | None = None
+    metric_lower: bool = False
+    loss: str = ""
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,16 @@ def picks(manifest: Manifest) -> list[Pick]:
     chosen = choices(manifest)
     excluded = {miss.subject for miss in passing(manifest).misses} | set(manifest.recommended.get("unproven") or ())
     passed = sum(verdict.artifact not in excluded for verdict in manifest.verdicts)
-    among = f" among {say.count(passed, 'artifact')} that pass{'' if passed != 1 else 'es'}"
+    passes = f"pass{'' if passed != 1 else 'es'}" + (" and are proven" if manifest.recommended.get("unproven") else "")
+    among = f" among {say.count(passed, 'artifact')} that {passes}"
     why = f"{objective}{among}".capitalize()
     result = [
         _pick(manifest, f"Ship on {device}" if device != "any" else "Ship", path, why, device)
         for device, path in chosen.items()
     ]
     shown = set(chosen.values())
-    for key, title in (("smallest", "Smallest"), ("most_accurate", "Most accurate")):
+    proven = " that is proven" if manifest.recommended.get("unproven") else ""
+    for key, title in (("smallest", f"Smallest{proven}"), ("most_accurate", f"Most accurate{proven}")):
         path = manifest.recommended.get(key)
         exists = any(row.path == path for row in manifest.artifacts)
         if isinstance(path, str) and exists and path not in shown:

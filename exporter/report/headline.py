@@ -65,7 +65,7 @@ def _losses(manifest: Manifest) -> dict[str, dict[str, str]]:
 def _loss_parts(losses: Mapping[str, Mapping[str, str]]) -> list[str]:
     """A clause for what costs too much, and one for what is not known to cost little; each with its worst reason."""
     parts = []
-    for status, words in ((LOST, "too much is lost in"), (UNPROVEN, "what is lost is not proven small in")):
+    for status, words in ((LOST, "too much is lost in"), (UNPROVEN, "not proven:")):
         if names := losses.get(status):
             first, reason = next(iter(names.items()))
             whose = f"{first}: " if len(names) > 1 else ""
@@ -88,7 +88,7 @@ def _agreement_part(
             f"Made, not proven: {say.count(total, 'artifact')} {verb} with {source} up to what the precision must cost"
         )
     if agree == total:
-        proven = f"; {unproven} of them {'are' if unproven > 1 else 'is'} made, not proven" if unproven else ""
+        proven = f", {unproven} of them made, not proven" if unproven else ""
         return f"{'Both' if total == 2 else 'All ' + str(total) if total > 2 else 'The'} " + (
             f"artifact{'s' if total > 1 else ''} agree{'' if total > 1 else 's'} with {source}{proven}"
         )

@@ -26,7 +26,8 @@ _LETTER = 7.0
 
 @dataclass(frozen=True)
 class Point:
-    """One artifact. `error_db` is its error against the moving signal, lower is better; None without any error."""
+    """One artifact. `error_db` is its error against the moving signal, or how far the user's metric drops: lower is
+    better; None without any error."""
 
     artifact: str
     name: str
@@ -63,7 +64,10 @@ def pareto(manifest: Manifest) -> Pareto | None:
         return None
     panels = [("Latency and size", _panel(points, "size", lambda p: float(p.size_bytes), _size_axis(points)))]
     if any(point.error_db is not None for point in points):
-        panels.append(("Latency and error", _error_panel([point for point in points if point.judged])))
+        judged = [point for point in points if point.judged]
+        metric = _metric_of(manifest)
+        panel = _drop_panel(judged, metric) if metric else ("Latency and error", _error_panel(judged))
+        panels.append(panel)
     formats = tuple(dict.fromkeys(point.format for point in points))
     labelled = any(output.accuracy is not None for verdict in manifest.verdicts for output in verdict.outputs)
     return Pareto(tuple(panels), view.setting(rows[0]), formats, any(point.beaten for point in points), labelled)
@@ -96,10 +100,25 @@ def _points(manifest: Manifest) -> tuple[list[TimingRow], list[Point]]:
 
 
 def _error(verdict: JudgedRow | None) -> tuple[float | None, bool]:
+    if verdict is not None and verdict.loss is not None and verdict.loss.drop is not None:
+        return verdict.loss.drop.value, True
     output = worst_output(verdict) if verdict else None
     if output is None:
         return None, False
     return (None if output.sqnr_db is None else -output.sqnr_db), output.sqnr_db is not None or output.max_abs == 0
+
+
+def _metric_of(manifest: Manifest) -> str:
+    """The user's metric, where every verdict that could have it does."""
+    losses = [verdict.loss for verdict in manifest.verdicts if verdict.loss is not None]
+    told = all(loss.metric and loss.drop is not None for loss in losses)
+    return str(losses[0].metric) if losses and told else ""
+
+
+def _drop_panel(points: Sequence[Point], metric: str) -> tuple[str, Markup]:
+    """How far the user's metric drops, instead of an error that nobody asked for."""
+    axis = Axis.between([0.0, *(point.error_db or 0.0 for point in points)])
+    return say.clean(f"Latency and drop of {metric}"), _panel(points, "drop", lambda p: p.error_db or 0.0, axis)
 
 
 def _size_axis(points: Sequence[Point]) -> Axis:
@@ -118,7 +137,8 @@ def _error_panel(points: Sequence[Point]) -> Markup:
 
 def _panel(points: Sequence[Point], what: str, value: Callable[[Point], float], y: Axis) -> Markup:
     x = Axis.over([point.p50_ms for point in points])
-    unit = (lambda tick: say.size(int(tick)) if tick else "0") if what == "size" else (lambda tick: f"{tick:g} dB")
+    decibels = " dB" if what == "error" else ""
+    unit = (lambda tick: say.size(int(tick)) if tick else "0") if what == "size" else (lambda t: f"{t:g}{decibels}")
     places = [(_across(x, point.p50_ms), _upward(y, value(point))) for point in points]
     parts = [*_grid(x, y, unit), *_axis_titles(what)]
     parts += [
@@ -134,11 +154,15 @@ def _panel(points: Sequence[Point], what: str, value: Callable[[Point], float], 
 def _spoken(points: Sequence[Point], what: str) -> str:
     descriptions = [
         f"{p.name}: {say.milliseconds(p.p50_ms)}, "
-        + (say.size(p.size_bytes) if what == "size" else "no error" if p.error_db is None else f"{p.error_db:.1f} dB")
+        + (say.size(p.size_bytes) if what == "size" else "no error" if p.error_db is None else _level(p, what))
         + (", on the Pareto front" if not p.beaten else "")
         for p in points
     ]
     return say.clean(f"Median latency against {what}. " + "; ".join(descriptions) + ".")
+
+
+def _level(point: Point, what: str) -> str:
+    return f"{point.error_db:.1f} dB" if what == "error" else f"drop of {say.figure(point.error_db)}"
 
 
 def _grid(x: Axis, y: Axis, unit: Callable[[float], str]) -> list[Markup]:
@@ -154,7 +178,7 @@ def _grid(x: Axis, y: Axis, unit: Callable[[float], str]) -> list[Markup]:
 
 
 def _axis_titles(what: str) -> list[Markup]:
-    upward = "size" if what == "size" else "error against the signal"
+    upward = {"size": "size", "drop": "drop of the metric"}.get(what, "error against the signal")
     return [
         svg.text("title", _RIGHT, _BOTTOM + 36, "median latency, ms \N{RIGHTWARDS ARROW}", "end"),
         svg.text("title", _LEFT, _BOTTOM + 36, f"\N{UPWARDS ARROW} {upward}", "start"),

@@ -26,7 +26,8 @@ class Contender:
 
     Attributes:
         p50_ms: None where it was not timed.
-        error: lower is better: 1 - accuracy where labels were given, else the error's share of the signal.
+        error: lower is better: how far the user's metric drops, else 1 - accuracy where labels were given, else the
+            error's share of the signal.
         agreement: share of samples of the checkpoint's class; None where there are no classes.
         proven: what it costs the user's task was held against a gate and kept.
     """
@@ -147,6 +148,8 @@ def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]
         accuracies = [row.accuracy for row in outputs if row.accuracy is not None]
         accuracy = min(accuracies, default=None)
         error = 1 - accuracy if accuracy is not None else _relative_error(outputs)
+        if loss is not None and loss.drop is not None and loss.drop.value is not None:
+            error = loss.drop.value  # the user's own measure
         for device, p50 in _devices([row for row in manifest.timings if row.artifact == artifact.path]).items():
             contenders.append(
                 Contender(

@@ -18,7 +18,7 @@ from typing import Any
 
 from measure_agreement import checkpoint_of
 
-SEEDS = (0, 1, 2)
+SEEDS = tuple(range(int(os.environ.get("SEEDS", "3"))))
 AT_ONCE = 12
 """Models of one process: TensorFlow keeps what it has compiled."""
 

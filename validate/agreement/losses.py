@@ -68,6 +68,7 @@ class Loss:
             null in JSON where there is no error.
         metric: the name of the user's metric, with the reference's figure, the file's `value` and the `drop` from one
             to the other; `max_drop` is what was allowed. Shares are of 1; their drops are in points.
+            `lower`: less is better.
     """
 
     status: LossStatus
@@ -83,6 +84,7 @@ class Loss:
     value: float | None = None
     drop: Estimate | None = None
     max_drop: float | None = None
+    lower: bool = False
 
 
 def worst_loss(losses: tuple[Loss, ...]) -> Loss | None:

@@ -157,6 +157,7 @@ class UserMetric:
             value=drop.value,
             drop=drop.drop,
             max_drop=self.max_drop,
+            lower=self.lower,
         )
         if self.max_drop is None:
             return told

@@ -24,12 +24,13 @@ def compare_structure(
     Args:
         ordered: False where the candidate's file format keeps no order.
         fixed_batch: a batch size that stands for `"batch"`, besides 1: files of recurrent models have one.
-        theirs: the file may be another converter's, which may leave an output's sizes open: the values tell them.
+        theirs: the file may be another converter's, which may leave an output's sizes open, or state one that the
+            reference leaves open: the values tell them.
     """
     problems: list[str] = []
     notes: list[str] = []
     outputs, got_outputs = reference.outputs, candidate.outputs
-    if not any(spec.is_dynamic for spec in reference.inputs):
+    if theirs or not any(spec.is_dynamic for spec in reference.inputs):
         outputs = _with_stated_sizes(outputs, got_outputs)
     if theirs:
         got_outputs = _with_stated_sizes(got_outputs, outputs)

@@ -64,6 +64,7 @@ def test_a_file_may_state_a_size_of_an_output_that_keras_does_not_know_though_it
 
     assert compare_structure(model("y_dim1", 12), model(12, 12)) == ([], [])
     assert compare_structure(model("y_dim1", "x_dim1"), model(12, "x_dim1"))[0]
+    assert compare_structure(model("y_dim1", "x_dim1"), model(12, "x_dim1"), theirs=True) == ([], [])
     assert compare_structure(model("y_dim1", 12), Signature(model(12, 12).inputs, (A,)))[0]
 
 

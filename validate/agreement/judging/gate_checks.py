@@ -9,6 +9,7 @@ import numpy as np
 
 from converters.arrays import Array
 from validate.agreement.judging.gates import ILL_CONDITIONED, MORE_SAMPLES, Gate
+from validate.agreement.judging.many_samples import limit_for
 from validate.agreement.judging.metrics import difference, row_errors, sqnr_db
 from validate.agreement.judging.reference_values import ReferenceValues, Rounding, Values
 from validate.agreement.results import GateRow
@@ -98,12 +99,13 @@ def by_noise(values: Values, ratios: dict[str, float], limit: float) -> GateResu
     expected = values.expected
     noise = np.zeros(0) if expected.noise is None else expected.noise
     largest = float(np.max(noise, initial=0.0))
-    beyond_limit = [name for name in (INPUTS, *ratios) if ratios[name] > limit]
+    limits = dict.fromkeys(ratios, limit) | {INPUTS: limit_for(limit, len(noise))}
+    beyond_limit = [name for name in (INPUTS, *ratios) if ratios[name] > limits[name]]
     kind = beyond_limit[0] if beyond_limit else INPUTS
-    ratio = ratios[kind]
+    ratio, limit = ratios[kind], limits[kind]
     passed = ratio <= limit
     where = "" if kind == INPUTS else f" on {kind} inputs"
-    reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {limit:g})"
+    reason = f"its error is {ratio:.2g} times float32's own noise{where} (limit {limit:.3g})"
     conditioning = expected.conditioning or 0.0
     if conditioning > ILL_CONDITIONED:
         reason += (

@@ -65,7 +65,8 @@ GATES: dict[Precision, Gate] = {
     Precision.FLOAT32: Gate(
         3.0, 75.0, 1.0, 8 * ULP,
         "honest files of 11 small models, ill-conditioned ones among them, were measured at 2.0 at most, the weakest "
-        "fault of the self-test at 20 (docs/agreement.md); without an oracle: moving "
+        "fault of the self-test at 20 (docs/agreement.md), and more samples have a limit derived from theirs "
+        "(many_samples); without an oracle: moving "
         "logits of deep models were measured 87 dB and more above error",
     ),
     # The decibels hold where the rounding cannot be emulated (the reference is not a checkpoint) or costs as much as

@@ -81,7 +81,7 @@ def _held(
     if row.nonfinite:
         return LOST if not task.drawn else UNPROVEN, held, f"{row.nonfinite} values are not finite"
     if not _keeps(held, result, changed):
-        told = f"{reason}; nobody will see these inputs: {_REAL_INPUTS}" if task.drawn else reason
+        told = f"{reason} on drawn inputs; {_REAL_INPUTS}" if task.drawn else reason
         return otherwise, held, told
     if row.status == INCONCLUSIVE:
         return UNPROVEN, held, f"these inputs cannot tell: {_REAL_INPUTS}"
@@ -102,7 +102,7 @@ def _held_by_decisions(changed: Changed, gate: Gate, task: Task) -> tuple[LossGa
     few = math.ceil((1 - limit) * changed.of - 1e-9)  # as many as `allowed` grants
     share = 1 - changed.count / max(1, changed.of)
     keeps = changed.count <= few
-    wanted = "" if task.drawn and keeps else f", and {limit:.1%} must keep theirs"
+    wanted = "" if task.drawn else f", and {limit:.1%} must keep theirs"
     reason = f"{changed.count} of {changed.of} {changed.what} change{wanted}"
     return LossGate(changed.what, max(share, limit) if keeps else share, limit), reason
 

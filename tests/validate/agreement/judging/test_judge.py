@@ -78,6 +78,38 @@ def test_within_the_gate_agrees_and_beyond_it_does_not(tmp_path: Path) -> None:
     assert bad.noise_ratio == pytest.approx(4.0, rel=1e-6)
 
 
+def test_more_samples_have_the_limit_that_their_maximum_needs(tmp_path: Path) -> None:
+    for count, status in ((16, "disagree"), (500, "agree")):
+        bench = Bench(tmp_path / str(count), living(count))
+        row = bench.judge(bench.exact + 3.5 * NOISE * np.eye(count)[3][:, None])
+        assert row.status == status
+    assert row.gate.limit == pytest.approx(3.76, abs=0.01)
+    assert bench.judge(bench.exact + 4.0 * NOISE * np.eye(count)[3][:, None]).status == "disagree"
+
+
+def test_whole_numbers_that_rounding_may_turn_are_not_judged_and_all_others_are(tmp_path: Path) -> None:
+    """The oracle runs 16 of 40 samples; of the others as many may turn as twice the share that it saw."""
+    classes = np.random.default_rng(0).integers(0, 9, (40, 50))
+    undecided = np.zeros((16, 50), bool)
+    undecided[2, :8] = True
+    write(tmp_path / "reference", "out", classes)
+    write(tmp_path / "oracle", "out", classes[:16])
+    write(tmp_path / "oracle", "undecided_out", undecided)
+    reference = Reference(tmp_path, Plan(40, 0, 8, 16), ("y",), {})
+
+    def judged(*changed: tuple[int, slice]) -> str:
+        values = classes.copy()
+        for place in changed:
+            values[place] += 1
+        write(tmp_path / "candidate", "out", values)
+        return judge_output(reference, {}, Candidate(tmp_path / "candidate", {}), 0, GATE).status
+
+    assert judged((2, slice(8))) == "agree"
+    assert judged((2, slice(8)), (3, slice(1))) == "disagree"
+    assert judged((30, slice(20))) == "agree"
+    assert judged((30, slice(40))) == "disagree"
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(movement=st.floats(1e-9, 1e-3), offset=st.floats(-1, 1), seed=st.integers(0, 99))
 def test_inconclusive_exactly_when_the_dead_model_would_pass(
