@@ -35,10 +35,13 @@ def main() -> int:
         return _work(options.work, options.keep)
     began = time.monotonic()
     seeds = options.model or [f"{options.seed}-{k}" for k in range(options.count)]
-    rows = list(_rows(seeds, options.keep))
-    document = {"seed": options.seed, "minutes": (time.monotonic() - began) / 60, "models": rows}
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    rows: list[dict[str, Any]] = []
+    document: dict[str, Any] = {"seed": options.seed, "minutes": 0.0, "models": rows}
+    for row in _rows(seeds, options.keep):
+        rows.append(row)
+        document["minutes"] = (time.monotonic() - began) / 60
+        if options.json:  # after each model: a run that is stopped has told what it found
+            options.json.write_text(json.dumps(document, indent=1) + "\n")
     _print(document)
     counts = [row["formats"][fmt]["status"] for row in rows if "formats" in row for fmt in FORMATS]
     return int(any(status in {"wrong", "broken", "crash"} for status in counts))

@@ -10,23 +10,41 @@ from keras import ops
 
 _POINTWISE: dict[str, Callable[[Any], Any]] = {
     "abs": ops.abs,
+    "arccos": lambda x: ops.arccos(ops.tanh(x) * 0.9),
+    "arccosh": lambda x: ops.arccosh(ops.abs(x) + 1.1),
+    "arcsin": lambda x: ops.arcsin(ops.tanh(x) * 0.9),
     "arctan": ops.arctan,
+    "arctan2": lambda x: ops.arctan2(x, 0.7 - x),
+    "arctanh": lambda x: ops.arctanh(ops.tanh(x) * 0.9),
+    "bitwise": lambda x: ops.cast(ops.bitwise_and(ops.cast(x * 9, "int32"), 5), x.dtype) + x,
+    "cbrt": lambda x: ops.cbrt(ops.abs(x) + 0.1),
+    "deg2rad": ops.deg2rad,
+    "digitize": lambda x: ops.cast(ops.digitize(x, [-0.5, 0.1, 0.8]), x.dtype) + x,
+    "divide_no_nan": lambda x: ops.divide_no_nan(x, ops.relu(ops.ceil(x))),
     "arcsinh": ops.arcsinh,
     "ceil": lambda x: ops.ceil(x * 1.7),
     "clip": lambda x: ops.clip(x, -0.5, 0.7),
     "cos": ops.cos,
     "cosh": lambda x: ops.cosh(ops.tanh(x)),
     "erf": ops.erf,
+    "erfc": ops.erfc,
+    "exp2": lambda x: ops.exp2(ops.tanh(x)),
     "exp": lambda x: ops.exp(ops.tanh(x)),
     "expm1": lambda x: ops.expm1(ops.tanh(x)),
     "floor": lambda x: ops.floor(x * 1.7),
     "floor_divide": lambda x: ops.floor_divide(x, 0.37),
+    "heaviside": lambda x: ops.heaviside(x, 0.5) + x,
+    "hypot": lambda x: ops.hypot(x, ops.ones_like(x)),
+    "isin": lambda x: ops.cast(ops.isin(ops.cast(x * 2, "int32"), [0, 2]), x.dtype) + x,
+    "isnan": lambda x: ops.where(ops.isnan(x), 0.0, x),
     "isfinite": lambda x: ops.cast(ops.isfinite(x), x.dtype) + x,
     "log": lambda x: ops.log(ops.abs(x) + 0.5),
     "log10": lambda x: ops.log10(ops.abs(x) + 0.5),
     "log1p": lambda x: ops.log1p(ops.abs(x)),
     "log2": lambda x: ops.log2(ops.abs(x) + 0.5),
     "logaddexp": lambda x: ops.logaddexp(x, -x),
+    "logaddexp2": lambda x: ops.logaddexp2(x, -x),
+    "logical_xor": lambda x: ops.cast(ops.logical_xor(x > 0.3, x < -0.3), x.dtype) + x,
     "maximum": lambda x: ops.maximum(x, 0.1),
     "mod": lambda x: ops.mod(x, 0.6),
     "nan_to_num": ops.nan_to_num,
@@ -35,8 +53,10 @@ _POINTWISE: dict[str, Callable[[Any], Any]] = {
     "reciprocal": lambda x: 1 / (ops.abs(x) + 0.5),
     "round": lambda x: ops.round(x * 1.7),
     "rsqrt": lambda x: ops.rsqrt(ops.abs(x) + 0.5),
+    "saturate_cast": lambda x: ops.cast(ops.saturate_cast(x * 200, "uint8"), x.dtype) / 100,
     "sign": lambda x: ops.sign(x) + x,
     "sin": ops.sin,
+    "sinc": ops.sinc,
     "sinh": lambda x: ops.sinh(ops.tanh(x)),
     "sqrt": lambda x: ops.sqrt(ops.abs(x) + 0.01),
     "square": lambda x: ops.square(ops.tanh(x)),
@@ -56,6 +76,13 @@ _REDUCE: dict[str, Callable[..., Any]] = {
     "std": lambda x, **more: ops.std(x + 0.01, **more),
     "prod": ops.prod,
     "logsumexp": ops.logsumexp,
+    "all": lambda x, **more: ops.cast(ops.all(x > -1, **more), x.dtype),
+    "average": lambda x, axis, keepdims: ops.average(x, axis=axis),
+    "nanmean": lambda x, **more: ops.nanmean(x, **more),
+    "ptp": ops.ptp,
+    "quantile": lambda x, **more: ops.quantile(x, 0.3, **more),
+    "rms": lambda x, **more: ops.sqrt(ops.mean(ops.square(x), **more) + 0.1),
+    "trapezoid": lambda x, axis, keepdims: ops.trapezoid(x, axis=axis if isinstance(axis, int) else axis[0]),
     "any": lambda x, **more: ops.cast(ops.any(x > 1, **more), x.dtype),
     "argmax": lambda x, **more: ops.cast(ops.argmax(x, **more), x.dtype),
     "argmin": lambda x, **more: ops.cast(ops.argmin(x, **more), x.dtype),
@@ -64,6 +91,19 @@ _REDUCE: dict[str, Callable[..., Any]] = {
     "median": ops.median,
 }
 _STRUCTURE: dict[str, Callable[[random.Random, Any, int], Any]] = {
+    "array_split": lambda r, x, axis: ops.array_split(x, 2, axis=axis)[r.randint(0, 1)],
+    "choice": lambda r, x, axis: ops.where(ops.mean(x, axis=axis, keepdims=True) > 0, ops.tanh(x), -x),
+    "concatenate": lambda r, x, axis: ops.concatenate([x, ops.flip(x, -1)], axis=axis),
+    "diagonal": lambda r, x, axis: ops.diagonal(ops.matmul(x, ops.swapaxes(x, -1, -2)), axis1=-2, axis2=-1),
+    "in_top_k": lambda r, x, axis: ops.cast(x >= ops.top_k(x, 2)[0][..., -1:], x.dtype),
+    "layer_normalization": lambda r, x, axis: ops.layer_normalization(x, axis=-1, epsilon=0.01),
+    "multi_hot": lambda r, x, axis: ops.multi_hot(ops.cast(ops.clip(x * 2, 0, 3), "int32"), 4, dtype="float32"),
+    "slice_update": lambda r, x, axis: ops.slice_update(x, [0] * len(x.shape), ops.tanh(x[:, :1])),
+    "take_along_axis": lambda r, x, axis: ops.take_along_axis(x, ops.argsort(x, axis=axis), axis=axis),
+    "tensordot": lambda r, x, axis: ops.tensordot(x, ops.ones((x.shape[-1], 3)) * 0.2, axes=1),
+    "trace": lambda r, x, axis: ops.trace(ops.expand_dims(x, -1) * ops.expand_dims(x, -2), axis1=-2, axis2=-1),
+    "triu": lambda r, x, axis: ops.triu(x, k=r.randint(-1, 1)),
+    "unstack": lambda r, x, axis: ops.unstack(x, axis=axis)[0],
     "cumsum": lambda r, x, axis: ops.cumsum(x, axis=axis),
     "cumprod": lambda r, x, axis: ops.cumprod(x, axis=axis),
     "diff": lambda r, x, axis: ops.diff(x, axis=axis),
@@ -121,10 +161,18 @@ def structure(r: random.Random, x: Any) -> Any:
 
 
 def resized(r: random.Random, x: Any) -> Any:
-    kind = r.randrange(4)
+    kind = r.randrange(8)
+    if kind == 4:
+        return ops.image.pad_images(x, 1, r.randint(0, 2), 0, 1)
+    if kind == 5:
+        return ops.image.crop_images(x, 1, 0, target_height=3, target_width=2)
+    if kind == 6:
+        return ops.image.gaussian_blur(x, (3, 3), (1.0, 0.8))
+    if kind == 7:
+        return ops.image.rgb_to_hsv(ops.sigmoid(x))
     if kind == 0:
         more = {
-            "interpolation": r.choice(["bilinear", "nearest", "bicubic", "lanczos5"]),
+            "interpolation": r.choice(["bilinear", "nearest", "bicubic", "lanczos3", "lanczos5"]),
             "antialias": r.random() < 0.3,
         }
         return ops.image.resize(x, (r.randint(3, 12), r.randint(3, 12)), **more)

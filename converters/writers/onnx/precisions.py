@@ -109,15 +109,18 @@ class OnnxSource:
 
     def _float16(self, path: Path, how: OnnxQuantization) -> None:
         import onnx
-        from onnxruntime.transformers.float16 import convert_float_to_float16
+        from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
+        source = onnx.load(str(self._path))
         model = convert_float_to_float16(
-            onnx.load(str(self._path)),
+            source,
             min_positive_val=_FLOAT16_MIN,
             max_finite_val=_FLOAT16_MAX,
             keep_io_types=True,
+            op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_without_float16(source)],
             node_block_list=list(how.keep) or None,
         )
+        _drop_repeated_casts(model.graph)
         onnx.save(model, str(path))
 
     def _dynamic(self, path: Path, how: OnnxQuantization) -> None:
@@ -217,6 +220,32 @@ def _sort(graph: Any) -> None:
         waiting = blocked
     del graph.node[:]
     graph.node.extend(ordered)
+
+
+def _without_float16(model: Any) -> list[str]:
+    """The kinds of its operations that ONNX defines for float32 and not for float16 in the opset of this file."""
+    from onnx import defs
+
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    kinds = sorted({node.op_type for node in model.graph.node if node.domain == "" and defs.has(node.op_type)})
+    return [kind for kind in kinds if _is_for_float32_alone(defs.get_schema(kind, opset))]
+
+
+def _is_for_float32_alone(schema: Any) -> bool:
+    """By its first input; what others want beside it, as Resize its scales, the converter knows."""
+    types = schema.inputs[0].types if schema.inputs else ()
+    return "tensor(float)" in types and "tensor(float16)" not in types
+
+
+def _drop_repeated_casts(graph: Any) -> None:
+    """Where several operations that stay in float32 read one value, each brings the same cast, under the same name."""
+    seen: set[bytes] = set()
+    for node in list(graph.node):
+        if node.op_type == "Cast":
+            content = node.SerializeToString(deterministic=True)
+            if content in seen:
+                graph.node.remove(node)
+            seen.add(content)
 
 
 def _integers(model: Any) -> int:

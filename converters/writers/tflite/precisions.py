@@ -20,6 +20,7 @@ from converters.errors import StepError, UnsupportedError
 from converters.formats import Precision
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from converters.writers.integers import WITH_INTEGERS, without_integers
+from converters.writers.tflite.buffers import buffers_apart
 from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch, with_sizes, without_sizes
 from converters.writers.tflite.outputs import STAY_FLOAT, outputs_apart, outputs_together
 from converters.writers.tflite.tables import graph_count, has_scales
@@ -88,7 +89,7 @@ class TfliteSource:
     def _quantized(self, given: str | bytearray, recipe: list[Rule]) -> bytes:
         from ai_edge_quantizer import quantizer
 
-        maker = quantizer.Quantizer(given)
+        maker = quantizer.Quantizer(buffers_apart(given) or given)
         maker.load_quantization_recipe(recipe)
         result = maker.quantize(self._calibrated() if maker.need_calibration else None)
         return restore_batch(bytes(result.quantized_model))

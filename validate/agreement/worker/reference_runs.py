@@ -278,6 +278,8 @@ def _run_oracle(
         with float64_default():
             loaded = loaded_model(float64_clone(model))
             exact = TappedFunction(loaded.function, loaded.signature)
+        if exact.is_eager:
+            raise NoOracleError("Keras cannot put it into a graph, whose types could be looked at")
         if exact.narrowing is not None:
             raise NoOracleError(f"its operation {exact.narrowing} rounds to a narrower type whatever is asked for")
     except NoOracleError as cause:

@@ -104,6 +104,21 @@ def test_a_sample_that_float32_cannot_tell_has_the_noise_of_its_own(model: Any, 
         np.testing.assert_array_equal(weight.numpy(), value)
 
 
+def test_what_keras_cannot_put_into_a_graph_runs_eagerly() -> None:
+    import keras
+
+    x = keras.Input((None, None, 3), name="x")
+    pooled = keras.layers.AdaptiveAveragePooling2D((1, 2))(x)
+    loaded = loaded_model(keras.Model(x, keras.layers.Softmax()(pooled)))
+    function = TappedFunction(loaded.function, loaded.signature, watched=True)
+    values = RNG.standard_normal((2, 4, 6, 3)).astype(np.float32)
+    (outputs, *_), logits = (list(found.values()) for found in function.run({"x": values}))
+    expected = np.exp(values.reshape(2, 1, 4, 2, 3, 3).mean((2, 4)))
+    np.testing.assert_allclose(outputs, expected / expected.sum(-1, keepdims=True), rtol=1e-5)
+    assert function.is_eager
+    assert logits == []
+
+
 def test_classes_that_rounding_may_turn_are_undecided_and_no_others(tmp_path: Path) -> None:
     """The argmax of two classes whose weights are alike to 2 ** -21, beside one of two that are not."""
     import keras

@@ -20,6 +20,7 @@ class TappedFunction:
     Attributes:
         narrowing: the first operation that turns float64 into a narrower float, by name; None where there is none.
         extremes: what the values before each bent activation reached in the runs so far.
+        is_eager: Keras cannot put the function into a graph and runs it operation by operation: nothing is tapped.
 
     Args:
         function: list of input tensors -> list of output tensors.
@@ -37,8 +38,18 @@ class TappedFunction:
             tf.TensorSpec([None if isinstance(d, str) else d for d in spec.shape], spec.dtype)
             for spec in signature.inputs
         ]
-        with recording() as records:
-            traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
+        self.kinds: dict[str, str] = {}
+        self.narrowing: str | None = None
+        self.extremes, self.is_eager = Extremes(()), False
+        self._watched: list[Any] = []
+        self._function: Callable[..., Any]
+        try:
+            with recording() as records:
+                traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
+        except (ValueError, TypeError, NotImplementedError):
+            # Keras runs some layers only where every size is there: an adaptive pool to a size of 1.
+            self._function, self.is_eager = (lambda *tensors: function(list(tensors))), True
+            return
         outputs = list(traced.outputs)
         taps = {name: tap for name, out in zip(signature.output_names, outputs, strict=True) if (tap := _tap(out))}
         self.narrowing = next((op.name for op in traced.graph.get_operations() if _narrows(op)), None)
