@@ -34,6 +34,14 @@ UNFINISHED = "unfinished "  # stands before `run` or `dev`
 Command = list[str | Path]
 PIP: Command = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off"]
 SIZES = {"run": "1 GB to download, 3 GB on disk", "dev": "100 MB to download, 500 MB on disk"}
+COMPILING = """\
+import compileall, re, sys
+folder, but = sys.argv[1:]
+try:
+    compileall.compile_dir(folder, quiet=2, workers=0, rx=re.compile(but))
+except OSError:  # from Python 3.12 on the workers are reached by a socket, whose path may be too long in a deep folder
+    compileall.compile_dir(folder, quiet=2, workers=1, rx=re.compile(but))
+"""
 
 
 class SetupError(Exception):
@@ -93,8 +101,10 @@ def explained(log: str) -> SetupError:
             "the package registry cannot be reached.",
             "Check the network, or pip's settings for index and proxy, and run the same command again.",
         )
-    errors = [line for line in log.splitlines() if line.startswith("ERROR")] or log.splitlines() or ["it said nothing"]
-    return SetupError(f"pip failed: {errors[0]}", "Mend that and run the same command again.")
+    lines = [line for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]  # a crash of pip's ends with its cause
+    said = errors[0] if errors else "it said nothing"
+    return SetupError(f"pip failed: {said}", "Mend that and run the same command again.")
 
 
 def say(text: str) -> None:
@@ -187,9 +197,7 @@ def as_locked(name: str, packages: list[str]) -> Command:
 
 
 def compiled(folder: Path, but: str) -> Command:
-    program = "import compileall, re, sys; folder, but = sys.argv[1:]; "
-    program += "compileall.compile_dir(folder, quiet=2, workers=0, rx=re.compile(but))"
-    return [PYTHON, "-c", program, folder, but]
+    return [PYTHON, "-c", COMPILING, folder, but]
 
 
 def progress(names: set[str]) -> str:

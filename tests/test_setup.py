@@ -104,7 +104,9 @@ class Tree:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path)
+    deep = tmp_path / ("a_folder_" * 12)  # a socket's path has 107 bytes
+    deep.mkdir()
+    return Tree(deep)
 
 
 def program(path: Path, text: str) -> Path:

@@ -45,6 +45,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("Cumprod", BOTH, counting.cumprod, "products", "rounding", counting.is_scan_of_known_length),
     Rewrite("MatrixDiagPartV3", BOTH, vectors.matrix_diag_part, "a gather", "none", vectors.is_one_diagonal),
     Rewrite("Cross", BOTH, vectors.cross, "products and differences", "rounding"),
+    Rewrite("Einsum", TFLITE, vectors.outer_product, "a product of wider tensors", "none", vectors.is_outer_product),
     Rewrite("BroadcastArgs", ONNX, vectors.broadcast_shape, "comparisons", "none", vectors.have_known_ranks),
     Rewrite("XlaDynamicUpdateSlice", ONNX, vectors.dynamic_update_slice, "two paddings and a choice"),
     Rewrite("RGBToHSV", BOTH, vectors.rgb_to_hsv, "comparisons and quotients", "rounding"),

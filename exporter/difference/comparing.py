@@ -17,6 +17,7 @@ from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
 from exporter.manifest.rows import ArtifactRow, Miss, SignatureRow
 from exporter.manifest.schema import Manifest
 from validate.agreement.judging.named_metrics import NAMED_METRICS
+from validate.agreement.losses import LOST
 from validate.agreement.results import JudgedRow, OutputRow
 from validate.latency.statistics.earlier import Change, compare_results
 
@@ -109,6 +110,7 @@ def _side(row: ArtifactRow, manifest: Manifest) -> Side:
         verdict.loss.metric if verdict and verdict.loss else None,
         verdict.loss.value if verdict and verdict.loss else None,
         bool(verdict and verdict.loss and verdict.loss.lower),
+        str(verdict.loss.status) if verdict and verdict.loss else "",
     )
 
 
@@ -237,6 +239,8 @@ def _worse(change: ArtifactChange, allowed: Allowed) -> Iterator[Miss]:
         return
     if old.verdict == "agree" and new.verdict != "agree":
         yield _miss(name, "agreement", f"{name} agreed with its checkpoint and is now {new.verdict}")
+    elif old.loss != LOST and new.loss == LOST:
+        yield _miss(name, "loss", f"{name} did not lose too much for the task and now does")
     size, error = change.growth("size_bytes"), change.growth("error")
     if allowed.growth is not None and size is not None and size > allowed.growth:
         words = f"{name} is {size:.1%} larger, and {allowed.growth:.1%} are allowed"

@@ -54,6 +54,7 @@ class Side:
     metric: str | None = None
     metric_value: float | None = None
     metric_lower: bool = False
+    loss: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from exporter.shipping.microcontroller import c_name, check_outputs, missing_ker
 from exporter.shipping.server import write_server
 from exporter.shipping.usability import usability
 from validate.agreement import Agreement
-from validate.agreement.results import DISAGREE, ERROR
+from validate.agreement.results import ERROR
 
 FOLDERS = {"server": "server", "microcontroller": "microcontroller"}
 """Under the bundle's folder; `files[]` lists what lies in them. What phones take lies next to the other artifacts."""
@@ -25,7 +25,7 @@ FOLDERS = {"server": "server", "microcontroller": "microcontroller"}
 
 @dataclass(frozen=True)
 class Shipment:
-    """The results of a run that are packed; what disagrees with the checkpoint is not.
+    """The results of a run that are packed; what disagrees with the checkpoint or loses too much is not.
 
     Attributes:
         model: the name that artifacts begin with.
@@ -40,7 +40,7 @@ class Shipment:
     @property
     def refused(self) -> list[str]:
         verdicts = () if self.agreement is None else self.agreement.verdicts
-        return sorted(v.artifact.name for v in verdicts if v.status in (DISAGREE, ERROR))
+        return sorted(v.artifact.name for v in verdicts if v.missed or v.status == ERROR)
 
     def artifacts(self, *formats: Format) -> list[Artifact]:
         refused = self.refused

@@ -17,6 +17,7 @@ import pytest
 
 from converters.checkpoints.identify import identify
 from converters.checkpoints.keras1_weights import todays
+from converters.checkpoints.load_options import LoadOptions, parse_replacement
 from converters.errors import RefusedError
 
 RANDOM = np.random.default_rng(11)
@@ -305,6 +306,25 @@ def test_what_was_not_held_against_numbers_is_refused_by_name(kind: str, tmp_pat
     first = layer(kind, "odd", batch_input_shape=[None, 6, 5, 2])
     with pytest.raises(RefusedError, match=rf"Keras 1, and the layer `odd` \({kind}\)"):
         identify(written(tmp_path / "old.h5", [first], {}))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "within"])
+def test_a_lambda_that_is_said_to_scale_scales(first: bool, tmp_path: Path) -> None:
+    from converters.checkpoints.loading import load
+
+    kernel, bias = random(2, 2), random(2)
+    shape = {"batch_input_shape": [None, 2]}
+    scales = layer("Lambda", "lambda_1", function=["code", None, None], function_type="lambda", arguments={})
+    dense = layer("Dense", "d", **DENSE | {"input_dim": 2})
+    (scales if first else dense)["config"].update(shape)
+    path = written(tmp_path / "old.h5", [scales, dense] if first else [dense, scales], {"d": [kernel, bias]})
+    with pytest.raises(RefusedError, match=r"the layer `lambda_1` \(Lambda\)") as caught:
+        identify(path)
+    assert "--replace lambda_1=rescaling:" in caught.value.next_step
+    loaded = load(identify(path, LoadOptions(replaced=(parse_replacement("lambda_1=rescaling:1/255,-0.5"),))))
+    x = random(3, 2)
+    wanted = (x / 255 - 0.5) @ kernel + bias if first else (x @ kernel + bias) / 255 - 0.5
+    np.testing.assert_allclose(loaded.function([x])[0], wanted, rtol=2e-5, atol=2e-6)
 
 
 def test_gates_inside_of_an_inner_model_are_refused(tmp_path: Path) -> None:
