@@ -19,7 +19,7 @@ from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
 from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_pads
 from converters.writers.onnx.merge import merge_equal
-from converters.writers.onnx.pools import crop_before_pools
+from converters.writers.onnx.pools import crop_before_pools, keep_pads
 from converters.writers.onnx.tensorflow_graph import converted
 from converters.writers.owners import naming_layers, whose
 
@@ -77,6 +77,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     settle_loops(model, constants)
     settle_pads(model)
     crop_before_pools(model, constants)
+    keep_pads(model)
     fuse_affine(model, constants)
     merge_equal(model, constants, outputs)
     signature = traced.signature
