@@ -34,7 +34,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("Conv2DBackpropInput", TFLITE, convolutions.turned, "a convolution", "rounding", convolutions.is_spread),
     Rewrite("SpaceToBatchND", TFLITE, convolutions.space_to_batch, "transposes", "none", convolutions.is_wide),
     Rewrite("BatchToSpaceND", TFLITE, convolutions.batch_to_space, "transposes", "none", convolutions.is_wide),
-    Rewrite("BiasAdd", TFLITE, convolutions.bias, "an addition", "none", convolutions.is_of_another_rank),
+    Rewrite("BiasAdd", BOTH, convolutions.bias, "an addition", "none", convolutions.is_of_another_rank),
     Rewrite("Mul", BOTH, convolutions.infinite_product, "a choice by sign", "TFLite: 3.4e38", convolutions.is_infinite),
     Rewrite("Bucketize", ONNX, counting.bucketize, "comparisons and their sum"),
     Rewrite("DenseBincount", BOTH, counting.dense_bincount, "comparisons and their sum or maximum"),

@@ -21,7 +21,7 @@ from converters.writers.onnx.graph import canonical_model, fold_constants, settl
 from converters.writers.onnx.merge import merge_equal
 from converters.writers.onnx.pools import crop_before_pools, keep_pads
 from converters.writers.onnx.tensorflow_graph import converted
-from converters.writers.owners import naming_layers, whose
+from converters.writers.owners import naming_layers, numbers_of, whose
 
 NEWEST = 23
 """The newest opset that ONNX Runtime 1.31 declares finished; what comes after may change under a shipped file."""
@@ -112,7 +112,7 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
 def _named(node: Any, traced: Traced) -> str:
     """An operation that is not ONNX's, with its layer: a node has TensorFlow's name of it, and perhaps a number."""
     path = str(node.name).partition("__")[0]
-    return f"{node.op_type}{whose(path, traced)}"
+    return f"{node.op_type}{numbers_of(path, traced)}{whose(path, traced)}"
 
 
 def _declare(model: Any, signature: Signature) -> None:

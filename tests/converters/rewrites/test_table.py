@@ -332,7 +332,8 @@ def matrices() -> Case:
     }
     for offset in (0, 1, -2):
         functions[f"diagonal{offset}"] = lambda x, offset=offset: ops.diagonal(x, offset, 1, 2)
-    operations = {"Cumprod", "Cross", "XlaDynamicUpdateSlice", "MatrixDiagPartV3", "BroadcastArgs"}
+    functions["bias"] = lambda x: tf.nn.bias_add(x, np.arange(7, dtype=np.float32), "NCHW")
+    operations = {"Cumprod", "Cross", "XlaDynamicUpdateSlice", "MatrixDiagPartV3", "BroadcastArgs", "BiasAdd"}
     return Case(operations, drawn(3, 7, 3), functions)
 
 
