@@ -5,7 +5,6 @@ No framework is imported here: a bad file is refused in well under a second.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import re
 from pathlib import Path
@@ -25,7 +24,7 @@ from converters.readers.onnx_file import read_onnx
 from converters.readers.saved_model_file import SavedModelFacts, read_saved_model
 from converters.readers.saved_model_file import Signature as SavedSignature
 from converters.readers.sniff import FileKind, sniff
-from converters.readers.tensor_bundle import missing_data, read_bundle
+from converters.readers.tensor_bundle import INDEX, missing_data, read_bundle, shards_beside
 from converters.readers.tflite_file import read_tflite
 from converters.signature import SIGNATURE_KEY
 
@@ -46,9 +45,8 @@ def identify(path: Path, opening: LoadOptions = LoadOptions()) -> Checkpoint:
         RefusedError: it is damaged, unsafe, or not a checkpoint.
     """
     path = Path(path)
-    prefix = checkpoint_prefix(path)
-    if prefix is not None:
-        return _tf_checkpoint(prefix, opening)
+    if checkpoint_index(path) is not None:
+        return _tf_checkpoint(path, opening)
     kind = _scanned(path, sniff(path), opening)
     name = model_name(path).removesuffix(".float32") if kind in FINISHED else model_name(path)
     return Checkpoint(path.absolute(), kind, name, digest(path), opening)
@@ -76,37 +74,41 @@ def confirm(checkpoint: Checkpoint) -> None:
         )
 
 
-def checkpoint_prefix(path: Path) -> Path | None:
-    """The prefix of the TensorFlow checkpoint that a path means; None where it means none."""
+def checkpoint_index(path: Path) -> Path | None:
+    """The index of the TensorFlow checkpoint that a path means by its prefix, which may be empty, or by a file of it.
+
+    None where it means none.
+    """
     name = re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path.name)
     try:
-        is_prefix = path.with_name(name + ".index").is_file() and not (name == path.name and path.exists())
+        index = path.with_name(name + INDEX)
+        return index if index.is_file() and not (name == path.name and path.exists()) else None
     except (OSError, ValueError):  # no name that the file system takes
         return None
-    return path.with_name(name) if is_prefix else None
 
 
-def _tf_checkpoint(prefix: Path, opening: LoadOptions) -> Checkpoint:
-    index = check_tf_checkpoint(prefix)
-    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, model_name(prefix), _digest_of_tf(index), opening)
+def _tf_checkpoint(path: Path, opening: LoadOptions) -> Checkpoint:
+    index = check_tf_checkpoint(path)
+    name = model_name(index.name.removesuffix(INDEX) or index.absolute().parent.name)
+    return Checkpoint(index.absolute(), SourceKind.TF_CHECKPOINT, name, _digest_of_tf(index), opening)
 
 
 def _digest_of_tf(index: Path) -> str:
     """SHA-256 of a TensorFlow checkpoint: over a line for each data file, then one for the index."""
     sha = hashlib.sha256()
-    for file in [*sorted(index.parent.glob(f"{glob.escape(index.stem)}.data-*")), index]:
+    for file in [*shards_beside(index), index]:
         sha.update(f"{digest(file)}  {file.name}\n".encode())
     return sha.hexdigest()
 
 
-def check_tf_checkpoint(prefix: Path) -> Path:
+def check_tf_checkpoint(path: Path) -> Path:
     """Reads a TensorFlow checkpoint's index, which it gives, and refuses one with data missing. Raises RefusedError."""
-    index = prefix.with_name(f"{prefix.name}.index")
+    index = checkpoint_index(path) or path
     with refusing(index, "TensorFlow checkpoint index"):
         bundle = read_bundle(index)
-        problem = missing_data(prefix, bundle)
+        problem = missing_data(index, bundle)
     if problem:
-        raise _refused(prefix, f"is not a whole TensorFlow checkpoint: {problem}", "Copy all of its files again.")
+        raise _refused(path, f"is not a whole TensorFlow checkpoint: {problem}", "Copy all of its files again.")
     return index
 
 

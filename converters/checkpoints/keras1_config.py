@@ -37,6 +37,7 @@ _LAYERS: Mapping[str, tuple[str, dict[str, str]]] = {
     "SimpleRNN":          ("SimpleRNN", _RECURRENT),
     "UpSampling1D":       ("UpSampling1D", {"length": "size"}),
     "GaussianNoise":      ("GaussianNoise", {"sigma": "stddev"}),
+    "Rescaling":          ("Rescaling", {}),  # not of Keras 1: --replace puts it in
     **{name: (name, {}) for name in (
         "Activation", "AveragePooling1D", "AveragePooling2D", "BatchNormalization", "Bidirectional", "Cropping1D",
         "Cropping2D", "Dropout", "ELU", "Embedding", "Flatten", "GaussianDropout", "GlobalAveragePooling1D",
@@ -66,17 +67,10 @@ def from_keras1(value: dict[str, Any], source: Path) -> dict[str, Any]:
         return value
     if name == "Merge":
         return value | _merge(config, source)
-    if name == "Rescaling":  # Keras 1 had none: `--replace` put it there, as Keras has it today
-        return value
-    if name == "Lambda":
-        raise _refuse(
-            source,
-            f"the Python code in the layer `{config.get('name')}` (Lambda)",
-            f"If it only scales, say so: --replace {config.get('name')}=rescaling:SCALE[,OFFSET] (x / 255 is "
-            "rescaling:1/255). Or save it in Keras 2 with a built-in layer instead.",
-        )
     if name not in _LAYERS:
-        raise _refuse(source, f"the layer `{config.get('name')}` ({name})")
+        raise _refuse(
+            source, f"the layer `{config.get('name')}` ({name})", _scaling(config) if name == "Lambda" else ""
+        )
     renamed, new_names = _LAYERS[name]
     if config.get("dim_ordering") == "th":
         raise _refuse(source, f"the Theano ordering of the layer `{config.get('name')}`")
@@ -112,10 +106,15 @@ def _merge(config: dict[str, Any], source: Path) -> dict[str, Any]:
     return {"class_name": _MERGES[mode], "config": settings}
 
 
-_AGAIN = "Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1)."
+def _scaling(config: Mapping[str, Any]) -> str:
+    layer = config.get("name") or "LAYER"
+    return f"If it only scales, say so: --replace {layer}=rescaling:SCALE[,OFFSET] (x / 255 is rescaling:1/255). Or: "
 
 
-def _refuse(source: Path, subject: str, next_step: str = _AGAIN) -> RefusedError:
+def _refuse(source: Path, subject: str, first: str = "") -> RefusedError:
     return RefusedError(
-        f"{source} was saved by Keras 1, and {subject} cannot be read.", file=source, step="scan", next_step=next_step
+        f"{source} was saved by Keras 1, and {subject} cannot be read.",
+        file=source,
+        step="scan",
+        next_step=f"{first}Load it in Keras 2 and save it again as .h5 (Keras 2.2 reads files of Keras 1).",
     )

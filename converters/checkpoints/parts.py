@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 
 from converters.checkpoints.load_options import LoadOptions
 from converters.errors import EdgeportError
 from converters.readers.onnx_file import read_onnx
+from converters.readers.tensor_bundle import INDEX, shards_beside
 
 
 def parts_of(path: Path, opening: LoadOptions = LoadOptions()) -> tuple[Path, ...]:
@@ -20,8 +20,8 @@ def parts_of(path: Path, opening: LoadOptions = LoadOptions()) -> tuple[Path, ..
 
 
 def _companions(path: Path) -> list[Path]:
-    if path.suffix == ".index":
-        return sorted(path.parent.glob(f"{glob.escape(path.stem)}.data-*"))
+    if path.name.endswith(INDEX):
+        return shards_beside(path)
     if path.suffix.lower() == ".onnx" and path.is_file():
         try:
             return [path.parent / name for name in read_onnx(path).external_files]

@@ -120,9 +120,24 @@ def reached(start: Any, model: Any, passed: Collection[str] = _SHAPE_ONLY) -> It
         for node, consumer in _consumers(operation, owner):
             yield node, consumer
             if is_nested(consumer):
-                queue.extend((operation_of(inner), consumer) for inner in consumer.inputs)
+                queue.extend((operation_of(inner), consumer) for inner in _entered(operation, node, consumer))
             elif type(consumer).__name__ in passed or is_identity(consumer):
                 queue.append((consumer, owner))
+
+
+def _entered(operation: Any, node: Any, nested: Any) -> list[Any]:
+    """The inputs of a nested model that an operation is given to: all where the call does not tell."""
+    import keras
+
+    given = node.arguments.args[0] if node.arguments.args else None
+    if isinstance(given, dict):
+        pairs = [(given.get(operation_of(inner).name), inner) for inner in nested.inputs]
+    else:
+        pairs = list(zip(keras.tree.flatten(given), nested.inputs, strict=False))
+    found = [
+        inner for outer, inner in pairs if isinstance(outer, keras.KerasTensor) and operation_of(outer) is operation
+    ]
+    return found or list(nested.inputs)
 
 
 def is_identity(operation: Any) -> bool:

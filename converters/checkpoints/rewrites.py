@@ -87,8 +87,7 @@ def _rebuilt_in_float32(model: Any) -> Any:
 def _in_float32(node: Any, key: str = "") -> Any:
     """A serialized configuration with every reduced dtype policy replaced by float32; inputs keep what they take."""
     if key == "dtype":
-        name = node if isinstance(node, str) else str(node) if isinstance(node, dict) else ""
-        return "float32" if any(word in name for word in _REDUCED) else node
+        return "float32" if _is_reduced(node) else node
     if isinstance(node, dict) and node.get("class_name") == "InputLayer":
         return node
     if isinstance(node, dict):
@@ -97,6 +96,13 @@ def _in_float32(node: Any, key: str = "") -> Any:
     if isinstance(node, list | tuple):
         return type(node)(_in_float32(v) for v in node)
     return node
+
+
+def _is_reduced(dtype: Any) -> bool:
+    """Whether a policy computes in less than float32. `uint8` alone is what a cast gives, and no policy."""
+    if isinstance(dtype, dict):
+        return any(word in str(dtype) for word in _REDUCED)
+    return isinstance(dtype, str) and (dtype.endswith("float16") or "_from_" in dtype)
 
 
 def _restore_quantized(new: Any, old: Any) -> None:

@@ -14,7 +14,7 @@ from converters.checkpoints.identify import (
     check_h5,
     check_saved_model,
     check_tf_checkpoint,
-    checkpoint_prefix,
+    checkpoint_index,
     chosen_signature,
     trust_in,
 )
@@ -74,9 +74,8 @@ def scan(path: Path, opening: LoadOptions = LoadOptions()) -> Scan:
     Raises:
         UsageError: nothing is there, it cannot be read, or `opening` asks for what it does not have.
     """
-    prefix = checkpoint_prefix(path)
-    if prefix is not None:
-        return _scan_of(prefix, "tf_checkpoint", opening)
+    if checkpoint_index(path) is not None:
+        return _scan_of(path, "tf_checkpoint", opening)
     file_kind = sniff(path)
     try:
         kind = _kind(path, file_kind)
@@ -143,8 +142,8 @@ def _h5(path: Path, opening: LoadOptions) -> list[str]:
     return [*config.report.notes, *config.notes, *_trust_notes(opening)]
 
 
-def _tf_checkpoint(prefix: Path, opening: LoadOptions) -> list[str]:
-    check_tf_checkpoint(prefix)
+def _tf_checkpoint(path: Path, opening: LoadOptions) -> list[str]:
+    check_tf_checkpoint(path)
     return ["It holds variables alone.", *_trust_notes(opening)]
 
 

@@ -1,7 +1,8 @@
 """The sizes that a loaded model is run at where its inputs leave them open. Worker side.
 
 Never made up in silence: the user's, else the size that the architecture's family is known by, else the first of a
-list at which no layer is left without values. Each is traced, so that shape inference tells, and nothing is computed.
+list at which no layer is left without values. Each is traced, so that shape inference tells. Only models of indices are
+run, once and on a single sample: where their table of positions ends, no shape says.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _FAMILIES = {
 beginnings stand before shorter ones that they begin with."""
 
 _NODE = re.compile(r"\{\{node ([^}]+)\}\}")
+_BEFORE_NODE = re.compile(r"(?:\{\{\S+ \S+\}\} )?([^\n]+)\n\s*\[\[\{\{node ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|\\x1b\[[0-9;]*m")
 _CALLED = re.compile(r"when calling (\w+)\.call")
 
@@ -126,10 +128,12 @@ def _empty(loaded: Loaded, shapes: Shapes) -> list[str]:
         for s in loaded.signature.inputs
     ]
     function = tf.function(lambda *tensors: list(loaded.function(list(tensors))), autograph=False)
-    graph = function.get_concrete_function(*specs).graph
+    concrete = function.get_concrete_function(*specs)
+    if shapes and any("int" in spec.dtype for spec in loaded.signature.inputs):
+        concrete(*(tf.zeros([size or 1 for size in spec.shape], spec.dtype) for spec in specs))
     return [
         operation.name
-        for operation in graph.get_operations()
+        for operation in concrete.graph.get_operations()
         for tensor in operation.outputs
         if tensor.dtype.is_floating and tensor.shape.rank and 0 in tensor.shape.as_list()
     ]
@@ -139,7 +143,10 @@ def _refusal(loaded: Loaded, cause: Exception, shapes: Shapes) -> str:
     text = " ".join(_COLOUR.sub("", str(cause)).split())
     node, called = _NODE.search(text), _CALLED.search(text)
     where = f"the layer {_layer(loaded, node[1])}" if node else f"a {called[1]} layer" if called else "the model"
-    reason = text.split("for '{{node")[0].rpartition("Exception encountered")[2].split("call(). ")[-1]
+    ran = _BEFORE_NODE.search(str(cause))  # while it ran; else while it was traced
+    reason = (
+        ran[1] if ran else text.split("for '{{node")[0].rpartition("Exception encountered")[2].split("call(). ")[-1]
+    )
     reason = reason.split(" Arguments received by")[0]
     return f"at {_sizes(shapes)} {where} does not run ({type(cause).__name__}: {reason[:160].strip().rstrip('.')})"
 

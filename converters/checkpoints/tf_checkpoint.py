@@ -16,6 +16,7 @@ from typing import Any
 
 from converters.compat.keras import all_layers, own_variables
 from converters.errors import RefusedError, StepError
+from converters.readers.tensor_bundle import prefix_of
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _NO_WEIGHT = re.compile(
@@ -33,9 +34,9 @@ def load_tf_checkpoint(model: Any, index: Path) -> None:
     """
     import tensorflow as tf
 
-    prefix = index.with_suffix("")
+    prefix = prefix_of(index)
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)  # load_checkpoint would look into a folder of that name
         shapes = reader.get_variable_to_shape_map()
     except (ValueError, RuntimeError, tf.errors.OpError) as cause:
         raise _damaged(prefix, cause) from cause
@@ -51,7 +52,7 @@ def load_tf_checkpoint(model: Any, index: Path) -> None:
             raise _damaged(prefix, cause) from cause
 
 
-def _best_layout(model: Any, weights: set[str], prefix: Path) -> list[tuple[Any, str]]:
+def _best_layout(model: Any, weights: set[str], prefix: str) -> list[tuple[Any, str]]:
     """The layout that finds every variable and leaves no weight over. Raises StepError."""
     complaints = []
     for layout in (_keras2, _keras3, _by_name):
@@ -146,19 +147,19 @@ def _weights_of(layer: Any) -> list[Any]:
     return [v for v in layer.weights if "seed_generator" not in v.path]
 
 
-def _damaged(prefix: Path, cause: BaseException) -> RefusedError:
+def _damaged(prefix: str, cause: BaseException) -> RefusedError:
     return RefusedError(
         f"The checkpoint {prefix} is damaged ({' '.join(str(cause).split())[:200]}).",
         next_step="Copy all of its files again.",
-        file=prefix,
+        file=Path(prefix),
         step="weights",
     )
 
 
-def _unfit(prefix: Path, why: str) -> StepError:
+def _unfit(prefix: str, why: str) -> StepError:
     return StepError(
         f"The checkpoint {prefix} does not fit the model: {why}.",
         next_step="Build the model that it was made with (--classes, --input-shape, --set, or its code).",
-        file=prefix,
+        file=Path(prefix),
         step="weights",
     )

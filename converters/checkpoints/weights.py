@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zipfile import BadZipFile, is_zipfile
 
 from converters.errors import RefusedError, StepError
+from converters.readers.tensor_bundle import INDEX
 
 if TYPE_CHECKING:
     import keras
@@ -35,7 +36,7 @@ def load_weights(model: keras.Model, path: Path, archive: Path | None = None) ->
     """
     import numpy as np
 
-    if path.suffix == ".index":
+    if path.name.endswith(INDEX):
         from converters.checkpoints.tf_checkpoint import load_tf_checkpoint
 
         load_tf_checkpoint(model, path)

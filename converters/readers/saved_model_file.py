@@ -111,7 +111,7 @@ def _incomplete(folder: Path, reason: str) -> RefusedError:
 def _read_variables(facts: SavedModelFacts, index: Path, folder: Path) -> None:
     with refusing(index, "checkpoint index"):
         bundle = read_bundle(index)
-        problem = missing_data(index.with_suffix(""), bundle)
+        problem = missing_data(index, bundle)
     if problem:
         raise _incomplete(folder, f"in variables/, {problem}")
     names = _weight_names([entry.name for entry in bundle.entries])

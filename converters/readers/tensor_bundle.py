@@ -7,6 +7,7 @@ the empty key is the header; the others are BundleEntryProto messages.
 
 from __future__ import annotations
 
+import glob
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from converters.readers.facts import MalformedError, checked_shape, mapped, text_of
 from converters.readers.protobuf import Budget, Message, varint
 
+INDEX = ".index"
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
 _MAX_ENTRIES = 1_000_000
@@ -44,11 +46,21 @@ def read_bundle(index: Path) -> TensorBundle:
         return _parse(data)
 
 
-def missing_data(prefix: Path, bundle: TensorBundle) -> str:
+def prefix_of(index: Path) -> str:
+    """The prefix of the checkpoint `<prefix>.index`, which no `Path` can hold where its last part is empty."""
+    return str(index).removesuffix(INDEX)
+
+
+def shards_beside(index: Path) -> list[Path]:
+    """The data files that lie beside an index under its prefix."""
+    return sorted(index.parent.glob(f"{glob.escape(index.name.removesuffix(INDEX))}.data-*"))
+
+
+def missing_data(index: Path, bundle: TensorBundle) -> str:
     """The fault in the data shards that belong to `<prefix>.index`; empty where there is none."""
     sizes = []
     for shard in range(bundle.shards):
-        file = prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{bundle.shards:05d}")
+        file = Path(f"{prefix_of(index)}.data-{shard:05d}-of-{bundle.shards:05d}")
         if not file.is_file():
             return f"{file.name} is missing"
         sizes.append(file.stat().st_size)

@@ -95,3 +95,22 @@ def hsv_to_rgb(_operation: Any, inputs: Sequence[Any]) -> Any:
     blue = tf.constant(2, x.dtype) - tf.abs(turned - tf.constant(4, x.dtype))
     shares = (tf.minimum(tf.maximum(share, zero), one) for share in (red, green, blue))
     return tf.stack([(one - saturation + saturation * share) * value for share in shares], axis=-1)
+
+
+def is_outer_product(operation: Any) -> bool:
+    """Each of one tensor with each of another, of which two sizes are unknown."""
+    if len(operation.inputs) != 2 or any(tensor.shape.rank is None for tensor in operation.inputs):
+        return False
+    taken, _, given = operation.get_attr("equation").decode().partition("->")
+    first, _, second = taken.partition(",")
+    unknown = sum(tensor.shape.as_list().count(None) for tensor in operation.inputs)
+    return given == first + second and len(set(given)) == len(given) and given.isalpha() and unknown > 1
+
+
+def outer_product(_operation: Any, inputs: Sequence[Any]) -> Any:
+    import tensorflow as tf
+
+    x, y = inputs
+    for _ in range(y.shape.rank):
+        x = tf.expand_dims(x, -1)
+    return x * y

@@ -28,7 +28,8 @@ def naming_layers(traced: Traced) -> Iterator[None]:
     except UnsupportedError as error:
         words = set(re.findall(r"\w+", error.message))
         nodes = operations(traced.concrete.graph.as_graph_def())
-        spoken = {f"{node.op}{whose(path, traced)}": None for path, node in nodes if node.op in words}
+        named = ((path, node.op) for path, node in nodes if node.op in words)
+        spoken = {f"{op}{numbers_of(path, traced)}{whose(path, traced)}": None for path, op in named}
         if not spoken:
             raise
         message = f"{error.message.removesuffix('.')}: {', '.join(spoken)}."

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from converters.artifact import digest, size_of
-from converters.checkpoints.identify import check_frozen_graph, check_h5, check_saved_model, checkpoint_prefix, identify
+from converters.checkpoints.identify import check_frozen_graph, check_h5, check_saved_model, checkpoint_index, identify
 from converters.checkpoints.keras_files import ModelConfig, config_of_archive
 from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.scan import Trust
@@ -23,7 +22,7 @@ from converters.readers.ort_file import read_ort
 from converters.readers.precision import by_elements, of_onnx, of_tflite
 from converters.readers.saved_model_file import DTYPES
 from converters.readers.sniff import FileKind, sniff
-from converters.readers.tensor_bundle import read_bundle
+from converters.readers.tensor_bundle import read_bundle, shards_beside
 from converters.readers.tflite_file import read_tflite
 from converters.readers.tflite_signed import NOTE
 from converters.signature import BATCH, SIGNATURE_KEY, TensorSpec
@@ -62,8 +61,7 @@ def inspect(path: Path, opening: LoadOptions = LoadOptions()) -> dict[str, Any]:
         UsageError: nothing is there, or it cannot be read.
         RefusedError: it is damaged, unsafe, or not a model.
     """
-    prefix = checkpoint_prefix(path)
-    if prefix is not None:
+    if checkpoint_index(path) is not None:
         findings, path, size, sha256 = _tf_checkpoint(path)
     else:
         findings, size, sha256 = _find(path, sniff(path), opening), size_of(path), digest(path)
@@ -152,7 +150,7 @@ def _tf_checkpoint(path: Path) -> tuple[_Findings, Path, int, str]:
         parameters=_elements(weights),
         notes=[note],
     )
-    size = sum(file.stat().st_size for file in index.parent.glob(f"{glob.escape(index.stem)}.data-*"))
+    size = sum(file.stat().st_size for file in shards_beside(index))
     return findings, index, size + index.stat().st_size, checkpoint.sha256
 
 

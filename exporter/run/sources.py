@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.checkpoints.checkpoint import WEIGHTS, Checkpoint, SourceKind
-from converters.checkpoints.identify import checkpoint_prefix, identify
+from converters.checkpoints.identify import checkpoint_index, identify
 from converters.checkpoints.pairs import Pair, is_architecture, pair_of
 from converters.checks.values import did_you_mean
 from converters.common import Common
@@ -48,7 +48,7 @@ def find_source(name_or_path: str, choices: BuildChoices, common: Common = Commo
         if choices.architecture:
             raise UsageError(f"`{name_or_path}` is an architecture already.", next_step="Leave --architecture out.")
         return Source(name_or_path, "architecture", None, _build(name_or_path, choices, choices.weights, common.seed))
-    exists = path.exists() or path.is_symlink() or checkpoint_prefix(path) is not None
+    exists = path.exists() or path.is_symlink() or checkpoint_index(path) is not None
     if not exists and path.name == name_or_path and not path.suffix:
         raise _no_such(name_or_path)
     if is_architecture(path):

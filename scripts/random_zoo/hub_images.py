@@ -63,7 +63,7 @@ def _efficientnet(**more: Any) -> Any:
     coefficients = {"stackwise_width_coefficients": [1.0] * 2, "stackwise_depth_coefficients": [1.0] * 2}
     blocks = {"stackwise_block_types": ["fused", "unfused"], "stackwise_force_input_filters": [0, 0]}
     given = kinds | widths | ratios | blocks | coefficients | {"stackwise_nores_option": [False] * 2}
-    return _M.EfficientNetBackbone(**given, input_shape=_SIZE, **more)
+    return _M.EfficientNetBackbone(**(given | more), input_shape=_SIZE)
 
 
 def _hgnet(**more: Any) -> Any:
@@ -207,7 +207,7 @@ IMAGES: dict[str, Build] = {
     "DenseNet, classifier": _classifier(
         "DenseNet", lambda: _M.DenseNetBackbone([1, 1], image_shape=_SIZE, growth_rate=4)
     ),
-    "Depth Anything": task("DepthAnythingDepthEstimator", _depth, depth_estimation_type="relative"),
+    "Depth Anything": task("DepthAnythingDepthEstimator", _depth, depth_estimation_type="metric", max_depth=10.0),
     "DINOv2": _dino,
     "DINOv2, registers, SwiGLU, other size": lambda: _dino(
         num_register_tokens=2, use_swiglu_ffn=True, position_embedding_shape=_LARGER

@@ -140,6 +140,9 @@ _STRUCTURE: dict[str, Callable[[random.Random, Any, int], Any]] = {
 }
 
 
+_OF_MATRICES = {"tril", "triu", "matmul", "diagonal"}
+
+
 def pointwise(r: random.Random, x: Any) -> Any:
     return _POINTWISE[r.choice(sorted(_POINTWISE))](x)
 
@@ -156,7 +159,10 @@ def reduction(r: random.Random, x: Any) -> Any:
 
 def structure(r: random.Random, x: Any) -> Any:
     axis = r.randint(1, len(x.shape) - 1)
-    y = _STRUCTURE[r.choice(sorted(_STRUCTURE))](r, x, axis)
+    name = r.choice(sorted(_STRUCTURE))
+    if name in _OF_MATRICES and len(x.shape) < 3:
+        raise ValueError("it would mix samples")
+    y = _STRUCTURE[name](r, x, axis)
     return y if len(y.shape) > 1 else ops.expand_dims(y, -1)
 
 

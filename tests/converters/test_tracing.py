@@ -110,3 +110,21 @@ def test_inputs_keep_their_type_under_a_reduced_policy(policy: str) -> None:
     found, wanted = traced.concrete(tf.constant(x))["y"].numpy(), np.asarray(model(x), "float32")
     np.testing.assert_allclose(found, wanted, atol=2e-2)
     assert "policy was rebuilt as float32" in " ".join(notes)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_a_cast_to_small_integers_is_no_reduced_policy(dtype: str) -> None:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from keras import ops
+
+    from converters.checkpoints.rewrites import make_plain
+
+    x = keras.Input((4,), name="x")
+    y = keras.layers.Dense(4, dtype="mixed_float16", kernel_initializer="identity")(x)
+    model = keras.Model(x, ops.cast(ops.cast(ops.abs(y), dtype), "float32"))
+    traced = trace(loaded_model(*make_plain(model)))
+    value = np.float32([[-1.75, 0.5, 2.25, 100.5]])
+    (found,) = traced.concrete(tf.constant(value)).values()
+    np.testing.assert_array_equal(found, [[1, 0, 2, 100]])

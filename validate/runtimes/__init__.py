@@ -62,7 +62,7 @@ def runtime_name(path: Path) -> str:
     fmt = format_of(path)
     if fmt is not None:
         return next(row.name for row in RUNTIMES if fmt in row.opens)
-    if path.suffix.lower() in _CHECKPOINTS:
+    if (path.suffix or path.name).lower() in _CHECKPOINTS:  # a checkpoint with an empty prefix is named `.index`
         return _KERAS
     raise RefusedError(
         f"{path.name} is neither a SavedModel folder nor a .tflite, .onnx, .ort, .keras or .h5 file.",

@@ -19,9 +19,9 @@ from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
 from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_pads
 from converters.writers.onnx.merge import merge_equal
-from converters.writers.onnx.pools import crop_before_pools
+from converters.writers.onnx.pools import crop_before_pools, keep_pads
 from converters.writers.onnx.tensorflow_graph import converted
-from converters.writers.owners import naming_layers, refuse_text, whose
+from converters.writers.owners import naming_layers, numbers_of, refuse_text, whose
 
 NEWEST = 23
 """The newest opset that ONNX Runtime 1.31 declares finished; what comes after may change under a shipped file."""
@@ -78,6 +78,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     settle_loops(model, constants)
     settle_pads(model)
     crop_before_pools(model, constants)
+    keep_pads(model)
     fuse_affine(model, constants)
     merge_equal(model, constants, outputs)
     signature = traced.signature
@@ -112,7 +113,7 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
 def _named(node: Any, traced: Traced) -> str:
     """An operation that is not ONNX's, with its layer: a node has TensorFlow's name of it, and perhaps a number."""
     path = str(node.name).partition("__")[0]
-    return f"{node.op_type}{whose(path, traced)}"
+    return f"{node.op_type}{numbers_of(path, traced)}{whose(path, traced)}"
 
 
 def _declare(model: Any, signature: Signature) -> None:

@@ -70,6 +70,28 @@ def test_a_model_that_takes_no_more_than_it_has_places_for(made: Any) -> None:
     assert settle(loaded((None, 4), Places(), made.Dense(2)), {}) == {"x": (BATCH, 16, 4)}
 
 
+def test_words_that_have_no_place_are_found_by_running(made: Any) -> None:
+    """Shape inference lets a slice beyond the end of a table pass, as it stands in KerasHub's positions."""
+    import keras
+
+    class Places(made.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.table = self.add_weight(shape=(20, 4), name="table")
+
+        def call(self, values: Any) -> Any:
+            length = keras.ops.shape(values)[1]
+            return values + keras.ops.broadcast_to(keras.ops.slice(self.table, (0, 0), (length, 4)), (1, length, 4))
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    inputs = keras.Input((None,), dtype="int32", name="words")
+    model = loaded_model(keras.Model(inputs, Places(name="places")(made.Embedding(9, 4)(inputs))))
+    assert settle(model, {}) == {"words": (BATCH, 16)}
+    with pytest.raises(UsageError, match=r"at 30 the layer places does not run \(Invalid.*: Expected size\[0\]"):
+        settle(model, {"words": (BATCH, 30)})
+
+
 def test_known_sizes_cost_nothing_and_stay(made: Any) -> None:
     model = loaded((8, 4), made.Dense(2))
     assert settle(model, {}) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from filelock import FileLock
 from converters.checkpoints.checkpoint import SourceKind
 from converters.checkpoints.identify import identify
 from converters.checkpoints.load_options import Code, LoadOptions, parse_code, parse_replacement
-from converters.errors import EdgeportError
+from converters.errors import EdgeportError, RefusedError
 
 
 @pytest.fixture(scope="session")
@@ -154,6 +155,30 @@ def test_a_checkpoint_is_known_by_prefix_and_by_file(given: str, sources: Path) 
     found = identify(sources / given)
     assert (found.kind, found.name) == (SourceKind.TF_CHECKPOINT, "today")
     assert found.sha256 == identify(sources / "today").sha256
+
+
+@pytest.mark.parametrize("prefix", ["", "beside"], ids=["empty", "of a folder beside it"])
+def test_a_checkpoint_of_any_prefix_gives_its_numbers(prefix: str, sources: Path, tmp_path: Path) -> None:
+    import keras
+
+    from converters.checkpoints.parts import parts_of
+    from converters.checkpoints.weights import load_weights
+
+    folder = tmp_path / "mine"
+    (folder / "beside").mkdir(parents=True)
+    for file in sources.glob("names.[di]*"):
+        shutil.copy(file, folder / file.name.replace("names", prefix))
+    found = [identify(folder / f"{prefix}{suffix}") for suffix in (".index", ".data-00000-of-00001")]
+    assert found[0] == found[1]
+    assert (found[0].kind, found[0].name) == (SourceKind.TF_CHECKPOINT, prefix or "mine")
+    assert len(parts_of(found[0].path)) == 2
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="dense")])
+    load_weights(model, found[0].path)
+    with np.load(sources / "names.npz") as kept:
+        np.testing.assert_allclose(np.asarray(model(kept["x"])), kept["y"], rtol=1e-5, atol=1e-3)
+    found[0].path.with_name(f"{prefix}.data-00000-of-00001").unlink()
+    with pytest.raises(RefusedError, match="is missing"):
+        identify(found[0].path)
 
 
 def test_weights_that_do_not_fit_name_variable_and_shapes(sources: Path) -> None:

@@ -20,7 +20,7 @@ from converters.writers.onnx.write import write_onnx
 from converters.writers.savedmodel import write_saved_model
 from converters.writers.tflite.write import write_tflite
 
-SOME_USES = {"StridedSlice", "Pad", "PadV2", "BatchMatMulV2", "Real", "Imag", "ComplexAbs"}
+SOME_USES = {"Einsum", "StridedSlice", "Pad", "PadV2", "BatchMatMulV2", "Real", "Imag", "ComplexAbs"}
 """Operations that a format lacks in some uses only, so that a model may keep others."""
 Array = np.ndarray[Any, Any]
 Functions = Mapping[str, Callable[[Any], Any]]
@@ -276,12 +276,13 @@ def open_sizes() -> Case:
         "both_sides": lambda x: x[:, None, :, :, None],
         "fewer": lambda x: x[:, 1][:, None, :, None],
         "beside_a_slice": lambda x: x[1:, :, None, ::-1],
+        "outer": lambda x: ops.einsum("bi,j->bij", x[:, :, 0], np.float32([1.0, 2.0])),
         "fft": lambda x: ops.fft((x, x * x))[0],
         "fft2": lambda x: ops.fft2((x, x * x))[0],
         "fft2_imaginary": lambda x: ops.fft2((x, x * x))[1],
         "ifft2": lambda x: ops.ifft2((x, x * x))[0],
     }
-    return Case({"StridedSlice", "Real", "Imag"}, drawn(3, 5, 4), functions, open=True)
+    return Case({"Einsum", "StridedSlice", "Real", "Imag"}, drawn(3, 5, 4), functions, open=True)
 
 
 def signs() -> Case:
@@ -331,7 +332,8 @@ def matrices() -> Case:
     }
     for offset in (0, 1, -2):
         functions[f"diagonal{offset}"] = lambda x, offset=offset: ops.diagonal(x, offset, 1, 2)
-    operations = {"Cumprod", "Cross", "XlaDynamicUpdateSlice", "MatrixDiagPartV3", "BroadcastArgs"}
+    functions["bias"] = lambda x: tf.nn.bias_add(x, np.arange(7, dtype=np.float32), "NCHW")
+    operations = {"Cumprod", "Cross", "XlaDynamicUpdateSlice", "MatrixDiagPartV3", "BroadcastArgs", "BiasAdd"}
     return Case(operations, drawn(3, 7, 3), functions)
 
 

@@ -42,6 +42,14 @@ def _complex(k: Any) -> Any:
     return k.Model(inputs, turned(k.layers.Activation("exponential")(inputs)))
 
 
+def _filtered(k: Any) -> Any:
+    import tensorflow as tf
+
+    inputs = k.Input((8,))
+    filtered = k.layers.Lambda(lambda x: tf.signal.irfft(tf.signal.rfft(x) * tf.complex(2.0, 1.0)), name="filtered")
+    return k.Model(inputs, filtered(inputs))
+
+
 def _spectrum(k: Any) -> Any:
     inputs = k.Input((64,))
     mel = k.layers.MelSpectrogram(fft_length=16, sequence_stride=8, num_mel_bins=4, sampling_rate=100, name="mel")
@@ -59,6 +67,8 @@ REFUSED: list[tuple[Callable[[Any], Any], str, str]] = [
     (_alike, "tflite", "TFLite has no built-in operation for: Betainc (layer `mine_1`)."),
     (_alike, "onnx", "The model needs operations that ONNX does not have: Betainc (layer `mine_1`)."),
     (_complex, "tflite", "Exp of complex numbers (layer `turned`)"),
+    (_complex, "onnx", "Real of complex numbers (layer `turned`)"),
+    (_filtered, "onnx", "Mul of complex numbers (layer `filtered`)"),
     (_spectrum, "onnx", "RFFT (layer `mel`)"),
     (_operation, "tflite", "TFLite has no built-in operation for: MatrixInverse (outside of any layer)."),
 ]
