@@ -15,6 +15,7 @@ from converters.errors import RefusedError, StepError, UnsupportedError, UsageEr
 from converters.formats import Format
 from converters.rewrites.function import composed
 from converters.signature import BATCH, Signature, TensorSpec
+from converters.tables import captured_tables
 from converters.tracing_patches import lean_backend
 from converters.weightless_graph import WeightlessGraph, assigned_variables, reached_variables, weightless
 
@@ -214,7 +215,7 @@ _COUNTED = ("_gradient_op_type", "_user_specified_name")
 
 
 def _owner(loaded: Loaded, concrete: Any) -> Any:
-    """A module with the variables that the function uses, in the model's order, then those that no layer owns.
+    """A module with the tables and variables of the function, in the model's order, then those that no layer owns.
 
     Others stay out: the state of random generators differs from load to load. The function is not an attribute of it,
     since saving would trace it again.
@@ -226,6 +227,8 @@ def _owner(loaded: Loaded, concrete: Any) -> Any:
     module = tf.Module()
     known = {id(v.handle) for v in owned}
     module.variables_in_order = (*owned, *(v for key, v in used.items() if key not in known))
+    if tables := captured_tables(loaded.keepalive, concrete):
+        module.tables_in_order = tables
     return module
 
 

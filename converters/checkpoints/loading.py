@@ -20,14 +20,14 @@ from converters.errors import RefusedError, StepError
 from converters.signature import Signature, TensorSpec, unique_names
 
 _OLDEST_KERAS = "3.15.1"  # CVE-2025-1550 up to the limits on declared sizes of 3.15.1
-_REFUSED_DTYPES = {"string": "text", "resource": "a resource", "variant": "a variant"}
+_REFUSED_DTYPES = {"resource": "a resource", "variant": "a variant"}
 
 
 def load(checkpoint: Checkpoint) -> Loaded:
     """Opens a checkpoint in Keras' safe mode and makes it convertible.
 
     Raises:
-        RefusedError: text inputs, a model without a known input shape, layers that Keras does not know.
+        RefusedError: inputs that are not tensors, a model without a known input shape, layers that Keras does not know.
         UsageError: the user's module or function is not there.
         StepError: the weights do not fit the architecture.
     """
@@ -37,8 +37,8 @@ def load(checkpoint: Checkpoint) -> Loaded:
         if spec.dtype in _REFUSED_DTYPES:
             content = _REFUSED_DTYPES[spec.dtype]
             raise RefusedError(
-                f"{checkpoint.path}: `{spec.name}` carries {content}, which edge runtimes do not take.",
-                next_step="Do the look-up outside the model and give it numbers instead.",
+                f"{checkpoint.path}: `{spec.name}` carries {content}, which no file can be fed.",
+                next_step="Choose a signature with tensors of numbers or texts.",
                 file=checkpoint.path,
                 step="load",
             )

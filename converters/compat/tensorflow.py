@@ -134,6 +134,18 @@ TABLES = tuple(
     for table in ("SignatureDef", "SubGraph")
 )
 
+TABLE_NAME = Part(
+    "tensorflow.python.ops.lookup_ops:StaticHashTable.__init__",
+    "the name by which a table is known where a SavedModel is loaded",
+    MADE_FOR,
+    mentions=("_shared_name",),
+)
+
+
+def name_table(table: Any, name: str) -> None:
+    """Names a look-up table for the files that it is saved in. Only where `TABLE_NAME` fits."""
+    table._shared_name = name
+
 
 def create_operation(kind: str, inputs: Iterable[Any], dtype: Any, attributes: dict[str, Any]) -> Any:
     """The output of one operation that is put into the graph being traced. Only where `CREATE_OPERATION` fits."""

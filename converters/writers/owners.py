@@ -9,6 +9,7 @@ from typing import Any
 
 from converters.checkpoints.quick import graph_name
 from converters.errors import UnsupportedError
+from converters.tables import TEXT, look_ups, text_operations
 from converters.tracing import Traced
 
 _SUFFIX = re.compile(r"_\d+$")
@@ -52,6 +53,29 @@ def whose(operation: str, traced: Traced) -> str:
     if traced.layers or not scopes:
         return " (outside of any layer)"
     return f" (in `{'/'.join(scopes)}`)"
+
+
+def refuse_text(traced: Traced, format_name: str, *, operations_too: bool = True) -> None:
+    """Raises UnsupportedError for a format that edgeport writes with numbers alone, where a model works with texts.
+
+    Args:
+        operations_too: operations between inputs and outputs of numbers are refused as well.
+    """
+    tables, texts = list(look_ups(traced.concrete.graph)), list(text_operations(traced.concrete.graph))
+    carrying = [f"`{spec.name}`" for spec in traced.signature.inputs + traced.signature.outputs if spec.dtype in TEXT]
+    found = tables or texts
+    if not (tables or carrying or (texts and operations_too)):
+        return
+    layers = ", ".join(dict.fromkeys(f"{operation.type}{whose(operation.name, traced)}" for operation in found))
+    reasons = (
+        f"{', '.join(carrying)} {'carries' if len(carrying) == 1 else 'carry'} text" if carrying else "",
+        f"values are looked up in a table or made from texts by {layers}" if found else "",
+    )
+    raise UnsupportedError(
+        f"{format_name} files hold numbers alone: {'; '.join(filter(None, reasons))}.",
+        next_step="Make a SavedModel with -f savedmodel, or look texts up outside of the model and give it numbers.",
+        step="convert",
+    )
 
 
 def numbers_of(operation: str, traced: Traced) -> str:

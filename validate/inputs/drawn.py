@@ -93,7 +93,7 @@ def _draw(spec: TensorSpec, shape: tuple[int, ...], options: InputOptions) -> tu
     if spec.dtype in {"str", "string"}:
         raise RefusedError(
             f"The input {spec.name} takes text, for which no values can be drawn.",
-            next_step="Export the part of the model behind its text processing.",
+            next_step="Make it with `edgeport export -f savedmodel`; judge the part behind its text processing.",
         )
     dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if dtype.kind in "iu":

@@ -1,4 +1,4 @@
-"""Pools whose windows leave values out between them, at a size that is not known."""
+"""Pools whose windows leave values out between them, at a size that is not known, and pools of padded values."""
 
 from __future__ import annotations
 
@@ -63,3 +63,24 @@ def _crop(node: Any, constants: dict[str, Array]) -> list[Any]:
     made.append(helper.make_node("Slice", cut, [name], name))
     node.input[0] = name
     return made
+
+
+def keep_pads(model: Any) -> None:
+    """States a maximum's missing pads as `VALID` where a Pad stands before it.
+
+    ONNX Runtime (1.31 and before) takes a Pad of zeros into a MaxPool, whose own pads are the lowest number: among
+    negative values the zeros are lost. A pool that states `VALID` it leaves alone. Behind a Relu both are the same.
+    """
+    from onnx import helper
+
+    sources = {name: node for node in model.graph.node for name in node.output}
+    for node in (node for node in model.graph.node if node.op_type == "MaxPool"):
+        pad = sources.get(node.input[0])
+        before = sources.get(pad.input[0]) if pad is not None and pad.op_type == "Pad" else None
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        bare = attributes.get("auto_pad", b"NOTSET") == b"NOTSET" and not any(attributes.get("pads", []))
+        if pad is None or pad.op_type != "Pad" or not bare or (before is not None and before.op_type == "Relu"):
+            continue
+        kept = [a for a in node.attribute if a.name not in {"auto_pad", "pads"}]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute("auto_pad", "VALID")])

@@ -19,9 +19,9 @@ from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
 from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_pads
 from converters.writers.onnx.merge import merge_equal
-from converters.writers.onnx.pools import crop_before_pools
+from converters.writers.onnx.pools import crop_before_pools, keep_pads
 from converters.writers.onnx.tensorflow_graph import converted
-from converters.writers.owners import naming_layers, numbers_of, whose
+from converters.writers.owners import naming_layers, numbers_of, refuse_text, whose
 
 NEWEST = 23
 """The newest opset that ONNX Runtime 1.31 declares finished; what comes after may change under a shipped file."""
@@ -60,6 +60,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
         )
     written_opset = min(opset, _HIGHEST_WRITTEN)
     traced.refuse_state("ONNX")
+    refuse_text(traced, "ONNX")
     graph = traced.weightless
     if graph is not None:
         names = [f"{name}:0" for name in graph.weights]
@@ -77,6 +78,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     settle_loops(model, constants)
     settle_pads(model)
     crop_before_pools(model, constants)
+    keep_pads(model)
     fuse_affine(model, constants)
     merge_equal(model, constants, outputs)
     signature = traced.signature

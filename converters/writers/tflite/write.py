@@ -16,7 +16,7 @@ from converters.errors import StepError, UnsupportedError
 from converters.signature import SIGNATURE_KEY, Signature
 from converters.tracing import Traced
 from converters.weightless_graph import reached_variables
-from converters.writers.owners import numbers_of, whose
+from converters.writers.owners import numbers_of, refuse_text, whose
 from converters.writers.tflite.check import check_weights
 from converters.writers.tflite.weightless import converted
 
@@ -38,6 +38,7 @@ def write_tflite(traced: Traced, saved_model: Callable[[], Path], path: Path, *,
         StepError: a file that came out without its weights.
     """
     traced.refuse_state("TFLite")
+    refuse_text(traced, "TFLite", operations_too=not allow_flex)
     _check_size(traced)
     content, conversion_path = _without_weights(traced), WEIGHTLESS
     if content is None:

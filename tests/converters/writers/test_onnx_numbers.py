@@ -259,3 +259,14 @@ def test_whole_weights_are_folded_beside_float_ones(tmp_path: Path) -> None:
 
     inputs = keras.Input((4,))
     check(keras.Model(inputs, Placed()(inputs)), tmp_path)
+
+
+def test_the_maximum_of_padded_negative_values_is_zero(tmp_path: Path) -> None:
+    """ONNX Runtime would take the Pad into the pool, whose own pads are the lowest number."""
+    import keras
+
+    inputs = keras.Input((3, 3, 2))
+    padded = keras.layers.ZeroPadding2D(((0, 1), (0, 1)))(inputs)
+    model = keras.Model(inputs, keras.layers.MaxPool2D(2, 1)(padded))
+    check(model, tmp_path)
+    check(model, tmp_path, [(5, 3, 3, 2)])
