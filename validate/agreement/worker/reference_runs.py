@@ -39,6 +39,7 @@ from validate.agreement.worker.oracle_runs import cached_oracle, run_oracle
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
+from validate.runtimes.base import refuse_other_batches
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
@@ -203,6 +204,7 @@ def inputs_that_run(
     Raises:
         UsageError: a shape that was given does not fit, or leaves a layer without values.
     """
+    refuse_other_batches(signature)
     given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
     if request["inputs"] is not None:
         check_shapes(signature, given)
