@@ -197,7 +197,7 @@ def _grid(x: Axis, y: Axis, unit: Callable[[float], str]) -> list[Markup]:
 
 
 def _axis_titles(what: str) -> list[Markup]:
-    upward = {"size": "size", "drop": "drop of the metric, 95 % intervals"}.get(what, "error against the signal")
+    upward = {"size": "size", "drop": "drop, 95 % intervals"}.get(what, "error against the signal")
     return [
         svg.text("title", _RIGHT, _BOTTOM + 36, "median latency, ms \N{RIGHTWARDS ARROW}", "end"),
         svg.text("title", _LEFT, _BOTTOM + 36, f"\N{UPWARDS ARROW} {upward}", "start"),
@@ -213,7 +213,7 @@ def _upward(axis: Axis, value: float) -> float:
 
 
 def _label_places(names: Sequence[str], places: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
-    """(x, baseline, anchor) of each label: the first of eight positions round its point with the minimum overlap."""
+    """(x, baseline, anchor) of each label: the first of ten positions round its point with the minimum overlap."""
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
     result = []
     for name, (x, y) in zip(names, places, strict=True):
@@ -228,6 +228,8 @@ def _label_places(names: Sequence[str], places: Sequence[tuple[float, float]]) -
             (9, 17, "start"),
             (-9, -9, "end"),
             (-9, 17, "end"),
+            (9, -25, "start"),
+            (9, 33, "start"),
         ):
             left = x + dx - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
             box = (left, y + dy - 11, left + width, y + dy + 3)
