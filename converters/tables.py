@@ -48,16 +48,28 @@ def _name_by_content(table: Any) -> None:
     name_table(table, f"table_{hashlib.sha256(content.encode()).hexdigest()[:32]}")
 
 
-def look_ups(graph: Any) -> Iterator[Any]:
-    """The operations of a graph that look values up in a table."""
-    yield from (operation for operation in graph.get_operations() if operation.type.startswith("LookupTable"))
+def look_ups(concrete: Any) -> Iterator[Any]:
+    """The operations of a function that look values up in a table."""
+    yield from (operation for operation in _used(concrete) if operation.type.startswith("LookupTable"))
 
 
-def text_operations(graph: Any) -> Iterator[Any]:
-    """The operations of a graph that compute texts or from texts."""
+def text_operations(concrete: Any) -> Iterator[Any]:
+    """The operations of a function that compute texts or from texts."""
     import tensorflow as tf
 
-    for operation in graph.get_operations():
+    for operation in _used(concrete):
         tensors = [*operation.inputs, *operation.outputs]
         if operation.type not in _CARRIED and any(tensor.dtype == tf.string for tensor in tensors):
             yield operation
+
+
+def _used(concrete: Any) -> Iterator[Any]:
+    """The operations that outputs are computed by, in the graph's order: a graph of TensorFlow 1 has others too."""
+    waiting = [tensor.op for tensor in concrete.outputs]
+    names = set[str]()
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in names:
+            names.add(operation.name)
+            waiting.extend(tensor.op for tensor in operation.inputs)
+    yield from (operation for operation in concrete.graph.get_operations() if operation.name in names)

@@ -1,14 +1,16 @@
 """How often the interval of a metric's drop holds the true drop: `--max-drop` stands and falls with it.
 
-    .venv/bin/python scripts/measure_coverage.py [TRIALS]
+    .venv/bin/python scripts/measure_coverage.py [TRIALS [METRIC...]]
 
 Draws samples of a known world (the reference and the file are right on each sample with known probabilities, or off by
 known errors), asks for the paired bootstrap's 95 % interval as `edgeport validate --metric` does, and counts how often
-the true drop lies in it. Prints a Markdown table.
+the true drop lies in it, and how often it lies above (a file that loses more than its interval says: the end that
+`--max-drop` goes by). Prints a Markdown table.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 
@@ -94,22 +96,29 @@ WORLDS = {
 COUNTS = (50, 200, 1000)
 
 
-def coverage(world: tuple[str, Draw, float], count: int, trials: int) -> float:
-    """Share of trials whose interval holds the true drop."""
+def coverage(world: tuple[str, Draw, float], count: int, trials: int) -> str:
+    """Share of trials whose interval holds the true drop, with its standard error, and of those that end below it."""
     name, draw, true = world
-    held = 0
+    held = below = 0
     for trial in range(trials):
         drop = drop_of(NAMED_METRICS[name], *draw(np.random.default_rng([trial, count]), count), seed=trial).drop
-        held += drop.low is not None and drop.high is not None and drop.low <= true <= drop.high
-    return held / trials
+        assert drop.low is not None
+        assert drop.high is not None
+        held += drop.low <= true <= drop.high
+        below += drop.high < true
+    share = held / trials
+    return f"{share:.1%} (± {math.sqrt(share * (1 - share) / trials):.1%}), {below / trials:.1%}"
 
 
 def main() -> None:
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    asked = set(sys.argv[2:])
     print(f"| {trials} trials each | " + " | ".join(f"{count} samples" for count in COUNTS) + " |")
     print("|---" * (len(COUNTS) + 1) + "|")
     for title, world in WORLDS.items():
-        shares = [f"{coverage(world, count, trials):.1%}" for count in COUNTS]
+        if asked and world[0] not in asked:
+            continue
+        shares = [coverage(world, count, trials) for count in COUNTS]
         print(f"| {title} | {' | '.join(shares)} |", flush=True)
 
 

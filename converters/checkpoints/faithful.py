@@ -7,7 +7,7 @@ Open while a model is traced or run as a graph. Each replacement gives what the 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from converters.checkpoints.rewrites import channels_last_backend
@@ -36,6 +36,11 @@ def faithful_backend() -> Iterator[None]:
         for patch, make in replacements.items():
             stack.enter_context(patch.replaced(make))
         yield
+
+
+def wrong_in_graphs(layers: Iterable[Any]) -> bool:
+    """Whether Keras' own graph of one of the layers may give something else than the layer."""
+    return any(type(layer).__name__ in parts.WRONG_IN_GRAPHS for layer in layers)
 
 
 def _merged_steps(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -253,10 +253,26 @@ def _spec(path: Path, name: str, tensor: Any, declared: Sequence[int | None] | N
             f"{path}: the tensor `{tensor.name}` has no known shape.",
             file=path,
             step="load",
-            next_step=f"Give it: --graph-input {tensor.op.name}=batch,224,224,3 (with its own sizes).",
+            next_step=_behind_decoder(tensor)
+            or f"Give it: --graph-input {tensor.op.name}=batch,224,224,3 (with its own sizes).",
         )
     sizes = list(declared) if declared is not None else tensor.shape.as_list()
     return TensorSpec(name, shape_of(name, sizes), tensor.dtype.name)
+
+
+def _behind_decoder(tensor: Any) -> str:
+    """What to give instead of text, or of a file's bytes: the numbers that an operation makes of it. Else empty."""
+    import tensorflow as tf
+
+    readers = [operation for operation in tensor.consumers() if operation.outputs] if tensor.dtype == tf.string else []
+    numbers = next((out for one in readers for out in one.outputs[:1] if out.dtype != tf.string), None)
+    if numbers is None:
+        return ""
+    sizes = numbers.shape.as_list() if numbers.shape.rank else [None, None, 3]
+    shape = ",".join(str(size or 224) for size in sizes)
+    hint = "" if numbers.shape.is_fully_defined() else " (with its own sizes)"
+    option = f"--graph-input {numbers.op.name}={shape}{hint}"
+    return f"It takes text, which {numbers.op.type} reads. Start behind that: {option}."
 
 
 def _count(definition: Any) -> int:

@@ -82,7 +82,7 @@ def input_hints(model: Any) -> dict[str, Range]:
     """The range of each input, by InputLayer name, where the model tells it.
 
     Looked at, from the input on and into nested models: a first Rescaling or Normalization, a division or product
-    with a number, the vocabulary of an Embedding, and the names that keras.applications gives its models.
+    with a number, the vocabulary of an Embedding or a lookup, and the names that keras.applications gives its models.
     """
     hints: dict[str, Range] = {}
     for tensor in getattr(model, "inputs", None) or ():
@@ -180,6 +180,9 @@ def _range_from(consumer: Any, node: Any) -> Range | None:
         size = getattr(consumer, attribute, None)
         if isinstance(size, int) and kind in {"Embedding", "CategoryEncoding", "ReversibleEmbedding", "TokenEmbedding"}:
             return Range(0, size - 1, f"the vocabulary of {consumer.name}", whole=True)
+    if kind == "IntegerLookup":
+        words = [int(word) for word in consumer.get_vocabulary(include_special_tokens=False)]
+        return Range(min(words), max(words), f"the vocabulary of {consumer.name}", whole=True) if words else None
     return None
 
 

@@ -61,7 +61,7 @@ def refuse_text(traced: Traced, format_name: str, *, operations_too: bool = True
     Args:
         operations_too: operations between inputs and outputs of numbers are refused as well.
     """
-    tables, texts = list(look_ups(traced.concrete.graph)), list(text_operations(traced.concrete.graph))
+    tables, texts = list(look_ups(traced.concrete)), list(text_operations(traced.concrete))
     carrying = [f"`{spec.name}`" for spec in traced.signature.inputs + traced.signature.outputs if spec.dtype in TEXT]
     found = tables or texts
     if not (tables or carrying or (texts and operations_too)):

@@ -36,7 +36,8 @@ def write_saved_model(traced: Traced, folder: Path) -> None:
 def _endpoint(traced: Traced, concrete: Any) -> Any:
     """`serve`, which Keras' export has besides the signature: called as the Keras model is, on tensors without names.
 
-    It is traced as one call of the function that exists already.
+    It is traced as one call of the function that exists already; where tensors come in a list or a tuple, once for
+    either, since a `.keras` file does not tell them apart and Keras takes both.
     """
     import keras
     import tensorflow as tf
@@ -52,7 +53,20 @@ def _endpoint(traced: Traced, concrete: Any) -> Any:
         return keras.tree.pack_sequence_as(structure.results, [values[name] for name in names])
 
     arguments = specs if structure is None else keras.tree.pack_sequence_as(list(structure.arguments), specs)
-    return tf.function(serve, input_signature=arguments, autograph=False).get_concrete_function()
+    of_lists, of_tuples = ([_holding(kind, argument) for argument in arguments] for kind in (list, tuple))
+    if of_lists == of_tuples:
+        return tf.function(serve, input_signature=arguments, autograph=False).get_concrete_function()
+    endpoint = tf.function(serve, autograph=False)
+    for form in (of_lists, of_tuples):
+        endpoint.get_concrete_function(*form)
+    return endpoint
+
+
+def _holding(kind: type, structure: Any) -> Any:
+    """A structure with a `kind` in the place of each list and tuple in it."""
+    if isinstance(structure, dict):
+        return {key: _holding(kind, entry) for key, entry in structure.items()}
+    return kind(_holding(kind, entry) for entry in structure) if isinstance(structure, list | tuple) else structure
 
 
 def _inputs(traced: Traced, concrete: Any) -> Iterator[tuple[Any, TensorSpec]]:

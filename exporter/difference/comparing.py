@@ -18,7 +18,7 @@ from exporter.manifest.rows import ArtifactRow, Miss, SignatureRow
 from exporter.manifest.schema import Manifest
 from validate.agreement.judging.named_metrics import NAMED_METRICS
 from validate.agreement.losses import LOST
-from validate.agreement.results import JudgedRow, OutputRow
+from validate.agreement.results import ERROR, JudgedRow, OutputRow
 from validate.latency.statistics.earlier import Change, compare_results
 
 _JUDGED_ON = ("samples", "seed", "input_range", "shapes")
@@ -260,6 +260,9 @@ def _metric_lost(change: ArtifactChange, allowed: float) -> Iterator[Miss]:
     old, new, name = change.before, change.after, change.name
     if old is None or new is None:
         return
+    if old.metric_value is not None and new.metric_value is None and (new.verdict == ERROR or new.loss == LOST):
+        yield _miss(name, "max_drop", f"{name} had {old.metric}, and now it gives none", allowed)
+        return
     if old.metric is None or old.metric != new.metric or old.metric_value is None or new.metric_value is None:
         raise UsageError(
             f"{name} was not held to one metric in both bundles.",
@@ -268,7 +271,7 @@ def _metric_lost(change: ArtifactChange, allowed: float) -> Iterator[Miss]:
         )
     metric = NAMED_METRICS.get(old.metric)
     drop = (old.metric_value - new.metric_value) * (100 if metric and metric.share else 1)
-    drop = -drop if new.metric_lower else drop
+    drop = round(-drop if new.metric_lower else drop, 9)  # a fall by one point is not 1.0000000000000009
     if drop > allowed:
         words = f"{name} loses {drop:.3g} of {old.metric}, and {allowed:g} are allowed"
         yield _miss(name, "max_drop", words, allowed, drop)

@@ -27,7 +27,7 @@ _LETTER = 7.0
 @dataclass(frozen=True)
 class Point:
     """One artifact. `error_db` is its error against the moving signal, or how far the user's metric drops: lower is
-    better; None without any error."""
+    better; None without any error. `bounds` are the ends of the drop's 95 % interval."""
 
     artifact: str
     name: str
@@ -38,6 +38,7 @@ class Point:
     judged: bool
     beaten: bool
     chosen: bool
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def _points(manifest: Manifest) -> tuple[list[TimingRow], list[Point]]:
             *_error(verdicts.get(row.artifact)),
             beaten=bool(front) and row.artifact not in front,
             chosen=row.artifact in chosen,
+            bounds=_bounds(verdicts.get(row.artifact)),
         )
         for row in rows
     ]
@@ -108,6 +110,11 @@ def _error(verdict: JudgedRow | None) -> tuple[float | None, bool]:
     return (None if output.sqnr_db is None else -output.sqnr_db), output.sqnr_db is not None or output.max_abs == 0
 
 
+def _bounds(verdict: JudgedRow | None) -> tuple[float, float] | None:
+    drop = verdict.loss.drop if verdict and verdict.loss else None
+    return None if drop is None or drop.low is None or drop.high is None else (drop.low, drop.high)
+
+
 def _metric_of(manifest: Manifest) -> str:
     """The user's metric, where every verdict that could have it does."""
     losses = [verdict.loss for verdict in manifest.verdicts if verdict.loss is not None]
@@ -116,8 +123,12 @@ def _metric_of(manifest: Manifest) -> str:
 
 
 def _drop_panel(points: Sequence[Point], metric: str) -> tuple[str, Markup]:
-    """How far the user's metric drops, instead of an error that nobody asked for."""
-    axis = Axis.between([0.0, *(point.error_db or 0.0 for point in points)])
+    """How far the user's metric drops, instead of an error that nobody asked for.
+
+    The axis spans the intervals: of drops alone it would blow up differences that the samples do not show.
+    """
+    ends = [end for point in points for end in point.bounds or ()]
+    axis = Axis.between([0.0, *ends, *(point.error_db or 0.0 for point in points)])
     return say.clean(f"Latency and drop of {metric}"), _panel(points, "drop", lambda p: p.error_db or 0.0, axis)
 
 
@@ -141,6 +152,11 @@ def _panel(points: Sequence[Point], what: str, value: Callable[[Point], float], 
     unit = (lambda tick: say.size(int(tick)) if tick else "0") if what == "size" else (lambda t: f"{t:g}{decibels}")
     places = [(_across(x, point.p50_ms), _upward(y, value(point))) for point in points]
     parts = [*_grid(x, y, unit), *_axis_titles(what)]
+    if what == "drop":
+        ends = [
+            (place[0], *(_upward(y, end) for end in p.bounds or ())) for p, place in zip(points, places, strict=True)
+        ]
+        parts += [svg.line("whisker", at, span[0], at, span[1]) for at, *span in ends if span]
     parts += [
         svg.mark(f"mark {p.format}{' beaten' if p.beaten else ''}{' chosen' if p.chosen else ''}", p.format, *place)
         for p, place in zip(points, places, strict=True)
@@ -162,7 +178,10 @@ def _spoken(points: Sequence[Point], what: str) -> str:
 
 
 def _level(point: Point, what: str) -> str:
-    return f"{point.error_db:.1f} dB" if what == "error" else f"drop of {say.figure(point.error_db)}"
+    if what == "error":
+        return f"{point.error_db:.1f} dB"
+    within = f" [{say.figure(point.bounds[0])}, {say.figure(point.bounds[1])}]" if point.bounds else ""
+    return f"drop of {say.figure(point.error_db)}{within}"
 
 
 def _grid(x: Axis, y: Axis, unit: Callable[[float], str]) -> list[Markup]:
@@ -178,7 +197,7 @@ def _grid(x: Axis, y: Axis, unit: Callable[[float], str]) -> list[Markup]:
 
 
 def _axis_titles(what: str) -> list[Markup]:
-    upward = {"size": "size", "drop": "drop of the metric"}.get(what, "error against the signal")
+    upward = {"size": "size", "drop": "drop, 95 % intervals"}.get(what, "error against the signal")
     return [
         svg.text("title", _RIGHT, _BOTTOM + 36, "median latency, ms \N{RIGHTWARDS ARROW}", "end"),
         svg.text("title", _LEFT, _BOTTOM + 36, f"\N{UPWARDS ARROW} {upward}", "start"),
@@ -194,7 +213,7 @@ def _upward(axis: Axis, value: float) -> float:
 
 
 def _label_places(names: Sequence[str], places: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
-    """(x, baseline, anchor) of each label: the first of eight positions round its point with the minimum overlap."""
+    """(x, baseline, anchor) of each label: the first of ten positions round its point with the minimum overlap."""
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
     result = []
     for name, (x, y) in zip(names, places, strict=True):
@@ -209,6 +228,8 @@ def _label_places(names: Sequence[str], places: Sequence[tuple[float, float]]) -
             (9, 17, "start"),
             (-9, -9, "end"),
             (-9, 17, "end"),
+            (9, -25, "start"),
+            (9, 33, "start"),
         ):
             left = x + dx - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
             box = (left, y + dy - 11, left + width, y + dy + 3)

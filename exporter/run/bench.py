@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.progress import Progress
+from validate.agreement.results import AGREE, Agreement, OutputRow
 from validate.latency import BenchJob, Latency, measure
 from validate.latency.profiling.insight import with_profiles
 from validate.latency.tuning import tune
@@ -16,6 +17,18 @@ def time_artifacts(paths: Sequence[Path], job: BenchJob, progress: Progress) -> 
     """Times the artifacts, rounds interleaved; see `validate.latency.measure`."""
     latency = tune(paths, job, progress) if job.options.tune else measure(paths, job, progress)
     return with_profiles(latency, job, progress) if job.options.profile else latency
+
+
+def allowed_of(agreement: Agreement | None) -> dict[Path, dict[str, float]]:
+    """Of each artifact that agrees, by output how far from the reference its gate lets values lie, or they were found:
+    what is right to the verdict is no wrong answer to the timing."""
+    verdicts = agreement.verdicts if agreement is not None else ()
+    return {v.artifact: {row.name: _allowed(row) for row in v.outputs} for v in verdicts if v.status == AGREE}
+
+
+def _allowed(row: OutputRow) -> float:
+    found = row.probability_max_abs if row.basis == "logits" else row.max_abs
+    return max(row.gate.allowed or 0.0, found or 0.0)
 
 
 def kept_profiles(latency: Latency) -> dict[str, Any]:

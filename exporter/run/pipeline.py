@@ -13,14 +13,15 @@ from converters.contract import Contract
 from converters.errors import EdgeportError, StepError
 from converters.facts import Facts
 from converters.progress import Progress
-from converters.reduced_precisions import Conversion, DeriveJob
+from converters.reduced_precisions import DeriveJob
 from converters.shapes import check_shapes
 from exporter.bundle import finish
 from exporter.manifest.passing import exit_code
 from exporter.manifest.schema import GOLDEN, Manifest
 from exporter.options import RunOptions
+from exporter.rescue.rescue import Rescued
 from exporter.run.artifact_rows import artifact_details
-from exporter.run.bench import time_artifacts
+from exporter.run.bench import allowed_of, time_artifacts
 from exporter.run.convert import convert, open_targets, remove_hidden
 from exporter.run.describe import Findings, describe
 from exporter.run.judge import judge, rescue
@@ -68,7 +69,7 @@ def run(
             Shipment(task.checkpoint.name, rescued.conversion, contract, rescued.agreement),
             task.place.staging,
         )
-        timings = time(task, rescued.conversion)
+        timings = time(task, rescued)
         manifest = write(task, Findings(facts, contract, calibration, rescued, located, shipping, timings))
     _required_devices(timings, plan.options, output)
     return Outcome(manifest, exit_code(manifest))
@@ -116,13 +117,21 @@ def _calibration_file(task: Task) -> Path:
     return task.place.scratch / "calibration.npz"
 
 
-def time(task: Task, conversion: Conversion) -> Latency | None:
+def time(task: Task, rescued: Rescued) -> Latency | None:
     """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
     bench, batch, golden = task.options.bench, task.options.convert.batch, task.place.staging / GOLDEN
     if bench is None:
         return None
-    job = BenchJob(bench, task.options.common, batch=batch, golden=golden if golden.is_file() else None)
-    latency = time_artifacts([artifact.path for artifact in conversion.artifacts], job, task.place.share("bench"))
+    job = BenchJob(
+        bench,
+        task.options.common,
+        batch=batch,
+        golden=golden if golden.is_file() else None,
+        allowed_of=allowed_of(rescued.agreement),
+    )
+    latency = time_artifacts(
+        [artifact.path for artifact in rescued.conversion.artifacts], job, task.place.share("bench")
+    )
     return latency.save_samples(task.place.staging / LATENCY)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.checkpoints.graphs import open_saved_model
+from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
 from converters.checkpoints.identify import identify
+from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.loading import loaded_model
-from converters.errors import UnsupportedError
+from converters.errors import RefusedError, UnsupportedError
 from converters.formats import Format, Precision
 from converters.tracing import Traced, trace
 from converters.trial.opening import function_of
@@ -155,3 +156,36 @@ def test_texts_are_named_where_they_are_refused(tmp_path: Path) -> None:
     traced = trace(loaded_model(texts(WORDS, tmp_path)))
     with pytest.raises(UnsupportedError, match=r"`t`, `word` carry text; .*\(layer `tokens`\)"):
         write_onnx(traced, tmp_path / "m.onnx")
+
+
+def decoding(path: Path, shape: list[int] | None) -> Path:
+    """A graph of TensorFlow 1 that is fed a sound file's bytes."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default() as graph:
+        content = tf.compat.v1.placeholder(tf.string, shape, name="content")
+        audio = tf.audio.decode_wav(content, 1, 16, name="decoded").audio
+        tf.nn.softmax(tf.reshape(audio, [-1, 16], name="flat") * 3.0, name="labels")
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+def test_bytes_of_no_known_shape_are_asked_for_behind_their_decoder(tmp_path: Path) -> None:
+    path = decoding(tmp_path / "old.pb", None)
+    with pytest.raises(RefusedError, match="no known shape") as refusal:
+        open_frozen_graph(identify(path))
+    assert "DecodeWav reads. Start behind that: --graph-input decoded=16,1." in str(refusal.value.next_step)
+    loaded = open_frozen_graph(identify(path, LoadOptions(inputs=("decoded=16,1",))))
+    assert loaded.signature.inputs[0].shape == (16, 1)
+    write_onnx(trace(loaded), tmp_path / "part.onnx")
+
+
+def test_a_decoder_that_no_output_needs_is_no_reason(tmp_path: Path) -> None:
+    path = decoding(tmp_path / "old.pb", [])
+    whole = trace(open_frozen_graph(identify(path)))
+    with pytest.raises(UnsupportedError, match=r"`content` carries text; .* DecodeWav"):
+        write_onnx(whole, tmp_path / "whole.onnx")
+    part = trace(open_frozen_graph(identify(path, LoadOptions(inputs=("flat=batch,16",)))))
+    write_onnx(part, tmp_path / "part.onnx")
+    trial = Trial.drawn(function_of(part.concrete), part.signature, {})
+    assert trial.check(tmp_path / "part.onnx", Format.ONNX, Precision.FLOAT32, part.signature)

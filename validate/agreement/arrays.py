@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from converters.arrays import Array, Arrays
-from converters.errors import StepError
+from converters.errors import RefusedError
 
 _BLOCK_BYTES = 8 << 20  # about what a core's caches hold
 
@@ -27,11 +27,11 @@ class Writer:
         """Adds the outputs of the next `rows` samples.
 
         Raises:
-            StepError: an output has not one row a sample.
+            RefusedError: an output has not one row a sample.
         """
         for name, array in arrays.items():
             if array.ndim == 0 or array.shape[0] != rows:
-                raise StepError(
+                raise RefusedError(
                     f"The output {name} has shape {array.shape} for {rows} samples: its first dimension is no batch.",
                     next_step="Export a model whose outputs have one row for each sample.",
                     step="validate",

@@ -15,7 +15,7 @@ from converters.arrays import Arrays
 from converters.artifact import digest
 
 _LARGEST = 64 << 20
-_SCHEME = 4
+_SCHEME = 5
 """Raised when the oracle, its noise or the order of its samples changes: entries of another scheme are never found."""
 
 

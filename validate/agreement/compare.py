@@ -129,6 +129,7 @@ class Comparison:
             Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ()),
         )
         self.signature = Signature.from_json(document["signature"])
+        self._doubts: tuple[str, ...] = tuple(document["doubts"])
         self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
@@ -198,7 +199,7 @@ class Comparison:
 
     def judge(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
         """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
-        notes, precision = tuple(result["notes"]), _precision(path, self._job)
+        notes, precision = (*self._doubts, *result["notes"]), _precision(path, self._job)
         mapping = dict(result.get("mapping", {}))
         if result["problems"]:
             reason = "; ".join(result["problems"])
@@ -271,6 +272,7 @@ class Comparison:
             oracle_samples=plan.oracle,
             notes=tuple(document["notes"]),
             unexercised=tuple(document["unexercised"]),
+            doubts=self._doubts,
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
         )
 

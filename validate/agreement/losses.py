@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+METRICS = ("top1", "top5", "f1", "miou", "mae")
+"""The metrics that go by a name. Apart from their arithmetic: the command line loads no NumPy."""
+
 
 class LossStatus(StrEnum):
     """`lost` is a gate not passed. `unproven`: these inputs do not show that the task keeps what it needs."""

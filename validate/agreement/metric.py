@@ -166,7 +166,7 @@ class UserMetric:
         words = f"{self.name} drops by {value:.3g}{unit}, at most {high:.3g} (95 %), and {self.max_drop:g} are allowed"
         needed = samples_that_would_do(drop.drop, self.max_drop, drop.samples)
         status = KEPT if high <= self.max_drop else LOST if needed is None else UNPROVEN
-        if exact and status == UNPROVEN:
+        if exact and status != KEPT and value <= self.max_drop:
             status, words = (
                 KEPT,
                 f"{self.name} drops by {value:.3g}{unit}, and the file differs by float32's noise alone",

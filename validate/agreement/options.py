@@ -11,7 +11,7 @@ from converters.checks.values import Flag, Number, Table, Text, no_such
 from converters.common import Common
 from converters.errors import UsageError
 from validate.agreement.judging.gates import TOLERANCES
-from validate.agreement.judging.named_metrics import NAMED_METRICS
+from validate.agreement.losses import METRICS
 
 _TOLERANCES = Table("--tolerance", Number("--tolerance", 0, above=True), "tolerance", TOLERANCES)
 
@@ -24,7 +24,7 @@ class JudgeOptions(Options):
         tolerances: overrides of the gates, see `gates.TOLERANCES`.
         allow_inconclusive: an `inconclusive` verdict passes.
         allow_nonfinite: weights that hold NaN or infinity pass.
-        metric: a name of `NAMED_METRICS`, or MODULE:FUNCTION of the user's, which is run in a worker alone.
+        metric: a name of `METRICS`, or MODULE:FUNCTION of the user's, which is run in a worker alone.
         metric_lower: of a function of the user's, less is better.
         max_drop: how far the metric may fall: in points for a share, else a plain number.
     """
@@ -44,14 +44,14 @@ class JudgeOptions(Options):
                 if given:
                     raise UsageError(
                         f"{option} says nothing without a metric.",
-                        next_step=f"Add --metric: {', '.join(NAMED_METRICS)} or MODULE:FUNCTION.",
+                        next_step=f"Add --metric: {', '.join(METRICS)} or MODULE:FUNCTION.",
                     )
             return
-        if self.metric in NAMED_METRICS:
+        if self.metric in METRICS:
             if self.metric_lower:
                 raise UsageError(f"--metric {self.metric} knows its direction.", next_step="Leave --metric-lower out.")
         elif ":" not in self.metric:
-            raise no_such("metric", self.metric, NAMED_METRICS, f"It is {', '.join(NAMED_METRICS)} or MODULE:FUNCTION.")
+            raise no_such("metric", self.metric, METRICS, f"It is {', '.join(METRICS)} or MODULE:FUNCTION.")
         else:
             parse_code(self.metric, "--metric", named=True)
 

@@ -255,6 +255,7 @@ class Agreement:
         reference_scores: by output name, as in `OutputRow.scores`.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
         unexercised: layers of the checkpoint with a breakpoint in their activation that no input crossed.
+        doubts: where the checkpoint's own runs part from each other by more than rounding; in each verdict's notes too.
         shapes: by input that leaves sizes open, the shape that was run.
     """
 
@@ -269,6 +270,7 @@ class Agreement:
     oracle_samples: int = 0
     notes: tuple[str, ...] = ()
     unexercised: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
     suites: Mapping[str, int] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=dict)
@@ -300,6 +302,7 @@ class Agreement:
             "reference_accuracy": self.reference_accuracy,
             "reference_scores": dict(self.reference_scores),
             "unexercised": list(self.unexercised),
+            "doubts": list(self.doubts),
             "notes": list(self.notes),
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
         }

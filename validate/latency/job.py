@@ -32,6 +32,7 @@ class BenchJob(Options):
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
             inputs are synthetic and answers stay unchecked.
         golden_of: golden vectors of single artifacts, where they differ from `golden`.
+        allowed_of: of artifacts whose verdict is `agree`, by output how far from the golden one its answers may lie.
         board: where to measure, when not here (see `validate.latency.boards.ssh`).
         compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
     """
@@ -41,6 +42,7 @@ class BenchJob(Options):
     batch: int | None = None
     golden: Path | None = None
     golden_of: Mapping[Path, Path] = field(default_factory=dict)
+    allowed_of: Mapping[Path, Mapping[str, float]] = field(default_factory=dict)
     board: Machine | None = None
     compare_settings: bool = False
 

@@ -135,7 +135,7 @@ def _finish(subject: _Subject, phases: Message, request: Message) -> Message:
     facts = placement(subject.runtime, request["device"])
     precision = Precision(request["precision"]) if request["precision"] else None
     for call, expected in zip(subject.calls, subject.feeds.expected, strict=False):
-        check_answers(expected, call.read(call.run()), precision)
+        check_answers(expected, call.read(call.run()), precision, request.get("allowed", {}))
     return {
         "peak_rss_bytes": max(0, peak_bytes - phases["idle_rss_bytes"]),
         "libraries": _loaded_libraries(),

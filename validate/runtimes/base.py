@@ -134,6 +134,23 @@ def fixed_batch(signature: Signature) -> int | None:
     return None
 
 
+def refuse_other_batches(signature: Signature) -> None:
+    """Raises RefusedError where samples cannot be told apart along the first axis of an input."""
+    for spec in signature.inputs:
+        if not spec.shape:
+            what, advice = "is a scalar, which has no samples", "with the scalar as a constant in the graph"
+        elif BATCH in spec.shape[1:] and isinstance(spec.shape[0], int):
+            what = f"has its batch on axis {spec.shape.index(BATCH)}, not on axis 0: {list(spec.shape)}"
+            advice = "with a Transpose in front, so that the batch comes first"
+        else:
+            continue
+        raise RefusedError(
+            f"The input {spec.name} {what}. Files are judged sample by sample along axis 0 of every input.",
+            next_step=f"Export the model {advice}.",
+            step="validate",
+        )
+
+
 def damaged(path: Path, what: str, cause: BaseException) -> NoReturn:
     """Raises the RefusedError for a file that its runtime cannot open."""
     text = " ".join(str(cause).split())[:300] or type(cause).__name__

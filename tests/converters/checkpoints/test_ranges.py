@@ -24,3 +24,12 @@ def test_each_input_of_a_nested_model_has_a_range_of_its_own(packed: Any) -> Non
     model = keras.Model(outer, keras.layers.Dense(2)(inner(called)))
     limits = {name: (hint.low, hint.high) for name, hint in input_hints(model).items()}
     assert limits == {"words": (0, 39), "segments": (0, 1)}
+
+
+def test_integers_that_are_looked_up_lie_in_the_vocabulary() -> None:
+    import keras
+
+    ids = keras.Input((3,), dtype="int64", name="ids")
+    lookup = keras.layers.IntegerLookup(vocabulary=[30, 10, 20], name="lookup")
+    hint = input_hints(keras.Model(ids, lookup(ids)))["ids"]
+    assert (hint.low, hint.high, hint.whole, hint.source) == (10, 30, True, "the vocabulary of lookup")

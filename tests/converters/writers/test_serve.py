@@ -11,6 +11,7 @@ import pytest
 
 from converters.checkpoints.checkpoint import SourceKind
 from converters.checkpoints.identify import identify
+from converters.checkpoints.load_options import Code, LoadOptions
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load, loaded_model
 from converters.signature import Signature, TensorSpec
@@ -88,6 +89,45 @@ def test_outputs_that_have_names_alone_keep_them(tmp_path: Path) -> None:
     write_saved_model(trace(loaded), tmp_path / "m")
     found = tf.saved_model.load(str(tmp_path / "m")).serve(np.zeros((1, 2), "f"))
     assert {name: value.numpy().max() for name, value in found.items()} == {"b": 1, "a": 2}
+
+
+_CLASS = """
+import keras
+
+class Structured(keras.Model):
+    def call(self, given):
+        first, second = given["pair"]
+        return first + second, {"difference": first - second, "rest": (first * second,)}
+"""
+
+
+@pytest.mark.parametrize("name", ["class", "functional"])
+def test_serve_of_a_file_takes_lists_and_tuples_and_gives_what_the_model_gives(name: str, tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    x, y = (generator.normal(size=(3, 5)).astype("f") for _ in range(2))
+    code, source = tmp_path / "structured_code.py", tmp_path / "m.keras"
+    code.write_text(_CLASS)
+    names: dict[str, Any] = {}
+    if name == "class":
+        exec(_CLASS, names)
+        model, forms = names["Structured"](), [{"pair": (x, y)}, {"pair": [x, y]}]
+    else:
+        one, other = keras.Input((5,), name="x"), keras.Input((5,), name="y")
+        model, forms = keras.Model((one, other), (one + other, one * other)), [(x, y), [x, y]]
+    model(forms[0])
+    model.save(source)
+    loaded = load(identify(source, LoadOptions(custom_objects=(Code(str(code), None),))))
+    write_saved_model(trace(loaded), tmp_path / "m")
+    restored = tf.saved_model.load(str(tmp_path / "m"))
+    wanted = keras.saving.load_model(source, custom_objects=names)(forms[0])
+    for given in forms:
+        for fed in (given, keras.tree.map_structure(tf.constant, given)):
+            found = restored.serve(fed)
+            keras.tree.assert_same_structure(found, wanted)
+            keras.tree.map_structure(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, wanted)
 
 
 def _outputs(*names: str) -> Iterator[TensorSpec]:

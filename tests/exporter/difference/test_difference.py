@@ -204,3 +204,47 @@ def test_errors_of_integers_grow_as_amplitudes(make: Make) -> None:
     assert growth is not None
     np.testing.assert_allclose(growth, 10 ** (6 / 20) - 1)
     assert len(found.regressions) == 1
+
+
+def metric(value: float | None, name: str = "top1", *, lower: bool = False, status: str = "kept") -> Change:
+    """Each verdict with what the user's metric came to, the TFLite file's at `value`."""
+
+    def change(document: dict[str, Any]) -> None:
+        for k, verdict in enumerate(document["verdicts"]):
+            loss = {"status": status if k == 1 else "kept", "reason": "told", "output": "", "lower": lower}
+            verdict["loss"] = loss | {"metric": name, "reference": 0.988, "value": value if k == 1 else 0.988}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "allowed", "words"),
+    [
+        (metric(0.988), metric(0.968), 1.5, "tflite float32 loses 2 of top1, and 1.5 are allowed"),
+        (metric(0.988), metric(0.978), 1.0, ""),  # by one point, though 100 * (0.988 - 0.978) is more
+        (metric(0.968), metric(0.988), 0.0, ""),
+        (metric(0.5, "mae", lower=True), metric(0.9, "mae", lower=True), 0.3, "tflite float32 loses 0.4 of mae"),
+        (metric(0.9, "mae", lower=True), metric(0.5, "mae", lower=True), 0.0, ""),
+        (metric(3.0, "own.py:f"), metric(2.5, "own.py:f"), 0.25, "loses 0.5 of own.py:f"),
+        (metric(0.988, status="lost"), metric(None, status="lost"), 1.0, "had top1, and now it gives none"),
+    ],
+)
+def test_a_metric_may_fall_so_far(make: Make, before: Change, after: Change, allowed: float, words: str) -> None:
+    found = diff(make("a", before), make("b", after), Allowed(max_drop=allowed))
+    assert len(found.regressions) == bool(words), found.regressions
+    assert words in " ".join(found.regressions)
+
+
+def test_a_fall_needs_one_metric_and_the_same_inputs(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    before, worse = make("a", metric(0.988)), make("b", metric(0.9))
+    for k, other in enumerate((metric(0.988, "top5"), lambda _: None)):
+        with pytest.raises(UsageError, match="not held to one metric"):
+            diff(before, make(f"other{k}", other), Allowed(max_drop=1.0))
+    drawn = make("c", lambda d: [row.update(seed=1) for row in d["verdicts"]])
+    with pytest.raises(UsageError, match="other inputs"):
+        diff(before, drawn, Allowed(max_drop=1.0))
+    assert run(["diff", str(before), str(worse)]) == 0
+    capsys.readouterr()
+    assert run(["diff", str(before), str(worse), "--max-drop", "1", "--json"]) == 1
+    (miss,) = json.loads(capsys.readouterr().out)["passing"]["misses"]
+    assert (miss["gate"], miss["limit"], miss["value"]) == ("max_drop", 1.0, 8.8)

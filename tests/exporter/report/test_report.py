@@ -294,6 +294,29 @@ def test_the_trade_offs_mark_the_front_and_the_choice(sample_document: dict[str,
     assert "(identical)" not in plot.panels[0][1]
 
 
+@pytest.mark.parametrize("drop", [0.0, 1.2, -0.4])
+def test_a_metric_s_drop_is_drawn_within_its_interval(sample_document: dict[str, Any], drop: float) -> None:
+    """No file loses anything, as a rule: the axis shows what the samples could tell, not differences of nothing."""
+    for verdict in sample_document["verdicts"]:
+        told = {"value": drop, "low": drop - 0.6, "high": drop + 0.6}
+        metric = {"metric": "top1", "reference": 0.98, "value": 0.98 - drop / 100, "drop": told}
+        verdict["loss"] = {"status": "kept", "reason": "little", "output": "", **metric}
+    plot = pareto(Manifest.from_document(sample_document))
+    assert plot is not None
+    title, drawing = plot.panels[1]
+    assert title == "Latency and drop of top1"
+    assert "e-" not in "".join(re.findall(r'class="tick"[^>]*>([^<]*)<', drawing))
+    marks = [float(y) for y in re.findall(r'class="mark[^"]*" d="M[\d.]+ ([\d.]+)', drawing)]
+    spans = [
+        (float(top), float(end))
+        for end, top in re.findall(r'class="whisker" x1="[\d.]+" y1="([\d.]+)" .*?y2="([\d.]+)"', drawing)
+    ]
+    assert len(spans) == len(marks) == 3
+    for top, end in spans:
+        assert end - top > 50, "an interval that can be seen"
+        assert 14 < top < end < 244, "and that ends within the drawing"
+
+
 def test_samples_show_who_answers_another_class(sample_manifest: Manifest, evidence: Evidence) -> None:
     shown = samples(sample_manifest, evidence)
     assert shown is not None

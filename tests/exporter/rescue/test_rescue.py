@@ -48,14 +48,8 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_hard(source: Path, folder: Path, **given: Any) -> Outcome:
-    options = RunOptions.of(
-        formats=("tflite", "onnx"),
-        precisions=("int8",),
-        inputs=SCANS,
-        calibration=str(CALIBRATION),
-        time=False,
-        **given,
-    )
+    words = {"formats": ("tflite", "onnx"), "precisions": ("int8",), **given}
+    options = RunOptions.of(inputs=SCANS, calibration=str(CALIBRATION), time=False, **words)
     return run(str(source), folder, options)
 
 
@@ -82,6 +76,43 @@ def test_a_rescue_finds_the_two_layers_and_passes(hard: Path, tmp_path: Path) ->
         assert any(note.startswith("Rescued by keeping") for note in verdict.notes)
         integer = artifact.integer.to_document()
         assert integer["integer_macs_share"] == pytest.approx(1 - told["float_macs_share"], abs=1e-3)
+
+
+LOST_ALONE = {
+    "formats": ("tflite",),
+    "tolerances": {"sqnr_db": 0.001, "top1": 0.01},
+    "metric": "top1",
+    "max_drop": 1.0,
+}
+"""So wide a gate of agreement that only the user's metric can miss its own."""
+
+
+@pytest.mark.slow
+def test_a_metric_that_falls_too_far_is_rescued(hard: Path, tmp_path: Path) -> None:
+    outcome = run_hard(hard, tmp_path / "out", **LOST_ALONE)
+    (artifact,), (verdict,) = outcome.manifest.artifacts, outcome.manifest.verdicts
+    assert outcome.exit_code == 0
+    assert artifact.rescue is not None
+    told = artifact.rescue.to_document()
+    assert {kept["layer"] for kept in told["float_layers"]} == {"inception1_3x3_reduce", "inception1_3x3"}
+    assert told["sqnr_db_before"] > 0.001, "which the gate of agreement takes"
+    assert verdict.loss is not None
+    assert (verdict.status, verdict.loss.status, verdict.loss.metric) == ("agree", "kept", "top1")
+    assert verdict.loss.gate is not None
+    assert verdict.loss.gate.measure == "drop"
+
+
+@pytest.mark.slow
+def test_auto_keeps_what_the_metric_lets_pass(hard: Path, tmp_path: Path) -> None:
+    outcome = run_hard(hard, tmp_path / "out", **LOST_ALONE | {"precisions": ("auto",), "rescue_budget": 0.0})
+    precisions = {row.precision.value for row in outcome.manifest.artifacts}
+    assert {"float32", "float16"} <= precisions
+    assert "int8" not in precisions
+    assert not (tmp_path / "out/hard.int8.tflite").exists()
+    dropped = outcome.manifest.recommended["dropped"]
+    assert isinstance(dropped, dict)
+    assert "top1 drops by" in dropped["hard.int8.tflite"]
+    assert all(v.loss and v.loss.status == "kept" and v.loss.metric == "top1" for v in outcome.manifest.verdicts)
 
 
 @pytest.mark.slow

@@ -96,6 +96,11 @@ def test_what_float32_does_is_not_in_doubt(tmp_path: Path) -> None:
     held = metric(labelled(tmp_path), max_drop=0.5)
     assert held.loss(Loss(KEPT, ""), drop).status == UNPROVEN
     assert held.loss(Loss(KEPT, ""), drop, exact=True).status == KEPT
+    none = metric(labelled(tmp_path), max_drop=0.0)
+    assert none.loss(Loss(KEPT, ""), drop, exact=True).status == KEPT, "nothing may fall, and nothing does"
+    assert none.loss(Loss(KEPT, ""), drop).status == LOST
+    fallen = MetricDrop(0.9, 0.89, Estimate(1.0, -7.0, 9.0), 40)
+    assert none.loss(Loss(KEPT, ""), fallen, exact=True).status == LOST
 
 
 def test_a_function_of_the_user_s_runs_in_a_worker(tmp_path: Path) -> None:

@@ -116,6 +116,15 @@ def test_answers_are_checked_grossly() -> None:
     check_answers(wanted, {"y": np.array([[100, 3]], np.int8)}, Precision.INT8)  # an artifact with integer outputs
 
 
+def test_what_the_verdict_allows_is_no_wrong_answer() -> None:
+    """Of one-hot inputs agreement may allow more than a hundredth of the largest value."""
+    wanted, got = ({"y": np.array([[value, -2.0]], np.float32)} for value in (1.0, 1.1))
+    check_answers(wanted, got, Precision.FLOAT32, {"y": 0.11})
+    for allowed in ({}, {"y": 0.09}, {"other": 0.11}):
+        with pytest.raises(StepError, match="differs"):
+            check_answers(wanted, got, Precision.FLOAT32, allowed)
+
+
 @pytest.mark.parametrize(
     ("outputs", "cause"),
     [

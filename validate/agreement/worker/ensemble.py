@@ -36,6 +36,9 @@ WHOLE = "iub"
 STEM = "noise_"
 """`noise_out.<k>` and `noise_logits.<k>` beside the oracle's values hold the maximum error of each of its samples."""
 
+MOVED_STEM = "moved_"
+"""`moved_out.<k>`: the same of the runs in the oracle's own batches alone, see `doubts`."""
+
 UNDECIDED = "undecided_"
 """`undecided_out.<k>`, of an output of whole numbers, tells of each value whether some member has another."""
 
@@ -46,10 +49,11 @@ class Noise:
     def __init__(self, oracle: Path, signature: Signature) -> None:
         self._oracle, self._names = oracle, signature.output_names
         self._errors: dict[tuple[str, int], Array] = {}
+        self._in_batches: dict[int, Array] = {}
         self._undecided: dict[int, Array] = {}
 
-    def add(self, rows: slice, outputs: Arrays, logits: Arrays) -> None:
-        """Takes what a member gave for these of the oracle's samples."""
+    def add(self, rows: slice, outputs: Arrays, logits: Arrays, *, alone: bool = False) -> None:
+        """Takes what a member gave for these of the oracle's samples; `alone` where they were one batch each."""
         for stem, arrays in (("out", outputs), ("logits", logits)):
             for name, values in arrays.items():
                 k = self._names.index(name)
@@ -58,12 +62,14 @@ class Noise:
                     differs = self._undecided.setdefault(k, np.zeros(exact.shape, bool))
                     differs[rows] |= values != exact[rows]
                 elif exact is not None:
-                    errors = self._errors.setdefault((stem, k), np.zeros(len(exact)))
-                    errors[rows] = np.maximum(errors[rows], row_errors(values, exact[rows]))
+                    found = row_errors(values, exact[rows])
+                    for kind in (STEM,) if alone else (STEM, MOVED_STEM):
+                        errors = self._errors.setdefault((f"{kind}{stem}", k), np.zeros(len(exact)))
+                        errors[rows] = np.maximum(errors[rows], found)
 
     def write(self) -> None:
         for (stem, k), errors in self._errors.items():
-            np.save(path_of(self._oracle, f"{STEM}{stem}", k), errors, allow_pickle=False)
+            np.save(path_of(self._oracle, stem, k), errors, allow_pickle=False)
         for k, differs in self._undecided.items():
             np.save(path_of(self._oracle, f"{UNDECIDED}out", k), differs, allow_pickle=False)
 
@@ -110,7 +116,8 @@ class Ensemble:
         count = min(len(array) for array in inputs.values())
         for start in range(0, count, batch):
             rows = slice(start, min(start + batch, count))
-            noise.add(rows, *run({name: np.ascontiguousarray(array[rows]) for name, array in inputs.items()}))
+            part = {name: np.ascontiguousarray(array[rows]) for name, array in inputs.items()}
+            noise.add(rows, *run(part), alone=batch == 1)
 
     def _assign(self, values: Iterable[Array]) -> None:
         for weight, value in zip(self._weights, values, strict=True):
@@ -125,6 +132,7 @@ def measure_noise(
     oracle: Path,
     *,
     batch: int,
+    eager: bool = False,
     on_progress: Callable[[float], None] = lambda _share: None,
 ) -> None:
     """Runs the ensemble of a Keras model on the oracle's samples and writes `noise_*` beside the oracle's values.
@@ -132,15 +140,23 @@ def measure_noise(
     Args:
         run: the model in float32, reading its variables when it is called.
         oracle: the folder of the oracle's values.
+        eager: `run` calls the model eagerly, since its graph is wrong (see `doubts`).
     """
     from converters.checkpoints.loading import loaded_model
     from validate.agreement.worker.taps.function import TappedFunction
 
-    with sequential_sums():
-        sequential = TappedFunction(loaded_model(model).function, signature)
+    def sums_eagerly(arrays: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+        with sequential_sums():
+            return run(arrays)
+
+    if eager:
+        sequential: Run = sums_eagerly
+    else:
+        with sequential_sums():
+            sequential = TappedFunction(loaded_model(model).function, signature).run
     noise = Noise(oracle, signature)
     fixed = (fixed_batch(signature) or 1) > 1
-    Ensemble(run, sequential.run, model.variables, batch, fixed=fixed).measure(inputs, noise, on_progress)
+    Ensemble(run, sequential, model.variables, batch, fixed=fixed).measure(inputs, noise, on_progress)
     noise.write()
 
 

@@ -69,6 +69,39 @@ def recording(replacements: Mapping[str, Any] = MappingProxyType({})) -> Iterato
         yield records
 
 
+@contextmanager
+def recording_values() -> Iterator[dict[str, Any]]:
+    """Fills the dict, in the order of execution, with what each layer gives while a model is called eagerly; by the
+    names that `recording` gives. Calls inside of a layer, as a wrapper's, are left out."""
+    values: dict[str, Any] = {}
+    with OPERATION_CALL.replaced(lambda original: _value_recorder(original, values)):
+        yield values
+
+
+def _value_recorder(original: Callable[..., Any], values: dict[str, Any]) -> Callable[..., Any]:
+    import keras
+    import tensorflow as tf
+
+    names, owners, inside = _Names(), [""], 0
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal inside
+        layer = not isinstance(self, keras.Model)
+        owners.append(str(self.name))
+        inside += layer
+        try:
+            results = original(self, *args, **kwargs)
+        finally:
+            inside -= layer
+            owners.pop()
+        tensors = [t for t in tf.nest.flatten(results) if isinstance(t, tf.Tensor)]
+        if layer and not inside and tensors and tensors[0].dtype.is_floating and tensors[0].shape.rank:
+            values[names.of(self, owners[-1])] = tensors[0].numpy()
+        return results
+
+    return call
+
+
 def _recorder(
     original: Callable[..., Any], records: list[Record], replacements: Mapping[str, Any]
 ) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ its samples (of the oracle: the first of them), then the structured ones, then t
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,20 +25,21 @@ from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.sizes import emptied, settle
 from converters.compat.patch import noting
-from converters.errors import EdgeportError, StepError, UsageError
+from converters.errors import StepError, UsageError
 from converters.formats import Precision
 from converters.isolation import Channel, Message
 from converters.shapes import check_shapes
 from converters.signature import Signature
 from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer
-from validate.agreement.cache import cache_key, recall, remember
 from validate.agreement.plan import Plan, make_plan
 from validate.agreement.worker.batches import Run, read_inputs, run_batches
-from validate.agreement.worker.ensemble import measure_noise
+from validate.agreement.worker.doubts import EagerTapped, find_doubt
+from validate.agreement.worker.oracle_runs import cached_oracle, run_oracle
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
+from validate.runtimes.base import refuse_other_batches
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
@@ -56,7 +58,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
 
     Returns:
         `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`,
-        `unexercised`, `special` and `shapes`.
+        `unexercised`, `special`, `shapes` and `doubts`: sentences on where the reference parts from itself.
     """
     work, path = Path(request["work"]), Path(request["path"])
     checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
@@ -70,20 +72,16 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     inputs = inputs_that_run(request, signature, tapped.loaded, lambda feeds: tapped.run(feeds)[0])
     if inputs.labels is not None:
         np.save(work / "labels.npy", inputs.labels, allow_pickle=False)
-    plan, refusals = _run_plan(tapped, inputs, request, lambda f: channel.event(fraction=0.3 * f))
-    arrays = read_inputs(work, signature)
-    notes = [*inputs.notes, *tapped.runtime.notes, *refusals]
-    unexercised = _unexercised(tapped)  # before moved and special values pass through the same watches
-    few = {name: _rows(array, plan) for name, array in arrays.items()}
-    reason = _cached_oracle(
-        request,
-        few,
-        work / "oracle",
-        lambda folder: _run_oracle(tapped, few, plan, folder, lambda f: channel.event(fraction=0.3 + 0.5 * f)),
-    )
-    if reason is not None:
-        plan = replace(plan, oracle=0)
-        notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
+    given, notes = tapped, [*inputs.notes, *tapped.runtime.notes]
+    plan, arrays, told = _run_with_oracle(tapped, inputs, request, lambda f: channel.event(fraction=0.8 * f))
+    unexercised = _unexercised(given)
+    doubt = None if tapped.loaded is None or tapped.loaded.model is None else find_doubt(tapped.loaded, arrays, work)
+    if doubt is not None and doubt.graph_is_wrong:
+        for folder in ("reference", "oracle"):
+            shutil.rmtree(work / folder, ignore_errors=True)
+        tapped = EagerTapped(given)
+        plan, arrays, told = _run_with_oracle(tapped, inputs, request, lambda _share: None)
+    notes += told
     special = special_values(tapped.run, _first(arrays, signature))
     notes += _run_rounded(request, tapped, arrays, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
     return {
@@ -92,11 +90,33 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "kinds": tapped.kinds,
         "ranges": {name: limits.to_json() for name, limits in inputs.ranges.items()},
         "notes": notes,
+        "doubts": [] if doubt is None else [doubt.note],
         "has_labels": inputs.labels is not None,
         "unexercised": unexercised,
         "special": special,
         "shapes": inputs_of.run_shapes(signature, inputs.arrays),
     }
+
+
+def _run_with_oracle(
+    tapped: Tapped, inputs: inputs_of.Inputs, request: Message, on_progress: Callable[[float], None]
+) -> tuple[Plan, dict[str, Any], list[str]]:
+    """Writes the inputs, runs them, and the oracle on the first of them; the plan, the inputs and notes."""
+    work, path = Path(request["work"]), Path(request["path"])
+    plan, notes = _run_plan(tapped, inputs, request, lambda f: on_progress(0.4 * f))
+    arrays = read_inputs(work, tapped.runtime.signature)
+    few = {name: _rows(array, plan) for name, array in arrays.items()}
+    cached = request if not isinstance(tapped, EagerTapped) else {**request, "cache": None}
+    reason = cached_oracle(
+        cached,
+        few,
+        work / "oracle",
+        lambda folder: run_oracle(tapped, few, plan, folder, lambda f: on_progress(0.4 + 0.6 * f)),
+    )
+    if reason is not None:
+        plan = replace(plan, oracle=0)
+        notes.append(f"There is no float64 oracle for {path.name}: {reason}.")
+    return plan, arrays, notes
 
 
 def _run_plan(
@@ -145,6 +165,8 @@ def _run_rounded(
     precisions, model = [Precision(p) for p in request.get("precisions", ())], _model(tapped)
     if model is None or not precisions:
         return []
+    if isinstance(tapped, EagerTapped):
+        return ["What reduced precisions round cannot be emulated in a wrong graph: they are judged by decibels."]
     from converters.checkpoints.loading import loaded_model
     from validate.agreement.worker.rounding import DRAWS, run_rounded
     from validate.agreement.worker.taps.function import TappedFunction
@@ -182,6 +204,7 @@ def inputs_that_run(
     Raises:
         UsageError: a shape that was given does not fit, or leaves a layer without values.
     """
+    refuse_other_batches(signature)
     given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
     if request["inputs"] is not None:
         check_shapes(signature, given)
@@ -246,66 +269,3 @@ def _plan(tapped: Tapped, inputs: inputs_of.Inputs, signature: Signature) -> Pla
     model = _model(tapped)
     plan = make_plan(inputs.samples, row_bytes, model.count_params() if model is not None else 0, fixed)
     return replace(plan, steps=plan.oracle // plan.batch * plan.batch) if signature.states else plan
-
-
-def _cached_oracle(request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]) -> str | None:
-    """The oracle's outputs, from the cache where the same checkpoint ran on the same inputs before."""
-    cache = request.get("cache")
-    if cache is None:
-        return run(folder)
-    key = cache_key(Path(request["path"]), inputs)
-    if recall(Path(cache), key, folder):
-        return None
-    reason = run(folder)
-    if reason is None:
-        remember(Path(cache), key, folder)
-    return reason
-
-
-def _run_oracle(
-    tapped: Tapped, inputs: Arrays, plan: Plan, folder: Path, on_progress: Callable[[float], None]
-) -> str | None:
-    """Writes the oracle's outputs and float32's noise against them; the reason where it cannot be had."""
-    from validate.agreement.worker.oracle import NoOracleError, float64_clone, float64_default
-
-    model = _model(tapped)
-    if model is None:
-        return "it is no Keras checkpoint"
-    from converters.checkpoints.loading import loaded_model
-    from validate.agreement.worker.taps.function import TappedFunction
-
-    try:
-        with float64_default():
-            loaded = loaded_model(float64_clone(model))
-            exact = TappedFunction(loaded.function, loaded.signature)
-        if exact.is_eager:
-            raise NoOracleError("Keras cannot put it into a graph, whose types could be looked at")
-        if exact.narrowing is not None:
-            raise NoOracleError(f"its operation {exact.narrowing} rounds to a narrower type whatever is asked for")
-    except NoOracleError as cause:
-        return str(cause)
-    except EdgeportError as cause:
-        return cause.message
-    except (TypeError, ValueError, RuntimeError) as cause:  # a layer that mixes float32 constants in fails to trace
-        return " ".join(f"it does not run in float64 ({type(cause).__name__}: {cause})".split())[:300]
-    signature, exact_signature = tapped.runtime.signature, loaded.signature
-    input_names = dict(zip(signature.input_names, exact_signature.input_names, strict=True))
-    output_names = dict(zip(exact_signature.output_names, signature.output_names, strict=True))
-
-    def run(arrays: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
-        outputs, logits = exact.run({input_names[key]: value for key, value in arrays.items()})
-        return {output_names[k]: v for k, v in outputs.items()}, {output_names[k]: v for k, v in logits.items()}
-
-    count = plan.oracle + plan.edge_cases
-    few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count, steps=plan.steps)
-    run_batches(run, inputs, few, signature, folder, lambda f: on_progress(0.2 * f))
-    measure_noise(
-        tapped.run,
-        model,
-        signature,
-        inputs,
-        folder,
-        batch=few.batch,
-        on_progress=lambda f: on_progress(0.2 + 0.8 * f),
-    )
-    return None

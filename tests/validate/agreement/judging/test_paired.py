@@ -9,7 +9,7 @@ import pytest
 
 from validate.agreement.judging.named_metrics import NAMED_METRICS
 from validate.agreement.judging.paired import drop_of, interval_of, known, samples_that_would_do
-from validate.agreement.losses import Estimate
+from validate.agreement.losses import METRICS, Estimate
 
 RNG = np.random.default_rng(5)
 SCORES = RNG.random((50, 8))
@@ -98,3 +98,7 @@ def test_few_samples_widen_an_interval() -> None:
     plain, wider = (interval_of(drops, 0.0, 20, corrected=flag) for flag in (False, True))
     assert plain.high == pytest.approx(0.95)
     assert wider.high == pytest.approx(0.95 * (20 / 19) ** 0.5 * 2.093024 / 1.959964)
+
+
+def test_each_metric_that_has_a_name_has_its_arithmetic() -> None:
+    assert tuple(NAMED_METRICS) == METRICS
