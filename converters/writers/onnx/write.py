@@ -18,6 +18,7 @@ from converters.weightless_graph import optimized, ordered_outputs
 from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
 from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_pads
+from converters.writers.onnx.identities import settle_identities
 from converters.writers.onnx.merge import merge_equal
 from converters.writers.onnx.pools import crop_before_pools, keep_pads
 from converters.writers.onnx.tensorflow_graph import converted
@@ -79,6 +80,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
     settle_pads(model)
     crop_before_pools(model, constants)
     keep_pads(model)
+    settle_identities(model.graph)
     fuse_affine(model, constants)
     merge_equal(model, constants, outputs)
     signature = traced.signature

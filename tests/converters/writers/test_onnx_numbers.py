@@ -270,3 +270,12 @@ def test_the_maximum_of_padded_negative_values_is_zero(tmp_path: Path) -> None:
     model = keras.Model(inputs, keras.layers.MaxPool2D(2, 1)(padded))
     check(model, tmp_path)
     check(model, tmp_path, [(5, 3, 3, 2)])
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (3, 5), (None, 4)])
+def test_a_trace_sums_the_diagonal(sizes: tuple[int | None, ...], tmp_path: Path) -> None:
+    """ONNX Runtime has no identity matrix of truths, by which Keras picks the diagonal."""
+    import keras
+
+    inputs = keras.Input(sizes)
+    check(keras.Model(inputs, keras.ops.trace(inputs, axis1=1, axis2=2)), tmp_path, [(2, sizes[0] or 6, sizes[1] or 4)])
