@@ -1,4 +1,4 @@
-"""Identity matrices of types that ONNX Runtime has none of."""
+"""Identity matrices that ONNX Runtime has not, mended in the converted graph: apart from the rules for tf2onnx."""
 
 from __future__ import annotations
 
