@@ -41,7 +41,7 @@ def beyond(ratio: float) -> float:
 def limit_for(limit: float, samples: int) -> float:
     """The limit for the maximum of so many samples that honest files pass as seldom as `limit` in `SAMPLES`.
 
-    >>> limit_for(3.0, 16), round(limit_for(3.0, 500), 2), round(limit_for(3.0, 10_000), 2)
+    >>> limit_for(3.0, 16), limit_for(3.0, 500), limit_for(3.0, 10_000)
     (3.0, 3.76, 4.69)
     """
     if samples <= SAMPLES or not 0 < limit < math.inf:
@@ -51,4 +51,4 @@ def limit_for(limit: float, samples: int) -> float:
     for _ in range(40):
         middle = math.sqrt(low * high)
         low, high = (middle, high) if beyond(middle) > wanted else (low, middle)
-    return high
+    return round(high, 2)  # as it is printed
