@@ -194,7 +194,7 @@ class _Node(NamedTuple):
 def _plain_nodes(concrete: Any) -> Iterator[_Node]:
     """The nodes without what TensorFlow counts up from trace to trace.
 
-    That are the names of functions and gradients, and those of the placeholders of tensors that a layer keeps: these
+    These are the names of functions and gradients, and of the placeholders of tensors that a layer keeps, which
     are known by their place, and by their values.
     """
     kept = {inner.op.name: (f"captured_{k}", outer) for k, (outer, inner) in enumerate(concrete.graph.captures)}

@@ -104,7 +104,7 @@ def function_of(code: Code, folder: str) -> Any:
     """
     function = _member(_imported(code, LoadOptions(folder=folder)), code)
     if not callable(function):
-        raise UsageError(f"{code} is no function.", next_step="Name one.", step="load")
+        raise UsageError(f"{code} is not a function.", next_step="Name one.", step="load")
     return function
 
 

@@ -15,8 +15,9 @@ from converters.formats import Precision
 from converters.isolation import Batch, Message
 from converters.isolation.answering import resolve
 from validate.agreement.compare import Comparison
+from validate.agreement.job import JudgeJob
 from validate.agreement.judging.gates import GATES
-from validate.agreement.results import JudgeJob, Verdict
+from validate.agreement.results import Verdict
 
 _WORKER = "validate.agreement.worker"
 MOVES = 1e-5

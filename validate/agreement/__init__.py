@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 from converters.faces import face
 
 if TYPE_CHECKING:
+    from validate.agreement.job import JudgeJob
     from validate.agreement.options import JudgeOptions
     from validate.agreement.processes import tensorflow_worker
-    from validate.agreement.results import Agreement, Golden, JudgeJob, OutputRow, Verdict
+    from validate.agreement.results import (
+        Agreement,
+        Golden,
+        OutputRow,
+        Verdict,
+    )
 
 __all__ = [
     "Agreement",

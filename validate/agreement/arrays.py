@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from converters.arrays import Array, Arrays
-from converters.errors import RefusedError
+from converters.errors import RefusedError, StepError
 
 _BLOCK_BYTES = 8 << 20  # about what a core's caches hold
 
@@ -73,6 +73,19 @@ def read(folder: Path, stem: str, k: int) -> Array | None:
     if not path.is_file():
         return None
     array: Array = np.load(path, allow_pickle=False, mmap_mode="r")
+    return array
+
+
+def read_array(folder: Path, stem: str, k: int) -> Array:
+    """The same, which must be there. Raises StepError."""
+    array = read(folder, stem, k)
+    if array is None:
+        raise StepError(
+            f"The values {stem}.{k} were not written by their worker.",
+            next_step="Run again with --debug.",
+            file=folder,
+            step="validate",
+        )
     return array
 
 

@@ -20,6 +20,7 @@ from converters.progress import Progress
 from converters.readers.precision import known_precision
 from converters.signature import Signature
 from validate.agreement.arrays import read
+from validate.agreement.job import JudgeJob
 from validate.agreement.judging.class_decisions import accuracy, scores
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.judge import judge_output
@@ -32,7 +33,6 @@ from validate.agreement.results import (
     DISAGREE,
     Agreement,
     Golden,
-    JudgeJob,
     Verdict,
 )
 from validate.agreement.verdicts import error_verdict, overall

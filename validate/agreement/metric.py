@@ -15,7 +15,7 @@ from converters.errors import EdgeportError, UsageError
 from converters.isolation import Message, run_step
 from converters.signature import Signature
 from converters.user_arrays import read_labels
-from validate.agreement.arrays import path_of
+from validate.agreement.arrays import path_of, read_array
 from validate.agreement.judging.named_metrics import NAMED_METRICS, NamedMetric
 from validate.agreement.judging.paired import (
     MIN_SAMPLES,
@@ -25,7 +25,6 @@ from validate.agreement.judging.paired import (
     known,
     samples_that_would_do,
 )
-from validate.agreement.judging.reference_values import read_array
 from validate.agreement.losses import KEPT, LOST, UNPROVEN, Loss, LossGate
 from validate.agreement.options import JudgeOptions
 from validate.agreement.results import AGREE, OutputRow

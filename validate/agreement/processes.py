@@ -13,7 +13,7 @@ from converters.checkpoints.parts import parts_of
 from converters.common import Common
 from converters.errors import EdgeportError
 from converters.isolation import Batch, Grants, Limits, Message, Standing
-from validate.agreement.results import JudgeJob
+from validate.agreement.job import JudgeJob
 from validate.runtimes import runtime_name
 
 TENSORFLOW = frozenset({"keras", "saved_model"})

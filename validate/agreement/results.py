@@ -9,16 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from converters.arrays import Array
-from converters.checkpoints.checkpoint import Checkpoint
-from converters.checks.base import Options, checked, part
-from converters.checks.values import Word
-from converters.common import Common
 from converters.formats import Precision
-from converters.isolation import Standing
 from converters.shapes import Shapes
 from converters.signature import Signature
 from validate.agreement.losses import LOST, Loss
-from validate.agreement.options import JudgeOptions
 from validate.inputs import Range
 from validate.written import SPARSE, written
 
@@ -33,35 +27,6 @@ class VerdictStatus(StrEnum):
 
 
 AGREE, DISAGREE, INCONCLUSIVE, ERROR = VerdictStatus
-
-
-@dataclass(frozen=True)
-class JudgeJob(Options):
-    """One comparison: what passes, what all steps share, and what is known of the files.
-
-    Attributes:
-        precision: judges every candidate as this one; None reads it from the file, else float32.
-        fixed_batch: a batch size that candidates may insist on, besides 1.
-        mapping: names of candidates -> the reference's; others are matched by shape and value. None wants the very
-            names, as edgeport gives them.
-        cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
-        checkpoint: the reference, where it has been scanned already; None has it scanned.
-        tensorflow: the process for what TensorFlow runs, see `processes.tensorflow_worker`; it rests afterwards. None
-            takes one for the comparison alone.
-    """
-
-    options: JudgeOptions = part(JudgeOptions)
-    common: Common = part(Common)
-    precision: Precision | None = checked(Word("precision", (Precision,)), None)
-    fixed_batch: int | None = None
-    mapping: Mapping[str, str] | None = None
-    cache: Path | None = None
-    checkpoint: Checkpoint | None = None
-    tensorflow: Standing | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.options.refuse_unlabelled(self.common)
 
 
 @dataclass(frozen=True)

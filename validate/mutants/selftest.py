@@ -16,10 +16,11 @@ from converters.formats import Precision
 from converters.isolation import Batch, Message, Standing, each
 from converters.progress import Progress
 from validate.agreement.compare import Comparison
+from validate.agreement.job import JudgeJob
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.reference_values import ReferenceValues
 from validate.agreement.processes import Processes, processes
-from validate.agreement.results import DISAGREE, ERROR, JudgeJob, Verdict
+from validate.agreement.results import DISAGREE, ERROR, Verdict
 from validate.inputs import Range
 from validate.mutants.catalogue import HEALTHY
 from validate.mutants.faults import MUTATIONS

@@ -224,18 +224,21 @@ def test_a_fixed_batch_and_too_many_threads(onnx_folder: Path) -> None:
             assert ("oversubscribed" in timing.flags) == (timing.row.threads > cores)
 
 
-def test_of_the_same_file_twice_neither_is_favoured(onnx_folder: Path) -> None:
-    """Five A/A experiments: whichever file is called the faster one, it is not the same one nearly every time.
+def test_the_same_file_twice_is_not_told_apart(onnx_folder: Path) -> None:
+    """Five A/A experiments with 95 % intervals: a claim may happen, on a loaded machine two; three hardly ever.
 
-    On a machine whose load changes within two seconds an interval may miss; what is held is that no place in the order
-    is favoured. `scripts/bench_harness.py` counts the claims on a quiet machine.
+    A machine that was halted meanwhile, or whose load jumped, is asked once more: a fault of ours would show again.
     """
-    file, verdicts = onnx_folder / "dense.float32.onnx", []
-    for seed in range(5):
-        options = BenchJob.of(threads=(1,), max_seconds=2, seed=seed, golden=onnx_folder / "golden.npz")
-        latency = measure([file, file], options)
-        verdicts.append(latency.comparisons[0].verdict)
-    assert max(verdicts.count(claim) for claim in (Comparison.FASTER, Comparison.SLOWER)) <= 3, verdicts
+    file = onnx_folder / "dense.float32.onnx"
+
+    def claims(seeds: range) -> list[Comparison]:
+        found = []
+        for seed in seeds:
+            options = BenchJob.of(threads=(1,), max_seconds=2, seed=seed, golden=onnx_folder / "golden.npz")
+            found.append(measure([file, file], options).comparisons[0].verdict)
+        return [verdict for verdict in found if verdict not in {Comparison.SAME, Comparison.AMBIGUOUS}]
+
+    assert len(claims(range(5))) <= 2 or len(claims(range(5, 10))) <= 2
 
 
 def test_what_cannot_be_timed_is_a_usage_error(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 from converters.arrays import Array
 from converters.formats import Precision
 from validate.agreement.arrays import blocks, wide
-from validate.agreement.judging.class_decisions import changed_labels, share_interval
+from validate.agreement.judging.class_decisions import allowed, changed_labels, share_interval
 from validate.agreement.judging.gate_checks import GateResult
 from validate.agreement.judging.gates import GATES, Gate
-from validate.agreement.judging.metrics import changed_classes, sqnr_db
+from validate.agreement.judging.metrics import changed_classes, mean_of, sqnr_db
+from validate.agreement.judging.paired import RESAMPLES, TAILS
 from validate.agreement.judging.reference_values import ReferenceValues, Values
 from validate.agreement.losses import (
     KEPT,
@@ -28,8 +29,6 @@ from validate.agreement.losses import (
 )
 from validate.agreement.results import INCONCLUSIVE, OutputRow
 
-RESAMPLES = 1000
-_TAILS = (0.025, 0.975)
 _REAL_INPUTS = "give your own with --inputs"
 
 
@@ -79,7 +78,7 @@ def _held(
             else "it has no error"
         )
     if row.nonfinite:
-        return LOST if not task.drawn else UNPROVEN, held, f"{row.nonfinite} values are not finite"
+        return otherwise, held, f"{row.nonfinite} values are not finite"
     if not _keeps(held, result, changed):
         told = f"{reason} on drawn inputs; {_REAL_INPUTS}" if task.drawn else reason
         return otherwise, held, told
@@ -99,9 +98,8 @@ def _keeps(held: LossGate, result: GateResult, changed: Changed | None) -> bool:
 def _held_by_decisions(changed: Changed, gate: Gate, task: Task) -> tuple[LossGate, str]:
     """On drawn inputs no decision may change; on the user's the precision's share must keep theirs."""
     limit = 1.0 if task.drawn else gate.top1
-    few = math.ceil((1 - limit) * changed.of - 1e-9)  # as many as `allowed` grants
     share = 1 - changed.count / max(1, changed.of)
-    keeps = changed.count <= few
+    keeps = changed.count <= allowed(changed.of, limit)
     wanted = "" if task.drawn else f", and {limit:.1%} must keep theirs"
     reason = f"{changed.count} of {changed.of} {changed.what} change{wanted}"
     return LossGate(changed.what, max(share, limit) if keeps else share, limit), reason
@@ -153,24 +151,18 @@ def decibels(candidate: Array, reference: Array) -> tuple[float, float, float]:
     picked = rng.integers(0, len(moving), (RESAMPLES, len(moving)))
     with np.errstate(divide="ignore"):
         levels = 10 * np.log10(moving[picked].sum(axis=1)) - 10 * np.log10(errors[picked].sum(axis=1))
-    low, high = np.quantile(levels, _TAILS, method="nearest")  # the others would take infinity from infinity
+    low, high = np.quantile(levels, TAILS, method="nearest")  # the others would take infinity from infinity
     return value, float(low), float(high)
 
 
 def _squares(candidate: Array, reference: Array) -> tuple[Array, Array]:
     """By sample, the sum of the squares of what moves, and of the error; what is not finite is left out."""
-    total, count = np.zeros(reference.shape[1:]), np.zeros(reference.shape[1:])
-    for part in blocks(len(reference), reference):
-        block = wide(reference[part])
-        finite = np.isfinite(block)
-        total += block.sum(axis=0, where=finite)
-        count += finite.sum(axis=0)
-    mean = total / np.maximum(count, 1)
+    mean = mean_of(reference)
     moving, errors = np.zeros(len(reference)), np.zeros(len(reference))
     for part in blocks(len(reference), candidate, reference):
         true = wide(reference[part])
         with np.errstate(invalid="ignore"):
             gaps = (true - mean, wide(candidate[part]) - true)
         for sums, gap in zip((moving, errors), gaps, strict=True):
-            sums[part] = np.where(np.isfinite(gap), gap, 0.0).reshape(len(gap), -1).__pow__(2).sum(axis=1)
+            sums[part] = np.square(np.where(np.isfinite(gap), gap, 0.0)).reshape(len(gap), -1).sum(axis=1)
     return moving, errors

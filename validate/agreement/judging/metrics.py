@@ -92,15 +92,21 @@ class Signal:
         return FLOOR_ULPS * ULP * self.max_abs
 
 
-def signal(values: Array) -> Signal:
-    """Measures the values over all their samples; what is not finite is left out."""
+def mean_of(values: Array) -> Array:
+    """The mean over the samples, in float64; what is not finite is left out."""
     total, count = np.zeros(values.shape[1:]), np.zeros(values.shape[1:])
     for part in blocks(len(values), values):
         block = wide(values[part])
         finite = np.isfinite(block)
         total += block.sum(axis=0, where=finite)
         count += finite.sum(axis=0)
-    mean = total / np.maximum(count, 1)
+    mean: Array = total / np.maximum(count, 1)
+    return mean
+
+
+def signal(values: Array) -> Signal:
+    """Measures the values over all their samples; what is not finite is left out."""
+    mean = mean_of(values)
     max_abs, squares, dead, elements = 0.0, 0.0, 0.0, 0
     for part in blocks(len(values), values):
         block = wide(values[part])

@@ -15,7 +15,7 @@ RESAMPLES = 1000
 MIN_SAMPLES = 20
 """Of fewer a bootstrap says nothing of the tails that it is asked for."""
 
-_TAILS = (0.025, 0.975)
+TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def drop_of(metric: NamedMetric, reference: Array, candidate: Array, seed: int =
 
 def interval_of(drops: Array, value: float, samples: int, *, corrected: bool = True) -> Estimate:
     """The percentiles of resampled drops; `corrected` widens them for few samples, by Student's t and n - 1."""
-    low, high = (float(end) for end in np.quantile(drops, _TAILS))
+    low, high = (float(end) for end in np.quantile(drops, TAILS))
     if corrected:
         from scipy.special import stdtrit
 
-        factor = math.sqrt(samples / (samples - 1)) * float(stdtrit(samples - 1, _TAILS[1])) / 1.959964
+        factor = math.sqrt(samples / (samples - 1)) * float(stdtrit(samples - 1, TAILS[1])) / 1.959964
         low, high = value + factor * (low - value), value + factor * (high - value)
     return Estimate(value, min(low, value), max(high, value))
 

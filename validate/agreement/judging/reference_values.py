@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from converters.arrays import Array
-from converters.errors import StepError
 from converters.formats import Precision
-from validate.agreement.arrays import read, wide
+from validate.agreement.arrays import read, read_array, wide
 from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, ULP
 from validate.agreement.judging.metrics import Difference, Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
@@ -59,18 +58,6 @@ class Candidate:
 
     def values(self, stem: str, k: int) -> Array:
         return read_array(self.folder, stem, k)
-
-
-def read_array(folder: Path, stem: str, k: int) -> Array:
-    array = read(folder, stem, k)
-    if array is None:
-        raise StepError(
-            f"The values {stem}.{k} were not written by their worker.",
-            next_step="Run again with --debug.",
-            file=folder,
-            step="validate",
-        )
-    return array
 
 
 @dataclass(frozen=True)

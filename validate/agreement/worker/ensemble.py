@@ -149,11 +149,11 @@ def measure_noise(
         with sequential_sums():
             return run(arrays)
 
-    if eager:
-        sequential: Run = sums_eagerly
-    else:
+    sequential: Run = sums_eagerly
+    if not eager:
         with sequential_sums():
-            sequential = TappedFunction(loaded_model(model).function, signature).run
+            tapped = TappedFunction(loaded_model(model).function, signature)
+        sequential = sums_eagerly if tapped.is_eager else tapped.run
     noise = Noise(oracle, signature)
     fixed = (fixed_batch(signature) or 1) > 1
     Ensemble(run, sequential, model.variables, batch, fixed=fixed).measure(inputs, noise, on_progress)

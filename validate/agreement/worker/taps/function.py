@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ class TappedFunction:
                 traced = tf.compat.v1.wrap_function(lambda *tensors: list(function(list(tensors))), specs)
         except (ValueError, TypeError, NotImplementedError):
             # Keras runs some layers only where every size is there: an adaptive pool to a size of 1.
+            traceback.print_exc()  # into the log: it may be a fault of the model's
             self._function, self.is_eager = (lambda *tensors: function(list(tensors))), True
             return
         outputs = list(traced.outputs)
