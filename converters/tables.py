@@ -38,7 +38,7 @@ def captured_tables(roots: Iterable[Any], concrete: Any) -> tuple[Any, ...]:
 
 
 def _name_by_content(table: Any) -> None:
-    """Names a table by what it holds: TensorFlow counts them up, and two files that are loaded could share one."""
+    """Names a table by what it holds: TensorFlow draws a name, and a file would have other bytes each time."""
     import tensorflow as tf
 
     if not isinstance(table, tf.lookup.StaticHashTable) or not TABLE_NAME.usable():

@@ -11,7 +11,7 @@ import pytest
 from converters.checkpoints.graphs import open_frozen_graph, open_saved_model
 from converters.checkpoints.identify import identify
 from converters.checkpoints.load_options import LoadOptions
-from converters.checkpoints.loading import loaded_model
+from converters.checkpoints.loading import load, loaded_model
 from converters.errors import RefusedError, UnsupportedError
 from converters.formats import Format, Precision
 from converters.tracing import Traced, trace
@@ -106,6 +106,21 @@ def test_two_files_with_tables_of_other_words_keep_apart(tmp_path: Path) -> None
     for model, module in zip(models, loaded, strict=True):
         check(model, module, given)
     assert not np.array_equal(loaded[0].serve(given)["lookup"], loaded[1].serve(given)["lookup"])
+
+
+def test_the_same_table_has_the_same_name_in_every_file(tmp_path: Path) -> None:
+    """TensorFlow draws it at random, and the bytes of a SavedModel would be others each time."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    numbers().save(tmp_path / "m.keras")
+    found = []
+    for k in range(2):
+        write_saved_model(trace(load(identify(tmp_path / "m.keras"))), tmp_path / str(k))
+        file = saved_model_pb2.SavedModel.FromString((tmp_path / str(k) / "saved_model.pb").read_bytes())
+        nodes = [node for f in file.meta_graphs[0].graph_def.library.function for node in f.node_def]
+        found.append({node.attr["shared_name"].s for node in nodes if node.op == "HashTableV2"})
+    assert len(found[0]) == 1
+    assert found[0] == found[1]
 
 
 def test_a_saved_model_with_tables_is_a_source(tmp_path: Path) -> None:

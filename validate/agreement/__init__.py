@@ -10,12 +10,7 @@ if TYPE_CHECKING:
     from validate.agreement.job import JudgeJob
     from validate.agreement.options import JudgeOptions
     from validate.agreement.processes import tensorflow_worker
-    from validate.agreement.results import (
-        Agreement,
-        Golden,
-        OutputRow,
-        Verdict,
-    )
+    from validate.agreement.results import Agreement, Golden, OutputRow, Verdict
 
 __all__ = [
     "Agreement",
@@ -32,6 +27,7 @@ __getattr__, __dir__ = face(
     {
         "validate.agreement.options": ("JudgeOptions",),
         "validate.agreement.processes": ("tensorflow_worker",),
-        "validate.agreement.results": ("Agreement", "Golden", "JudgeJob", "OutputRow", "Verdict"),
+        "validate.agreement.job": ("JudgeJob",),
+        "validate.agreement.results": ("Agreement", "Golden", "OutputRow", "Verdict"),
     },
 )

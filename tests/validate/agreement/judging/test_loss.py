@@ -107,3 +107,11 @@ def test_the_worst_output_speaks_for_the_file() -> None:
     worst = worst_loss(losses)
     assert worst is losses[2]
     assert worst_loss(()) is None
+
+
+def test_inputs_that_cannot_tell_prove_nothing(tmp_path: Path) -> None:
+    """A dead model would pass: that no class changes says nothing then."""
+    bench = Bench(tmp_path, np.tile(living()[:1], (16, 1)) + 1e-9 * np.arange(16)[:, None], "softmax")
+    loss = loss_of(bench, bench.mine, Precision.FLOAT32)
+    assert (loss.status, loss.changed and loss.changed.count) == (UNPROVEN, 0)
+    assert "cannot tell" in loss.reason
