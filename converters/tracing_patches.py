@@ -11,7 +11,7 @@ from typing import Any
 
 from converters.compat import keras, tensorflow
 from converters.tracing_repeats import lean_repeat
-from converters.unknown_sizes import averaged, cut, maximal
+from converters.unknown_sizes import averaged, cut, framed, lean_tensordot, maximal, settled_quantile, uncropped
 
 
 @contextlib.contextmanager
@@ -31,7 +31,11 @@ def lean_backend() -> Iterator[None]:
         keras.NORMALIZATION: _lean_normalization,
         keras.AVERAGED_TO_A_SIZE: averaged,
         keras.LARGEST_TO_A_SIZE: maximal,
+        keras.TENSORDOT: lean_tensordot,
         keras.SPLIT: cut,
+        keras.SPECTRUM: framed,
+        keras.CROP: uncropped,
+        keras.QUANTILE: settled_quantile,
         **dict.fromkeys(keras.EXTREMES, _plain_extreme),
     }
     with contextlib.ExitStack() as stack:
