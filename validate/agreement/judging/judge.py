@@ -118,6 +118,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         noise_ratios=ratios,
         rounding_ratio=gate_value.get("rounding_ratio"),
         conditioning=expected.conditioning,
+        moved_runs=reference.moved_runs,
     )
     return replace(row, loss=loss_of(row, values, result, gate, _task(head, values, reference)))
 

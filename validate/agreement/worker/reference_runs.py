@@ -1,7 +1,7 @@
 """The worker's side of a comparison: run the reference, the oracle and the reduced precisions, write what they give.
 
 The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>`,
-`oracle/noise_{out,logits}.<k>` (float32's noise by sample, see `ensemble`),
+`{oracle,ensemble}/noise_{out,logits}.<k>` (float32's noise by sample, of the first runs and of all, see `ensemble`),
 `rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1,out32,logits32}.<k>`, all
 `.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Of a
 step model there are `{out,logits}steps.<k>` too: its first samples as one sequence. Rows come in the order of the plan:
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.arrays import Array, Arrays
+from converters.arrays import Arrays
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
 from converters.checkpoints.load_options import LoadOptions
@@ -34,8 +34,9 @@ from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer
 from validate.agreement.plan import Plan, make_plan
 from validate.agreement.worker.batches import Run, read_inputs, run_batches
-from validate.agreement.worker.doubts import EagerTapped, find_doubt
-from validate.agreement.worker.oracle_runs import cached_oracle, run_oracle
+from validate.agreement.worker.doubts import Doubt, EagerTapped, find_doubt
+from validate.agreement.worker.ensemble import ALL
+from validate.agreement.worker.oracle_runs import cached, rows_of_oracle, run_oracle, run_rest, uncached_if_eager
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
@@ -60,14 +61,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`,
         `unexercised`, `special`, `shapes` and `doubts`: sentences on where the reference parts from itself.
     """
-    work, path = Path(request["work"]), Path(request["path"])
-    checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
-    if checkpoint is not None:
-        confirm(checkpoint)
-    options = RuntimeOptions(
-        threads=request["threads"], opening=LoadOptions.from_json(request["opening"]), checkpoint=checkpoint
-    )
-    tapped = open_tapped(path, options, work / "taps" / "reference")
+    work, tapped = Path(request["work"]), _opened(request)
     signature = tapped.runtime.signature
     inputs = inputs_that_run(request, signature, tapped.loaded, lambda feeds: tapped.run(feeds)[0])
     if inputs.labels is not None:
@@ -75,9 +69,9 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     given, notes = tapped, [*inputs.notes, *tapped.runtime.notes]
     plan, arrays, told = _run_with_oracle(tapped, inputs, request, lambda f: channel.event(fraction=0.8 * f))
     unexercised = _unexercised(given)
-    doubt = None if tapped.loaded is None or tapped.loaded.model is None else find_doubt(tapped.loaded, arrays, work)
+    doubt = _doubt(request, tapped, arrays, plan)
     if doubt is not None and doubt.graph_is_wrong:
-        for folder in ("reference", "oracle"):
+        for folder in ("reference", "oracle", ALL):
             shutil.rmtree(work / folder, ignore_errors=True)
         tapped = EagerTapped(given)
         plan, arrays, told = _run_with_oracle(tapped, inputs, request, lambda _share: None)
@@ -95,7 +89,41 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "unexercised": unexercised,
         "special": special,
         "shapes": inputs_of.run_shapes(signature, inputs.arrays),
+        "eager": isinstance(tapped, EagerTapped),
     }
+
+
+def run_all_noise(request: Message, channel: Channel) -> Message:
+    """Opens the checkpoint again and makes the runs of the ensemble that were not made, see `run_rest`."""
+    tapped: Tapped = _opened(request)
+    if request["eager"]:
+        tapped = EagerTapped(tapped)
+    inputs = read_inputs(Path(request["work"]), tapped.runtime.signature)
+    plan = Plan.from_json(request["plan"])
+    run_rest(request, tapped, inputs, plan, lambda f: channel.event(fraction=f))
+    return {}
+
+
+def _opened(request: Message) -> Tapped:
+    checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
+    if checkpoint is not None:
+        confirm(checkpoint)
+    options = RuntimeOptions(
+        threads=request["threads"], opening=LoadOptions.from_json(request["opening"]), checkpoint=checkpoint
+    )
+    return open_tapped(Path(request["path"]), options, Path(request["work"]) / "taps" / "reference")
+
+
+def _doubt(request: Message, tapped: Tapped, inputs: Mapping[str, Any], plan: Plan) -> Doubt | None:
+    """Where the reference parts from itself; more than the first runs of the ensemble may excuse it."""
+    work, loaded = Path(request["work"]), tapped.loaded
+    if loaded is None or loaded.model is None:
+        return None
+    doubt = find_doubt(loaded, inputs, work, work / "oracle")
+    if doubt is None or not plan.oracle:
+        return doubt
+    run_rest(request, tapped, inputs, plan, lambda _share: None)
+    return find_doubt(loaded, inputs, work, work / ALL)
 
 
 def _run_with_oracle(
@@ -105,10 +133,9 @@ def _run_with_oracle(
     work, path = Path(request["work"]), Path(request["path"])
     plan, notes = _run_plan(tapped, inputs, request, lambda f: on_progress(0.4 * f))
     arrays = read_inputs(work, tapped.runtime.signature)
-    few = {name: _rows(array, plan) for name, array in arrays.items()}
-    cached = request if not isinstance(tapped, EagerTapped) else {**request, "cache": None}
-    reason = cached_oracle(
-        cached,
+    few = {name: rows_of_oracle(array, plan) for name, array in arrays.items()}
+    reason = cached(
+        uncached_if_eager(request, tapped),
         few,
         work / "oracle",
         lambda folder: run_oracle(tapped, few, plan, folder, lambda f: on_progress(0.4 + 0.6 * f)),
@@ -149,13 +176,6 @@ def _write_inputs(work: Path, inputs: inputs_of.Inputs, signature: Signature, pl
         writer.append(inputs.arrays, inputs.samples)
         if plan.edge_cases:
             writer.append(inputs_of.edge_cases(inputs.arrays, inputs.ranges, seed, plan.saturating), plan.edge_cases)
-
-
-def _rows(array: Array, plan: Plan) -> Array:
-    """The inputs that the oracle runs: the first samples and the edge cases."""
-    if plan.oracle == plan.samples:
-        return array
-    return np.concatenate([array[: plan.oracle], array[plan.samples :]])
 
 
 def _run_rounded(
