@@ -24,6 +24,7 @@ _CLASSES = 12
 """Up to so many classes each has a bar; of more, the reference's five best."""
 
 _BEST = 5
+_LETTERS = 40
 Values = npt.NDArray[Any]
 
 
@@ -105,7 +106,14 @@ def class_names(contract: Contract | None, output: str) -> tuple[str, ...]:
 
 def _first_values(values: Values) -> str:
     flat = np.asarray(values).reshape(-1)[:6]
+    if flat.dtype.kind == "S":
+        return ", ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{_text(v)}\N{RIGHT DOUBLE QUOTATION MARK}" for v in flat)
     return ", ".join(say.figure(float(v)) if flat.dtype.kind == "f" else say.clean(str(v))[:24] for v in flat)
+
+
+def _text(value: bytes) -> str:
+    text = say.clean(value.decode("utf-8", "replace"))
+    return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}..."
 
 
 def _is_classes(values: Values) -> bool:
@@ -113,6 +121,9 @@ def _is_classes(values: Values) -> bool:
 
 
 def _cell(values: Values, reference: Values, labels: Sequence[str]) -> Cell:
+    if reference.dtype.kind == "S":
+        differs = not np.array_equal(values, reference)
+        return Cell(_first_values(values), "", Markup(), None, differs)
     if _is_classes(reference):
         return _class_cell(values, reference, labels)
     gap = float(np.abs(values.astype(np.float64) - reference.astype(np.float64)).max(initial=0.0))
@@ -157,6 +168,8 @@ def _bars(values: Values, reference: Values, best: int) -> Markup:
 
 
 def _note(reference: Values) -> str:
+    if reference.dtype.kind == "S":
+        return "Each answer: its first texts."
     if not _is_classes(reference[0]):
         return "Below each answer: its greatest difference from the checkpoint's."
     count = reference.shape[1]
