@@ -91,8 +91,10 @@ def _columns(inputs: Values, reference: Values, manifest: Manifest, name: str) -
 
 
 def _range(manifest: Manifest, name: str) -> tuple[float | None, float | None]:
-    """The range of the input's values, where the manifest says so: black and white of its picture."""
+    """The range of the input's values, where somebody told it: black and white of its picture."""
     span = (manifest.preprocessing or {}).get(name, {})
+    if span.get("origin") == "assumed":
+        return None, None
     low, high = span.get("low"), span.get("high")
     return (low, high) if low is not None and high is not None and high > low else (None, None)
 
