@@ -22,6 +22,7 @@ from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.job import JudgeJob
 from validate.agreement.judging.class_decisions import accuracy, scores
+from validate.agreement.judging.decisions import known_outputs
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
@@ -142,6 +143,7 @@ class Comparison:
             labels,
             drawn=common.inputs is None,
             by_metric=self._metric is not None and self._metric.max_drop is not None,
+            known=known_outputs(self.signature, dict(document["heads"]), job.named),
         )
         if self._metric is not None:
             self._metric.check_reference(self.signature.output_names, self._work)

@@ -329,7 +329,7 @@ def test_samples_show_who_answers_another_class(sample_manifest: Manifest, evide
     contract = Contract((), (OutputContract("digit", ("batch", 10), "float32", labels=tuple(labels)),))
     found = [class_names(contract, "digit"), class_names(None, "digit"), class_names(contract, "other")]
     assert found == [tuple(labels), (), ()]
-    assert "another class than the checkpoint's" in page(sample_manifest, evidence).text
+    assert "another decision than the checkpoint's" in page(sample_manifest, evidence).text
 
 
 @pytest.mark.parametrize(
