@@ -22,6 +22,7 @@ from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.job import JudgeJob
 from validate.agreement.judging.class_decisions import accuracy, scores
+from validate.agreement.judging.decisions import known_outputs
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
@@ -36,7 +37,7 @@ from validate.agreement.results import (
     Verdict,
 )
 from validate.agreement.verdicts import error_verdict, overall
-from validate.inputs import Range, suites
+from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
@@ -130,6 +131,8 @@ class Comparison:
         )
         self.signature = Signature.from_json(document["signature"])
         self._doubts: tuple[str, ...] = tuple(document["doubts"])
+        self._ranges = {name: Range.from_json(limits) for name, limits in document["ranges"].items()}
+        self._notes = (*untold(self._ranges, self.signature), *document["notes"])
         self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
@@ -140,6 +143,7 @@ class Comparison:
             labels,
             drawn=common.inputs is None,
             by_metric=self._metric is not None and self._metric.max_drop is not None,
+            known=known_outputs(self.signature, dict(document["heads"]), job.named),
         )
         if self._metric is not None:
             self._metric.check_reference(self.signature.output_names, self._work)
@@ -199,7 +203,7 @@ class Comparison:
 
     def judge(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
         """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
-        notes, precision = (*self._doubts, *result["notes"]), _precision(path, self._job)
+        notes, precision = (*self._doubts, *self._notes, *result["notes"]), _precision(path, self._job)
         mapping = dict(result.get("mapping", {}))
         if result["problems"]:
             reason = "; ".join(result["problems"])
@@ -261,7 +265,7 @@ class Comparison:
             signature=self.signature,
             seed=self._job.common.seed,
             samples=plan.samples,
-            ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
+            ranges=self._ranges,
             verdicts=verdicts,
             golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),
@@ -270,7 +274,7 @@ class Comparison:
                 **(suites(plan.saturating) if plan.edge_cases else {}),
             },
             oracle_samples=plan.oracle,
-            notes=tuple(document["notes"]),
+            notes=self._notes,
             unexercised=tuple(document["unexercised"]),
             doubts=self._doubts,
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
