@@ -162,6 +162,7 @@ class Verdict:
             `inf`, `nan` or `error`. Told, not gated.
         error: the document of what befell it when the status is `error`: code, message, next, file and step.
         answers: by output name, what it gave for the first golden samples; not in the JSON, which holds no arrays.
+        scores: what is kept of the user's metric, see `judging.paired.MetricDrop`; nor is this.
     """
 
     artifact: Path
@@ -173,6 +174,7 @@ class Verdict:
     special: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    scores: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
     precision: Precision | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     loss: Loss | None = None
