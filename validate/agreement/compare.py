@@ -22,16 +22,17 @@ from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.job import JudgeJob
 from validate.agreement.judging.class_decisions import accuracy, scores
+from validate.agreement.judging.decisions import known_outputs
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.reference_values import Reference
-from validate.agreement.jury import Jury, Ran
+from validate.agreement.jury import Jury, Ran, Told
 from validate.agreement.metric import UserMetric
 from validate.agreement.plan import Plan
 from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
 from validate.agreement.results import Agreement, Golden, Verdict
 from validate.agreement.verdicts import error_verdict, settled
 from validate.agreement.worker.ensemble import ALL
-from validate.inputs import Range, suites
+from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
@@ -133,6 +134,7 @@ class Comparison:
 
     def _take_reference(self, document: Message) -> None:
         self.signature, self._eager = Signature.from_json(document["signature"]), bool(document["eager"])
+        self._ranges = {name: Range.from_json(limits) for name, limits in document["ranges"].items()}
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
             self._work,
@@ -142,9 +144,14 @@ class Comparison:
             labels,
             drawn=self._job.common.inputs is None,
             by_metric=self._metric is not None and self._metric.max_drop is not None,
+            known=known_outputs(self.signature, dict(document["heads"]), self._job.named),
         )
-        doubts, special = tuple(document["doubts"]), dict(document["special"])
-        self._jury = Jury(self.reference, self._job, self._metric, doubts, special)
+        told = Told(
+            tuple(document["doubts"]),
+            (*untold(self._ranges, self.signature), *document["notes"]),
+            dict(document["special"]),
+        )
+        self._jury = Jury(self.reference, self._job, self._metric, told)
         if self._metric is not None:
             self._metric.check_reference(self.signature.output_names, self._work)
 
@@ -245,7 +252,7 @@ class Comparison:
             signature=self.signature,
             seed=self._job.common.seed,
             samples=plan.samples,
-            ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
+            ranges=self._ranges,
             verdicts=verdicts,
             golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),
@@ -254,10 +261,11 @@ class Comparison:
                 **(suites(plan.saturating) if plan.edge_cases else {}),
             },
             oracle_samples=plan.oracle,
-            notes=tuple(document["notes"]),
+            notes=self._jury.told.notes,
             unexercised=tuple(document["unexercised"]),
-            doubts=self._jury.doubts,
+            doubts=self._jury.told.doubts,
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
+            texts=dict(document["texts"]),
         )
 
     def _golden(self) -> Golden:

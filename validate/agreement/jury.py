@@ -35,19 +35,27 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Jury:
-    """Judges candidates by one yardstick.
+class Told:
+    """What the reference's run told that stands in every verdict.
 
     Attributes:
-        doubts: where the reference parts from itself, which every verdict notes.
-        special: what the reference makes of values that are not finite.
+        doubts: where the reference parts from itself.
+        special: what it makes of values that are not finite.
     """
+
+    doubts: tuple[str, ...]
+    notes: tuple[str, ...]
+    special: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Jury:
+    """Judges candidates by one yardstick."""
 
     reference: Reference
     job: JudgeJob
     metric: UserMetric | None
-    doubts: tuple[str, ...]
-    special: Mapping[str, str]
+    told: Told
     _values: dict[tuple[str, int], ReferenceValues] = field(default_factory=dict)
 
     def by(self, noise: str) -> Jury:
@@ -66,14 +74,15 @@ class Jury:
 
     def verdict(self, ran: Ran, rows: tuple[OutputRow, ...]) -> Verdict:
         """The verdict that these rows make; the candidate's arrays are removed."""
-        result, notes = ran.result, (*self.doubts, *ran.result["notes"])
+        result, notes = ran.result, (*self.told.doubts, *self.told.notes, *ran.result["notes"])
         mapping = dict(result.get("mapping", {}))
         if result["problems"]:
             reason = "; ".join(result["problems"])
             return Verdict(ran.path, DISAGREE, reason, (), notes, precision=ran.precision, mapping=mapping)
         candidate = self._candidate(ran)
+        scores: Mapping[str, Any] = {}
         if self.metric is not None:
-            rows = self.metric.judged(rows, self.reference.output_names, self.reference.work, candidate.folder)
+            rows, scores = self.metric.judged(rows, self.reference.output_names, self.reference.work, candidate.folder)
         answers = self._answers(candidate)
         for file in candidate.folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
             file.unlink()
@@ -82,7 +91,7 @@ class Jury:
             overrides = ", ".join(f"{key}={value:g}" for key, value in self.job.options.tolerances.items())
             notes = (*notes, f"the gates were overridden: {overrides}")
         special = {
-            kind: (self.special.get(kind, ""), str(outcome)) for kind, outcome in result.get("special", {}).items()
+            kind: (self.told.special.get(kind, ""), str(outcome)) for kind, outcome in result.get("special", {}).items()
         }
         accepted = {name: tuple(map(int, shape)) for name, shape in result.get("accepted", {}).items()}
         notes = (
@@ -98,6 +107,7 @@ class Jury:
             special=special,
             accepted=accepted,
             answers=answers,
+            scores=scores,
             precision=ran.precision,
             mapping=mapping,
             loss=worst_loss(tuple(row.loss for row in rows if row.loss is not None)),

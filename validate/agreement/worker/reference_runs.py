@@ -18,17 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from converters.arrays import Arrays
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
 from converters.checkpoints.load_options import LoadOptions
-from converters.checkpoints.loaded import Loaded
-from converters.checkpoints.sizes import emptied, settle
 from converters.compat.patch import noting
-from converters.errors import StepError, UsageError
+from converters.errors import StepError
 from converters.formats import Precision
 from converters.isolation import Channel, Message
-from converters.shapes import check_shapes
 from converters.signature import Signature
 from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer
@@ -36,11 +32,11 @@ from validate.agreement.plan import Plan, make_plan
 from validate.agreement.worker.batches import Run, read_inputs, run_batches
 from validate.agreement.worker.doubts import Doubt, EagerTapped, find_doubt
 from validate.agreement.worker.ensemble import ALL
+from validate.agreement.worker.inputs_that_run import first_samples, inputs_that_run
 from validate.agreement.worker.oracle_runs import cached, rows_of_oracle, run_oracle, run_rest, uncached_if_eager
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import RuntimeOptions, fixed_batch
-from validate.runtimes.base import refuse_other_batches
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
@@ -58,12 +54,13 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     """Loads the reference, makes or reads the inputs, runs it, its oracle and its reduced precisions.
 
     Returns:
-        `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`,
-        `unexercised`, `special`, `shapes` and `doubts`: sentences on where the reference parts from itself.
+        `signature`, `plan`, `kinds` (output name to softmax or sigmoid, where logits were read), `heads` (where it
+        ends in one, whether they were read or not), `ranges`, `has_labels`, `notes`,
+        `unexercised`, `special`, `shapes`, `texts` and `doubts`: sentences on where the reference parts from itself.
     """
     work, tapped = Path(request["work"]), _opened(request)
     signature = tapped.runtime.signature
-    inputs = inputs_that_run(request, signature, tapped.loaded, lambda feeds: tapped.run(feeds)[0])
+    inputs = inputs_that_run(request, tapped.runtime, tapped.loaded, lambda feeds: tapped.run(feeds)[0])
     if inputs.labels is not None:
         np.save(work / "labels.npy", inputs.labels, allow_pickle=False)
     given, notes = tapped, [*inputs.notes, *tapped.runtime.notes]
@@ -76,13 +73,15 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         tapped = EagerTapped(given)
         plan, arrays, told = _run_with_oracle(tapped, inputs, request, lambda _share: None)
     notes += told
-    special = special_values(tapped.run, _first(arrays, signature))
+    special = special_values(tapped.run, first_samples(arrays, signature))
     notes += _run_rounded(request, tapped, arrays, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
     return {
         "signature": signature.to_json(),
         "plan": plan.to_json(),
         "kinds": tapped.kinds,
+        "heads": given.kinds,
         "ranges": {name: limits.to_json() for name, limits in inputs.ranges.items()},
+        "texts": dict(inputs.texts),
         "notes": notes,
         "doubts": [] if doubt is None else [doubt.note],
         "has_labels": inputs.labels is not None,
@@ -213,68 +212,6 @@ def _unexercised(tapped: Tapped) -> list[str]:
     return [] if tapped.extremes is None else list(tapped.extremes.unexercised())
 
 
-def inputs_that_run(
-    request: Message, signature: Signature, loaded: Loaded | None, run: Callable[[Arrays], Arrays]
-) -> inputs_of.Inputs:
-    """The given inputs, or drawn ones; unknown sizes as `request["shapes"]` has them, or as the model needs them.
-
-    Args:
-        loaded: the model in memory, whose layers tell what range and size an input has; None for an artifact.
-
-    Raises:
-        UsageError: a shape that was given does not fit, or leaves a layer without values.
-    """
-    refuse_other_batches(signature)
-    given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
-    if request["inputs"] is not None:
-        check_shapes(signature, given)
-        inputs = _read(Path(request["inputs"]), signature, given, None if loaded is None else loaded.model)
-        shapes = inputs_of.run_shapes(signature, inputs.arrays)
-        problem = emptied(loaded, shapes) if loaded is not None and shapes else None
-        if problem is not None:
-            raise UsageError(
-                f"The inputs in {request['inputs']} cannot be run: {problem}.", next_step="Give larger ones."
-            )
-        return inputs
-    options = _input_options(request, signature, None if loaded is None else loaded.model)
-    if loaded is not None:
-        return inputs_of.generate(signature, replace(options, shapes=settle(loaded, given)))
-    shapes = inputs_of.shapes_that_run(
-        signature,
-        given,
-        lambda shapes: run(_first(inputs_of.generate(signature, replace(options, shapes=shapes)).arrays, signature)),
-    )
-    return inputs_of.generate(signature, replace(options, shapes=shapes))
-
-
-def _read(path: Path, signature: Signature, shapes: Mapping[str, Any], model: Any) -> inputs_of.Inputs:
-    """The user's arrays; those that hold ids are known by the vocabulary that they are looked up in."""
-    inputs = inputs_of.read(path, signature, shapes)
-    ids = {name for name, hint in _hints(model).items() if hint.whole}
-    return replace(inputs, ranges={name: replace(limits, whole=name in ids) for name, limits in inputs.ranges.items()})
-
-
-def _input_options(request: Message, signature: Signature, model: Any) -> inputs_of.InputOptions:
-    hints = _hints(model)
-    fixed = fixed_batch(signature) or 1
-    value_range = tuple(request["input_range"]) if request["input_range"] else None
-    return inputs_of.InputOptions(-(-int(request["samples"]) // fixed) * fixed, request["seed"], value_range, hints)
-
-
-def _hints(model: Any) -> dict[str, inputs_of.Range]:
-    """What the layers of a Keras model tell of its inputs; nothing of an artifact."""
-    if model is None:
-        return {}
-    from converters.checkpoints.ranges import input_hints
-
-    return input_hints(model)
-
-
-def _first(inputs: Arrays, signature: Signature) -> Arrays:
-    """As few samples as the model takes at once."""
-    return {name: array[: fixed_batch(signature) or 1] for name, array in inputs.items()}
-
-
 def _model(tapped: Tapped) -> Any:
     """The Keras model behind a checkpoint; None for an artifact."""
     return None if tapped.loaded is None else tapped.loaded.model
@@ -282,7 +219,7 @@ def _model(tapped: Tapped) -> Any:
 
 def _plan(tapped: Tapped, inputs: inputs_of.Inputs, signature: Signature) -> Plan:
     fixed = fixed_batch(signature)
-    few = _first(inputs.arrays, signature)
+    few = first_samples(inputs.arrays, signature)
     outputs, logits = tapped.run(few)
     arrays = [*few.values(), *outputs.values(), *logits.values()]
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)
