@@ -103,8 +103,9 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
     try:
         concrete, updated = _with_loops_where_needed(traced, loaded)
     except (TypeError, NotImplementedError) as cause:
+        why = plain(cause).partition(". You can attempt")[0]  # what follows has been tried
         raise RefusedError(
-            f"The model cannot be traced into a graph{blamed(cause)} ({plain(cause)}).",
+            f"The model cannot be traced into a graph{blamed(cause)} ({why}).",
             next_step=REWRITE_OR_FIX if any(spec.is_dynamic for spec in signature.inputs) else REWRITE,
             step="trace",
         ) from cause
