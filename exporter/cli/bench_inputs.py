@@ -17,6 +17,7 @@ from exporter.manifest.schema import GOLDEN
 if TYPE_CHECKING:
     from exporter.bundle import Bundle
     from exporter.cli.console import Console
+    from validate.agreement.results import JudgedRow
     from validate.latency import BenchJob, Latency
 
 
@@ -26,16 +27,17 @@ class Timed:
 
     Attributes:
         golden_of: the golden vectors of every artifact that lies in a bundle.
-        allowed_of: of those that agree, by output how far from the golden one their verdict found right.
+        verdicts: of those that were judged there.
     """
 
     paths: list[Path] = field(default_factory=list)
     golden_of: dict[Path, Path] = field(default_factory=dict)
-    allowed_of: dict[Path, dict[str, float]] = field(default_factory=dict)
+    verdicts: dict[Path, JudgedRow] = field(default_factory=dict)
 
 
 def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     """The command line's words as a BenchJob. Raises UsageError."""
+    from exporter.run.bench import allowed_by
     from validate.latency import BenchJob, BenchOptions, Device
 
     threads, batches = (tuple(itertools.chain(*chosen[name])) for name in ("threads", "batches"))
@@ -53,7 +55,7 @@ def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     golden = chosen["golden"]
     if golden:  # other samples than those of the verdicts
         return BenchJob(options, common, golden=golden)
-    return BenchJob(options, common, golden_of=timed.golden_of, allowed_of=timed.allowed_of)
+    return BenchJob(options, common, golden_of=timed.golden_of, allowed_of=allowed_by(timed.verdicts))
 
 
 def expand(artifacts: Sequence[Path], console: Console) -> Timed:
@@ -63,8 +65,6 @@ def expand(artifacts: Sequence[Path], console: Console) -> Timed:
         IntegrityError: a bundle does not verify.
         RefusedError: a bundle holds no artifact.
     """
-    from exporter.run.bench import allowed_by
-
     timed = Timed()
     for path in artifacts:
         bundle = bundle_at(path, console)
@@ -72,9 +72,9 @@ def expand(artifacts: Sequence[Path], console: Console) -> Timed:
         owner = bundle or _around(path, console)
         if owner is not None and owner.golden is not None:
             timed.golden_of.update(dict.fromkeys(members, owner.golden))
+        if owner is not None:
             verdicts = {owner.folder / row.artifact: row for row in owner.manifest.verdicts}
-            allowed = allowed_by(verdicts)
-            timed.allowed_of.update({member: allowed[member] for member in members if member in allowed})
+            timed.verdicts.update({member: verdicts[member] for member in members if member in verdicts})
         timed.paths += members
     return timed
 
