@@ -215,7 +215,7 @@ def _plain_nodes(concrete: Any) -> Iterator[_Node]:
     for node in concrete.graph.as_graph_def().node:
         plain = type(node)()
         plain.CopyFrom(node)
-        for name in [n for n, v in node.attr.items() if v.HasField("func") or n in _COUNTED]:
+        for name in [n for n, v in node.attr.items() if v.HasField("func") or v.list.func or n in _COUNTED]:
             del plain.attr[name]
         plain.input[:] = [kept[name][0] if name in kept else name for name in node.input]
         values = b""
