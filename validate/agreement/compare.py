@@ -280,6 +280,7 @@ class Comparison:
             unexercised=tuple(document["unexercised"]),
             doubts=self._doubts,
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
+            texts=dict(document["texts"]),
         )
 
     def _golden(self) -> Golden:

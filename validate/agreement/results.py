@@ -228,6 +228,7 @@ class Agreement:
         unexercised: layers of the checkpoint with a breakpoint in their activation that no input crossed.
         doubts: where the checkpoint's own runs part from each other by more than rounding; in each verdict's notes too.
         shapes: by input that leaves sizes open, the shape that was run.
+        texts: of each input of texts, where they are from, in words.
     """
 
     reference: Path
@@ -245,6 +246,13 @@ class Agreement:
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
     suites: Mapping[str, int] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs_told(self) -> dict[str, dict[str, Any]]:
+        """By input, the range of its values, or where its texts are from."""
+        ranges = {name: limits.to_json() for name, limits in self.ranges.items()}
+        return ranges | {name: {"source": source} for name, source in self.texts.items()}
 
     def rows(self, base: Path) -> tuple[JudgedRow, ...]:
         """The verdicts as a manifest keeps them: by paths relative to `base`, with what all were judged on."""
@@ -266,7 +274,7 @@ class Agreement:
             "reference": str(self.reference),
             "seed": self.seed,
             "samples": self.samples,
-            "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
+            "input_range": self.inputs_told,
             "shapes": {name: list(sizes) for name, sizes in self.shapes.items()},
             "suites": dict(self.suites),
             "oracle_samples": self.oracle_samples,
