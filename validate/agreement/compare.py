@@ -82,7 +82,7 @@ class Comparison:
         self.threads = len(os.sched_getaffinity(0))
         self._of_all_runs: Jury | None = None
         self._share_of_reference = self._reached = 0.0
-        self._metric = UserMetric.of(job.options, job.common)
+        self._metric = UserMetric.of(job.options, job.common, job.chosen_with)
 
     def _places(self) -> Message:
         return {"work": str(self._work), "threads": self.threads}
