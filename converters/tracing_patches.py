@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from converters.compat import keras, tensorflow
+from converters.tracing_loops import between_two
 from converters.tracing_repeats import lean_repeat
 from converters.unknown_sizes import averaged, cut, framed, lean_tensordot, maximal, settled_quantile, uncropped
 
@@ -36,6 +37,7 @@ def lean_backend() -> Iterator[None]:
         keras.SPECTRUM: framed,
         keras.CROP: uncropped,
         keras.QUANTILE: settled_quantile,
+        keras.SWITCH: between_two,
         **dict.fromkeys(keras.EXTREMES, _plain_extreme),
     }
     with contextlib.ExitStack() as stack:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from converters.progress import Progress
-from validate.agreement.results import AGREE, Agreement, OutputRow
+from validate.agreement.results import AGREE, Agreement, OutputRow, VerdictRow
 from validate.latency import BenchJob, Latency, measure
 from validate.latency.profiling.insight import with_profiles
 from validate.latency.tuning import tune
@@ -23,7 +23,13 @@ def allowed_of(agreement: Agreement | None) -> dict[Path, dict[str, float]]:
     """Of each artifact that agrees, by output how far from the reference its gate lets values lie, or they were found:
     what is right to the verdict is no wrong answer to the timing."""
     verdicts = agreement.verdicts if agreement is not None else ()
-    return {v.artifact: {row.name: _allowed(row) for row in v.outputs} for v in verdicts if v.status == AGREE}
+    return allowed_by({verdict.artifact: verdict.row for verdict in verdicts})
+
+
+def allowed_by(verdicts: Mapping[Path, VerdictRow]) -> dict[Path, dict[str, float]]:
+    """The same of verdicts as they are written."""
+    agreeing = {path: row for path, row in verdicts.items() if row.status == AGREE}
+    return {path: {output.name: _allowed(output) for output in row.outputs} for path, row in agreeing.items()}
 
 
 def _allowed(row: OutputRow) -> float:

@@ -87,11 +87,11 @@ def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> 
     Raises:
         EdgeportError: see `converters.calibration.read_calibration`.
     """
-    if not need_calibration(targets):
-        return None
+    if not need_calibration(targets) or any(spec.is_text for spec in facts.signature.inputs):
+        return None  # what is calibrated holds no texts, and is refused for that
     signature, ranges, common, quantize = facts.signature, facts.ranges, options.common, options.quantize
     if common.input_range:
-        limits = Range(*common.input_range, "--input-range")
+        limits = Range(*common.input_range, "--input-range", origin="option")
         ranges = {spec.name: limits for spec in signature.inputs if spec.dtype.startswith("float")}
     given = common.shapes
     judged_on = {} if common.inputs is None else read_user_arrays(common.inputs, signature, shapes=given).arrays

@@ -58,7 +58,7 @@ def _mobilenet5() -> Any:
 
 def _efficientnet(**more: Any) -> Any:
     kinds = {"stackwise_kernel_sizes": [3, 5], "stackwise_num_repeats": [1, 2], "stackwise_strides": [1, 2]}
-    widths = {"stackwise_input_filters": [8, 8], "stackwise_output_filters": [8, 12], "num_features": 16}
+    widths = {"stackwise_input_filters": [8, 8], "stackwise_output_filters": [8, 12]}  # its config loses num_features
     ratios = {"stackwise_expansion_ratios": [1, 4], "stackwise_squeeze_and_excite_ratios": [0.0, 0.25]}
     coefficients = {"stackwise_width_coefficients": [1.0] * 2, "stackwise_depth_coefficients": [1.0] * 2}
     blocks = {"stackwise_block_types": ["fused", "unfused"], "stackwise_force_input_filters": [0, 0]}
@@ -130,7 +130,7 @@ def _sam() -> Any:
     decoder = {"num_layers": 1, "hidden_size": 8, "intermediate_dim": 12, "num_heads": 2, "embedding_dim": 8}
     heads = {"num_multimask_outputs": 3, "iou_head_depth": 2, "iou_head_hidden_dim": 8}
     prompts = SAMPromptEncoder(
-        hidden_size=8, image_embedding_size=(4, 4), input_image_size=(32, 32), mask_in_channels=4
+        hidden_size=8, image_embedding_size=(4, 4), input_image_size=(32, 32), mask_in_channels=16
     )
     return _M.SAMBackbone(_M.ViTDetBackbone(**sizes, **more), prompts, SAMMaskDecoder(**decoder, **heads))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from validate.agreement.arrays import path_of, read_array
 from validate.agreement.judging.named_metrics import NAMED_METRICS, NamedMetric
 from validate.agreement.judging.paired import (
     MIN_SAMPLES,
+    RESAMPLED,
+    SAMPLES,
     MetricDrop,
     drop_of,
     interval_of,
@@ -32,6 +35,23 @@ from validate.agreement.results import AGREE, OutputRow
 TIMEOUT_S = 300.0
 """Of one file's metric, resamples and all."""
 
+LABELS_DIGEST = "labels"
+"""The name of the labels' digest among what is kept of a file's metric."""
+
+_KEPT_BYTES = 8 << 20
+
+
+def apart(count: int, chosen_with: int, seed: int) -> tuple[Array, Array]:
+    """So many of the samples, drawn at random, to choose a file with, and the others to judge it by."""
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(count)
+    return np.sort(order[:chosen_with]), np.sort(order[chosen_with:])
+
+
+def small(array: Array) -> Array:
+    """In half the bytes where these hold the same numbers, as counts are."""
+    narrow: Array = array.astype(np.float32) if array.dtype == np.float64 else array
+    return narrow if np.array_equal(narrow, array, equal_nan=True) else array
+
 
 @dataclass(frozen=True)
 class UserMetric:
@@ -40,6 +60,7 @@ class UserMetric:
     Attributes:
         named: None where it is a function of the user's, which `code` names.
         labels: by name, samples first.
+        judged_on: which samples they are of; None: all.
     """
 
     name: str
@@ -49,10 +70,14 @@ class UserMetric:
     max_drop: float | None
     labels: Arrays
     common: Common
+    judged_on: Array | None = None
 
     @classmethod
-    def of(cls, options: JudgeOptions, common: Common) -> UserMetric | None:
+    def of(cls, options: JudgeOptions, common: Common, chosen_with: int = 0) -> UserMetric | None:
         """The metric that was asked for, with the labels among `--inputs`; None without one.
+
+        Args:
+            chosen_with: leaves out so many samples; see `apart`.
 
         Raises:
             UsageError: there are no labels, or too few samples for an interval.
@@ -78,7 +103,10 @@ class UserMetric:
                 file=path,
             )
         lower = named.lower if named else options.metric_lower
-        return cls(options.metric, named, code, lower, options.max_drop, labels, common)
+        judged_on = apart(min(counts.values()), chosen_with, common.seed)[1] if chosen_with else None
+        if judged_on is not None:
+            labels = {name: array[judged_on] for name, array in labels.items()}
+        return cls(options.metric, named, code, lower, options.max_drop, labels, common, judged_on)
 
     def check(self, signature: Signature) -> None:
         """Tries the metric on made-up outputs of the checkpoint's shapes, and in another order.
@@ -96,7 +124,7 @@ class UserMetric:
             several = values.ndim > 1 and values.shape[-1] > 1
             outputs[spec.name] = values / values.sum(axis=-1, keepdims=True) if several else values
         if self.named is not None:
-            self._rows(outputs)
+            self.rows(outputs)
             return
         with tempfile.TemporaryDirectory(prefix="edgeport-metric-") as folder:
             for k, array in enumerate(outputs.values()):
@@ -108,18 +136,33 @@ class UserMetric:
         if self.named is None:
             self._evaluate(names, work, work / "reference", None)
         else:
-            self._rows(self._stored(names, work / "reference"))
+            self.rows(self._stored(names, work / "reference"))
 
     def judged(
         self, rows: tuple[OutputRow, ...], names: tuple[str, ...], work: Path, candidate: Path
-    ) -> tuple[OutputRow, ...]:
-        """The rows with the metric in their losses. It is of all outputs together, so that each row has the same."""
+    ) -> tuple[tuple[OutputRow, ...], Arrays]:
+        """The rows with the metric in their losses, and what a later file's drop from this one can be told from.
+
+        It is of all outputs together, so that each row has the same.
+        """
         try:
             drop = self.drop(names, work, candidate)
         except EdgeportError as error:  # what befalls a candidate is its verdict
-            return tuple(replace(row, loss=self._failed(row.loss, error)) for row in rows)
+            return tuple(replace(row, loss=self._failed(row.loss, error)) for row in rows), {}
         exact = all(row.status == AGREE and row.gate.measure == "noise_ratio" for row in rows)
-        return tuple(replace(row, loss=row.loss and self.loss(row.loss, drop, exact=exact)) for row in rows)
+        told = tuple(replace(row, loss=row.loss and self.loss(row.loss, drop, exact=exact)) for row in rows)
+        kept = {key: small(np.asarray(array)) for key, array in drop.kept.items()}
+        if sum(array.nbytes for array in kept.values()) > _KEPT_BYTES:
+            return told, {}
+        return told, {**kept, LABELS_DIGEST: self._labels_digest()}
+
+    def _labels_digest(self) -> Array:
+        """SHA-256 of the labels, by which two comparisons are known to be of the same samples."""
+        digest = hashlib.sha256()
+        for name in sorted(self.labels):
+            array = np.ascontiguousarray(self.labels[name])
+            digest.update(f"{name} {array.dtype.str} {array.shape} ".encode() + array.tobytes())
+        return np.frombuffer(digest.digest(), np.uint8)
 
     def _failed(self, loss: Loss | None, error: EdgeportError) -> Loss | None:
         status = UNPROVEN if self.max_drop is None else LOST
@@ -128,20 +171,24 @@ class UserMetric:
     def _stored(self, names: tuple[str, ...], folder: Path) -> dict[str, Array]:
         count = len(next(iter(self.labels.values())))
         stored = {name: read_array(folder, "out", k) for k, name in enumerate(names)}
-        return {name: array[:count] for name, array in stored.items()}
+        return {name: array[self._which(count)] for name, array in stored.items()}
+
+    def _which(self, count: int) -> Array:
+        return np.arange(count) if self.judged_on is None else self.judged_on
 
     def drop(self, names: tuple[str, ...], work: Path, candidate: Path) -> MetricDrop:
         """From the reference's outputs in `work` to those of a candidate's folder. Raises what `check` does."""
         count = len(next(iter(self.labels.values())))
         if self.named is not None:
-            reference, file = (self._rows(self._stored(names, folder)) for folder in (work / "reference", candidate))
+            reference, file = (self.rows(self._stored(names, folder)) for folder in (work / "reference", candidate))
             return drop_of(self.named, reference, file, self.common.seed)
         answer = self._evaluate(names, work, work / "reference", candidate)
         sign = -1.0 if self.lower else 1.0
         before, after = float(answer["reference"]), float(answer["value"])
-        drops = sign * np.array(answer["differences"])
-        estimate = known(interval_of(drops, sign * (before - after), count), before, count)
-        return MetricDrop(before, after, estimate, count)
+        sides = np.array(answer["resampled"], np.float64)
+        drops = sign * (sides[:, 0] - sides[:, 1])
+        estimate = known(interval_of(drops[np.isfinite(drops)], sign * (before - after), count), before, count)
+        return MetricDrop(before, after, estimate, count, {RESAMPLED: sides[:, 1], SAMPLES: np.array(count)})
 
     def loss(self, loss: Loss, drop: MetricDrop, *, exact: bool = False) -> Loss:
         """The loss with the metric in it; with `--max-drop` that decides, and the decisions are told beside it.
@@ -174,7 +221,7 @@ class UserMetric:
             words += f": {drop.samples} samples are too few, about {needed} would do"
         return replace(told, status=status, reason=words, gate=LossGate("drop", high, self.max_drop))
 
-    def _rows(self, outputs: Arrays) -> Array:
+    def rows(self, outputs: Arrays) -> Array:
         """What each sample adds, of the first output that the labels fit."""
         assert self.named is not None
         for name, array in outputs.items():
@@ -210,7 +257,7 @@ class UserMetric:
                 "labels": str(stored),
                 "reference": paths(reference),
                 "candidate": paths(candidate) if candidate else None,
-                "samples": len(next(iter(self.labels.values()))),
+                "samples": self._which(len(next(iter(self.labels.values())))).tolist(),
             },
             step="metric",
             limits=replace(self.common.limits, timeout_s=min(self.common.limits.timeout_s or TIMEOUT_S, TIMEOUT_S)),

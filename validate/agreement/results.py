@@ -75,7 +75,9 @@ class OutputRow:
             model `consecutive`: the samples as the steps of one long run.
         rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
         conditioning: float32's noise over the maximum value; a fault below it cannot be told. None without an oracle.
-        top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
+        moved_runs: how many runs with moved weights and inputs are among those evaluations; None without an oracle.
+        top1_agreement: share of samples of the reference's class, near-ties counted as alike; None where the output
+            decides on none.
         accuracy: share of samples of the labelled class; None without labels.
         nonfinite: elements that are finite in the reference and not here.
         probability_max_abs: maximum difference of the probabilities; None where the basis is not `logits`.
@@ -85,6 +87,8 @@ class OutputRow:
         scores: `top1`, `top5` or `f1` against the labels, each `{value, low, high}` with a 95 % interval.
         gate: which number was gated, and the limit that it was held to.
         loss: what the file costs here; None where nothing could be compared.
+        decides: what the output decides on, `classes` or `labels`; empty where that is not known. See
+            `judging.decisions`.
         status: `agree`, `disagree` or `inconclusive`, with `reason`.
     """
 
@@ -109,7 +113,9 @@ class OutputRow:
     noise_ratios: Mapping[str, float] = field(default_factory=dict)
     rounding_ratio: float | None = None
     conditioning: float | None = None
+    moved_runs: int | None = None
     loss: Loss | None = None
+    decides: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,7 @@ class Verdict:
             `inf`, `nan` or `error`. Told, not gated.
         error: the document of what befell it when the status is `error`: code, message, next, file and step.
         answers: by output name, what it gave for the first golden samples; not in the JSON, which holds no arrays.
+        scores: what is kept of the user's metric, see `judging.paired.MetricDrop`; nor is this.
     """
 
     artifact: Path
@@ -169,6 +176,7 @@ class Verdict:
     special: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    scores: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
     precision: Precision | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     loss: Loss | None = None
@@ -222,6 +230,7 @@ class Agreement:
         unexercised: layers of the checkpoint with a breakpoint in their activation that no input crossed.
         doubts: where the checkpoint's own runs part from each other by more than rounding; in each verdict's notes too.
         shapes: by input that leaves sizes open, the shape that was run.
+        texts: of each input of texts, where they are from, in words.
     """
 
     reference: Path
@@ -239,6 +248,13 @@ class Agreement:
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
     suites: Mapping[str, int] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs_told(self) -> dict[str, dict[str, Any]]:
+        """By input, the range of its values, or where its texts are from."""
+        ranges = {name: limits.to_json() for name, limits in self.ranges.items()}
+        return ranges | {name: {"source": source} for name, source in self.texts.items()}
 
     def rows(self, base: Path) -> tuple[JudgedRow, ...]:
         """The verdicts as a manifest keeps them: by paths relative to `base`, with what all were judged on."""
@@ -260,7 +276,7 @@ class Agreement:
             "reference": str(self.reference),
             "seed": self.seed,
             "samples": self.samples,
-            "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
+            "input_range": self.inputs_told,
             "shapes": {name: list(sizes) for name, sizes in self.shapes.items()},
             "suites": dict(self.suites),
             "oracle_samples": self.oracle_samples,

@@ -15,6 +15,7 @@ import numpy as np
 from converters.arrays import Array, Arrays
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.load_options import LoadOptions
+from converters.checkpoints.texts import Texts
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
 
@@ -70,6 +71,7 @@ class Runtime(Protocol):
         device: where it runs.
         ordered: False where the file keys its tensors by name alone (SavedModel), so that their order says nothing.
         notes: what is worth knowing of how it was opened, in sentences.
+        texts: of each input of texts, what it is meant to be fed.
         quantization: by name, scale and zero point of the inputs and outputs that are integers standing for floats.
     """
 
@@ -77,6 +79,7 @@ class Runtime(Protocol):
     device: str
     ordered: bool
     notes: tuple[str, ...]
+    texts: Mapping[str, Texts] = MappingProxyType({})
     quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})
 
     @property

@@ -149,6 +149,7 @@ CASES = [
     (keras.QUANTILE,                "squeeze_excite",  EVERY),
     (keras.SPECTRUM,                "squeeze_excite",  EVERY),
     (keras.CROP,                    "squeeze_excite",  EVERY),
+    (keras.SWITCH,                  "squeeze_excite",  EVERY),
     (keras.EXTREMES[0],             "squeeze_excite",  EVERY),
     (keras.EXTREMES[1],             "squeeze_excite",  EVERY),
     (keras.VARIABLE_VALUE,          "squeeze_excite",  EVERY),

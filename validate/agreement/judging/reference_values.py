@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import numpy as np
 from converters.arrays import Array
 from converters.formats import Precision
 from validate.agreement.arrays import read, read_array, wide
+from validate.agreement.judging.decisions import Decides, Known, decides
 from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, ULP
 from validate.agreement.judging.metrics import Difference, Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
 from validate.agreement.worker.batches import SEQUENCE
-from validate.agreement.worker.ensemble import STEM, UNDECIDED, WHOLE
+from validate.agreement.worker.ensemble import ALL, FIRST, MOVED, STEM, UNDECIDED, WHOLE
 from validate.agreement.worker.rounding import emulated
 
 
@@ -26,8 +28,10 @@ class Reference:
     Attributes:
         work: the folder of the comparison, see `worker.reference_runs`.
         kinds: by output name, the map that its logits go through.
+        known: by output name, what tells whether it decides on classes or labels; by default its map alone.
         by_metric: what may change is said by the user's metric, and not by the share of decisions.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
+        noise: the folder with what the ensemble gave: the oracle's own has the first runs, `ensemble` has all.
     """
 
     work: Path
@@ -37,9 +41,24 @@ class Reference:
     labels: Array | None = None
     drawn: bool = True
     by_metric: bool = False
+    noise: str = "oracle"
+    known: Mapping[str, Known] = field(default_factory=dict)
+
+    @property
+    def moved_runs(self) -> int | None:
+        """How many runs with moved weights and inputs float32's noise is of; None without an oracle."""
+        return None if not self.plan.oracle else MOVED if self.noise == ALL else FIRST
+
+    def decides(self, name: str, outputs: Array) -> Decides:
+        """What an output of these values decides on."""
+        return decides(outputs, self.known.get(name, Known(self.kinds.get(name))), self.labels)
 
     def values(self, stem: str, k: int) -> Array:
-        return read_array(self.work / "reference", stem, k)[: self.plan.samples]
+        return self.all_rows(stem, k)[: self.plan.samples]
+
+    def all_rows(self, stem: str, k: int) -> Array:
+        """The samples and the edge cases."""
+        return read_array(self.work / "reference", stem, k)
 
     def edge_cases(self) -> dict[str, slice]:
         """By kind, where the edge cases lie among the rows that follow the samples."""
@@ -186,12 +205,22 @@ def _of(array: Array | None, rows: slice) -> Array | None:
 
 def _undecided(reference: Reference, stem: str, k: int, exact: Array) -> Array | None:
     """Which whole numbers of the oracle's samples another member has otherwise, or float32 Keras in its batches."""
-    found, plan = read(reference.work / "oracle", f"{UNDECIDED}{stem}", k), reference.plan
+    found, plan = read(reference.work / reference.noise, f"{UNDECIDED}{stem}", k), reference.plan
     if found is None:
         return None
     values = read_array(reference.work / "reference", stem, k)
     differs: Array = found | (np.concatenate([values[: plan.oracle], values[plan.samples :]]) != exact)
     return differs
+
+
+def undecided_of(reference: Reference, k: int) -> Array:
+    """Which values of output `k` float32's rounding may turn, in all rows; none of those that no oracle ran."""
+    values, plan = reference.all_rows("out", k), reference.plan
+    free = np.zeros(values.shape, bool)
+    found = _undecided(reference, "out", k, read_array(reference.work / "oracle", "out", k)) if plan.oracle else None
+    if found is not None:
+        free[: plan.oracle], free[plan.samples :] = found[: plan.oracle], found[plan.oracle :]
+    return free
 
 
 def _sequence(reference: Reference, stem: str, k: int, noise: Array | None) -> Sequence | None:
@@ -228,7 +257,7 @@ def _noise(reference: Reference, stem: str, k: int, exact: Array) -> Array:
     if singles is not None:
         count = min(len(singles), plan.oracle)
         errors[:count] = np.maximum(errors[:count], row_errors(singles[:count], exact[:count]))
-    ensemble = read(reference.work / "oracle", f"{STEM}{stem}", k)
+    ensemble = read(reference.work / reference.noise, f"{STEM}{stem}", k)
     if ensemble is not None:
         errors = np.maximum(errors, ensemble)
     if exact.dtype.kind in WHOLE:

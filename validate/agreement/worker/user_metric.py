@@ -26,26 +26,27 @@ _LEAST = 100
 
 
 def evaluate(request: Message, _channel: Channel) -> Message:
-    """The metric of the reference and, with a candidate, of that, and their differences on the same resamples.
+    """The metric of the reference and, with a candidate, of that, and both on the same resamples (`resampled`).
 
     Args:
         request: `code` and `folder` of the function, `labels` (an .npz), `reference` and `candidate` (by output name
-            the path of an array; None for a check alone) and `samples`.
+            the path of an array; None for a check alone) and `samples`: which rows of them the labels are of.
 
     Raises:
         UsageError: it raises, gives no finite number, depends on the order of the samples, or takes too long.
     """
-    metric = _Metric(Code(**request["code"]), request["folder"])
+    metric = UserFunction(Code(**request["code"]), request["folder"])
     with np.load(request["labels"], allow_pickle=False) as stored:
         labels = {name: stored[name] for name in stored.files}
-    count = int(request["samples"])
-    reference = _outputs(request["reference"], count)
+    samples = np.asarray(request["samples"], np.intp)
+    count = len(samples)
+    reference = _outputs(request["reference"], samples)
     began = time.perf_counter()
     before = metric.checked(reference, labels)
     seconds = (time.perf_counter() - began) / 2
     if request["candidate"] is None:
         return {"reference": before}
-    candidate = _outputs(request["candidate"], count)
+    candidate = _outputs(request["candidate"], samples)
     after = metric.checked(candidate, labels)
     times = min((CALLS - _CHECKS) // 2, int(SECONDS / (2 * max(seconds, 1e-9))))
     if times < _LEAST:
@@ -55,21 +56,21 @@ def evaluate(request: Message, _channel: Channel) -> Message:
             next_step="Make it faster, or give fewer samples.",
         )
     rng = np.random.Generator(np.random.PCG64(0))
-    differences = []
+    sides = []
     for _ in range(times):
         rows = rng.integers(0, count, count)
-        sides = [metric.value(_picked(side, rows), _picked(labels, rows)) for side in (reference, candidate)]
-        differences.append(sides[0] - sides[1])
-    finite = [gap for gap in differences if math.isfinite(gap)]
-    if len(finite) < _LEAST:
+        sides.append([metric.value(_picked(side, rows), _picked(labels, rows)) for side in (reference, candidate)])
+    if sum(math.isfinite(one - other) for one, other in sides) < _LEAST:
         raise UsageError(
             f"--metric {metric.name} gives no number on most resamples of the samples.",
             next_step="Let it give a number where a class does not occur, or give more samples.",
         )
-    return {"reference": before, "value": after, "differences": finite}
+    return {"reference": before, "value": after, "resampled": sides}
 
 
-class _Metric:
+class UserFunction:
+    """A function of the user's, with what it gives checked."""
+
     def __init__(self, code: Code, folder: str) -> None:
         self.name = str(code)
         self._function: Callable[[Arrays, Arrays], Any] = function_of(code, folder)
@@ -104,8 +105,8 @@ class _Metric:
         return value
 
 
-def _outputs(paths: Mapping[str, str], count: int) -> Arrays:
-    return {name: np.load(Path(path), mmap_mode="r", allow_pickle=False)[:count] for name, path in paths.items()}
+def _outputs(paths: Mapping[str, str], samples: Array) -> Arrays:
+    return {name: np.load(Path(path), mmap_mode="r", allow_pickle=False)[samples] for name, path in paths.items()}
 
 
 def _picked(arrays: Mapping[str, Array], rows: Array) -> Arrays:
