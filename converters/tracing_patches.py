@@ -12,7 +12,16 @@ from typing import Any
 from converters.compat import keras, tensorflow
 from converters.tracing_loops import between_two
 from converters.tracing_repeats import lean_repeat
-from converters.unknown_sizes import averaged, cut, framed, lean_tensordot, maximal, settled_quantile, uncropped
+from converters.unknown_sizes import (
+    averaged,
+    cut,
+    found_among,
+    framed,
+    lean_tensordot,
+    maximal,
+    settled_quantile,
+    uncropped,
+)
 
 
 @contextlib.contextmanager
@@ -36,6 +45,7 @@ def lean_backend() -> Iterator[None]:
         keras.SPLIT: cut,
         keras.SPECTRUM: framed,
         keras.CROP: uncropped,
+        keras.MEMBERSHIP: found_among,
         keras.QUANTILE: settled_quantile,
         keras.SWITCH: between_two,
         **dict.fromkeys(keras.EXTREMES, _plain_extreme),

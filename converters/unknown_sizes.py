@@ -54,6 +54,23 @@ def uncropped(original: Callable[..., Any]) -> Callable[..., Any]:
     return get_random_transformation
 
 
+def found_among(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`isin`: each value is compared with all others, of which the number is known. Keras asks for both numbers."""
+    import keras
+    import tensorflow as tf
+
+    def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
+        x1, x2 = tf.convert_to_tensor(x1), tf.convert_to_tensor(x2)
+        if x1.shape.num_elements() is not None or x2.shape.num_elements() is None:
+            return original(x1, x2, assume_unique, invert)
+        dtype = keras.backend.result_type(x1.dtype.name, x2.dtype.name)
+        others = tf.reshape(tf.cast(x2, dtype), [-1])
+        is_found = tf.reduce_any(tf.equal(tf.expand_dims(tf.cast(x1, dtype), -1), others), axis=-1)
+        return tf.logical_not(is_found) if invert and x2.shape.num_elements() else is_found  # none: never, to Keras
+
+    return isin
+
+
 def averaged(original: Pool) -> Pool:
     """An adaptive average pool; the original where that can be traced."""
     import tensorflow as tf

@@ -107,6 +107,13 @@ TENSORDOT = Patch(
     "(x1, x2, axes=2)",
     otherwise=_LARGER,
 )
+MEMBERSHIP = Patch(
+    f"{_NUMPY}:isin",
+    "is traced without a question for the number of values, which a graph cannot answer where a batch is not known",
+    MADE_FOR,
+    "(x1, x2, assume_unique=False, invert=False)",
+    otherwise="`isin` is refused where a size is not known",
+)
 QUANTILE = Patch(
     f"{_NUMPY}:_quantile",
     "a quantile along axes of known sizes is traced with its places as numbers, whatever the other sizes are",

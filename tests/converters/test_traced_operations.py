@@ -60,6 +60,18 @@ def _quantiles(shape: Sequence[int | None], axes: Sequence[Any]) -> Any:
     return keras.Model(inputs, sum((ops.sum(y) for y in others), ops.sin(first)))
 
 
+def _membership(_: Any) -> Any:
+    """Of numbers that float arithmetic gives whole, of the same type and of another, and of none."""
+    import keras
+    from keras import ops
+
+    inputs = keras.Input((None, 4))
+    whole = ops.round(inputs * 3)
+    found = [ops.isin(whole, [0, 2]), ops.isin(ops.cast(whole, "int32"), [[1, -1], [2, 1]], invert=True)]
+    found.append(ops.isin(whole, np.zeros(0, np.float32)))
+    return keras.Model(inputs, sum((2.0**k * ops.cast(y, "float32") for k, y in enumerate(found)), whole))
+
+
 def _products(_: Any) -> Any:
     import keras
     from keras import ops
@@ -85,6 +97,7 @@ MODELS: dict[str, Callable[[Any], Any]] = {
     "dilated groups": lambda kl: _sequence((5, 5, 5, 4), kl.Conv3D(4, 2, groups=4, dilation_rate=2)),
     "groups of open sizes": lambda kl: _sequence((None, None, 6, 4), kl.Conv3D(4, 2, groups=2)),
     "last axis": lambda _: _repeated(2, -1),
+    "membership": _membership,
     "quantiles": lambda _: _quantiles((3, 5, 2), [1, 2, (1, 2), (3, 1)]),
     "quantiles of open sizes": lambda _: _quantiles((None, 5, 2), [2, (2, 3)]),
     "products": _products,

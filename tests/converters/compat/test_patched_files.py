@@ -148,6 +148,7 @@ CASES = [
     (keras.TENSORDOT,               "squeeze_excite",  EVERY),
     (keras.QUANTILE,                "squeeze_excite",  EVERY),
     (keras.SPECTRUM,                "squeeze_excite",  EVERY),
+    (keras.MEMBERSHIP,              "squeeze_excite",  EVERY),
     (keras.CROP,                    "squeeze_excite",  EVERY),
     (keras.SWITCH,                  "squeeze_excite",  EVERY),
     (keras.EXTREMES[0],             "squeeze_excite",  EVERY),
