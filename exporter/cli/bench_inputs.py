@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from converters.common import Common
 from exporter.cli.bundles import bundle_at
 from exporter.cli.latency_options import taken_variants
-from exporter.cli.running import limits, shapes_of
+from exporter.cli.running import devices_of, limits, shapes_of
 from exporter.manifest.schema import GOLDEN
+from validate.targets import Places
 
 if TYPE_CHECKING:
     from exporter.bundle import Bundle
@@ -21,22 +22,21 @@ if TYPE_CHECKING:
 
 def bench_job(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -> BenchJob:
     """The command line's words as a BenchJob. Raises UsageError."""
-    from validate.latency import BenchJob, BenchOptions, Device
+    from validate.latency import BenchJob, BenchOptions
 
     threads, batches = (tuple(itertools.chain(*chosen[name])) for name in ("threads", "batches"))
     options = BenchOptions(
-        devices=chosen["devices"] or (Device.CPU,),
         threads=threads or None,
         batches=batches or None,
-        variants=taken_variants(dict(chosen)),
-        **{name: chosen[name] for name in ("cold_starts", "max_seconds", "require")},
-        tune=chosen["tuning"],
+        **{name: chosen[name] for name in ("cold_starts", "max_seconds")},
         profile=chosen["profiling"],
     )
+    words = dict(chosen)
+    places = Places(devices_of(words), chosen["require"], taken_variants(words), chosen["tuning"])
     limited = limits(chosen["timeout"], chosen["memory_limit"])
     common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]))
     golden = chosen["golden"]
-    return BenchJob(options, common, golden=golden, golden_of={} if golden else golden_of)
+    return BenchJob(options, common, places, golden=golden, golden_of={} if golden else golden_of)
 
 
 def expand(artifacts: Sequence[Path], console: Console) -> tuple[list[Path], dict[Path, Path]]:

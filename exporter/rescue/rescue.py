@@ -146,7 +146,7 @@ def rescue_missed(
     """
     rescues: dict[Path, Rescue] = {}
     budget = job.derive.options.rescue_budget
-    if budget == 0 or not any(v.missed for v in agreement.verdicts):
+    if budget == 0 or not any(v.missed for v in agreement.first_verdicts):
         return conversion, agreement, rescues
     layers = layer_names(job.reference)
     for extra_db in _STRICTER:
@@ -171,7 +171,7 @@ def _to_rescue(
     conversion: Conversion, agreement: Agreement, rescues: Mapping[Path, Rescue]
 ) -> Iterator[tuple[Artifact, Artifact]]:
     """Artifacts that missed a gate and may be fixed, each with the float32 file that it was made from."""
-    paths = {v.artifact for v in agreement.verdicts if v.missed and v.outputs}
+    paths = {v.artifact for v in agreement.first_verdicts if v.missed and v.outputs}
     for artifact in conversion.artifacts:
         base, earlier = conversion.bases.get(artifact.format), rescues.get(artifact.path)
         unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
@@ -183,7 +183,7 @@ def _to_rescue(
 def _level_needed(agreement: Agreement, path: Path) -> float:
     """The decibels at which the file would cost no more than its rounding may, or a step above those at which it lost
     too much; nothing where neither is its fault."""
-    (verdict,) = (v for v in agreement.verdicts if v.artifact == path)
+    (verdict,) = (v for v in agreement.first_verdicts if v.artifact == path)
     loss = verdict.loss
     lost = [loss.sqnr_db + _STEP_DB] if loss and loss.status == LOST and loss.sqnr_db is not None else []
     missed = [
@@ -217,8 +217,15 @@ def _remade(artifact: Artifact, rescue: Rescue, earlier: Rescue | None, job: Der
 
 
 def _judged_again(agreement: Agreement, job: RescueJob, paths: list[Path]) -> Agreement:
-    verdicts = {v.artifact: v for v in compare(job.reference, paths, job.judge).verdicts}
-    return replace(agreement, verdicts=tuple(verdicts.get(v.artifact, v) for v in agreement.verdicts))
+    """The same with the verdicts on these files, at every place, in the place of the former ones."""
+    again = compare(job.reference, paths, job.judge).verdicts
+    verdicts = [
+        verdict
+        for first in agreement.first_verdicts
+        for verdict in (again if first.artifact in paths else agreement.verdicts)
+        if verdict.artifact == first.artifact
+    ]
+    return replace(agreement, verdicts=tuple(verdicts))
 
 
 def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers: Collection[str]) -> Rescue:

@@ -11,19 +11,21 @@ from validate.agreement.results import AGREE, Agreement, OutputRow
 from validate.latency import BenchJob, Latency, measure
 from validate.latency.profiling.insight import with_profiles
 from validate.latency.tuning import tune
+from validate.targets import Place
 
 
 def time_artifacts(paths: Sequence[Path], job: BenchJob, progress: Progress) -> Latency:
     """Times the artifacts, rounds interleaved; see `validate.latency.measure`."""
-    latency = tune(paths, job, progress) if job.options.tune else measure(paths, job, progress)
+    latency = tune(paths, job, progress) if job.places.tune else measure(paths, job, progress)
     return with_profiles(latency, job, progress) if job.options.profile else latency
 
 
-def allowed_of(agreement: Agreement | None) -> dict[Path, dict[str, float]]:
-    """Of each artifact that agrees, by output how far from the reference its gate lets values lie, or they were found:
-    what is right to the verdict is no wrong answer to the timing."""
+def allowed_of(agreement: Agreement | None) -> dict[tuple[Path, Place], dict[str, float]]:
+    """Of each artifact that agrees, by place and output how far from the reference its gate lets values lie, or they
+    were found: what is right to the verdict is no wrong answer to the timing."""
     verdicts = agreement.verdicts if agreement is not None else ()
-    return {v.artifact: {row.name: _allowed(row) for row in v.outputs} for v in verdicts if v.status == AGREE}
+    agreeing = [v for v in verdicts if v.status == AGREE]
+    return {(v.artifact, v.ran.place): {row.name: _allowed(row) for row in v.outputs} for v in agreeing}
 
 
 def _allowed(row: OutputRow) -> float:

@@ -41,7 +41,7 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     auto = Auto.AUTO in (task.options.convert.precisions or ())
     lenient = task.options.judge.allow_inconclusive
     selection = keep_passing(fixed, verdicts, allow_inconclusive=lenient) if auto else Selection(fixed, verdicts)
-    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in selection.agreement.verdicts})
+    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in selection.agreement.first_verdicts})
     return Rescued(selection.conversion, selection.agreement, rescues, selection.dropped)
 
 
@@ -49,6 +49,7 @@ def _job(task: Task, options: JudgeOptions) -> JudgeJob:
     return JudgeJob(
         options,
         task.options.common,
+        task.options.places,
         fixed_batch=task.options.convert.batch,
         checkpoint=task.checkpoint,
         tensorflow=task.place.tensorflow,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from converters.checkpoints.identify import identify
 from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
-from converters.formats import Precision
+from converters.formats import Precision, format_of
 from converters.isolation import Grants, Message, each
 from converters.progress import Progress
 from converters.readers.precision import known_precision
@@ -22,22 +23,26 @@ from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.job import JudgeJob
 from validate.agreement.judging.class_decisions import accuracy, scores
-from validate.agreement.judging.gates import Gate, gate_for
+from validate.agreement.judging.gates import gate_for
 from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
 from validate.agreement.losses import worst_loss
 from validate.agreement.metric import UserMetric
 from validate.agreement.plan import Plan
-from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
+from validate.agreement.processes import TENSORFLOW, Entry, Processes, processes, reads_of_reference
 from validate.agreement.results import (
     DISAGREE,
     Agreement,
     Golden,
+    Ran,
+    Unavailable,
     Verdict,
 )
 from validate.agreement.verdicts import error_verdict, overall
 from validate.inputs import Range, suites
 from validate.runtimes import runtime_name
+from validate.runtimes.base import Arithmetic, Device
+from validate.targets import HOST
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
 _ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
@@ -66,16 +71,28 @@ def compare(
     for path in candidates:
         if not path.exists():
             raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
-    gates = [gate_for(_precision(path, job), job.options.tolerances) for path in candidates]
-    with processes(reference, candidates, job) as running:
+    entries = [entry for path in candidates for entry in entries_of(path, job)]
+    with processes(reference, entries, job) as running:
         comparison = Comparison(running, job, on_progress or (lambda stage, fraction: None))
-        document = comparison.run_reference(reference, [_precision(path, job) for path in candidates])
-        verdicts = comparison.run_candidates(candidates, gates)
+        document = comparison.run_reference(reference, entries)
+        verdicts = comparison.run_candidates(entries)
         return comparison.agreement(reference, document, verdicts)
 
 
-def _precision(path: Path, job: JudgeJob) -> Precision:
-    return job.precision or known_precision(path) or Precision.FLOAT32
+def entries_of(path: Path, job: JudgeJob) -> list[Entry]:
+    """A candidate at every place where it is judged."""
+    fmt, precision = format_of(path), job.precision or known_precision(path) or Precision.FLOAT32
+    return [Entry(path, place, precision) for place in (job.places.judged(fmt) if fmt else (HOST,))]
+
+
+def _asked(key: str, entry: Entry) -> Message:
+    place = entry.place
+    return {
+        "key": key,
+        "path": str(entry.path.resolve()),
+        "device": place.device,
+        "variant": place.variant.to_json(),
+    }
 
 
 class Comparison:
@@ -88,12 +105,14 @@ class Comparison:
         self._reference_values: dict[tuple[str, int], ReferenceValues] = {}
         self._share_of_reference = 0.0
         self._metric = UserMetric.of(job.options, job.common)
+        self.unavailable: list[Unavailable] = []
+        self._openvino: Message | None = None
 
     def _places(self) -> Message:
         return {"work": str(self._work), "threads": self.threads}
 
-    def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
-        """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
+    def run_reference(self, path: Path, entries: Sequence[Entry] = ()) -> Message:
+        """Runs the reference, its oracle, and what the reduced precisions among these must cost."""
         job, common = self._job, self._job.common
         runtime = runtime_name(path)
         checkpoint: Checkpoint | None = None
@@ -103,9 +122,8 @@ class Comparison:
             check(path)
         if job.cache:
             job.cache.mkdir(parents=True, exist_ok=True)
-        reduced_precisions = {
-            p.value: None for p in precisions if gate_for(p, job.options.tolerances).rounding_ratio is not None
-        }
+        computed = {kind: None for entry in entries for kind in (entry.precision, *self._arithmetic(entry))}
+        reduced = [k for k in computed if gate_for(k, job.options.tolerances).rounding_ratio is not None]
         request = {
             "path": str(path.resolve()),
             "samples": common.samples,
@@ -114,12 +132,12 @@ class Comparison:
             "input_range": list(common.input_range) if common.input_range else None,
             "shapes": dict(common.shapes),
             "cache": str(job.cache.resolve()) if job.cache else None,
-            "precisions": list(reduced_precisions),
+            "precisions": reduced,
             "opening": common.opening.to_json(),
             "checkpoint": checkpoint.to_json() if checkpoint else None,
             **self._places(),
         }
-        share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
+        share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(entries))
         self._on_progress("reference", 0.0)
         document = self._running.step(
             runtime,
@@ -145,35 +163,47 @@ class Comparison:
             self._metric.check_reference(self.signature.output_names, self._work)
         return document
 
-    def run_candidates(
-        self, paths: Sequence[Path], gates: Sequence[Gate], *, first_look: bool = False
-    ) -> tuple[Verdict, ...]:
-        """Runs and judges them; at a first look on the samples alone, see `Plan.first_look`."""
-        self._total, self._done, self._first_look = len(paths), 0, first_look
-        verdicts: dict[int, Verdict] = {}
-        by_runtime: dict[str, list[int]] = {}
-        for k, path in enumerate(paths):
-            try:
-                runtime = runtime_name(path)
-                check(path)
-                by_runtime.setdefault(runtime, []).append(k)
-            except EdgeportError as error:
-                verdicts[k] = error_verdict(path, error)
-        for runtime in sorted(by_runtime, key=lambda name: name not in TENSORFLOW):
-            if runtime not in TENSORFLOW:
-                self._running.rest("keras")
-            for k, verdict in self._run_some(runtime, {k: paths[k] for k in by_runtime[runtime]}, gates):
-                verdicts[k] = verdict
-        return tuple(verdicts[k] for k in range(len(paths)))
+    def _arithmetic(self, entry: Entry) -> tuple[Arithmetic, ...]:
+        """What floats are computed in at a place, where that may be less than float32."""
+        device, variant = entry.place.device, entry.place.variant
+        if device.is_gpu:
+            return (Arithmetic.TF32,) if variant.tf32 else ()
+        if device is not Device.OPENVINO or variant.float32:
+            return ()
+        if self._openvino is None:
+            step = "candidates:default_arithmetic"
+            self._openvino = self._running.step("openvino", step, {}, lambda _: None, Grants())
+        found = self._openvino["arithmetic"]
+        return (Arithmetic(found),) if found else ()
 
-    def _run_some(
-        self, runtime: str, paths: Mapping[int, Path], gates: Sequence[Gate]
-    ) -> Iterator[tuple[int, Verdict]]:
-        """Runs and judges the candidates of one runtime; that one ends its worker is its verdict."""
+    def run_candidates(self, entries: Sequence[Entry], *, first_look: bool = False) -> tuple[Verdict, ...]:
+        """Runs and judges them; at a first look on the samples alone, see `Plan.first_look`.
+
+        An entry whose place is not there has no verdict, but a row of `unavailable`.
+        """
+        self._total, self._done, self._first_look = len(entries), 0, first_look
+        self._told: dict[tuple[Path, str], Verdict] = {}
+        verdicts: dict[int, Verdict] = {}
+        by_process: dict[str, dict[int, Entry]] = {}
+        for k, entry in enumerate(entries):
+            try:
+                process = entry.process
+                check(entry.path)
+                by_process.setdefault(process, {})[k] = entry
+            except EdgeportError as error:
+                verdicts[k] = error_verdict(entry.path, error)
+        for process in sorted(by_process, key=lambda name: name not in TENSORFLOW):
+            if process not in TENSORFLOW:
+                self._running.rest("keras")
+            verdicts |= dict(self._run_some(process, by_process[process]))
+        return tuple(verdicts[k] for k in sorted(verdicts))
+
+    def _run_some(self, process: str, entries: Mapping[int, Entry]) -> Iterator[tuple[int, Verdict]]:
+        """Runs and judges the candidates of one process; that one ends its worker is its verdict."""
 
         def tell(share: float) -> None:
             progress = min(1.0, (self._done + share) / self._total)
-            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * progress)
+            self._on_progress(process, self._share_of_reference + (1 - self._share_of_reference) * progress)
 
         def request(pending: Sequence[str]) -> Message:
             return {
@@ -182,30 +212,45 @@ class Comparison:
                 "fixed_batch": self._job.fixed_batch,
                 "mapping": None if self._job.mapping is None else dict(self._job.mapping),
                 "first_look": self._first_look,
-                "candidates": [{"key": key, "path": str(paths[int(key)].resolve())} for key in pending],
+                "candidates": [_asked(key, entries[int(key)]) for key in pending],
                 **self._places(),
             }
 
-        reads = [part for path in paths.values() for part in parts_of(path)]
-        batch = self._running.batch(runtime, "candidates:run_candidates", [str(k) for k in paths], request, reads)
+        reads = [part for entry in entries.values() for part in parts_of(entry.path)]
+        batch = self._running.batch(process, "candidates:run_candidates", [str(k) for k in entries], request, reads)
         for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
-            k = int(key)
+            k, entry = int(key), entries[int(key)]
             if isinstance(outcome, EdgeportError):
-                yield k, error_verdict(paths[k], outcome)
+                yield k, error_verdict(entry.path, outcome, entry.place)
+            elif "unavailable" in outcome:
+                self.unavailable.append(Unavailable(entry.path, entry.place, **outcome["unavailable"]))
             else:
-                yield k, self.judge(paths[k], key, outcome, gates[k])
+                yield k, self._shared(entry, key, outcome)
             self._done += 1
             tell(0.0)
 
-    def judge(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
+    def _shared(self, entry: Entry, key: str, result: Message) -> Verdict:
+        """The verdict, or that of another setting which gave the very same answers, computed in the same way."""
+        same = (entry.path, f"{result.get('answers')} {result.get('arithmetic')}")
+        if "answers" not in result or (told := self._told.get(same)) is None:
+            self._told[same] = verdict = self.judge(entry, key, result)
+            return verdict
+        for file in (self._work / key).glob("*.npy"):
+            file.unlink()
+        ran = Ran(entry.place, *(result[name] for name in ("runtime", "runtime_version", "arithmetic")))
+        return replace(told, ran=ran, same_as=f"{told.ran.place.target}, {told.ran.place.setting}")
+
+    def judge(self, entry: Entry, key: str, result: Message) -> Verdict:
         """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
-        notes, precision = (*self._doubts, *result["notes"]), _precision(path, self._job)
+        path, precision, notes = entry.path, entry.precision, (*self._doubts, *result["notes"])
         mapping = dict(result.get("mapping", {}))
+        ran = Ran(entry.place, *(result.get(name) for name in ("runtime", "runtime_version", "arithmetic")))
         if result["problems"]:
             reason = "; ".join(result["problems"])
-            return Verdict(path, DISAGREE, reason, (), notes, precision=precision, mapping=mapping)
+            return Verdict(path, DISAGREE, reason, (), notes, precision=precision, mapping=mapping, ran=ran)
         folder = self._work / key
-        candidate = Candidate(folder, dict(result["kinds"]), precision)
+        candidate = Candidate(folder, dict(result["kinds"]), precision, ran.arithmetic)
+        gate = gate_for(precision, self._job.options.tolerances, ran.arithmetic)
         rows = tuple(
             judge_output(self.reference, self._reference_values, candidate, i, gate)
             for i in range(len(self.reference.output_names))
@@ -238,6 +283,7 @@ class Comparison:
             answers=answers,
             precision=precision,
             mapping=mapping,
+            ran=ran,
             loss=worst_loss(tuple(row.loss for row in rows if row.loss is not None)),
         )
 
@@ -273,6 +319,7 @@ class Comparison:
             notes=tuple(document["notes"]),
             unexercised=tuple(document["unexercised"]),
             doubts=self._doubts,
+            unavailable=tuple(self.unavailable),
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from converters.errors import EdgeportError
-from validate.agreement.results import AGREE, DISAGREE, ERROR, INCONCLUSIVE, OutputRow, Verdict, VerdictStatus
+from validate.agreement.results import AGREE, DISAGREE, ERROR, INCONCLUSIVE, OutputRow, Ran, Verdict, VerdictStatus
+from validate.targets import HOST, Place
 
 
 def overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
@@ -20,5 +21,5 @@ def overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
     return AGREE, f"{worst.name}: {worst.reason}"
 
 
-def error_verdict(path: Path, error: EdgeportError) -> Verdict:
-    return Verdict(path, ERROR, f"{error.message} {error.next_step}", error=error.to_json())
+def error_verdict(path: Path, error: EdgeportError, place: Place = HOST) -> Verdict:
+    return Verdict(path, ERROR, f"{error.message} {error.next_step}", error=error.to_json(), ran=Ran(place))

@@ -15,8 +15,9 @@ from converters.readers.precision import known_precision
 from converters.shapes import check_batch, timed_batch
 from validate.latency.host.facts import physical_cores
 from validate.latency.host.machine import Machine
-from validate.latency.options import BenchOptions, Device
+from validate.latency.options import BenchOptions
 from validate.latency.results import Row
+from validate.targets import Place, Places
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,19 @@ class BenchJob(Options):
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
             inputs are synthetic and answers stay unchecked.
         golden_of: golden vectors of single artifacts, where they differ from `golden`.
-        allowed_of: of artifacts whose verdict is `agree`, by output how far from the golden one its answers may lie.
+        allowed_of: of artifacts whose verdict is `agree`, by place and output how far from the golden one its answers
+            may lie.
         board: where to measure, when not here (see `validate.latency.boards.ssh`).
         compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
     """
 
     options: BenchOptions = part(BenchOptions)
     common: Common = part(Common)
+    places: Places = part(Places)
     batch: int | None = None
     golden: Path | None = None
     golden_of: Mapping[Path, Path] = field(default_factory=dict)
-    allowed_of: Mapping[Path, Mapping[str, float]] = field(default_factory=dict)
+    allowed_of: Mapping[tuple[Path, Place], Mapping[str, float]] = field(default_factory=dict)
     board: Machine | None = None
     compare_settings: bool = False
 
@@ -53,11 +56,6 @@ class BenchJob(Options):
         for golden in (self.golden, *self.golden_of.values()):
             if golden is not None and not golden.is_file():
                 raise UsageError(f"{golden} is not there.", next_step="Give an .npz of golden vectors.", file=golden)
-
-    @property
-    def devices(self) -> tuple[Device, ...]:
-        """Where to run: required devices too, each once."""
-        return tuple(dict.fromkeys([*self.options.devices, *self.options.require]))
 
     @property
     def threads(self) -> tuple[int, ...]:
@@ -100,10 +98,9 @@ def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:
             )
         precision = known_precision(path)
         rows += [
-            Row(path, fmt, precision, device, threads, batch, variant)
-            for device in job.devices
+            Row(path, fmt, precision, place.device, threads, batch, place.variant)
+            for place in job.places.for_format(fmt)
             for threads in job.threads
             for batch in job.batches
-            for variant in dict.fromkeys(v.for_row(fmt, device) for v in job.options.variants)
         ]
     return rows
