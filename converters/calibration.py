@@ -73,7 +73,7 @@ class Expected:
         array = self.judged_on.get(name)
         if array is None or array.dtype.kind != "f":
             return None
-        return Range(float(array.min()), float(array.max()), "the data given with --inputs")
+        return Range(float(array.min()), float(array.max()), "the data given with --inputs", origin="data")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,16 @@ def captured_variables(concrete: Any) -> dict[str, Any]:
     return {inner.op.name: by_handle[id(outer)] for outer, inner in concrete.graph.captures if id(outer) in by_handle}
 
 
+def _kept_tensors(concrete: Any) -> dict[str, Array]:
+    """The tensors that layers keep beside variables, by their placeholder: TensorFlow captures all but small ones."""
+    handles = {id(v.handle) for v in concrete.graph.variables}
+    return {
+        inner.op.name: outer.numpy()
+        for outer, inner in concrete.graph.captures
+        if id(outer) not in handles and outer.dtype.is_numpy_compatible and hasattr(outer, "numpy")
+    }
+
+
 def assigned_variables(concrete: Any) -> dict[str, Any]:
     """The captured variables that the function may assign to, by the name of their placeholder.
 
@@ -81,8 +91,9 @@ def value_of(variable: Any) -> Array:
 def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | None:
     """The function's graph without its large weights; None without variables, or where a use cannot be rewritten.
 
-    A variable of rank 2 and more becomes a placeholder; smaller ones become constants. The converter that follows then
-    handles a graph of some hundred kilobytes instead of deep-copying every weight (design: Measured, to build on).
+    A variable of rank 2 and more becomes a placeholder; smaller ones become constants, and so do tensors that a layer
+    keeps. The converter that follows then handles a graph of some hundred kilobytes instead of deep-copying every
+    weight (design: Measured, to build on).
     """
     from tensorflow.core.framework import graph_pb2
 
@@ -94,9 +105,12 @@ def weightless(concrete: Any, output_names: Sequence[str]) -> WeightlessGraph | 
     definition = graph_pb2.GraphDef(versions=source.versions, library=source.library)
     weights: dict[str, Array] = {}
     reads = {n.name: _producer(n.input[0]) for n in source.node if n.op == "ReadVariableOp" and n.name in needed}
+    kept = _kept_tensors(concrete)
     for node in source.node:
         if node.name in variables:
             _add_weight(definition, node.name, value_of(variables[node.name]), weights)
+        elif node.name in kept and node.name in needed:
+            _add_constant(definition, node.name, kept[node.name])
         elif node.name in needed and node.name not in reads:
             rewritten = _without_resources(node, reads, set(variables))
             if rewritten is None:
@@ -154,15 +168,21 @@ def ordered_outputs(concrete: Any, names: Sequence[str]) -> list[Any]:
 def _add_weight(definition: Any, name: str, value: Array, weights: dict[str, Array]) -> None:
     import tensorflow as tf
 
-    dtype = tf.dtypes.as_dtype(value.dtype).as_datatype_enum
     if value.ndim <= 1:
-        node = definition.node.add(op="Const", name=name)
-        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
-    else:
-        node = definition.node.add(op="Placeholder", name=name)
-        node.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
-        weights[name] = value
-    node.attr["dtype"].type = dtype
+        _add_constant(definition, name, value)
+        return
+    node = definition.node.add(op="Placeholder", name=name)
+    node.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
+    node.attr["dtype"].type = tf.dtypes.as_dtype(value.dtype).as_datatype_enum
+    weights[name] = value
+
+
+def _add_constant(definition: Any, name: str, value: Array) -> None:
+    import tensorflow as tf
+
+    node = definition.node.add(op="Const", name=name)
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+    node.attr["dtype"].type = tf.dtypes.as_dtype(value.dtype).as_datatype_enum
 
 
 def _without_resources(node: Any, reads: Mapping[str, str], variables: set[str]) -> list[Any] | None:

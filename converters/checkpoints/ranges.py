@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -52,6 +52,10 @@ _RANGE_ONLY = {
 
 _MAX_STEPS = 200
 
+Origin = Literal["", "layer", "convention", "option", "data", "dtype", "assumed"]
+"""Who tells a range: the model's layers, the family that its name is of, the user's option or data, the type of the
+values, or nobody; empty in documents that do not say."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -62,20 +66,34 @@ class Range:
         high: the maximum, which integers may take and floats come up to.
         source: where the range comes from, in words.
         whole: the values are ids, so that anything between or beyond them is no input, whatever type holds them.
+        origin: who tells it.
     """
 
     low: float
     high: float
     source: str
     whole: bool = False
+    origin: Origin = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high, "source": self.source, "whole": self.whole}
+        return {
+            "low": self.low,
+            "high": self.high,
+            "source": self.source,
+            "whole": self.whole,
+            "origin": self.origin,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Range:
         whole = bool(document.get("whole", False))
-        return cls(float(document["low"]), float(document["high"]), str(document["source"]), whole)
+        origin = document.get("origin", "")
+        return cls(float(document["low"]), float(document["high"]), str(document["source"]), whole, origin)
+
+    def __str__(self) -> str:
+        """`0 to 16 (the model's Rescaling layer rescaling)`, or `0 to 1, assumed (...)`."""
+        assumed = ", assumed" if self.origin == "assumed" else ""
+        return f"{self.low:g} to {self.high:g}{assumed}" + (f" ({self.source})" if self.source else "")
 
 
 def input_hints(model: Any) -> dict[str, Range]:
@@ -175,15 +193,20 @@ def _range_from(consumer: Any, node: Any) -> Range | None:
     if kind == "Normalization" and getattr(consumer, "mean", None) is not None:
         mean, deviation = np.asarray(consumer.mean), np.sqrt(np.asarray(consumer.variance))
         low, high = float((mean - 2 * deviation).min()), float((mean + 2 * deviation).max())
-        return Range(low, high, f"two deviations around the mean of {consumer.name}") if low < high else None
+        told = f"two deviations around the mean of {consumer.name}"
+        return Range(low, high, told, origin="layer") if low < high else None
     for attribute in ("input_dim", "num_tokens"):
         size = getattr(consumer, attribute, None)
         if isinstance(size, int) and kind in {"Embedding", "CategoryEncoding", "ReversibleEmbedding", "TokenEmbedding"}:
-            return Range(0, size - 1, f"the vocabulary of {consumer.name}", whole=True)
+            return _vocabulary(0, size - 1, consumer)
     if kind == "IntegerLookup":
         words = [int(word) for word in consumer.get_vocabulary(include_special_tokens=False)]
-        return Range(min(words), max(words), f"the vocabulary of {consumer.name}", whole=True) if words else None
+        return _vocabulary(min(words), max(words), consumer) if words else None
     return None
+
+
+def _vocabulary(low: int, high: int, consumer: Any) -> Range:
+    return Range(low, high, f"the vocabulary of {consumer.name}", whole=True, origin="layer")
 
 
 def _rescaled(scale: Any, offset: Any, source: str) -> Range | None:
@@ -191,7 +214,7 @@ def _rescaled(scale: Any, offset: Any, source: str) -> Range | None:
     factor, shift = float(np.max(np.abs(scale))), float(np.min(offset))
     if factor == 0:
         return None
-    return Range(0.0, (1.0 if shift >= 0 else -2.0 * shift) / factor, source)
+    return Range(0.0, (1.0 if shift >= 0 else -2.0 * shift) / factor, source, origin="layer")
 
 
 def _by_name(model: Any) -> Range | None:
@@ -200,5 +223,5 @@ def _by_name(model: Any) -> Range | None:
     for families, (low, high) in _CONVENTIONS:
         for family in families:
             if name == family or (name.startswith(family) and name[len(family) :][:1] in "_0123456789"):
-                return Range(low, high, f"the convention of {family} in keras.applications")
+                return Range(low, high, f"the convention of {family} in keras.applications", origin="convention")
     return None

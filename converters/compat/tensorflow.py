@@ -69,10 +69,11 @@ READ_VALUE = Part(
 
 FUNCTION_BODY = Part(
     "tensorflow.python.framework.function_def_to_graph:function_def_to_graph",
-    "gives the graph of a loop's or a branch's function, to look for operations that a format lacks",
+    "gives the graph of a loop's or a branch's function, to look for what a format lacks and for shapes",
     MADE_FOR,
     "(fdef)",
-    otherwise="operations that a format lacks are not composed of others within loops and branches",
+    otherwise="operations that a format lacks are not composed of others within loops and branches, and ONNX may be "
+    "refused where a branch has a layer with weights",
 )
 FREEZE = Part(
     f"{_CONSTANTS}:convert_variables_to_constants_v2",

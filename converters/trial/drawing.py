@@ -15,11 +15,13 @@ Ranges = Mapping[str, tuple[float, float]]
 
 ROWS, _LARGE = 2, 100_000  # of inputs with more numbers than that one row will do
 _SIZES: tuple[tuple[tuple[int, ...], ...], ...] = (
-    ((32,), (64,), (128,), (224,), (16,), (8,)),
+    ((32,), (64,), (128,), (224,), (16,), (8,), (4,)),
     ((45, 51, 39), (48,), (96,), (160,), (256,), (24,), (12,)),
 )
 """By round, what stands for unknown sizes, by axis behind the batch. The second begins with odd sizes that differ: they
 show what was rounded or mixed up."""
+_VECTORS, _AXIS_OF_MAPS = 3, 2
+"""The rank of a batch of sequences of vectors; the axis at which the sizes of images begin behind their number."""
 _VOCABULARIES = (10, 2)
 _LEAST = min(_VOCABULARIES)
 _TEXTS = np.array([b"a", b"the", b"7", b""], object)
@@ -82,5 +84,16 @@ class Draw:
 def rounds(signature: Signature) -> Iterator[tuple[Draw, ...]]:
     """Ways to draw, to be tried in turn: one round, or two where a size is unknown."""
     unknown = any(spec.is_dynamic for spec in signature.inputs)
-    for sizes in _SIZES if unknown else (_SIZES[0][:1],):
-        yield tuple(Draw(size, vocabulary) for vocabulary in _VOCABULARIES for size in sizes)
+    maps = _maps_beside_images(signature)
+    for count, sizes in enumerate(_SIZES if unknown else (_SIZES[0][:1],), 1):
+        tried = (*((count, size) for size in maps), *sizes)
+        yield tuple(Draw(size, vocabulary) for vocabulary in _VOCABULARIES for size in tried)
+
+
+def _maps_beside_images(signature: Signature) -> list[int]:
+    """The likely sizes of maps whose own are unknown, such as the masks that go with an image: a whole part of its."""
+    images = [spec for spec in signature.inputs if len(spec.shape) > _VECTORS]
+    known = [size for spec in images for size in spec.shape[1:-1] if isinstance(size, int)]
+    if not known or not any(isinstance(size, str) for spec in images for size in spec.shape[_AXIS_OF_MAPS:-1]):
+        return []
+    return [max(known) // part for part in (1, 2, 4, 8, 16)]

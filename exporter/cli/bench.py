@@ -90,10 +90,10 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     old = read_result(chosen["earlier"]) if chosen["earlier"] else None  # refused before minutes are spent
     if old and not (chosen["ssh"] or chosen["adb"]):
         refuse_unlike(old, host_facts(), chosen["earlier"])
-    paths, golden_of = expand(artifacts, console)
-    job = bench_job(chosen, golden_of)
+    timed = expand(artifacts, console)
+    job = bench_job(chosen, timed)
     with console.progress() as progress:
-        latency = _measure(paths, job, chosen, progress)
+        latency = _measure(timed.paths, job, chosen, progress)
     changes = _changes(old, latency, chosen)
     if chosen["save_samples"] is not None:
         latency = latency.save_samples(chosen["save_samples"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,21 @@ if TYPE_CHECKING:
     from validate.latency import BenchJob, Latency
 
 
-def bench_job(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -> BenchJob:
+@dataclass
+class Timed:
+    """The artifacts to time, and what their bundles say of them.
+
+    Attributes:
+        golden_of: the golden vectors of every artifact that lies in a bundle.
+        allowed_of: of those that agree, by place and output how far from the golden one their verdict found right.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    golden_of: dict[Path, Path] = field(default_factory=dict)
+    allowed_of: dict[tuple[Path, str, str], Mapping[str, float]] = field(default_factory=dict)
+
+
+def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     """The command line's words as a BenchJob. Raises UsageError."""
     from validate.latency import BenchJob, BenchOptions
 
@@ -36,26 +51,31 @@ def bench_job(chosen: Mapping[str, Any], golden_of: Mapping[Path, Path]) -> Benc
     limited = limits(chosen["timeout"], chosen["memory_limit"])
     common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]))
     golden = chosen["golden"]
-    return BenchJob(options, common, places, golden=golden, golden_of={} if golden else golden_of)
+    if golden:  # other samples than those of the verdicts
+        return BenchJob(options, common, places, golden=golden)
+    return BenchJob(options, common, places, golden_of=timed.golden_of, allowed_of=timed.allowed_of)
 
 
-def expand(artifacts: Sequence[Path], console: Console) -> tuple[list[Path], dict[Path, Path]]:
-    """Bundles replaced by their artifacts, and the golden vectors of every artifact that lies in a bundle.
+def expand(artifacts: Sequence[Path], console: Console) -> Timed:
+    """Bundles replaced by their artifacts.
 
     Raises:
         IntegrityError: a bundle does not verify.
         RefusedError: a bundle holds no artifact.
     """
-    paths: list[Path] = []
-    golden_of: dict[Path, Path] = {}
+    from exporter.run.bench import allowed_by
+
+    timed = Timed()
     for path in artifacts:
         bundle = bundle_at(path, console)
         members = (path,) if bundle is None else bundle.artifacts
         owner = bundle or _around(path, console)
         if owner is not None and owner.golden is not None:
-            golden_of.update(dict.fromkeys(members, owner.golden))
-        paths += members
-    return paths, golden_of
+            timed.golden_of.update(dict.fromkeys(members, owner.golden))
+            verdicts = [row for row in owner.manifest.verdicts if owner.folder / row.artifact in members]
+            timed.allowed_of.update(allowed_by(verdicts, owner.folder))
+        timed.paths += members
+    return timed
 
 
 def _around(artifact: Path, console: Console) -> Bundle | None:

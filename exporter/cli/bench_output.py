@@ -92,6 +92,7 @@ def remarks(latency: Latency) -> list[str]:
         )
         for c in latency.controls
     ]
+    lines += _checks(latency)
     noise = latency.noise
     if noise.get("tainted_rounds"):
         reasons = ", ".join(f"{name} {count}" for name, count in noise["reasons"].items())
@@ -106,6 +107,16 @@ def remarks(latency: Latency) -> list[str]:
                 f"float32 peak (roof for this file: {profile['roof_macs_per_s'] / 1e9:.4g} G/s)."
             )
     return lines
+
+
+def _checks(latency: Latency) -> Iterator[str]:
+    """What the answers were held to, where no verdict decided it."""
+    held: dict[str, dict[str, None]] = {}
+    for timing in latency.timings:
+        if (limit := str(timing.facts.get("held_to", ""))) and "no verdict" in limit:
+            held.setdefault(limit, {})[timing.row.artifact.name] = None
+    for limit, names in held.items():
+        yield f"{', '.join(names)}: the answers were held to {limit} (edgeport validate gives one)."
 
 
 def write(latency: Latency, changes: Sequence[Change], *, junit: Path | None, markdown: Path | None) -> None:

@@ -23,6 +23,7 @@ from exporter.options import RunOptions
 from exporter.report.choice import unproven
 from exporter.report.headline import disturbance
 from exporter.report.terminal import terminal_tables
+from exporter.report.view import shared_notes
 from exporter.run.localize import sentence_of
 from exporter.run.pipeline import Outcome, run
 from validate.targets import TARGETS, Device
@@ -122,8 +123,9 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
     for row in manifest.environment.get("localized", ()):
         if blame := sentence_of(row):
             console.say(f"{row.get('artifact')}: {blame}")
-    if unsure := unproven(manifest):
-        console.say(unsure)
+    for line in (*shared_notes(manifest), unproven(manifest)):
+        if line:
+            console.say(line)
     for line in (*_shipped(manifest), *tuned_lines(manifest.recommended.get("settings", {}).values())):
         console.say(line)
     calibrations = [artifact.calibration.notes for artifact in manifest.artifacts if artifact.calibration]

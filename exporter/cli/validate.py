@@ -226,8 +226,8 @@ def _show(agreement: Agreement, console: Console) -> None:
     console.table(f"Against {agreement.reference} on {agreement.samples} samples{at}", columns, rows)
     if agreement.unexercised:
         console.say(f"No input crosses the bend of: {', '.join(agreement.unexercised)}.")
-    for doubt in agreement.doubts:
-        console.say(doubt)
+    for line in (*agreement.doubts, *agreement.notes):
+        console.say(line)
     for verdict in agreement.verdicts:
         if verdict.mapping:
             names = ", ".join(f"{theirs} is {ours}" for theirs, ours in verdict.mapping.items())

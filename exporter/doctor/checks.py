@@ -113,7 +113,7 @@ def diagnose(log: Path | None = None, on_progress: Progress | None = None) -> Di
 def try_runtime(probe: Probe, log: Path | None = None) -> RuntimeState:
     """Runs one probe; a crash, a hang or a wrong answer is a state like any other."""
     request = {"device": probe.device}
-    env = worker_environment(gpu=Device(probe.device).is_gpu, threads=1)
+    env = worker_environment(gpu=probe.device in {Device.CUDA, Device.TENSORRT}, threads=1)
     try:
         answer = run_step(
             probe.target, request, step="doctor", limits=Limits(timeout_s=PROBE_TIMEOUT_S), log=log, env=env

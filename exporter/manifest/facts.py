@@ -27,12 +27,14 @@ class OpeningFacts(TypedDict, total=False):
 
 @_open
 class RangeFacts(TypedDict, total=False):
-    """What an input's values lie between, and where that is known from; `whole` of ids."""
+    """What an input's values lie between, where that is known from, and who tells it: `layer`, `convention`, `option`,
+    `data`, `dtype`, or nobody (`assumed`); `whole` of ids."""
 
     low: float
     high: float
     source: str
     whole: bool
+    origin: str
 
 
 @_open

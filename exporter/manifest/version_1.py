@@ -59,6 +59,7 @@ def _output(output: Mapping[str, Any], verdict: Mapping[str, Any]) -> dict[str, 
         "reason": "",
         "samples": verdict.get("samples") or 0,
         "noise_ratios": {},
+        "decides": "",
     }
     values = {key: value for key, value in output.items() if value is not None}
     return dict.fromkeys(_OUTPUT_FIELDS) | defaults | values

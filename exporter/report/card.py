@@ -78,7 +78,8 @@ def _pairs(manifest: Manifest) -> str:
 
 
 def _preprocessing(manifest: Manifest) -> list[str]:
-    listed = facts.flat(manifest.preprocessing, "")
+    """What a device has to feed, which nobody knows of a range that was assumed."""
+    listed = facts.flat(facts.input_values(manifest), "")
     return ["Input values: " + "; ".join(f"{text(say.clean(f'{k} {v}'))}" for k, v in listed) + "."] if listed else []
 
 

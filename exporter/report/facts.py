@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from exporter.manifest.rows import Tensor
@@ -11,6 +12,7 @@ from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
 from exporter.report.tables import Column, Table
 from exporter.report.tables import table as as_table
+from validate.inputs import Range
 
 _DRAWN = {"profiles", "peaks", "controls", "localized"}
 """The facts that have a drawing or a table of their own."""
@@ -39,7 +41,7 @@ def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
         ),
         ("Opened with", source.opening),
         ("Recommended", {key: value for key, value in manifest.recommended.items() if key != "misses"}),
-        ("Preprocessing", manifest.preprocessing),
+        ("Preprocessing", input_values(manifest)),
         ("Host", host),
         ("Packages", packages),
         ("Noise while timing", noise),
@@ -47,6 +49,16 @@ def groups(manifest: Manifest) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
     pairs = [(title, [(say.clean(key), _text(value)) for key, value in flat(value, "")]) for title, value in sections]
     return [(title, rows) for title, rows in pairs if rows]
+
+
+def input_values(manifest: Manifest) -> dict[str, Any]:
+    """By input, `0 to 16 (the model's Rescaling layer)`, or `0 to 1, assumed (...)`; where a manifest does not say what
+    its values lie between, what else it says."""
+    spans: Mapping[str, Mapping[str, Any]] = manifest.preprocessing or {}
+    return {
+        name: str(Range.from_json({"source": "", **span})) if {"low", "high"} <= set(span) else span
+        for name, span in spans.items()
+    }
 
 
 def table(manifest: Manifest) -> Table:

@@ -18,18 +18,19 @@ from exporter.report.evidence import Evidence
 from exporter.report.facts import drawn
 from exporter.report.naming import short_names
 from exporter.report.pictures import picture, small
+from validate.agreement.judging.decisions import CLASSES, LABELS
 
 _SHOWN = 6
 _CLASSES = 12
 """Up to so many classes each has a bar; of more, the reference's five best."""
 
-_BEST = 5
+_BEST, _HALF = 5, 0.5
 Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One answer: a word, a figure, and a drawing or a picture of it. `differs`: another class than the reference's."""
+    """One answer: a word, a figure, and a drawing or a picture of it. `differs`: in its class or labels."""
 
     word: str
     figure: str
@@ -68,14 +69,35 @@ def samples(manifest: Manifest, evidence: Evidence) -> Samples | None:
     if inputs.ndim < 1 or reference.ndim < 1 or not min(len(inputs), len(reference)):
         return None
     columns = _columns(inputs, reference, manifest, ins[0].name)
-    labels = class_names(manifest.contract, outs[0].name)
-    rows = [("Checkpoint", tuple(_cell(reference[c], reference[c], labels) for c in range(len(columns))))]
+    asked = _Asked(_decides(manifest, outs[0].name), class_names(manifest.contract, outs[0].name))
+    rows = [("Checkpoint", tuple(_cell(reference[c], reference[c], asked) for c in range(len(columns))))]
     for path, name in short_names(manifest).items():
         answers = evidence.answers.get(path, {}).get(outs[0].name)
         if answers is not None and len(answers) and answers.shape[1:] == reference.shape[1:]:
             shown = range(min(len(columns), len(answers)))
-            rows.append((name, tuple(_cell(answers[c], reference[c], labels) for c in shown)))
-    return Samples(ins[0].name, outs[0].name, columns, tuple(rows), _origin(manifest) + _note(reference))
+            rows.append((name, tuple(_cell(answers[c], reference[c], asked) for c in shown)))
+    return Samples(ins[0].name, outs[0].name, columns, tuple(rows), _origin(manifest) + _note(reference, asked))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What an output decides on, and the names of its classes or labels."""
+
+    decides: str
+    names: Sequence[str]
+
+    def name(self, k: int) -> str:
+        return say.clean(self.names[k])[:24] if k < len(self.names) else str(k)
+
+
+def _decides(manifest: Manifest, output: str) -> str:
+    """What the verdicts say that an output decides on; older bundles tell it by what was counted."""
+    rows = [row for verdict in manifest.verdicts for row in verdict.outputs if row.name == output]
+    if said := next((row.decides for row in rows if row.decides), ""):
+        return said
+    if any(row.top1_agreement is not None for row in rows):
+        return CLASSES
+    return LABELS if any(row.labels_agreement is not None for row in rows) else ""
 
 
 def _origin(manifest: Manifest) -> str:
@@ -91,8 +113,10 @@ def _columns(inputs: Values, reference: Values, manifest: Manifest, name: str) -
 
 
 def _range(manifest: Manifest, name: str) -> tuple[float | None, float | None]:
-    """The range of the input's values, where the manifest says so: black and white of its picture."""
+    """The range of the input's values, where somebody told it: black and white of its picture."""
     span = (manifest.preprocessing or {}).get(name, {})
+    if span.get("origin") == "assumed":
+        return None, None
     low, high = span.get("low"), span.get("high")
     return (low, high) if low is not None and high is not None and high > low else (None, None)
 
@@ -108,14 +132,16 @@ def _first_values(values: Values) -> str:
     return ", ".join(say.figure(float(v)) if flat.dtype.kind == "f" else say.clean(str(v))[:24] for v in flat)
 
 
-def _is_classes(values: Values) -> bool:
+def _is_vector(values: Values) -> bool:
     return values.ndim == 1 and len(values) > 1 and values.dtype.kind in "fiu"
 
 
-def _cell(values: Values, reference: Values, labels: Sequence[str]) -> Cell:
-    if _is_classes(reference):
-        return _class_cell(values, reference, labels)
+def _cell(values: Values, reference: Values, asked: _Asked) -> Cell:
+    if _is_vector(reference) and asked.decides == CLASSES:
+        return _class_cell(values, reference, asked)
     gap = float(np.abs(values.astype(np.float64) - reference.astype(np.float64)).max(initial=0.0))
+    if _is_vector(reference):
+        return _vector_cell(values, reference, asked, gap)
     if reference.size == 1:
         return Cell(say.figure(float(values.reshape(-1)[0])), _gap(gap), Markup(), None, False)
     low, high = float(np.nanmin(reference)), float(np.nanmax(reference))
@@ -126,13 +152,20 @@ def _gap(gap: float) -> str:
     return f"\N{PLUS-MINUS SIGN}{say.figure(gap)}" if gap else ""
 
 
-def _class_cell(values: Values, reference: Values, labels: Sequence[str]) -> Cell:
+def _vector_cell(values: Values, reference: Values, asked: _Asked, gap: float) -> Cell:
+    """Values that decide on labels, each above one half, or on nothing that is known."""
+    if asked.decides != LABELS:
+        return Cell("", _gap(gap), _bars(values, reference, ()), None, False)
+    true, on = (np.flatnonzero(row > _HALF).tolist() for row in (reference, values))
+    word = say.listed([asked.name(k) for k in on], 2) or "none"
+    return Cell(word, _gap(gap), _bars(values, reference, on), None, on != true)
+
+
+def _class_cell(values: Values, reference: Values, asked: _Asked) -> Cell:
     best, right = int(np.argmax(values)), int(np.argmax(reference))
     shares = _shares(reference)
     figure = say.percent(float(values[best])) if shares else say.figure(float(values[best]))
-    word = say.clean(labels[best])[:24] if best < len(labels) else str(best)
-    drawing = _bars(values, reference, best)
-    return Cell(word, figure, drawing, None, best != right)
+    return Cell(asked.name(best), figure, _bars(values, reference, (best,)), None, best != right)
 
 
 def _shares(values: Values) -> bool:
@@ -140,24 +173,26 @@ def _shares(values: Values) -> bool:
     return bool(values.min() >= -1e-3 and abs(float(values.sum()) - 1) < 1e-2)
 
 
-def _bars(values: Values, reference: Values, best: int) -> Markup:
-    """A bar a class, on the scale of the reference's; the largest one stands out."""
+def _bars(values: Values, reference: Values, chosen: Sequence[int]) -> Markup:
+    """A bar a value, on the scale of the reference's; those that were decided on stand out."""
     shown = list(range(len(reference)))
     if len(shown) > _CLASSES:
-        shown = sorted({*np.argsort(-reference, kind="stable")[:_BEST].tolist(), best})
+        shown = sorted({*np.argsort(-reference, kind="stable")[:_BEST].tolist(), *chosen[:_BEST]})
     low = min(0.0, float(np.nanmin(reference)))
     span = (float(np.nanmax(reference)) - low) or 1.0
     parts = []
     for place, k in enumerate(shown):
         share = min(max((float(values[k]) - low) / span, 0.0), 1.0) if np.isfinite(values[k]) else 0.0
         high = max(1.0, 26 * share)
-        kind = "class best" if k == best else "class"
+        kind = "class best" if k in chosen else "class"
         parts.append(svg.rect(kind, svg.percent(place / len(shown)), 28 - high, svg.percent(0.8 / len(shown)), high))
     return svg.drawing("classes", "28", "", parts)
 
 
-def _note(reference: Values) -> str:
-    if not _is_classes(reference[0]):
+def _note(reference: Values, asked: _Asked) -> str:
+    if _is_vector(reference[0]) and asked.decides == LABELS:
+        return "Each answer: the labels above one half, and the greatest difference from the checkpoint's values."
+    if not _is_vector(reference[0]) or asked.decides != CLASSES:
         return "Below each answer: its greatest difference from the checkpoint's."
     count = reference.shape[1]
     what = f"classes 0 to {count - 1}" if count <= _CLASSES else "the checkpoint's five best classes, by number"

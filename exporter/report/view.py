@@ -115,12 +115,8 @@ def _count_or_ranges(value: int | Mapping[str, Any] | None) -> str:
     if isinstance(value, Mapping):
         if value and not isinstance(next(iter(value.values())), Range):
             return shapes_text(value)
-        return ", ".join(f"{name} {_span(limits)}" for name, limits in value.items())
+        return ", ".join(f"{name} {limits}" for name, limits in value.items())
     return "" if value is None else str(value)
-
-
-def _span(limits: Range) -> str:
-    return f"{limits.low:g} to {limits.high:g}" + (f" ({limits.source})" if limits.source else "")
 
 
 def latency(manifest: Manifest) -> Table:
@@ -251,8 +247,10 @@ def signature(manifest: Manifest) -> Table:
 def notes(manifest: Manifest) -> Table:
     """The remarks of the artifacts' makers and judges, and how each was made."""
     columns = (Column("Artifact", "name"), Column("Made by"), Column("Remarks"))
+    shared = shared_notes(manifest)
     remarks: dict[str, list[str]] = {
-        row.artifact: [text for text in (row.reason, *row.notes) if text] for row in manifest.first_verdicts
+        row.artifact: [text for text in (row.reason, *row.notes) if text and text not in shared]
+        for row in manifest.first_verdicts
     }
     rows = [
         [
@@ -262,7 +260,13 @@ def notes(manifest: Manifest) -> Table:
         ]
         for row in manifest.artifacts
     ]
-    return table("How they were made", columns, rows)
+    return table("How they were made", columns, rows, " ".join(shared))
+
+
+def shared_notes(manifest: Manifest) -> tuple[str, ...]:
+    """What the judges note of every artifact alike: of the checkpoint and the inputs."""
+    notes = [row.notes for row in manifest.first_verdicts]
+    return tuple(note for note in dict.fromkeys(notes[0]) if all(note in others for others in notes)) if notes else ()
 
 
 def tables(manifest: Manifest) -> list[Table]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from converters.progress import Progress
-from validate.agreement.results import AGREE, Agreement, OutputRow
+from validate.agreement.results import AGREE, Agreement, OutputRow, VerdictRow
 from validate.latency import BenchJob, Latency, measure
+from validate.latency.job import Allowed
 from validate.latency.profiling.insight import with_profiles
 from validate.latency.tuning import tune
-from validate.targets import Place
 
 
 def time_artifacts(paths: Sequence[Path], job: BenchJob, progress: Progress) -> Latency:
@@ -20,12 +20,20 @@ def time_artifacts(paths: Sequence[Path], job: BenchJob, progress: Progress) -> 
     return with_profiles(latency, job, progress) if job.options.profile else latency
 
 
-def allowed_of(agreement: Agreement | None) -> dict[tuple[Path, Place], dict[str, float]]:
+def allowed_of(agreement: Agreement | None) -> Allowed:
     """Of each artifact that agrees, by place and output how far from the reference its gate lets values lie, or they
     were found: what is right to the verdict is no wrong answer to the timing."""
     verdicts = agreement.verdicts if agreement is not None else ()
-    agreeing = [v for v in verdicts if v.status == AGREE]
-    return {(v.artifact, v.ran.place): {row.name: _allowed(row) for row in v.outputs} for v in agreeing}
+    return allowed_by([verdict.row for verdict in verdicts])
+
+
+def allowed_by(verdicts: Iterable[VerdictRow], folder: Path = Path()) -> Allowed:
+    """The same of verdicts as they are written, on artifacts in a folder."""
+    return {
+        (folder / row.artifact, row.target, row.setting): {output.name: _allowed(output) for output in row.outputs}
+        for row in verdicts
+        if row.status == AGREE
+    }
 
 
 def _allowed(row: OutputRow) -> float:

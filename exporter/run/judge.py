@@ -16,7 +16,7 @@ from validate.agreement import Agreement, JudgeJob, JudgeOptions
 from validate.agreement.compare import compare
 
 
-def judge(task: Task, conversion: Conversion) -> Agreement | None:
+def judge(task: Task, conversion: Conversion, derive: DeriveJob) -> Agreement | None:
     """Every artifact, opened again from disk, against the checkpoint; writes the golden vectors. None: left out.
 
     Raises:
@@ -25,7 +25,7 @@ def judge(task: Task, conversion: Conversion) -> Agreement | None:
     if task.options.judge is None:
         return None
     paths = [artifact.path for artifact in conversion.artifacts]
-    job, progress = _job(task, task.options.judge), task.place.share("validate")
+    job, progress = _job(task, task.options.judge, derive), task.place.share("validate")
     agreement = compare(task.checkpoint.path, paths, job, progress)
     write_golden(task.place.staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
     return agreement
@@ -36,7 +36,7 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     if agreement is None or task.options.judge is None:
         return Rescued(conversion, agreement)
     staging, progress = task.place.staging, task.place.share("validate")
-    job = RescueJob(derive, _job(task, task.options.judge), staging / GOLDEN)
+    job = RescueJob(derive, _job(task, task.options.judge, derive), staging / GOLDEN)
     fixed, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
     auto = Auto.AUTO in (task.options.convert.precisions or ())
     lenient = task.options.judge.allow_inconclusive
@@ -45,12 +45,14 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     return Rescued(selection.conversion, selection.agreement, rescues, selection.dropped)
 
 
-def _job(task: Task, options: JudgeOptions) -> JudgeJob:
+def _job(task: Task, options: JudgeOptions, derive: DeriveJob) -> JudgeJob:
+    outputs = derive.contract.outputs if derive.contract is not None else ()
     return JudgeJob(
         options,
         task.options.common,
         task.options.places,
         fixed_batch=task.options.convert.batch,
+        named=frozenset(row.name for row in outputs if row.labels),
         checkpoint=task.checkpoint,
         tensorflow=task.place.tensorflow,
     )

@@ -61,7 +61,7 @@ def run(
         calibration = calibrate(task, facts)
         job = derivation(task, contract, calibration)
         artifacts = convert(task, source, job)
-        verdicts = judge(task, artifacts)
+        verdicts = judge(task, artifacts, job)
         rescued = rescue(task, artifacts, verdicts, job)
         located = locate(task.checkpoint, rescued.agreement, task.options, task.place)
         shipping = ship(

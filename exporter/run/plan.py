@@ -91,7 +91,7 @@ def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> 
         return None
     signature, ranges, common, quantize = facts.signature, facts.ranges, options.common, options.quantize
     if common.input_range:
-        limits = Range(*common.input_range, "--input-range")
+        limits = Range(*common.input_range, "--input-range", origin="option")
         ranges = {spec.name: limits for spec in signature.inputs if spec.dtype.startswith("float")}
     given = common.shapes
     judged_on = {} if common.inputs is None else read_user_arrays(common.inputs, signature, shapes=given).arrays

@@ -21,6 +21,7 @@ import numpy as np
 from converters.arrays import Array
 from converters.formats import Precision
 from validate.agreement.judging.class_decisions import allowed
+from validate.agreement.judging.decisions import CLASSES
 from validate.agreement.judging.final_activation import LEFT_DB
 from validate.agreement.judging.gate_checks import CREST
 from validate.agreement.judging.gates import FLOOR_ULPS, ULP, gate_for
@@ -145,9 +146,9 @@ def _of_reduced(judged: Judgement, gate: str, rms: float, may_flip: Callable[[st
     each = _elementwise(judged, reach, sentence)
     rms_limit = _moves(judged.golden) * 10 ** (-LEFT_DB / 20)
     why = f"{each.why} Their error must stay {LEFT_DB:g} dB below what they move by"
-    if is_softmax(judged) and judged.golden.ndim != 2:
+    if not row.decides or (row.decides == CLASSES and judged.golden.ndim != 2):
         return replace(each, rms=rms_limit, why=f"{why}.")
-    decision = CLASS if is_softmax(judged) else LABEL
+    decision = CLASS if row.decides == CLASSES else LABEL
     flips = may_flip(decision)
     kinds = "classes" if decision == CLASS else "labels"
     why += f", and at most {flips} {kinds} of the golden samples may change."

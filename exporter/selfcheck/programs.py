@@ -170,9 +170,11 @@ def given(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _of_input(row: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
     parts = [text.format(row[key]) for key, text in _ASKED if row.get(key)]
-    limits = row.get("range") or ((judged["low"], judged["high"]) if {"low", "high"} <= set(judged) else None)
+    told = row.get("range")
+    limits = told or ((judged["low"], judged["high"]) if {"low", "high"} <= set(judged) else None)
     if limits:
-        parts.insert(0, f"{limits[0]:g} to {limits[1]:g}")
+        assumed = " (assumed: nobody told the range)" if not told and judged.get("origin") == "assumed" else ""
+        parts.insert(0, f"{limits[0]:g} to {limits[1]:g}{assumed}")
     if row.get("in_model"):
         return ", ".join([*parts, "raw values: the model scales them itself"])
     scaling = {key: row[key] for key in _SCALING if row.get(key) is not None}

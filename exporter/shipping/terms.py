@@ -13,6 +13,7 @@ from converters.signature import TensorSpec
 from exporter.options import RunOptions, ShipOptions
 from exporter.shipping.labels import labels_of, read_labels
 from exporter.shipping.preprocess import Preprocess, parse_preprocess, preprocess_of
+from validate.agreement.judging.decisions import LABELS, Known, known_outputs
 
 _CHANNELS = {1: "GRAY"}
 _HALF = 0.5
@@ -53,13 +54,17 @@ def contract_of(facts: Facts, terms: Terms) -> Contract:
     scaling = facts.interface.get("scaling", {})
     activations = facts.interface.get("activations", {})
     labels = labels_of(terms.ship.labels, signature, activations)
+    known = known_outputs(signature, activations, labels)
     preprocess = preprocess_of(_for_device(terms), signature, scaling)
     return Contract(
         tuple(
             _input(spec, preprocess.get(spec.name, Preprocess()), scaling.get(spec.name), _range(spec, facts, terms))
             for spec in signature.inputs
         ),
-        tuple(_output(spec, activations.get(spec.name), labels.get(spec.name)) for spec in signature.outputs),
+        tuple(
+            _output(spec, activations.get(spec.name), labels.get(spec.name), known[spec.name])
+            for spec in signature.outputs
+        ),
     )
 
 
@@ -125,6 +130,6 @@ def _numbers(
     return float(model_scaling["scale"]), tuple(model_scaling["mean"]), tuple(model_scaling["std"])
 
 
-def _output(spec: TensorSpec, activation: str | None, labels: tuple[str, ...] | None) -> OutputContract:
-    threshold = _HALF if activation == "sigmoid" else None
+def _output(spec: TensorSpec, activation: str | None, labels: tuple[str, ...] | None, known: Known) -> OutputContract:
+    threshold = _HALF if known.decides(several=spec.shape[-1:] not in {(), (1,)}) == LABELS else None
     return OutputContract(spec.name, spec.shape, spec.dtype, activation, labels, threshold)

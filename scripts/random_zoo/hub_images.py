@@ -130,7 +130,7 @@ def _sam() -> Any:
     decoder = {"num_layers": 1, "hidden_size": 8, "intermediate_dim": 12, "num_heads": 2, "embedding_dim": 8}
     heads = {"num_multimask_outputs": 3, "iou_head_depth": 2, "iou_head_hidden_dim": 8}
     prompts = SAMPromptEncoder(
-        hidden_size=8, image_embedding_size=(4, 4), input_image_size=(32, 32), mask_in_channels=4
+        hidden_size=8, image_embedding_size=(4, 4), input_image_size=(32, 32), mask_in_channels=16
     )
     return _M.SAMBackbone(_M.ViTDetBackbone(**sizes, **more), prompts, SAMMaskDecoder(**decoder, **heads))
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from converters.errors import RefusedError, StepError, UsageError
 from converters.signature import Signature, TensorSpec
-from validate.inputs import InputOptions, Range, generate, read, shapes_that_run
+from validate.inputs import InputOptions, Range, generate, read, shapes_that_run, untold
 
 IMAGE = TensorSpec("image", ("batch", 4, 6, 3), "float32")
 WORD = TensorSpec("word", ("batch", 5), "int32")
@@ -50,6 +50,28 @@ def test_every_first_sample_covers_the_range_and_every_second_a_part_of_it() -> 
     spans = np.ptp(made, axis=1)
     assert (spans[::2] > 250).all()
     assert (spans[1::2] < 250).all()
+
+
+def test_who_tells_a_range_is_known_and_a_range_that_nobody_tells_is_said_to_be_assumed(tmp_path: Path) -> None:
+    other, pixels = TensorSpec("other", ("batch", 2), "float32"), TensorSpec("pixels", ("batch", 4), "uint8")
+    kinds = signature(IMAGE, other, WORD, FLAG, pixels)
+    hints = {"image": Range(0, 255, "the layer", origin="layer")}
+    ranges = generate(kinds, InputOptions(hints=hints)).ranges
+    origins = {name: limits.origin for name, limits in ranges.items()}
+    assert origins == {"image": "layer", "other": "assumed", "word": "assumed", "flag": "dtype", "pixels": "dtype"}
+    assert str(ranges["image"]) == "0 to 255 (the layer)"
+    assert str(ranges["other"]) == "0 to 1, assumed (U(0,1) and N(0,1) in turn)"
+    assert Range.from_json(ranges["other"].to_json()) == ranges["other"]
+    for_floats, for_ids = untold(ranges, kinds)
+    assert "input other" in for_floats
+    assert "--input-range" in for_floats
+    assert "input word" in for_ids
+    assert "--inputs" in for_ids
+    assert "--input-range" not in for_ids, "whole numbers are not drawn from it"
+    told = generate(kinds, InputOptions(value_range=(0, 1), hints=hints)).ranges
+    assert told["image"].origin == told["other"].origin == "option"
+    np.savez(tmp_path / "given.npz", image=np.ones((2, 4, 6, 3), np.float32))
+    assert read(tmp_path / "given.npz", signature(IMAGE)).ranges["image"].origin == "data"
 
 
 def test_without_a_hint_half_is_uniform_and_half_normal() -> None:

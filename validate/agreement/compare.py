@@ -23,6 +23,7 @@ from converters.signature import Signature
 from validate.agreement.arrays import read
 from validate.agreement.job import JudgeJob
 from validate.agreement.judging.class_decisions import accuracy, scores
+from validate.agreement.judging.decisions import known_outputs
 from validate.agreement.judging.gates import gate_for
 from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
@@ -39,7 +40,7 @@ from validate.agreement.results import (
     Verdict,
 )
 from validate.agreement.verdicts import error_verdict, overall
-from validate.inputs import Range, suites
+from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
 from validate.runtimes.base import Arithmetic, Device
 from validate.targets import HOST
@@ -148,6 +149,8 @@ class Comparison:
         )
         self.signature = Signature.from_json(document["signature"])
         self._doubts: tuple[str, ...] = tuple(document["doubts"])
+        self._ranges = {name: Range.from_json(limits) for name, limits in document["ranges"].items()}
+        self._notes = (*untold(self._ranges, self.signature), *document["notes"])
         self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
@@ -158,6 +161,7 @@ class Comparison:
             labels,
             drawn=common.inputs is None,
             by_metric=self._metric is not None and self._metric.max_drop is not None,
+            known=known_outputs(self.signature, dict(document["heads"]), job.named),
         )
         if self._metric is not None:
             self._metric.check_reference(self.signature.output_names, self._work)
@@ -242,7 +246,8 @@ class Comparison:
 
     def judge(self, entry: Entry, key: str, result: Message) -> Verdict:
         """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
-        path, precision, notes = entry.path, entry.precision, (*self._doubts, *result["notes"])
+        path, precision = entry.path, entry.precision
+        notes = (*self._doubts, *self._notes, *result["notes"])
         mapping = dict(result.get("mapping", {}))
         ran = Ran(entry.place, *(result.get(name) for name in ("runtime", "runtime_version", "arithmetic")))
         if result["problems"]:
@@ -307,7 +312,7 @@ class Comparison:
             signature=self.signature,
             seed=self._job.common.seed,
             samples=plan.samples,
-            ranges={name: Range.from_json(limits) for name, limits in document["ranges"].items()},
+            ranges=self._ranges,
             verdicts=verdicts,
             golden=self._golden(),
             reference_accuracy=next((share for share in shares if share is not None), None),
@@ -316,7 +321,7 @@ class Comparison:
                 **(suites(plan.saturating) if plan.edge_cases else {}),
             },
             oracle_samples=plan.oracle,
-            notes=tuple(document["notes"]),
+            notes=self._notes,
             unexercised=tuple(document["unexercised"]),
             doubts=self._doubts,
             unavailable=tuple(self.unavailable),

@@ -25,6 +25,7 @@ class JudgeJob(Options):
         fixed_batch: a batch size that candidates may insist on, besides 1.
         mapping: names of candidates -> the reference's; others are matched by shape and value. None wants the very
             names, as edgeport gives them.
+        named: outputs whose classes or labels the user gave names to.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
         checkpoint: the reference, where it has been scanned already; None has it scanned.
         tensorflow: the process for what TensorFlow runs, see `processes.tensorflow_worker`; it rests afterwards. None
@@ -37,6 +38,7 @@ class JudgeJob(Options):
     precision: Precision | None = checked(Word("precision", (Precision,)), None)
     fixed_batch: int | None = None
     mapping: Mapping[str, str] | None = None
+    named: frozenset[str] = frozenset()
     cache: Path | None = None
     checkpoint: Checkpoint | None = None
     tensorflow: Standing | None = None

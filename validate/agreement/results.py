@@ -77,7 +77,8 @@ class OutputRow:
             model `consecutive`: the samples as the steps of one long run.
         rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
         conditioning: float32's noise over the maximum value; a fault below it cannot be told. None without an oracle.
-        top1_agreement: share of samples of the reference's class, near-ties counted as alike; None for other outputs.
+        top1_agreement: share of samples of the reference's class, near-ties counted as alike; None where the output
+            decides on none.
         accuracy: share of samples of the labelled class; None without labels.
         nonfinite: elements that are finite in the reference and not here.
         probability_max_abs: maximum difference of the probabilities; None where the basis is not `logits`.
@@ -87,6 +88,8 @@ class OutputRow:
         scores: `top1`, `top5` or `f1` against the labels, each `{value, low, high}` with a 95 % interval.
         gate: which number was gated, and the limit that it was held to.
         loss: what the file costs here; None where nothing could be compared.
+        decides: what the output decides on, `classes` or `labels`; empty where that is not known. See
+            `judging.decisions`.
         status: `agree`, `disagree` or `inconclusive`, with `reason`.
     """
 
@@ -112,6 +115,7 @@ class OutputRow:
     rounding_ratio: float | None = None
     conditioning: float | None = None
     loss: Loss | None = None
+    decides: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from converters.checkpoints.ranges import Range
 from converters.shapes import Shapes
 from converters.signature import Signature
 from converters.user_arrays import LABELS, read_user_arrays
-from validate.inputs.drawn import InputOptions, Inputs, generate
+from validate.inputs.drawn import InputOptions, Inputs, generate, untold
 from validate.inputs.sizes import run_shapes, shapes_that_run
 from validate.inputs.structured import MIN_SATURATING, STRUCTURED, edge_cases, saturated, suites
 
@@ -25,6 +25,7 @@ __all__ = [
     "saturated",
     "shapes_that_run",
     "suites",
+    "untold",
 ]
 
 
@@ -35,7 +36,7 @@ def read(path: Path, signature: Signature, shapes: Shapes = MappingProxyType({})
     """The user's inputs and their ranges; see `converters.user_arrays.read_user_arrays` for files and errors."""
     user_arrays = read_user_arrays(path, signature, shapes=shapes)
     ranges = {
-        name: Range(float(array.min()), float(array.max()), f"given in {path.name}")
+        name: Range(float(array.min()), float(array.max()), f"given in {path.name}", origin="data")
         for name, array in user_arrays.arrays.items()
     }
     return Inputs(user_arrays.arrays, ranges, user_arrays.labels, user_arrays.notes)

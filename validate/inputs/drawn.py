@@ -89,7 +89,7 @@ def generate(signature: Signature, options: InputOptions = InputOptions()) -> In
 def _draw(spec: TensorSpec, shape: tuple[int, ...], options: InputOptions) -> tuple[Array, Range]:
     rng = stream(options.seed, spec.name)
     if spec.dtype == "bool":
-        return rng.random(shape) < 0.5, Range(0, 1, "Bernoulli(0.5)")
+        return rng.random(shape) < 0.5, Range(0, 1, "Bernoulli(0.5)", origin="dtype")
     if spec.dtype in {"str", "string"}:
         raise RefusedError(
             f"The input {spec.name} takes text, for which no values can be drawn.",
@@ -101,11 +101,11 @@ def _draw(spec: TensorSpec, shape: tuple[int, ...], options: InputOptions) -> tu
         return rng.integers(int(limits.low), int(limits.high), shape, dtype, endpoint=True), limits
     hint = options.hints.get(spec.name)
     if options.value_range is not None:
-        hint = Range(*options.value_range, "--input-range", whole=hint is not None and hint.whole)
+        hint = Range(*options.value_range, "--input-range", hint is not None and hint.whole, "option")
     if hint is None:
         values = rng.random(shape)
         values[1::2] = rng.standard_normal(shape)[1::2]
-        return values.astype(dtype), Range(0, 1, "U(0,1) and N(0,1) in turn")
+        return values.astype(dtype), Range(0, 1, "U(0,1) and N(0,1) in turn", origin="assumed")
     if hint.whole:
         return rng.integers(int(hint.low), int(hint.high), shape, endpoint=True).astype(dtype), hint
     low, width = _parts(rng, shape, hint)
@@ -127,8 +127,20 @@ def _integer_range(spec: TensorSpec, dtype: np.dtype[Any], options: InputOptions
         return hint
     if dtype in (np.dtype("uint8"), np.dtype("int8")):  # images, or a quantized artifact's own codes
         info = np.iinfo(dtype)
-        return Range(info.min, info.max, f"all of {dtype.name}")
-    return Range(0, _DEFAULT_INTEGERS - 1, "default for integers: no vocabulary was found")
+        return Range(info.min, info.max, f"all of {dtype.name}", origin="dtype")
+    return Range(0, _DEFAULT_INTEGERS - 1, "default for integers: no vocabulary was found", origin="assumed")
+
+
+def untold(ranges: Mapping[str, Range], signature: Signature) -> tuple[str, ...]:
+    """A sentence for each input whose range nobody told, with what would tell it."""
+    floats = {spec.name for spec in signature.inputs if spec.dtype.startswith(("float", "bfloat"))}
+    return tuple(
+        f"Nobody told the range of the input {name}: {limits.low:g} to {limits.high:g} is assumed ({limits.source}). "
+        + ("Tell it with --input-range LO,HI, or give" if name in floats else "Give")
+        + " real values with --inputs."
+        for name, limits in ranges.items()
+        if limits.origin == "assumed"
+    )
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

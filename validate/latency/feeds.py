@@ -148,9 +148,21 @@ def check_answers(
             raise _wrong(f"its output {name} has values that are not finite")
         error = np.abs(output[finite].astype(np.float64) - golden[finite].astype(np.float64)).max(initial=0.0)
         scale = np.abs(golden[finite].astype(np.float64)).max(initial=0.0)
-        tolerance = _GROSS_ERROR.get(precision, _GROSS_ERROR_QUANTIZED) if precision else _GROSS_ERROR_QUANTIZED
-        if error > max(tolerance * scale + 1e-6, allowed.get(name, 0.0)):
-            raise _wrong(f"its output {name} differs from the golden one by {error:.3g} where values reach {scale:.3g}")
+        if error > max(_gross_error(precision) * scale + 1e-6, allowed.get(name, 0.0)):
+            raise _wrong(
+                f"its output {name} differs from the golden one by {error:.3g} where values reach {scale:.3g} "
+                f"(held to {held_to(precision, allowed)})"
+            )
+
+
+def held_to(precision: Precision | None, allowed: Mapping[str, float]) -> str:
+    """What the answers are held to, in words."""
+    share = f"{_gross_error(precision):.0%} of the greatest golden value"
+    return f"{share}, or to what the verdict found right" if allowed else f"{share}: there is no verdict to go by"
+
+
+def _gross_error(precision: Precision | None) -> float:
+    return _GROSS_ERROR.get(precision, _GROSS_ERROR_QUANTIZED) if precision else _GROSS_ERROR_QUANTIZED
 
 
 def _check_batch(signature: Signature, batch: int) -> None:
@@ -245,6 +257,6 @@ def _unreadable(path: Path, cause: str) -> RefusedError:
 def _wrong(what: str) -> StepError:
     return StepError(
         f"The artifact ran, but {what}: a wrong answer is no timing.",
-        next_step="Compare it with its checkpoint (edgeport validate).",
+        next_step="Compare it with its checkpoint (edgeport validate), or time it in its bundle, with its verdict.",
         step="bench",
     )

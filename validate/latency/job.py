@@ -17,7 +17,10 @@ from validate.latency.host.facts import physical_cores
 from validate.latency.host.machine import Machine
 from validate.latency.options import BenchOptions
 from validate.latency.results import Row
-from validate.targets import Place, Places
+from validate.targets import HOST, Places
+
+Allowed = Mapping[tuple[Path, str, str], Mapping[str, float]]
+"""By artifact, target and setting, what the verdict there found right, by output."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class BenchJob(Options):
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
             inputs are synthetic and answers stay unchecked.
         golden_of: golden vectors of single artifacts, where they differ from `golden`.
-        allowed_of: of artifacts whose verdict is `agree`, by place and output how far from the golden one its answers
-            may lie.
+        allowed_of: of artifacts whose verdict is `agree`, by target, setting and output how far from the golden one
+            its answers may lie.
         board: where to measure, when not here (see `validate.latency.boards.ssh`).
         compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
     """
@@ -45,7 +48,7 @@ class BenchJob(Options):
     batch: int | None = None
     golden: Path | None = None
     golden_of: Mapping[Path, Path] = field(default_factory=dict)
-    allowed_of: Mapping[tuple[Path, Place], Mapping[str, float]] = field(default_factory=dict)
+    allowed_of: Allowed = field(default_factory=dict)
     board: Machine | None = None
     compare_settings: bool = False
 
@@ -70,6 +73,13 @@ class BenchJob(Options):
     def golden_for(self, row: Row) -> Path | None:
         """The golden vectors that a row's answers are checked against."""
         return self.golden_of.get(row.given, self.golden)
+
+    def allowed_for(self, row: Row) -> dict[str, float]:
+        """What was found right where a row runs; of a setting of the host that was not judged, in its default one."""
+        found = self.allowed_of.get((row.given, row.place.target, row.place.setting))
+        if found is None and row.device == HOST.device:
+            found = self.allowed_of.get((row.given, HOST.target, HOST.setting))
+        return dict(found or {})
 
     def reads_of(self, row: Row) -> tuple[Path, ...]:
         """Files that a row's worker reads: the artifact and its golden vectors."""
@@ -99,8 +109,10 @@ def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:
         precision = known_precision(path)
         rows += [
             Row(path, fmt, precision, place.device, threads, batch, place.variant)
-            for place in job.places.for_format(fmt)
+            for device in job.places.all_devices
             for threads in job.threads
             for batch in job.batches
+            for place in job.places.for_format(fmt)
+            if place.device is device
         ]
     return rows

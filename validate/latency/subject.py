@@ -198,7 +198,7 @@ class Subject:
             "seed": job.common.seed,
             "warmup_s": warmup_s,
             "golden": golden and str(golden.absolute()),
-            "allowed": dict(job.allowed_of.get((row.given, row.place), {})),
+            "allowed": job.allowed_for(row),
             "variant": row.variant.to_json(),
             "shapes": dict(job.common.shapes),
             "spawned_ns": time.monotonic_ns(),

@@ -26,7 +26,7 @@ from converters.errors import EdgeportError, StepError
 from converters.formats import Precision
 from converters.isolation import Channel, Message
 from validate.latency.calls import Call, check_synchronous, prepare
-from validate.latency.feeds import Feeds, Golden, check_answers, feeds_of
+from validate.latency.feeds import Feeds, Golden, check_answers, feeds_of, held_to
 from validate.latency.host.facts import cpus_for, physical_cores
 from validate.latency.host.noise import canary_ns
 from validate.latency.host.placement import placement
@@ -126,8 +126,11 @@ def _finish(subject: _Subject, phases: Message, request: Message) -> Message:
     peak_bytes = max(phases["load_peak_bytes"], _resident("VmHWM") - subject.feeds.nbytes)
     facts = placement(subject.runtime)
     precision = Precision(request["precision"]) if request["precision"] else None
+    allowed = request.get("allowed", {})
     for call, expected in zip(subject.calls, subject.feeds.expected, strict=False):
-        check_answers(expected, call.read(call.run()), precision, request.get("allowed", {}))
+        check_answers(expected, call.read(call.run()), precision, allowed)
+    if subject.feeds.expected:
+        facts = {**facts, "held_to": held_to(precision, allowed)}
     return {
         "peak_rss_bytes": max(0, peak_bytes - phases["idle_rss_bytes"]),
         "libraries": _loaded_libraries(),

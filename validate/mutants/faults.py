@@ -52,10 +52,18 @@ def _bias(model: Any, survey: Survey) -> Place | None:
 
 
 def _channel_swap(model: Any, _survey: Survey) -> Place | None:
-    layer = middle([c for c in convolutions(model) if c.filters > 1])
-    return (
-        None if layer is None else with_weight(layer.name, "kernel", lambda k: _exchange_channels(k, *_loudest(k, 2)))
-    )
+    """Two channels that are told apart: exchanging those that were drawn alike, as a stem has that copies a grey image
+    to three colours, is no fault."""
+    layer = middle([c for c in convolutions(model) if c.filters > 1 and unlike(np.asarray(c.kernel))])
+    return None if layer is None else with_weight(layer.name, "kernel", lambda k: _exchange_channels(k, *unlike(k)))
+
+
+def unlike(kernel: Array) -> tuple[int, ...]:
+    """The output channel of the largest kernel, and the one whose kernel is most unlike it; empty where all are one."""
+    loudest = _loudest(kernel, 1)[0]
+    gaps = np.abs(kernel - kernel[..., [loudest]]).sum(axis=tuple(range(kernel.ndim - 1)))
+    other = int(np.argmax(gaps))
+    return (loudest, other) if gaps[other] > 0 else ()
 
 
 def _loudest(kernel: Array, count: int) -> list[int]:

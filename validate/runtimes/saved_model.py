@@ -41,13 +41,6 @@ class SavedModelRuntime(Runtime):
         feeds = base.ordered_inputs(self.signature, inputs, self.path)
         return run_in_fixed_batches(self.signature, feeds, self._run)
 
-    def refuses(self, feeds: Arrays) -> bool:
-        try:
-            self._run(base.ordered_inputs(self.signature, feeds, self.path))
-        except StepError:
-            return True
-        return False
-
     def _run(self, feeds: Arrays) -> Arrays:
         import tensorflow as tf
 

@@ -12,6 +12,7 @@ from converters.compat.patch import is_our_mistake, misused
 from converters.compat.tf2onnx import MADE_FOR, RESOLVE_FUNCTIONS, RUN_REWRITERS
 from converters.errors import UnsupportedError
 from converters.weightless_graph import optimized as inlined
+from converters.writers.onnx.branches import with_shapes_of_branches
 from converters.writers.onnx.passes import optimized
 from converters.writers.onnx.resizing import resized
 from converters.writers.onnx.transposed import transposed_convolution
@@ -40,7 +41,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
     import tensorflow as tf
     from tf2onnx import tfonnx
 
-    definition = _with_one_bias(_opened(definition, inputs, outputs))
+    definition = with_shapes_of_branches(_with_one_bias(_opened(definition, inputs, outputs)))
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(definition, name="")
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import traceback
 from collections.abc import Mapping
@@ -9,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from converters.arrays import Array
+from converters.arrays import Array, Arrays
 from converters.compat.tensorflow import SCHEMA
 from converters.errors import StepError
-from converters.signature import SIGNATURE_KEY, TensorSpec
+from converters.signature import SIGNATURE_KEY
 from converters.tracing import Traced
+from converters.trial.drawing import rounds
 from converters.weightless_graph import reached_variables, value_of
 from converters.writers.tflite.weights import missing_kernels
 
 _VARIABLE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 _ALIKE = 1e-4
 """Of an output's maximum: a lost kernel moves far more, and what float32 rounds in a deep network far less."""
-_UNKNOWN = (32, 8, 4)
 
 
 def check_weights(content: bytearray, traced: Traced) -> None:
@@ -74,27 +75,17 @@ def _answers_alike(content: bytearray, traced: Traced) -> bool:
     return all(_alike(actual.get(name), value.numpy()) for name, value in expected.items())
 
 
-def _tried(traced: Traced) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Random inputs and what the traced function makes of them, at the first unknown sizes that it takes: positions are
-    looked up in a table that may end early."""
+def _tried(traced: Traced) -> tuple[Arrays, dict[str, Any]]:
+    """Drawn inputs and what the traced function makes of them, the first that it takes: positions are looked up in a
+    table that may end early."""
     import tensorflow as tf
 
-    for unknown in _UNKNOWN:
-        generator = np.random.default_rng(0)
-        feeds = {spec.name: _drawn(spec, unknown, generator) for spec in traced.signature.inputs}
-        try:
-            return feeds, (traced.original or traced.concrete)(*(tf.constant(value) for value in feeds.values()))
-        except tf.errors.OpError:
-            if unknown == _UNKNOWN[-1]:
-                raise
-    raise AssertionError("there are sizes to try")
-
-
-def _drawn(spec: TensorSpec, unknown: int, generator: np.random.Generator) -> Array:
-    """Two samples where the batch is open; of integers the first two, which are in every vocabulary."""
-    values = generator.uniform(0, 1, spec.concrete(2, unknown))
-    drawn: Array = (values if "float" in spec.dtype else values > 0.5).astype(spec.dtype)
-    return drawn
+    function, signature = traced.original or traced.concrete, traced.signature
+    for draw in (draw for draws in rounds(signature) for draw in draws):
+        feeds = draw.inputs(signature, {})
+        with contextlib.suppress(tf.errors.OpError):
+            return feeds, function(*(tf.constant(value) for value in feeds.values()))
+    raise LookupError("The model runs on nothing that was drawn.")
 
 
 def _alike(actual: Any, expected: Array) -> bool:

@@ -11,6 +11,7 @@ from converters.arrays import Array
 from converters.compat.tensorflow import SCHEMA
 
 _TOLERANCE = 1e-5  # of a folded scale: one float32 multiplication for each element
+_MOST_AXES = 5
 _BLOCK = 1 << 16  # numbers that are compared at a time: what a core's own cache holds
 
 
@@ -59,11 +60,11 @@ def _holds(constant: Array, kernel: Array) -> bool:
     if not constant.any() and kernel.any():
         return False  # zeros are any kernel times zero: whether they are meant has to be found otherwise
     stored = np.squeeze(constant)
-    for bare in _foldings(np.squeeze(kernel)):
-        for axes in _arrangements(bare, stored):
-            arranged = bare.transpose(axes)
-            if _equal(arranged, stored) or _is_scaled(arranged, stored):
-                return True
+    bare = np.squeeze(kernel)
+    for axes in _arrangements(bare, stored):
+        arranged = bare.transpose(axes).reshape(stored.shape)
+        if _equal(arranged, stored) or _is_scaled(arranged, stored):
+            return True
     return False
 
 
@@ -72,18 +73,13 @@ def _equal(kernel: Array, stored: Array) -> bool:
     return np.array_equal(kernel[:1], stored[:1]) and np.array_equal(kernel, stored)
 
 
-def _foldings(bare: Array) -> Iterator[Array]:
-    """The kernel, and the matrices that an einsum makes of it (attention's heads and widths are one axis there)."""
-    yield bare
-    if bare.ndim > 2:
-        for split in range(1, bare.ndim):
-            yield bare.reshape(int(np.prod(bare.shape[:split])), -1)
-
-
 def _arrangements(bare: Array, stored: Array) -> Iterator[tuple[int, ...]]:
-    if bare.ndim == stored.ndim and bare.ndim <= 5:
+    """The orders of the kernel's axes in which it has the stored shape, or has it once axes beside one another are
+    one: an einsum makes a matrix of attention's heads and widths."""
+    if stored.ndim <= bare.ndim <= _MOST_AXES:
+        wanted = set(np.cumprod(stored.shape))
         for axes in permutations(range(bare.ndim)):
-            if tuple(bare.shape[a] for a in axes) == stored.shape:
+            if wanted <= set(np.cumprod([bare.shape[axis] for axis in axes])):
                 yield axes
 
 

@@ -189,6 +189,19 @@ def test_a_model_that_runs_on_nothing_drawn_is_not_checked(made: Made) -> None:
     assert not trial.check(made.files[Format.ONNX], Format.ONNX, Precision.FLOAT32, made.traced.signature)
 
 
+def test_maps_beside_an_image_are_drawn_at_whole_parts_of_its_size() -> None:
+    """Such as the masks of a segmenter, which come at a quarter: with any other size nothing of it runs."""
+    image = TensorSpec("image", ("batch", 64, 64, 3), "float32")
+    masks = TensorSpec("masks", ("batch", "masks_dim1", "masks_dim2", "masks_dim3", 1), "float32")
+    first, second = rounds(Signature((image, masks), ()))
+    for draws, count in ((first, 1), (second, 2)):
+        shapes = [draw.inputs(Signature((image, masks), ()), {})["masks"].shape for draw in draws]
+        assert (2, count, 16, 16, 1) in shapes
+    open_image = TensorSpec("image", ("batch", "h", "w", 3), "float32")
+    usual = next(rounds(Signature((open_image,), ())))[0].inputs(Signature((open_image,), ()), {})
+    assert usual["image"].shape == (2, 32, 32, 3)
+
+
 def test_indices_are_drawn_from_the_vocabulary_or_from_little() -> None:
     signature = Signature((TensorSpec("ids", ("batch", "ids_dim1"), "int32"),), ())
     (first, *_), _ = rounds(signature)

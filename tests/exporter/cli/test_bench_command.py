@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import MISSING, fields
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -16,6 +17,7 @@ from converters.artifact import digest, size_of
 from exporter.bundle import finish, staged, write_golden
 from exporter.cli.main import run
 from exporter.manifest.schema import Manifest
+from validate.agreement.results import OutputRow
 
 QUICK = ["--max-seconds", "2", "--threads", "1", "-q"]
 _MAKE = """
@@ -33,8 +35,8 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def bundle(folder: Path, artifact: Path, total: list[float]) -> Path:
-    """A bundle of the artifact, with `total` for its golden answer."""
+def bundle(folder: Path, artifact: Path, total: list[float], allowed: float | None = None) -> Path:
+    """A bundle of the artifact, with `total` for its golden answer, and how far from it the verdict found right."""
     tensors = [{"name": name, "shape": [2], "dtype": "float32"} for name in ("a", "b", "sum")]
     signature = {"inputs": tensors[:2], "outputs": tensors[2:]}
     row = {"path": artifact.name, "format": "onnx", "precision": "float32", "signature": signature}
@@ -45,6 +47,11 @@ def bundle(folder: Path, artifact: Path, total: list[float]) -> Path:
         "artifacts": [row | {"size_bytes": size_of(artifact), "sha256": digest(artifact)}],
         "created": "2026-03-14T09:26:53Z",
     }
+    if allowed is not None:
+        nothing = dict.fromkeys(field.name for field in fields(OutputRow) if field.default is MISSING)
+        found = {"name": "sum", "basis": "outputs", "nonfinite": 0, "samples": 2, "status": "agree", "reason": ""}
+        output = nothing | found | {"gate": {"allowed": allowed}, "noise_ratios": {}}
+        document["verdicts"] = [{"artifact": artifact.name, "status": "agree", "reason": "", "outputs": [output]}]
     vectors = {name: np.asarray(values, np.float32) for name, values in (("a", [1, 2]), ("b", [3, 4]), ("sum", total))}
     with staged(folder) as staging:
         shutil.copyfile(artifact, staging / artifact.name)
@@ -82,6 +89,14 @@ def test_a_bundle_is_checked_against_its_golden_answers(
     code, printed = document(capsys, [str(wrong), "--batch", "2"])
     assert code == 4
     assert "wrong answer" in printed["error"]["message"]  # type: ignore[index]
+
+    assert "there is no verdict to go by" in printed["error"]["message"]  # type: ignore[index]
+
+    right = bundle(tmp_path / "right", artifact, [4, 9], allowed=3.5)
+    for given in (right, right / artifact.name):
+        code, printed = document(capsys, [str(given), "--batch", "2"])
+        assert (code, printed["timings"][0]["status"]) == (0, "ok")  # type: ignore[index]
+        assert "what the verdict found right" in printed["timings"][0]["facts"]["held_to"]  # type: ignore[index]
 
     code, printed = document(capsys, [str(good), str(wrong), "--batch", "2"])
     assert code == 10

@@ -329,7 +329,7 @@ def test_samples_show_who_answers_another_class(sample_manifest: Manifest, evide
     contract = Contract((), (OutputContract("digit", ("batch", 10), "float32", labels=tuple(labels)),))
     found = [class_names(contract, "digit"), class_names(None, "digit"), class_names(contract, "other")]
     assert found == [tuple(labels), (), ()]
-    assert "another class than the checkpoint's" in page(sample_manifest, evidence).text
+    assert "another decision than the checkpoint's" in page(sample_manifest, evidence).text
 
 
 @pytest.mark.parametrize(
@@ -366,6 +366,20 @@ def test_ranges_are_said_in_words(sample_document: dict[str, Any]) -> None:
         row["input_range"] = ranges
     note = view.agreement(Manifest.from_document(sample_document)).note
     assert "500 samples, seed 0, input range image 0 to 16 (the model's Rescaling layer)." in note
+
+
+def test_a_range_that_nobody_told_is_assumed_everywhere_and_said_once(sample_document: dict[str, Any]) -> None:
+    assumed = {"low": 0.0, "high": 1.0, "source": "U(0,1) and N(0,1) in turn", "whole": False, "origin": "assumed"}
+    note = "Nobody told the range of the input image; --input-range LO,HI tells it."
+    sample_document["preprocessing"] = {"image": assumed}
+    for verdict in sample_document["verdicts"]:
+        verdict["input_range"] = {"image": assumed}
+        verdict["notes"] = [note, *verdict.get("notes", ())]
+    pages = render(Manifest.from_document(sample_document))
+    for page in (REPORT_HTML, REPORT_MD, MODEL_CARD):
+        plain = pages[page].replace("\\", "")
+        assert "0 to 1, assumed" in plain, page
+        assert plain.count("Nobody told the range") == 1, page
 
 
 @pytest.mark.parametrize(("suite", "said"), [("drawn", "500 drawn samples"), ("given", "500 samples")])

@@ -30,7 +30,9 @@ def judgement(allowed: float | None, measure: str = "noise_ratio", **more: Any) 
     gate = {"measure": measure, "value": 1.0, "limit": limit, "allowed": allowed, "tie": more.pop("tie", 0.0)}
     precision = more.pop("precision", Precision.FLOAT32)
     golden = more.pop("golden", softmax(LOGITS).astype(np.float32))
-    return Judgement(output_row(gate=GateRow(**gate), **row), precision, golden, **more)
+    exclusive = bool(np.allclose(golden.sum(axis=-1), 1, atol=1e-3))
+    known = {"decides": "classes" if exclusive else "labels", "gate": GateRow(**gate)}
+    return Judgement(output_row(**known | row), precision, golden, **more)
 
 
 def kept(bound: Bound, got: Any, want: Any) -> bool:
@@ -85,6 +87,9 @@ def test_reduced_precisions_are_held_to_their_mean_error_and_their_decisions() -
     plain = bound_of(judgement(0.25, "sqnr_db", basis="outputs", golden=LOGITS, precision=Precision.INT8), 16)
     assert plain is not None
     assert (plain.absolute, plain.rms, plain.decision, plain.flips) == (None, 0.25, NONE, None)
+    picture = bound_of(judgement(0.25, "sqnr_db", precision=Precision.INT8, row={"decides": ""}), 16)
+    assert picture is not None
+    assert (picture.decision, picture.flips) == (NONE, None), "its values are no decisions"
     classes = bound_of(judgement(0.25, "sqnr_db", precision=Precision.INT8), 16)
     assert classes is not None
     assert (classes.decision, classes.flips, classes.absolute) == (CLASS, 1, 2.0**-7)

@@ -189,6 +189,8 @@ def test_an_artifact_may_be_the_reference(zoo: Path) -> None:
     assert verdicts["mutant-epsilon.onnx"].status == "disagree"
     assert agreement.oracle_samples == 0
     assert any("no float64 oracle" in note for note in agreement.notes)
+    for verdict in verdicts.values():  # the rows are what tables, page, card and manifest tell
+        assert set(agreement.notes) <= set(verdict.notes)
 
 
 def test_given_inputs_labels_and_golden(zoo: Path, tmp_path: Path) -> None:

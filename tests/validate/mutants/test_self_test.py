@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from converters.errors import RefusedError
 from validate.agreement import JudgeJob
 from validate.mutants import CAUGHT, NO_PLACE, NOT_WRITTEN, MutantRow, SelfTest, self_test
+from validate.mutants.faults import unlike
 from validate.mutants.selftest import _round
 
 
@@ -104,6 +106,15 @@ def test_a_healthy_file_that_fails_fails_the_self_test() -> None:
     rows = (MutantRow("no fault", "onnx", None, "disagree", ""), MutantRow("epsilon", "onnx", "bn", CAUGHT, ""))
     outcome = SelfTest(Path("m.keras"), 0, 16, rows)
     assert (outcome.false_alarms, outcome.passed) == (["onnx"], False)
+
+
+def test_channels_that_are_alike_are_not_exchanged() -> None:
+    """A stem that copies a grey image to three colours: exchanging two of them is no fault."""
+    kernel = np.ones((3, 3, 1, 3), np.float32)
+    assert unlike(kernel) == ()
+    kernel[..., 1] *= 0.9
+    kernel[..., 2] *= -0.5
+    assert unlike(kernel) == (0, 2)
 
 
 def test_only_a_checkpoint_can_be_broken(tmp_path: Path) -> None:

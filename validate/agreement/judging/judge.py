@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from converters.arrays import Array
 from validate.agreement.arrays import read
 from validate.agreement.judging.class_decisions import (
@@ -15,6 +17,7 @@ from validate.agreement.judging.class_decisions import (
     lower_bound,
     scores,
 )
+from validate.agreement.judging.decisions import CLASSES, LABELS
 from validate.agreement.judging.final_activation import lost_outputs, map_faults
 from validate.agreement.judging.gate_checks import INPUTS, GateResult, by_noise, by_rounding, by_sqnr, noise_ratios
 from validate.agreement.judging.gates import Gate
@@ -82,11 +85,11 @@ def _row(head: _Head, values: Values, reference: Reference, candidate: Candidate
     nonfinite = max(
         gap.nonfinite, batch_gap.nonfinite if batch_gap else 0, probability.nonfinite, _lost_edge_cases(values, result)
     )
-    ranked = values.values.ndim == 2 and values.values.shape[1] > 1
-    top = top_one(values.values, expected.values, 2 * result.tie) if ranked and kind != "sigmoid" else None
-    label_score = _labels(values, result, head.basis) if kind == "sigmoid" else None
+    decides = reference.decides(head.name, values.reference_outputs)
+    top = top_one(values.values, expected.values, 2 * result.tie) if decides == CLASSES else None
+    label_score = _labels(values, result, head.basis) if decides == LABELS else None
     judged_by_loss = not reference.drawn and (result.measure == "rounding_ratio" or reference.by_metric)
-    decision_faults = [] if judged_by_loss else _decision_faults(head, values, gate, top, label_score)
+    decision_faults = [] if judged_by_loss else _decision_faults(len(values.values), gate, top, label_score)
     faults = _faults(result, nonfinite, decision_faults)
     faults += lost_columns(values)
     if head.basis == "logits":
@@ -109,25 +112,18 @@ def _row(head: _Head, values: Values, reference: Reference, candidate: Candidate
         probability_max_abs=probability.max_abs if head.basis == "logits" else None,
         ties=top.ties if top else label_score.ties if label_score else None,
         labels_agreement=label_score.agreement if label_score else None,
-        agreement_low=_agreement_low(top, label_score, len(values.values)),
+        agreement_low=_agreement_low(top, label_score),
         scores=scores(values.outputs, labels, kind),
         gate=result.row,
         status=status,
-        reason="; ".join(faults) if faults else _dead_reason(expected) if cannot_tell else result.reason,
+        reason="; ".join(faults) if faults else _dead_reason(expected, result) if cannot_tell else result.reason,
         noise_ratios=ratios,
         rounding_ratio=gate_value.get("rounding_ratio"),
         conditioning=expected.conditioning,
+        decides=decides,
     )
-    return replace(row, loss=loss_of(row, values, result, gate, _task(head, values, reference)))
-
-
-def _task(head: _Head, values: Values, reference: Reference) -> Task:
-    """A softmax decides on classes, a sigmoid on labels; another output on classes where labels say which."""
-    outputs = values.outputs
-    several = outputs.ndim > 1 and outputs.shape[-1] > 1
-    classes = several and (head.kind == "softmax" or accuracy(outputs, reference.labels) is not None)
-    decides = "labels" if head.kind == "sigmoid" else "classes" if classes else ""
-    return Task(decides, 0.0 if head.basis == "logits" else 0.5, reference.drawn)
+    task = Task(decides, 0.0 if head.basis == "logits" else 0.5, reference.drawn)
+    return replace(row, loss=loss_of(row, values, result, gate, task))
 
 
 def _gate_result(
@@ -163,13 +159,11 @@ def _faults(result: GateResult, nonfinite: int, decision_faults: list[str]) -> l
     return [*faults, *([] if result.passed else [result.reason]), *decision_faults]
 
 
-def _decision_faults(
-    head: _Head, values: Values, gate: Gate, top: TopOne | None, label_score: LabelAgreement | None
-) -> list[str]:
+def _decision_faults(samples: int, gate: Gate, top: TopOne | None, label_score: LabelAgreement | None) -> list[str]:
     """Classes and labels that change, where more do than may."""
-    count = len(values.values)
-    if top is not None and head.kind == "softmax" and top.flips > allowed(count, gate.top1):
-        return [f"{top.flips} of {count} samples change class, and {gate.top1:.1%} must keep theirs"]
+    if top is not None and top.flips > allowed(top.count, gate.top1):
+        what = "samples" if top.count == samples else "positions"
+        return [f"{top.flips} of {top.count} {what} change class, and {gate.top1:.1%} must keep theirs"]
     if label_score is not None and label_score.flips > allowed(label_score.count, gate.top1):
         return [f"{label_score.flips} of {label_score.count} labels change, and {gate.top1:.1%} must keep theirs"]
     return []
@@ -180,11 +174,10 @@ def _labels(values: Values, result: GateResult, basis: str) -> LabelAgreement:
     return label_agreement(values.values, values.expected.values, result.tie, 0.0 if basis == "logits" else 0.5)
 
 
-def _agreement_low(top: TopOne | None, label_score: LabelAgreement | None, samples: int) -> float | None:
-    """The minimum share of classes or labels alike that so few samples prove."""
-    if top is not None:
-        return lower_bound(samples - top.flips, samples)
-    return None if label_score is None else lower_bound(label_score.count - label_score.flips, label_score.count)
+def _agreement_low(top: TopOne | None, label_score: LabelAgreement | None) -> float | None:
+    """The minimum share of classes or labels alike that so few decisions prove."""
+    score = top or label_score
+    return None if score is None else lower_bound(score.count - score.flips, score.count)
 
 
 def _other_batches(
@@ -237,8 +230,15 @@ def _shape_mismatch(name: str, basis: str, values: Values) -> OutputRow:
     )
 
 
-def _dead_reason(expected: ReferenceValues) -> str:
+def _dead_reason(expected: ReferenceValues, result: GateResult) -> str:
+    """What moves, beside what the gate lets an error be: neither says anything without the other."""
+    if result.measure == "noise_ratio" and expected.noise is not None:
+        noise = float(np.max(expected.noise, initial=0.0))
+        moved = f"{expected.signal.dead_max:.2g} at most, and float32's own noise is up to {noise:.2g}"
+        moved += f" (limit {result.limit:.3g} times that)"
+    else:
+        moved = f"{math.sqrt(expected.signal.moving_square):.2g} (rms), and an error of {result.allowed:.2g} may pass"
     return (
-        f"these inputs cannot tell: a constant output would pass too, for the reference moves by "
-        f"{expected.signal.dead_max:.2g} only; give real --inputs, another --input-range, or a trained checkpoint"
+        f"these inputs cannot tell: a constant output would pass too, for the reference moves by {moved}; "
+        "give real --inputs, another --input-range, or a trained checkpoint"
     )

@@ -11,6 +11,7 @@ from converters.arrays import Array
 from converters.formats import Precision
 from validate.agreement.arrays import blocks, wide
 from validate.agreement.judging.class_decisions import allowed, changed_labels, share_interval
+from validate.agreement.judging.decisions import Decides
 from validate.agreement.judging.gate_checks import GateResult
 from validate.agreement.judging.gates import GATES, Gate
 from validate.agreement.judging.metrics import changed_classes, mean_of, sqnr_db
@@ -37,12 +38,12 @@ class Task:
     """What an output is used for, and on which inputs it was asked.
 
     Attributes:
-        decides: `classes`, `labels` or empty.
+        decides: see `decisions`.
         threshold: above which a label is on.
         drawn: the inputs are nobody's.
     """
 
-    decides: str
+    decides: Decides
     threshold: float
     drawn: bool
 

@@ -138,14 +138,16 @@ class TopOne:
     """Classes alike.
 
     Attributes:
-        agreement: share of samples with the reference's class, near-ties counted as alike.
-        flips: samples of another class that are not near-ties.
-        ties: samples whose two best classes lie closer in the reference than `margin`.
+        agreement: share of decisions for the reference's class, near-ties counted as alike.
+        flips: decisions for another class that are not near-ties.
+        ties: decisions whose two best classes lie closer in the reference than `margin`.
+        count: decisions in all: one a sample, or one a position.
     """
 
     agreement: float
     flips: int
     ties: int
+    count: int
 
 
 def top_one(candidate: Array, reference: Array, margin: float | Array) -> TopOne:
@@ -154,17 +156,26 @@ def top_one(candidate: Array, reference: Array, margin: float | Array) -> TopOne
     Args:
         margin: one number, or one a sample.
     """
-    near = _lead(wide(reference)) <= margin
-    flips = int(changed_classes(candidate, reference, margin).sum())
-    return TopOne(1.0 - flips / len(reference), flips, int(near.sum()))
+    margins, flips, ties = np.broadcast_to(margin, (len(reference),)), 0, 0
+    for part in blocks(len(reference), candidate, reference):
+        near = _lead(wide(reference[part])) <= _each(margins[part], reference.ndim - 1)
+        flips += int(changed_classes(candidate[part], reference[part], margins[part]).sum())
+        ties += int(near.sum())
+    count = reference.size // reference.shape[-1]
+    return TopOne(1.0 - flips / max(1, count), flips, ties, count)
 
 
 def changed_classes(candidate: Array, reference: Array, margin: float | Array) -> Array:
     """Where the greatest value of the last axis is another, and the reference's leads by more than `margin`."""
     got, want = wide(candidate), wide(reference)
-    margins = np.reshape(margin, (-1, *(1,) * (want.ndim - 2)))
-    other: Array = (got.argmax(axis=-1) != want.argmax(axis=-1)) & (_lead(want) > margins)
+    other: Array = (got.argmax(axis=-1) != want.argmax(axis=-1)) & (_lead(want) > _each(margin, want.ndim - 1))
     return other
+
+
+def _each(margin: float | Array, axes: int) -> Array:
+    """A margin a sample, shaped to stand beside values of so many axes."""
+    margins: Array = np.reshape(margin, (-1, *(1,) * (axes - 1)))
+    return margins
 
 
 def _lead(values: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from converters.arrays import Array
 from converters.formats import FLOATS, Precision
 from validate.agreement.arrays import read, read_array, wide
+from validate.agreement.judging.decisions import Decides, Known, decides
 from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, GATES, ULP, Computed
 from validate.agreement.judging.metrics import Difference, Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
@@ -27,6 +29,7 @@ class Reference:
     Attributes:
         work: the folder of the comparison, see `worker.reference_runs`.
         kinds: by output name, the map that its logits go through.
+        known: by output name, what tells whether it decides on classes or labels; by default its map alone.
         by_metric: what may change is said by the user's metric, and not by the share of decisions.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
     """
@@ -38,6 +41,11 @@ class Reference:
     labels: Array | None = None
     drawn: bool = True
     by_metric: bool = False
+    known: Mapping[str, Known] = field(default_factory=dict)
+
+    def decides(self, name: str, outputs: Array) -> Decides:
+        """What an output of these values decides on."""
+        return decides(outputs, self.known.get(name, Known(self.kinds.get(name))), self.labels)
 
     def values(self, stem: str, k: int) -> Array:
         return read_array(self.work / "reference", stem, k)[: self.plan.samples]

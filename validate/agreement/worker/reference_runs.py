@@ -57,7 +57,8 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     """Loads the reference, makes or reads the inputs, runs it, its oracle and its reduced precisions.
 
     Returns:
-        `signature`, `plan`, `kinds` (output name to softmax or sigmoid), `ranges`, `has_labels`, `notes`,
+        `signature`, `plan`, `kinds` (output name to softmax or sigmoid, where logits were read), `heads` (where it
+        ends in one, whether they were read or not), `ranges`, `has_labels`, `notes`,
         `unexercised`, `special`, `shapes` and `doubts`: sentences on where the reference parts from itself.
     """
     work, path = Path(request["work"]), Path(request["path"])
@@ -88,6 +89,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "signature": signature.to_json(),
         "plan": plan.to_json(),
         "kinds": tapped.kinds,
+        "heads": given.kinds,
         "ranges": {name: limits.to_json() for name, limits in inputs.ranges.items()},
         "notes": notes,
         "doubts": [] if doubt is None else [doubt.note],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from converters.errors import UsageError
 from converters.formats import Precision
 from validate.agreement.arrays import Writer
 from validate.agreement.judging.class_decisions import accuracy
+from validate.agreement.judging.decisions import Known, decides
 from validate.agreement.judging.gates import DRIFT, GATES, gate_for
 from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.metrics import softmax
@@ -245,6 +247,66 @@ def test_another_shape_disagrees(tmp_path: Path) -> None:
     row = bench.judge(bench.mine[:, :3])
     assert row.status == "disagree"
     assert "(16, 3) instead of (16, 4)" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("known", "shape", "labels", "expected"),
+    [
+        (Known("softmax"), (4, 10), None, "classes"),
+        (Known("softmax"), (4, 8, 8, 21), None, "classes"),
+        (Known("softmax", of_input=True), (4, 7, 5), None, "classes"),  # one-hot letters in, the next letter out
+        (Known("softmax"), (4, 1), None, ""),
+        (Known("sigmoid"), (4, 1), None, "labels"),
+        (Known("sigmoid"), (4, 8, 8, 1), None, "labels"),  # a mask of a coloured image
+        (Known("sigmoid", of_input=True), (4, 8, 8, 3), None, ""),  # an autoencoder
+        (Known("sigmoid", of_input=True), (4, 8, 8, 1), np.ones((4, 8, 8, 1), int), "labels"),  # a mask of a grey one
+        (Known("sigmoid", of_input=True, named=True), (4, 8, 8, 1), None, "labels"),
+        (Known("sigmoid", of_input=True), (4, 64), np.array([0, 1, 2, 3]), ""),  # classes of the digits it redraws
+        (Known(of_input=True), (4, 64), np.array([0, 1, 2, 3]), ""),
+        (Known(), (4, 10), None, ""),  # a code, coordinates, logits: nobody knows
+        (Known(), (4, 10), np.array([0, 1, 2, 3]), "classes"),
+        (Known(named=True), (4, 10), None, "classes"),
+        (Known(), (4, 2), np.array([[0.3, 0.1]] * 4), ""),  # targets of a regression
+    ],
+)
+def test_one_rule_says_what_an_output_decides_on(
+    tmp_path: Path, known: Known, shape: tuple[int, ...], labels: Any, expected: str
+) -> None:
+    values = np.random.default_rng(0).uniform(size=shape)
+    assert decides(values, known, labels) == expected
+    bench = Bench(tmp_path, values)
+    bench.reference = replace(bench.reference, known={"y": known}, labels=labels)
+    row = bench.judge(bench.mine)
+    assert row.status == "agree"
+    assert row.decides == expected
+    assert (row.top1_agreement is not None, row.labels_agreement is not None) == (
+        expected == "classes",
+        expected == "labels",
+    )
+    assert row.loss is not None
+    assert (row.loss.changed.what if row.loss.changed else "") == expected
+
+
+def test_positions_that_change_class_are_counted(tmp_path: Path) -> None:
+    exact = np.random.default_rng(0).standard_normal((16, 5, 5, 4))
+    exact[..., 0] += 8.0
+    bench = Bench(tmp_path, exact)
+    bench.reference = replace(bench.reference, known={"y": Known("softmax")})
+    values = bench.mine.copy()
+    values[3, 2, 2, [0, 1]] = values[3, 2, 2, [1, 0]]
+    row = bench.judge(values)
+    assert row.top1_agreement == pytest.approx(399 / 400)
+    assert "1 of 400 positions change class" in row.reason
+
+
+def test_what_the_reference_moves_by_stands_beside_the_noise(tmp_path: Path) -> None:
+    exact = 250.0 + 1e-9 * living()
+    row = Bench(tmp_path, exact).judge(exact)
+    assert row.status == "inconclusive"
+    assert "moves by" in row.reason
+    assert re.search(r"own noise is up to [\d.e+-]+ \(limit 3 times", row.reason)
+    row = Bench(tmp_path / "none", exact, oracle=0).judge(exact)
+    assert re.search(r"moves by [\d.e+-]+ \(rms\), and an error of [\d.e+-]+ may pass", row.reason)
 
 
 def test_classes_that_change_fail_a_reduced_precision(tmp_path: Path) -> None:
