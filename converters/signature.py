@@ -9,6 +9,8 @@ from typing import Any
 
 SIGNATURE_KEY = "serving_default"
 """Of SavedModel and TFLite files that edgeport makes, and TensorFlow's default."""
+TEXT = "string"
+"""The dtype of texts, as Keras and TensorFlow spell it. Their arrays hold bytes of UTF-8, see `converters.arrays`."""
 BATCH = "batch"
 """The symbol of the batch dimension in every format."""
 
@@ -24,7 +26,7 @@ class TensorSpec:
     Attributes:
         name: the InputLayer's name, or the output's name.
         shape: integers, `"batch"` for the batch dimension, `"<input>_dim<k>"` for other unknown dimensions.
-        dtype: NumPy's name of the element type (`float32`, `int64`, `bool`, ...).
+        dtype: NumPy's name of the element type (`float32`, `int64`, `bool`, ...), or `string`.
     """
 
     name: str
@@ -35,6 +37,10 @@ class TensorSpec:
     def is_dynamic(self) -> bool:
         """True when some dimension other than the batch is unknown."""
         return any(isinstance(d, str) and d != BATCH for d in self.shape)
+
+    @property
+    def is_text(self) -> bool:
+        return self.dtype == TEXT
 
     def concrete(self, batch: int, unknown: int = 32) -> tuple[int, ...]:
         """The shape with the batch and every unknown dimension filled in."""

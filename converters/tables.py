@@ -8,9 +8,6 @@ from typing import Any
 
 from converters.compat.tensorflow import TABLE_NAME, name_table
 
-TEXT = frozenset({"str", "string"})
-"""How the type of texts is spelt: by edgeport's runtimes, and by Keras and TensorFlow."""
-
 _CARRIED = frozenset({"Const", "Placeholder", "Identity", "Assert", "PrintV2", "StringFormat"})
 """Operations that have to do with texts and compute nothing from them that an output could show."""
 

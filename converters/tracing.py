@@ -16,6 +16,7 @@ from converters.formats import Format
 from converters.rewrites.function import composed
 from converters.signature import BATCH, Signature, TensorSpec
 from converters.tables import captured_tables
+from converters.tracing_loops import REWRITE, REWRITE_OR_FIX, blamed, foreign_layers, loops_in_graph
 from converters.tracing_patches import lean_backend
 from converters.weightless_graph import WeightlessGraph, assigned_variables, reached_variables, weightless
 
@@ -100,13 +101,11 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
 
     try:
-        concrete, scope, updated = _without_idle_assignments(traced, loaded)
-        if _has_foreign_code(loaded.model):
-            _check_repeats(concrete, traced(scope))
+        concrete, updated = _with_loops_where_needed(traced, loaded)
     except (TypeError, NotImplementedError) as cause:
         raise RefusedError(
-            f"The model cannot be traced into a graph ({plain(cause)}).",
-            next_step="Its code depends on Python values: rewrite that layer with keras.ops.",
+            f"The model cannot be traced into a graph{blamed(cause)} ({plain(cause)}).",
+            next_step=REWRITE_OR_FIX if any(spec.is_dynamic for spec in signature.inputs) else REWRITE,
             step="trace",
         ) from cause
     except (ValueError, RuntimeError, tf.errors.OpError) as cause:
@@ -125,6 +124,27 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
         layers=_layer_names(loaded.model),
         updated=updated,
     )
+
+
+def _with_loops_where_needed(traced: Callable[[Scope], Any], loaded: Loaded) -> tuple[Any, dict[str, str]]:
+    """The function and `Traced.updated`; loops and branches of foreign Python are in its graph where they have to be.
+
+    Raises what the plain trace does, where both fail.
+    """
+    try:
+        return _traced_alike(traced, loaded)
+    except TypeError:
+        with contextlib.suppress(Exception), loops_in_graph(loaded.model):  # AutoGraph's and TensorFlow's are many
+            return _traced_alike(traced, loaded)
+        raise
+
+
+def _traced_alike(traced: Callable[[Scope], Any], loaded: Loaded) -> tuple[Any, dict[str, str]]:
+    """The function and `Traced.updated`. Raises RefusedError where it is another one every time."""
+    concrete, scope, updated = _without_idle_assignments(traced, loaded)
+    if foreign_layers(loaded.model):
+        _check_repeats(concrete, traced(scope))
+    return concrete, updated
 
 
 def _layer_names(model: Any) -> tuple[str, ...]:
@@ -162,13 +182,6 @@ def _owning_layer(model: Any, variable: Any) -> str:
         if not isinstance(layer, keras.Model) and any(v.value is variable for v in layer.variables):
             return str(layer.name)
     return str(variable.name).partition(":")[0]
-
-
-def _has_foreign_code(model: Any) -> bool:
-    """Whether there is a layer that neither Keras nor edgeport wrote."""
-    ours = ("keras.", "converters.", "exporter.")
-    layers = all_layers(model) if model is not None else []
-    return any(not f"{type(layer).__module__}.".startswith(ours) for layer in layers)
 
 
 def _check_repeats(first: Any, second: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.arrays import Array
+from converters.arrays import Array, as_array
 from converters.errors import RefusedError, UsageError
 from converters.shapes import Shapes, ask_for
 from converters.signature import BATCH, Signature, TensorSpec
@@ -131,6 +131,8 @@ def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Ar
             next_step=f"Give a multiple of {fixed} samples.",
             file=path,
         )
+    if spec.is_text:
+        return _texts(path, where, array)
     dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if array.dtype != dtype:
         array = _cast(path, where, array, dtype)
@@ -142,6 +144,16 @@ def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Ar
             file=path,
         )
     return np.ascontiguousarray(array)
+
+
+def _texts(path: Path, where: str, array: Array) -> Array:
+    if array.dtype.kind not in "US":
+        raise UsageError(
+            f"{where} has dtype {array.dtype.name}, and the model takes texts.",
+            next_step="Save texts: numpy.array(texts, dtype=str), or bytes.",
+            file=path,
+        )
+    return np.ascontiguousarray(as_array(array))
 
 
 def _cast(path: Path, where: str, array: Array, dtype: np.dtype[Any]) -> Array:
@@ -159,6 +171,12 @@ def _cast(path: Path, where: str, array: Array, dtype: np.dtype[Any]) -> Array:
         info = np.iinfo(dtype)  # whole numbers in a float array, as pixels often come
         if float(array.min()) >= info.min and float(array.max()) <= info.max:
             return array.astype(dtype)
+    if array.dtype.kind in "US":
+        raise UsageError(
+            f"{where} holds texts, and the model takes {dtype.name}.",
+            next_step="Give what the texts are turned into before the model, as numbers.",
+            file=path,
+        )
     raise UsageError(
         f"{where} has dtype {array.dtype.name}, and the model takes {dtype.name}.",
         next_step=f"Convert it to {dtype.name} yourself, so that nothing is lost unseen.",
@@ -177,7 +195,10 @@ def _load(path: Path) -> dict[str, Array]:
         pickled = "allow_pickle" in str(cause) or "ickle" in str(cause)
         reason = "holds Python objects, which are never loaded" if pickled else f"cannot be read: {cause}"
         raise RefusedError(
-            f"{path.name} {reason}.", next_step="Save plain numeric arrays with numpy.savez or numpy.save.", file=path
+            f"{path.name} {reason}.",
+            next_step="Save plain arrays of numbers, or of texts (numpy.array(texts, dtype=str)), with numpy.savez or "
+            "numpy.save.",
+            file=path,
         ) from cause
 
 

@@ -14,6 +14,7 @@ from converters.checkpoints.loaded import Loaded, Structure, load_error, shape_o
 from converters.checkpoints.quick import graph_name, import_keras, quick_loading
 from converters.checkpoints.rewrites import make_plain
 from converters.checkpoints.states import States
+from converters.checkpoints.texts import as_computed, looks_up
 from converters.compat.keras import MADE_FOR, operation_of
 from converters.compat.patch import lacks_attribute, misused
 from converters.errors import RefusedError, StepError
@@ -102,7 +103,6 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
         inputs, outputs = [], []
     if not inputs or not outputs:
         return by_first_call(model, notes, path)
-    signature = keras_signature(model)
     model_names = (operation_of(t).name for t in model.inputs)
     notes += tuple(
         f"The input {name!r} is called {graph_name(name)!r} in the artifacts: TensorFlow's graphs cannot spell it."
@@ -117,6 +117,9 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
             results = model(packed, training=False)
         return list(keras.tree.flatten(results))
 
+    signature = keras_signature(model)
+    if looks_up(model):
+        signature = as_computed(signature, function)
     variables = tuple(v.value for v in model.variables)
     called = Structure([signature.inputs[0] if structure is None else structure], _results(model))
     states = States.of(model)

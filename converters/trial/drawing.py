@@ -63,7 +63,7 @@ class Draw:
         limits: tuple[float, float] | None,
         generator: np.random.Generator,
     ) -> Array:
-        if spec.dtype in {"str", "string"}:
+        if spec.is_text:
             return generator.choice(_TEXTS, shape)
         if spec.dtype == "bool":
             return generator.random(shape) < 0.5

@@ -9,7 +9,7 @@ from typing import Any
 
 from converters.checkpoints.quick import graph_name
 from converters.errors import UnsupportedError
-from converters.tables import TEXT, look_ups, text_operations
+from converters.tables import look_ups, text_operations
 from converters.tracing import Traced
 
 _SUFFIX = re.compile(r"_\d+$")
@@ -62,7 +62,7 @@ def refuse_text(traced: Traced, format_name: str, *, operations_too: bool = True
         operations_too: operations between inputs and outputs of numbers are refused as well.
     """
     tables, texts = list(look_ups(traced.concrete)), list(text_operations(traced.concrete))
-    carrying = [f"`{spec.name}`" for spec in traced.signature.inputs + traced.signature.outputs if spec.dtype in TEXT]
+    carrying = [f"`{spec.name}`" for spec in traced.signature.inputs + traced.signature.outputs if spec.is_text]
     found = tables or texts
     if not (tables or carrying or (texts and operations_too)):
         return

@@ -1,6 +1,7 @@
 """`golden.npz`: inputs and the reference's outputs, so that a device can check itself; the same bytes every time.
 
 `answers.npz` holds what each artifact made of the first of these inputs where the bundle was made, for the report.
+`metric.npz` holds what is kept of the user's metric for each, for `edgeport diff --max-drop`.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     """
     from exporter.cli import bench_output
     from exporter.cli.bench_inputs import bench_job, expand
+    from exporter.cli.junit import write_text
     from validate.latency.host.facts import host_facts
     from validate.latency.statistics.earlier import read_result, refuse_unlike
 
@@ -98,7 +99,10 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     if chosen["save_samples"] is not None:
         latency = latency.save_samples(chosen["save_samples"])
     bench_output.show(console, latency, changes)
-    bench_output.write(latency, changes, junit=chosen["junit"], markdown=chosen["markdown"])
+    if chosen["junit"] is not None:
+        write_text(chosen["junit"], bench_output.to_junit(latency, changes, timed.verdicts))
+    if chosen["markdown"] is not None:
+        write_text(chosen["markdown"], bench_output.to_markdown(latency, changes))
     _raise_failures(latency, chosen["require"])
     _keep(artifacts, latency)
     console.document(bench_output.document(latency, changes))

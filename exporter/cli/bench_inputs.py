@@ -13,11 +13,12 @@ from exporter.cli.bundles import bundle_at
 from exporter.cli.latency_options import taken_variants
 from exporter.cli.running import devices_of, limits, shapes_of
 from exporter.manifest.schema import GOLDEN
-from validate.targets import Places
+from validate.targets import PlacedFile, Places
 
 if TYPE_CHECKING:
     from exporter.bundle import Bundle
     from exporter.cli.console import Console
+    from validate.agreement.results import JudgedRow
     from validate.latency import BenchJob, Latency
 
 
@@ -27,16 +28,17 @@ class Timed:
 
     Attributes:
         golden_of: the golden vectors of every artifact that lies in a bundle.
-        allowed_of: of those that agree, by place and output how far from the golden one their verdict found right.
+        verdicts: of those that were judged there, by place.
     """
 
     paths: list[Path] = field(default_factory=list)
     golden_of: dict[Path, Path] = field(default_factory=dict)
-    allowed_of: dict[tuple[Path, str, str], Mapping[str, float]] = field(default_factory=dict)
+    verdicts: dict[PlacedFile, JudgedRow] = field(default_factory=dict)
 
 
 def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     """The command line's words as a BenchJob. Raises UsageError."""
+    from exporter.run.bench import allowed_by
     from validate.latency import BenchJob, BenchOptions
 
     threads, batches = (tuple(itertools.chain(*chosen[name])) for name in ("threads", "batches"))
@@ -53,7 +55,8 @@ def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     golden = chosen["golden"]
     if golden:  # other samples than those of the verdicts
         return BenchJob(options, common, places, golden=golden)
-    return BenchJob(options, common, places, golden_of=timed.golden_of, allowed_of=timed.allowed_of)
+    allowed = allowed_by(timed.verdicts)
+    return BenchJob(options, common, places, golden_of=timed.golden_of, allowed_of=allowed)
 
 
 def expand(artifacts: Sequence[Path], console: Console) -> Timed:
@@ -63,8 +66,6 @@ def expand(artifacts: Sequence[Path], console: Console) -> Timed:
         IntegrityError: a bundle does not verify.
         RefusedError: a bundle holds no artifact.
     """
-    from exporter.run.bench import allowed_by
-
     timed = Timed()
     for path in artifacts:
         bundle = bundle_at(path, console)
@@ -72,8 +73,11 @@ def expand(artifacts: Sequence[Path], console: Console) -> Timed:
         owner = bundle or _around(path, console)
         if owner is not None and owner.golden is not None:
             timed.golden_of.update(dict.fromkeys(members, owner.golden))
-            verdicts = [row for row in owner.manifest.verdicts if owner.folder / row.artifact in members]
-            timed.allowed_of.update(allowed_by(verdicts, owner.folder))
+        if owner is not None:
+            for row in owner.manifest.verdicts:
+                file = PlacedFile(owner.folder / row.artifact, row.target, row.setting)
+                if file.path in members:
+                    timed.verdicts[file] = row
         timed.paths += members
     return timed
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as Xml
 
-from converters.errors import ResourceError
 from converters.shapes import shapes_text
 from exporter.cli.console import Console, printable
+from exporter.cli.junit import Case, Outcome, junit, verdict_properties
 
 if TYPE_CHECKING:
+    from validate.agreement.results import VerdictRow
     from validate.latency import Interval, Latency, Timing
     from validate.latency.statistics.earlier import Change
+    from validate.targets import PlacedFile
 
 Table = tuple[str, list[str], list[list[str]]]
 _LAYERS_SHOWN = 12
@@ -119,20 +119,6 @@ def _checks(latency: Latency) -> Iterator[str]:
         yield f"{', '.join(names)}: the answers were held to {limit} (edgeport validate gives one)."
 
 
-def write(latency: Latency, changes: Sequence[Change], *, junit: Path | None, markdown: Path | None) -> None:
-    """Writes the files that were asked for. Raises ResourceError where that fails."""
-    for path, make in ((junit, to_junit), (markdown, to_markdown)):
-        if path is None:
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(make(latency, changes), encoding="utf-8")
-        except OSError as cause:
-            raise ResourceError(
-                f"{path} cannot be written: {cause.strerror}.", next_step="Give another place.", file=path
-            ) from cause
-
-
 def to_markdown(latency: Latency, changes: Sequence[Change]) -> str:
     """Tables for a pull request."""
     parts = []
@@ -145,30 +131,26 @@ def to_markdown(latency: Latency, changes: Sequence[Change]) -> str:
     return "\n".join([*parts, notes, ""])
 
 
-def to_junit(latency: Latency, changes: Sequence[Change]) -> str:
-    """One test case a row: `error` where it could not be timed, `failure` where it is over the gate."""
+def to_junit(latency: Latency, changes: Sequence[Change], verdicts: Mapping[PlacedFile, VerdictRow]) -> str:
+    """One test case a row: `error` where it could not be timed, `failure` where it is over the gate; what the verdicts
+    of its bundle say of it are its properties."""
     from validate.latency.statistics.earlier import row_name
 
     failing = {change.row: change for change in changes if change.fails}
-    suite = Xml.Element("testsuite", name="edgeport bench", tests=str(len(latency.timings)))
-    counts = {"errors": 0, "failures": 0, "skipped": 0}
+    cases = []
     for timing in latency.timings:
         name = row_name(timing.to_json())
         seconds = timing.p50_ms.value / 1e3 if timing.p50_ms else 0.0
-        about = {"classname": "edgeport.bench", "name": printable(name), "time": f"{seconds:.9f}"}
-        case = Xml.SubElement(suite, "testcase", about)
-        if timing.status.value == "error":
-            counts["errors"] += 1
-            Xml.SubElement(case, "error", message=printable(timing.reason))
-        elif timing.status.value == "unavailable":
-            counts["skipped"] += 1
-            Xml.SubElement(case, "skipped", message=printable(timing.reason))
-        elif name in failing:
-            counts["failures"] += 1
-            Xml.SubElement(case, "failure", message=f"{_ratio(failing[name].ratio)} times the earlier p50")
-    for key, count in counts.items():
-        suite.set(key, str(count))
-    return Xml.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+        outcome, message = _outcome(timing, failing.get(name))
+        verdict = verdicts.get(timing.row.place.of(timing.row.given))
+        cases.append(Case(name, seconds, outcome, message, verdict_properties(verdict) if verdict else {}))
+    return junit("edgeport bench", "edgeport.bench", cases)
+
+
+def _outcome(timing: Timing, over: Change | None) -> tuple[Outcome, str]:
+    if timing.status.value != "ok":
+        return ("error" if timing.status.value == "error" else "skipped"), timing.reason
+    return ("failure", f"{_ratio(over.ratio)} times the earlier p50") if over else ("", "")
 
 
 def _profile_tables(profile: dict[str, Any]) -> list[Table]:

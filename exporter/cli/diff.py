@@ -12,6 +12,7 @@ from exporter.cli.options import output_options
 
 if TYPE_CHECKING:
     from exporter.difference import ArtifactChange, Difference
+    from exporter.difference.values import MetricChange
 
 _SHOWN = 12
 
@@ -74,12 +75,23 @@ def _show(difference: Difference, console: Console) -> None:
         console.say(f"{name}: {old} -> {new}")
     for device, (old, new) in difference.recommended.items():
         console.say(f"Recommended on {device}: {old} -> {new}")
+    for change in difference.artifacts:
+        if change.metric is not None:
+            console.say(f"{change.name}: {_fall(change.metric)}.")
     for note in difference.notes:
         console.note(note)
     for regression in difference.regressions:
         console.say(f"Regression: {regression}.")
     if not difference.regressions:
         console.say("No regression.")
+
+
+def _fall(metric: MetricChange) -> str:
+    """`top1 falls by 0.4 [0.1, 0.9]: kept`; what is not proven says why."""
+    from exporter.report.cost import drop_words
+
+    status = f": {metric.status}" if metric.status else ""
+    return f"{metric.name} {drop_words(metric.drop)}{status}" + (f", {metric.reason}" if metric.reason else "")
 
 
 def _row(change: ArtifactChange) -> list[str]:

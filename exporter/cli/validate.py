@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @metric_options
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the verdicts as JUnit XML.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep what the float64 oracle gave.")
 @click.option("--self-test", is_flag=True, help="Break REFERENCE in known ways: is each fault caught on these inputs?")
 @click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="For --self-test. [tflite and onnx]")
@@ -68,6 +69,7 @@ def command(
     1 when one disagrees or the inputs cannot tell.
     """
     from exporter.cli.bundles import artifacts_of
+    from exporter.cli.junit import junit, verdict_case, write_text
     from exporter.cli.mapping import check_mapping, mapping_of
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of, devices_of, tolerances
@@ -79,6 +81,9 @@ def command(
     words = {name: chosen.pop(name) for name in ("metric", "metric_lower", "max_drop")}
     judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive, **words)
     self_test, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
+    report = chosen.pop("junit")
+    if report is not None and (self_test or matrix):
+        raise UsageError("--junit is of verdicts on files.", next_step="Leave --self-test and --matrix out.")
     if not candidates and not self_test:
         raise UsageError(
             "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
@@ -96,6 +101,9 @@ def command(
             agreement = replace(compare(source, paths, job, progress), reference=reference)
     _raise_if_nothing_ran(agreement)
     passing = _passing([agreement], allow_inconclusive)
+    if report is not None:
+        cases = [verdict_case(verdict.row, passing.misses) for verdict in agreement.verdicts]
+        write_text(report, junit("edgeport validate", "edgeport.validate", cases))
     console.document(agreement.to_json() | {"passing": passing.to_document()})
     _show(agreement, console)
     return int(not passing.ok)

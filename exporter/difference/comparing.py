@@ -13,12 +13,12 @@ from typing import Any
 
 from converters.errors import RefusedError, UsageError
 from exporter.bundle import open_bundle
-from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
+from exporter.difference.metric import metric_lost, scores_of, with_metric
+from exporter.difference.values import Allowed, ArtifactChange, Difference, Side, miss
 from exporter.manifest.rows import ArtifactRow, Miss, SignatureRow
 from exporter.manifest.schema import Manifest
-from validate.agreement.judging.named_metrics import NAMED_METRICS
 from validate.agreement.losses import LOST
-from validate.agreement.results import ERROR, JudgedRow, OutputRow
+from validate.agreement.results import JudgedRow, OutputRow
 from validate.latency.statistics.earlier import Change, compare_results
 
 _JUDGED_ON = ("samples", "seed", "input_range", "shapes")
@@ -36,7 +36,8 @@ def diff(before: str | Path, after: str | Path, allowed: Allowed = Allowed()) ->
     before, after = Path(before), Path(after)
     bundles = (open_bundle(before), open_bundle(after))
     old, new = (bundle.manifest for bundle in bundles)
-    artifacts = tuple(_artifacts(before, old, after, new))
+    scores = (scores_of(bundles[0]), scores_of(bundles[1]))
+    artifacts = tuple(with_metric(row, scores, allowed.max_drop) for row in _artifacts(before, old, after, new))
     latency, notes = _latency(old, new, allowed, before)
     notes = [*(note for bundle in bundles for note in bundle.notes), *notes]
     if not _judged_alike(old, new):
@@ -214,12 +215,12 @@ def regressions(difference: Difference, allowed: Allowed) -> Iterator[Miss]:
         return
     if allowed.max_drop is not None:
         for change in difference.artifacts:
-            yield from _metric_lost(change, allowed.max_drop)
-    yield from (_miss(c.name, "gone", f"{c.name} is gone") for c in difference.artifacts if c.status == "gone")
-    yield from (_miss("signature", "signature", f"the signature changed: {line}") for line in difference.signature)
+            yield from metric_lost(change, allowed.max_drop)
+    yield from (miss(c.name, "gone", f"{c.name} is gone") for c in difference.artifacts if c.status == "gone")
+    yield from (miss("signature", "signature", f"the signature changed: {line}") for line in difference.signature)
     if allowed.slowdown is not None:
         if not difference.latency:
-            yield _miss("latency", "slowdown", "latency cannot be compared: one of them was not timed")
+            yield miss("latency", "slowdown", "latency cannot be compared: one of them was not timed")
         for row in difference.latency:
             yield from _slower(row, allowed.slowdown)
 
@@ -228,9 +229,9 @@ def _slower(change: Change, allowed: float) -> Iterator[Miss]:
     if change.fails and change.ratio:
         slowdown = change.ratio.value - 1
         words = f"{change.row} is {slowdown:.1%} slower, and {allowed:.1%} are allowed"
-        yield _miss(change.row, "slowdown", words, allowed, slowdown)
+        yield miss(change.row, "slowdown", words, allowed, slowdown)
     elif change.verdict == "gone":
-        yield _miss(change.row, "slowdown", f"{change.row} is no longer timed")
+        yield miss(change.row, "slowdown", f"{change.row} is no longer timed")
 
 
 def _worse(change: ArtifactChange, allowed: Allowed) -> Iterator[Miss]:
@@ -238,44 +239,19 @@ def _worse(change: ArtifactChange, allowed: Allowed) -> Iterator[Miss]:
     if old is None or new is None:
         return
     if old.verdict == "agree" and new.verdict != "agree":
-        yield _miss(name, "agreement", f"{name} agreed with its checkpoint and is now {new.verdict}")
+        yield miss(name, "agreement", f"{name} agreed with its checkpoint and is now {new.verdict}")
     elif old.loss != LOST and new.loss == LOST:
-        yield _miss(name, "loss", f"{name} did not lose too much for the task and now does")
+        yield miss(name, "loss", f"{name} did not lose too much for the task and now does")
     size, error = change.growth("size_bytes"), change.growth("error")
     if allowed.growth is not None and size is not None and size > allowed.growth:
         words = f"{name} is {size:.1%} larger, and {allowed.growth:.1%} are allowed"
-        yield _miss(name, "growth", words, allowed.growth, size)
+        yield miss(name, "growth", words, allowed.growth, size)
     if allowed.error_growth is not None and error is not None and error > allowed.error_growth:
         words = f"{name} has {error:.1%} more error, and {allowed.error_growth:.1%} are allowed"
-        yield _miss(name, "error_growth", words, allowed.error_growth, None if error == float("inf") else error)
+        yield miss(name, "error_growth", words, allowed.error_growth, None if error == float("inf") else error)
     if allowed.accuracy_drop is not None and None not in (old.accuracy, new.accuracy):
         drop = (old.accuracy or 0.0) - (new.accuracy or 0.0)
         if drop > allowed.accuracy_drop:
             limit = f"and {100 * allowed.accuracy_drop:.3g} are allowed"
             words = f"{name} loses {100 * drop:.3g} points of accuracy, {limit}"
-            yield _miss(name, "accuracy_drop", words, allowed.accuracy_drop, drop)
-
-
-def _metric_lost(change: ArtifactChange, allowed: float) -> Iterator[Miss]:
-    old, new, name = change.before, change.after, change.name
-    if old is None or new is None:
-        return
-    if old.metric_value is not None and new.metric_value is None and (new.verdict == ERROR or new.loss == LOST):
-        yield _miss(name, "max_drop", f"{name} had {old.metric}, and now it gives none", allowed)
-        return
-    if old.metric is None or old.metric != new.metric or old.metric_value is None or new.metric_value is None:
-        raise UsageError(
-            f"{name} was not held to one metric in both bundles.",
-            next_step="Make both with the same --metric.",
-            step="diff",
-        )
-    metric = NAMED_METRICS.get(old.metric)
-    drop = (old.metric_value - new.metric_value) * (100 if metric and metric.share else 1)
-    drop = round(-drop if new.metric_lower else drop, 9)  # a fall by one point is not 1.0000000000000009
-    if drop > allowed:
-        words = f"{name} loses {drop:.3g} of {old.metric}, and {allowed:g} are allowed"
-        yield _miss(name, "max_drop", words, allowed, drop)
-
-
-def _miss(subject: str, gate: str, words: str, limit: float | None = None, value: float | None = None) -> Miss:
-    return Miss(subject=subject, gate=gate, limit=limit, value=value, sentence=f"{words}.")
+            yield miss(name, "accuracy_drop", words, allowed.accuracy_drop, drop)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.manifest.rows import Miss, Passing
+from validate.agreement.losses import Estimate, LossStatus
 from validate.latency.statistics.earlier import Change
 
 
@@ -58,10 +59,28 @@ class Side:
 
 
 @dataclass(frozen=True)
+class MetricChange:
+    """How far the user's metric falls, in points for shares, with the paired bootstrap's 95 % interval.
+
+    Attributes:
+        status: `kept`, `lost` or `unproven` where a limit was given; `reason` says why it is not proven.
+    """
+
+    name: str
+    drop: Estimate
+    status: LossStatus | None = None
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "drop": vars(self.drop), "status": self.status, "reason": self.reason}
+
+
+@dataclass(frozen=True)
 class ArtifactChange:
     """One format and precision.
 
     Attributes:
+        metric: None where the two have none in common.
         operations: counts (before, after) of those that differ; None where a file does not tell.
         judged_alike: on the same inputs: else errors and accuracies say nothing of each other.
     """
@@ -71,6 +90,7 @@ class ArtifactChange:
     after: Side | None
     operations: Mapping[str, tuple[int, int]] | None = field(default_factory=dict)
     judged_alike: bool = True
+    metric: MetricChange | None = None
 
     @property
     def status(self) -> str:
@@ -98,6 +118,7 @@ class ArtifactChange:
             "before": self.before and vars(self.before),
             "after": self.after and vars(self.after),
             **{what: None if value == float("inf") else value for what, value in growths.items()},
+            "metric": self.metric and self.metric.to_json(),
             "operations": None if self.operations is None else {k: list(pair) for k, pair in self.operations.items()},
         }
 
@@ -149,3 +170,8 @@ class Difference:
             "regressions": list(self.regressions),
             "passing": self.passing.to_document(),
         }
+
+
+def miss(subject: str, gate: str, words: str, limit: float | None = None, value: float | None = None) -> Miss:
+    """A change that is worse than allowed."""
+    return Miss(subject=subject, gate=gate, limit=limit, value=value, sentence=f"{words}.")

@@ -40,6 +40,7 @@ SCHEMA: Literal["edgeport.manifest/2"] = "edgeport.manifest/2"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 ANSWERS = "answers.npz"
+SCORES = "metric.npz"
 
 
 class Manifest(Closed):

@@ -60,7 +60,7 @@ def loss_words(loss: Loss | None) -> str:
 
 def _figures(loss: Loss) -> Sequence[str]:
     if loss.metric is not None and loss.drop is not None:
-        return [f"{say.clean(loss.metric)} {_drop(loss.drop)}"]
+        return [f"{say.clean(loss.metric)} {drop_words(loss.drop)}"]
     if loss.changed is not None:
         changed = loss.changed
         return [f"{changed.count} of {changed.of} {changed.what} change"]
@@ -69,7 +69,8 @@ def _figures(loss: Loss) -> Sequence[str]:
     return []
 
 
-def _drop(drop: Estimate) -> str:
+def drop_words(drop: Estimate) -> str:
+    """`falls by 1.2 [0.4, 2.1]`."""
     verb, sign = ("falls", 1.0) if (drop.value or 0.0) >= 0 else ("rises", -1.0)
     ends = sorted(sign * end for end in (drop.low, drop.high) if end is not None)
     interval = f" [{say.figure(ends[0])}, {say.figure(ends[1])}]" if len(ends) == 2 else ""

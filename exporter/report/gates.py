@@ -23,10 +23,11 @@ _WORDS = {
 _LOSS_WORDS = {
     "classes": "classes that stay",
     "labels": "labels that stay",
+    "texts": "texts that stay",
     "drop": "drop of the metric",
     "sqnr_db": "SQNR",
 }
-_SHARES = {"classes", "labels"}
+_SHARES = {"classes", "labels", "texts"}
 _FROM_BELOW = {"sqnr_db", "min_agreement"}
 """Limits that a value must reach; the others it must not exceed."""
 

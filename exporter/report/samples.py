@@ -25,6 +25,7 @@ _CLASSES = 12
 """Up to so many classes each has a bar; of more, the reference's five best."""
 
 _BEST, _HALF = 5, 0.5
+_LETTERS = 40
 Values = npt.NDArray[Any]
 
 
@@ -129,7 +130,14 @@ def class_names(contract: Contract | None, output: str) -> tuple[str, ...]:
 
 def _first_values(values: Values) -> str:
     flat = np.asarray(values).reshape(-1)[:6]
+    if flat.dtype.kind == "S":
+        return ", ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{_text(v)}\N{RIGHT DOUBLE QUOTATION MARK}" for v in flat)
     return ", ".join(say.figure(float(v)) if flat.dtype.kind == "f" else say.clean(str(v))[:24] for v in flat)
+
+
+def _text(value: bytes) -> str:
+    text = say.clean(value.decode("utf-8", "replace"))
+    return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}..."
 
 
 def _is_vector(values: Values) -> bool:
@@ -137,6 +145,9 @@ def _is_vector(values: Values) -> bool:
 
 
 def _cell(values: Values, reference: Values, asked: _Asked) -> Cell:
+    if reference.dtype.kind == "S":
+        differs = not np.array_equal(values, reference)
+        return Cell(_first_values(values), "", Markup(), None, differs)
     if _is_vector(reference) and asked.decides == CLASSES:
         return _class_cell(values, reference, asked)
     gap = float(np.abs(values.astype(np.float64) - reference.astype(np.float64)).max(initial=0.0))
@@ -190,6 +201,8 @@ def _bars(values: Values, reference: Values, chosen: Sequence[int]) -> Markup:
 
 
 def _note(reference: Values, asked: _Asked) -> str:
+    if reference.dtype.kind == "S":
+        return "Each answer: its first texts."
     if _is_vector(reference[0]) and asked.decides == LABELS:
         return "Each answer: the labels above one half, and the greatest difference from the checkpoint's values."
     if not _is_vector(reference[0]) or asked.decides != CLASSES:

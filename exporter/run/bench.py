@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from validate.latency import BenchJob, Latency, measure
 from validate.latency.job import Allowed
 from validate.latency.profiling.insight import with_profiles
 from validate.latency.tuning import tune
+from validate.targets import PlacedFile
 
 
 def time_artifacts(paths: Sequence[Path], job: BenchJob, progress: Progress) -> Latency:
@@ -24,16 +25,13 @@ def allowed_of(agreement: Agreement | None) -> Allowed:
     """Of each artifact that agrees, by place and output how far from the reference its gate lets values lie, or they
     were found: what is right to the verdict is no wrong answer to the timing."""
     verdicts = agreement.verdicts if agreement is not None else ()
-    return allowed_by([verdict.row for verdict in verdicts])
+    return allowed_by({verdict.ran.place.of(verdict.artifact): verdict.row for verdict in verdicts})
 
 
-def allowed_by(verdicts: Iterable[VerdictRow], folder: Path = Path()) -> Allowed:
-    """The same of verdicts as they are written, on artifacts in a folder."""
-    return {
-        (folder / row.artifact, row.target, row.setting): {output.name: _allowed(output) for output in row.outputs}
-        for row in verdicts
-        if row.status == AGREE
-    }
+def allowed_by(verdicts: Mapping[PlacedFile, VerdictRow]) -> Allowed:
+    """The same of verdicts as they are written."""
+    agreeing = {file: row for file, row in verdicts.items() if row.status == AGREE}
+    return {file: {output.name: _allowed(output) for output in row.outputs} for file, row in agreeing.items()}
 
 
 def _allowed(row: OutputRow) -> float:

@@ -136,7 +136,7 @@ def _verdicts(agreement: Agreement | None, staging: Path, notes: Notes) -> list[
 
 
 def _preprocessing(agreement: Agreement | None) -> dict[str, Any] | None:
-    """By input, the range of its raw values and the source of that range."""
+    """By input, the range of its raw values and the source of that range, or of its texts."""
     if agreement is None:
         return None
-    return {name: limits.to_json() for name, limits in agreement.ranges.items()}
+    return agreement.inputs_told

@@ -8,7 +8,7 @@ from __future__ import annotations
 from converters.options import Auto
 from converters.reduced_precisions import Conversion, DeriveJob
 from exporter.bundle import write_answers, write_golden
-from exporter.manifest.schema import ANSWERS, GOLDEN
+from exporter.manifest.schema import ANSWERS, GOLDEN, SCORES
 from exporter.rescue.rescue import Rescued, RescueJob, rescue_missed
 from exporter.run.plan import Selection, keep_passing
 from exporter.run.task import Task
@@ -42,6 +42,8 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     lenient = task.options.judge.allow_inconclusive
     selection = keep_passing(fixed, verdicts, allow_inconclusive=lenient) if auto else Selection(fixed, verdicts)
     write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in selection.agreement.first_verdicts})
+    if scores := {v.artifact.name: v.scores for v in selection.agreement.first_verdicts if v.scores}:
+        write_answers(staging / SCORES, scores)
     return Rescued(selection.conversion, selection.agreement, rescues, selection.dropped)
 
 

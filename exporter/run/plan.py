@@ -87,8 +87,8 @@ def calibrated(facts: Facts, targets: Sequence[Target], options: RunOptions) -> 
     Raises:
         EdgeportError: see `converters.calibration.read_calibration`.
     """
-    if not need_calibration(targets):
-        return None
+    if not need_calibration(targets) or any(spec.is_text for spec in facts.signature.inputs):
+        return None  # what is calibrated holds no texts, and is refused for that
     signature, ranges, common, quantize = facts.signature, facts.ranges, options.common, options.quantize
     if common.input_range:
         limits = Range(*common.input_range, "--input-range", origin="option")

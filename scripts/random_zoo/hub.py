@@ -21,6 +21,7 @@ from typing import Any
 
 from .__main__ import FORMATS
 
+_LONGEST = 200  # characters of a reason
 _AT_ONCE = 30
 """Models of one process: TensorFlow keeps what it has compiled."""
 
@@ -71,7 +72,7 @@ def _cell(result: dict[str, Any]) -> str:
     if result["status"] == "made":
         return f"{result['error']:.1e}" if result["error"] else "0"
     reason = " ".join(re.sub(r" \(layers? [^)]*\)", "", result["detail"]).split())
-    return f"{result['status']}: {reason[-300:]}"
+    return f"{result['status']}: {reason[:_LONGEST]}"
 
 
 def _rows(names: list[str]) -> Iterator[dict[str, Any]]:

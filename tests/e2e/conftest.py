@@ -41,10 +41,6 @@ def plain():
     inp = keras.Input((6,), name="x")
     return keras.Model(inp, kl.Dense(3, activation="softmax", name="labels")(kl.Dense(8, activation="relu")(inp)))
 
-def text():
-    inp = keras.Input((1,), dtype="string", name="word")
-    return keras.Model(inp, kl.StringLookup(vocabulary=["a", "b"], name="look_up")(inp))
-
 def dead():
     inp = keras.Input((6,), name="x")
     return keras.Model(inp, kl.Dense(3, kernel_initializer="zeros", bias_initializer="ones", name="out")(inp))
@@ -62,7 +58,7 @@ for name in names:
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small checkpoints, made by one process."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    names = ["flex", "recurrent", "custom", "scaling_lambda", "plain", "text", "dead"]
+    names = ["flex", "recurrent", "custom", "scaling_lambda", "plain", "dead"]
     subprocess.run([sys.executable, "-c", MAKE, str(folder), *names], check=True, capture_output=True)
     return folder
 

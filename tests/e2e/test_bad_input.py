@@ -44,7 +44,6 @@ CASES = {
     "truncated h5": (_truncated(".h5"), 3, "cut.h5"),
     "lambda": (_checkpoint("scaling_lambda"), 3, "scale"),
     "custom layer": (_checkpoint("custom"), 3, "Doubling"),
-    "text input": (_checkpoint("text"), 3, "word"),
     "unknown model": (lambda *_: ["se_inceptoin_v3"], 2, "se_inceptoin_v3"),
     "unknown format": (_checkpoint("plain", "-f", "tflight"), 2, "tflight"),
     "unknown precision": (_checkpoint("plain", "-p", "int9"), 2, "int9"),

@@ -122,8 +122,6 @@ def test_images_of_several_sizes_need_a_word(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn() -> None:
-    with pytest.raises(RefusedError):
-        generate(signature(TensorSpec("text", ("batch",), "str")))
     with pytest.raises(UsageError):
         generate(signature(IMAGE), InputOptions(0))
     with pytest.raises(UsageError):

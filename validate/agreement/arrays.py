@@ -21,6 +21,7 @@ class Writer:
     def __init__(self, folder: Path, stem: str, names: tuple[str, ...], samples: int) -> None:
         self._folder, self._stem, self._names, self._samples = folder, stem, names, samples
         self._files: dict[str, BinaryIO] = {}
+        self._texts: dict[str, list[Array]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def append(self, arrays: Arrays, rows: int) -> None:
@@ -36,6 +37,9 @@ class Writer:
                     next_step="Export a model whose outputs have one row for each sample.",
                     step="validate",
                 )
+            if array.dtype.kind == "S":  # as wide as the longest of all
+                self._texts.setdefault(name, []).append(array)
+                continue
             stream = self._files.get(name) or self._open(name, array)
             np.ascontiguousarray(array).tofile(stream)
 
@@ -61,6 +65,9 @@ class Writer:
     ) -> None:
         for stream in self._files.values():
             stream.close()
+        for name, parts in self._texts.items():
+            path = path_of(self._folder, self._stem, self._names.index(name))
+            np.save(path, np.concatenate(parts), allow_pickle=False)
 
 
 def path_of(folder: Path, stem: str, k: int) -> Path:

@@ -260,8 +260,9 @@ class Comparison:
             judge_output(self.reference, self._reference_values, candidate, i, gate)
             for i in range(len(self.reference.output_names))
         )
+        scores: Mapping[str, Any] = {}
         if self._metric is not None:
-            rows = self._metric.judged(rows, self.signature.output_names, self._work, folder)
+            rows, scores = self._metric.judged(rows, self.signature.output_names, self._work, folder)
         answers = self._answers(candidate)
         for file in folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
             file.unlink()
@@ -286,6 +287,7 @@ class Comparison:
             special=special,
             accepted=accepted,
             answers=answers,
+            scores=scores,
             precision=precision,
             mapping=mapping,
             ran=ran,
@@ -326,6 +328,7 @@ class Comparison:
             doubts=self._doubts,
             unavailable=tuple(self.unavailable),
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
+            texts=dict(document["texts"]),
         )
 
     def _golden(self) -> Golden:

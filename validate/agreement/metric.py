@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from validate.agreement.arrays import path_of, read_array
 from validate.agreement.judging.named_metrics import NAMED_METRICS, NamedMetric
 from validate.agreement.judging.paired import (
     MIN_SAMPLES,
+    RESAMPLED,
+    SAMPLES,
     MetricDrop,
     drop_of,
     interval_of,
@@ -31,6 +34,17 @@ from validate.agreement.results import AGREE, OutputRow
 
 TIMEOUT_S = 300.0
 """Of one file's metric, resamples and all."""
+
+LABELS_DIGEST = "labels"
+"""The name of the labels' digest among what is kept of a file's metric."""
+
+_KEPT_BYTES = 8 << 20
+
+
+def small(array: Array) -> Array:
+    """In half the bytes where these hold the same numbers, as counts are."""
+    narrow: Array = array.astype(np.float32) if array.dtype == np.float64 else array
+    return narrow if np.array_equal(narrow, array, equal_nan=True) else array
 
 
 @dataclass(frozen=True)
@@ -112,14 +126,29 @@ class UserMetric:
 
     def judged(
         self, rows: tuple[OutputRow, ...], names: tuple[str, ...], work: Path, candidate: Path
-    ) -> tuple[OutputRow, ...]:
-        """The rows with the metric in their losses. It is of all outputs together, so that each row has the same."""
+    ) -> tuple[tuple[OutputRow, ...], Arrays]:
+        """The rows with the metric in their losses, and what a later file's drop from this one can be told from.
+
+        It is of all outputs together, so that each row has the same.
+        """
         try:
             drop = self.drop(names, work, candidate)
         except EdgeportError as error:  # what befalls a candidate is its verdict
-            return tuple(replace(row, loss=self._failed(row.loss, error)) for row in rows)
+            return tuple(replace(row, loss=self._failed(row.loss, error)) for row in rows), {}
         exact = all(row.status == AGREE and row.gate.measure == "noise_ratio" for row in rows)
-        return tuple(replace(row, loss=row.loss and self.loss(row.loss, drop, exact=exact)) for row in rows)
+        told = tuple(replace(row, loss=row.loss and self.loss(row.loss, drop, exact=exact)) for row in rows)
+        kept = {key: small(np.asarray(array)) for key, array in drop.kept.items()}
+        if sum(array.nbytes for array in kept.values()) > _KEPT_BYTES:
+            return told, {}
+        return told, {**kept, LABELS_DIGEST: self._labels_digest()}
+
+    def _labels_digest(self) -> Array:
+        """SHA-256 of the labels, by which two comparisons are known to be of the same samples."""
+        digest = hashlib.sha256()
+        for name in sorted(self.labels):
+            array = np.ascontiguousarray(self.labels[name])
+            digest.update(f"{name} {array.dtype.str} {array.shape} ".encode() + array.tobytes())
+        return np.frombuffer(digest.digest(), np.uint8)
 
     def _failed(self, loss: Loss | None, error: EdgeportError) -> Loss | None:
         status = UNPROVEN if self.max_drop is None else LOST
@@ -139,9 +168,10 @@ class UserMetric:
         answer = self._evaluate(names, work, work / "reference", candidate)
         sign = -1.0 if self.lower else 1.0
         before, after = float(answer["reference"]), float(answer["value"])
-        drops = sign * np.array(answer["differences"])
-        estimate = known(interval_of(drops, sign * (before - after), count), before, count)
-        return MetricDrop(before, after, estimate, count)
+        sides = np.array(answer["resampled"], np.float64)
+        drops = sign * (sides[:, 0] - sides[:, 1])
+        estimate = known(interval_of(drops[np.isfinite(drops)], sign * (before - after), count), before, count)
+        return MetricDrop(before, after, estimate, count, {RESAMPLED: sides[:, 1], SAMPLES: np.array(count)})
 
     def loss(self, loss: Loss, drop: MetricDrop, *, exact: bool = False) -> Loss:
         """The loss with the metric in it; with `--max-drop` that decides, and the decisions are told beside it.

@@ -211,6 +211,7 @@ class Verdict:
         error: the document of what befell it when the status is `error`: code, message, next, file and step.
         answers: by output name, what it gave for the first golden samples; not in the JSON, which holds no arrays.
         ran: where and how it was run.
+        scores: what is kept of the user's metric, see `judging.paired.MetricDrop`; nor is this.
     """
 
     artifact: Path
@@ -222,6 +223,7 @@ class Verdict:
     special: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     answers: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    scores: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
     precision: Precision | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     loss: Loss | None = None
@@ -298,6 +300,7 @@ class Agreement:
         unavailable: places that are not there; no verdict, and no gate.
         doubts: where the checkpoint's own runs part from each other by more than rounding; in each verdict's notes too.
         shapes: by input that leaves sizes open, the shape that was run.
+        texts: of each input of texts, where they are from, in words.
     """
 
     reference: Path
@@ -315,7 +318,14 @@ class Agreement:
     reference_scores: Mapping[str, Any] = field(default_factory=dict)
     suites: Mapping[str, int] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     unavailable: tuple[Unavailable, ...] = ()
+
+    @property
+    def inputs_told(self) -> dict[str, dict[str, Any]]:
+        """By input, the range of its values, or where its texts are from."""
+        ranges = {name: limits.to_json() for name, limits in self.ranges.items()}
+        return ranges | {name: {"source": source} for name, source in self.texts.items()}
 
     @property
     def first_verdicts(self) -> tuple[Verdict, ...]:
@@ -342,7 +352,7 @@ class Agreement:
             "reference": str(self.reference),
             "seed": self.seed,
             "samples": self.samples,
-            "input_range": {name: limits.to_json() for name, limits in self.ranges.items()},
+            "input_range": self.inputs_told,
             "shapes": {name: list(sizes) for name, sizes in self.shapes.items()},
             "suites": dict(self.suites),
             "oracle_samples": self.oracle_samples,

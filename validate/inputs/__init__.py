@@ -10,6 +10,7 @@ from converters.user_arrays import LABELS, read_user_arrays
 from validate.inputs.drawn import InputOptions, Inputs, generate, untold
 from validate.inputs.sizes import run_shapes, shapes_that_run
 from validate.inputs.structured import MIN_SATURATING, STRUCTURED, edge_cases, saturated, suites
+from validate.inputs.texts import texts_that_run
 
 __all__ = [
     "LABELS",
@@ -25,6 +26,7 @@ __all__ = [
     "saturated",
     "shapes_that_run",
     "suites",
+    "texts_that_run",
     "untold",
 ]
 
@@ -38,5 +40,7 @@ def read(path: Path, signature: Signature, shapes: Shapes = MappingProxyType({})
     ranges = {
         name: Range(float(array.min()), float(array.max()), f"given in {path.name}", origin="data")
         for name, array in user_arrays.arrays.items()
+        if array.dtype.kind != "S"
     }
-    return Inputs(user_arrays.arrays, ranges, user_arrays.labels, user_arrays.notes)
+    texts = {name: f"given in {path.name}" for name in user_arrays.arrays if name not in ranges}
+    return Inputs(user_arrays.arrays, ranges, user_arrays.labels, user_arrays.notes, texts)

@@ -12,9 +12,11 @@ import numpy as np
 
 from converters.arrays import Array
 from converters.checkpoints.ranges import Range
-from converters.errors import RefusedError, UsageError
+from converters.checkpoints.texts import ANY, Texts
+from converters.errors import UsageError
 from converters.shapes import Shapes
 from converters.signature import Signature, TensorSpec
+from validate.inputs.texts import draw_texts
 
 _DEFAULT_INTEGERS = 10
 
@@ -29,6 +31,7 @@ class InputOptions:
         value_range: draws every float input from here (`--input-range`).
         hints: what the model says of its inputs, by name; see `converters.checkpoints.ranges`.
         shapes: by name, the shape of each input that leaves sizes open.
+        texts: what inputs of texts are meant to be fed, by name.
     """
 
     samples: int = 16
@@ -36,6 +39,7 @@ class InputOptions:
     value_range: tuple[float, float] | None = None
     hints: Mapping[str, Range] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=dict)
+    texts: Mapping[str, Texts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,14 @@ class Inputs:
         ranges: by input name, what the values were drawn from, or lie between when they were given.
         labels: the class of each sample, when they were given.
         notes: what was done to the user's arrays, in sentences.
+        texts: of each input of texts, where they are from, in words: it has no range.
     """
 
     arrays: dict[str, Array]
     ranges: dict[str, Range]
     labels: Array | None = None
     notes: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -66,9 +72,10 @@ def generate(signature: Signature, options: InputOptions = InputOptions()) -> In
     it, so that samples differ in brightness and contrast and not in noise alone. Where nothing is known, samples are
     U(0, 1) and N(0, 1) in turn. Integers are uniform over the vocabulary, booleans are Bernoulli(0.5).
 
+    Texts are made of the model's words, see `texts`.
+
     Raises:
         UsageError: no samples were asked for, or the range is empty.
-        RefusedError: an input takes text.
     """
     if options.samples < 1:
         raise UsageError(f"{options.samples} samples were asked for.", next_step="Ask for at least one sample.")
@@ -80,21 +87,21 @@ def generate(signature: Signature, options: InputOptions = InputOptions()) -> In
             )
     arrays: dict[str, Array] = {}
     ranges: dict[str, Range] = {}
+    told: dict[str, str] = {}
     for spec in signature.inputs:
         shape = (options.samples, *spec.at(options.shapes.get(spec.name), options.samples)[1:])
-        arrays[spec.name], ranges[spec.name] = _draw(spec, shape, options)
-    return Inputs(arrays, ranges)
+        if spec.is_text:
+            texts = options.texts.get(spec.name, ANY)
+            arrays[spec.name], told[spec.name] = draw_texts(texts, shape, stream(options.seed, spec.name)), texts.told
+        else:
+            arrays[spec.name], ranges[spec.name] = _draw(spec, shape, options)
+    return Inputs(arrays, ranges, texts=told)
 
 
 def _draw(spec: TensorSpec, shape: tuple[int, ...], options: InputOptions) -> tuple[Array, Range]:
     rng = stream(options.seed, spec.name)
     if spec.dtype == "bool":
         return rng.random(shape) < 0.5, Range(0, 1, "Bernoulli(0.5)", origin="dtype")
-    if spec.dtype in {"str", "string"}:
-        raise RefusedError(
-            f"The input {spec.name} takes text, for which no values can be drawn.",
-            next_step="Make it with `edgeport export -f savedmodel`; judge the part behind its text processing.",
-        )
     dtype = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     if dtype.kind in "iu":
         limits = _integer_range(spec, dtype, options)

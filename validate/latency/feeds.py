@@ -10,12 +10,14 @@ from types import MappingProxyType
 import numpy as np
 
 from converters.arrays import Array, Arrays
+from converters.checkpoints.texts import ANY, Texts
 from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Precision
 from converters.isolation import Message
 from converters.shapes import Shapes, check_shapes
 from converters.signature import BATCH, Signature, TensorSpec
 from validate.inputs import shapes_that_run
+from validate.inputs.texts import draw_texts, texts_that_run
 from validate.runtimes.base import Runtime
 
 DISTINCT = 8
@@ -81,7 +83,12 @@ class Golden:
 
 
 def make_feeds(
-    signature: Signature, batch: int, seed: int, golden: Golden | None, shapes: Shapes = MappingProxyType({})
+    signature: Signature,
+    batch: int,
+    seed: int,
+    golden: Golden | None,
+    shapes: Shapes = MappingProxyType({}),
+    texts: Mapping[str, Texts] = MappingProxyType({}),
 ) -> Feeds:
     """The inputs for one worker: the golden ones alone, where they fit, else eight synthetic ones.
 
@@ -89,14 +96,15 @@ def make_feeds(
 
     Args:
         shapes: of inputs that leave sizes open; golden inputs of others are left out.
+        texts: what inputs of texts are meant to be fed.
 
     Raises:
-        UsageError: the model cannot take this batch, the golden arrays do not fit it, or it takes text.
+        UsageError: the model cannot take this batch, or the golden arrays do not fit it.
     """
     _check_batch(signature, batch)
     rng = np.random.default_rng(seed)
     if golden is None or not _same_sizes(shapes, golden) or not _same_kind(signature, golden):
-        return Feeds(tuple(_synthetic(signature, batch, rng, shapes) for _ in range(DISTINCT)))
+        return Feeds(tuple(_synthetic(signature, batch, rng, shapes, texts) for _ in range(DISTINCT)))
     picks = _picks(min(len(array) for array in golden.inputs.values()), batch)
     inputs = [{s.name: _rows(golden.inputs[s.name], s, pick) for s in signature.inputs} for pick in picks]
     names = [name for name in signature.output_names if name in golden.outputs]
@@ -114,12 +122,14 @@ def feeds_of(request: Message, runtime: Runtime, golden: Golden | None) -> tuple
     given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
     check_shapes(signature, given)
     told = {} if golden is None else golden.shapes(signature)
-    shapes = shapes_that_run(
-        signature,
-        {**told, **given},
-        lambda shapes: runtime.run(_synthetic(signature, batch, np.random.default_rng(seed), shapes)),
-    )
-    return make_feeds(signature, batch, seed, golden, shapes), shapes
+
+    def drawn(shapes: Shapes, texts: Mapping[str, Texts]) -> Arrays:
+        return _synthetic(signature, batch, np.random.default_rng(seed), shapes, texts)
+
+    known = {name: one.narrower[-1] for name, one in runtime.texts.items()}
+    shapes = shapes_that_run(signature, {**told, **given}, lambda shapes: runtime.run(drawn(shapes, known)))
+    texts = texts_that_run(runtime.texts, lambda texts: drawn(shapes, texts), runtime.run, batch) if known else {}
+    return make_feeds(signature, batch, seed, golden, shapes, texts), shapes
 
 
 def check_answers(
@@ -141,6 +151,10 @@ def check_answers(
         output = np.asarray(outputs[name])
         if output.shape != golden.shape:
             raise _wrong(f"its output {name} has the shape {list(output.shape)} instead of {list(golden.shape)}")
+        if golden.dtype.kind == "S":
+            if not np.array_equal(output, golden):
+                raise _wrong(f"its output {name} has other texts than the golden one")
+            continue
         if output.dtype.kind != golden.dtype.kind:
             continue  # an artifact with integer outputs of its own (--io int8): not comparable without its scales
         finite = np.isfinite(golden)
@@ -199,7 +213,7 @@ def _same_kind(signature: Signature, golden: Golden) -> bool:
                 f"The golden input {spec.name} has the shape {list(array.shape)}, the model takes {list(spec.shape)}.",
                 next_step="Give golden vectors that were made for this model.",
             )
-        if array.dtype.kind != np.dtype(spec.dtype).kind:
+        if array.dtype.kind != ("S" if spec.is_text else np.dtype(spec.dtype).kind):
             return False
     return True
 
@@ -217,11 +231,19 @@ def _picks(samples: int, batch: int) -> list[Array]:
 
 
 def _rows(array: Array, spec: TensorSpec, pick: Array) -> Array:
-    return np.ascontiguousarray(array[pick], dtype=spec.dtype)
+    return np.ascontiguousarray(array[pick], dtype=None if spec.is_text else spec.dtype)
 
 
-def _synthetic(signature: Signature, batch: int, rng: np.random.Generator, shapes: Shapes) -> Arrays:
-    return {spec.name: _random(spec, spec.at(shapes.get(spec.name), batch), rng) for spec in signature.inputs}
+def _synthetic(
+    signature: Signature, batch: int, rng: np.random.Generator, shapes: Shapes, texts: Mapping[str, Texts]
+) -> Arrays:
+    sizes = {spec.name: spec.at(shapes.get(spec.name), batch) for spec in signature.inputs}
+    return {
+        spec.name: draw_texts(texts.get(spec.name, ANY), sizes[spec.name], rng)
+        if spec.is_text
+        else _random(spec, sizes[spec.name], rng)
+        for spec in signature.inputs
+    }
 
 
 def _random(spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

@@ -17,10 +17,10 @@ from validate.latency.host.facts import physical_cores
 from validate.latency.host.machine import Machine
 from validate.latency.options import BenchOptions
 from validate.latency.results import Row
-from validate.targets import HOST, Places
+from validate.targets import HOST, PlacedFile, Places
 
-Allowed = Mapping[tuple[Path, str, str], Mapping[str, float]]
-"""By artifact, target and setting, what the verdict there found right, by output."""
+Allowed = Mapping[PlacedFile, Mapping[str, float]]
+"""By artifact and place, what the verdict there found right, by output."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class BenchJob(Options):
 
     def allowed_for(self, row: Row) -> dict[str, float]:
         """What was found right where a row runs; of a setting of the host that was not judged, in its default one."""
-        found = self.allowed_of.get((row.given, row.place.target, row.place.setting))
+        found = self.allowed_of.get(row.place.of(row.given))
         if found is None and row.device == HOST.device:
-            found = self.allowed_of.get((row.given, HOST.target, HOST.setting))
+            found = self.allowed_of.get(HOST.of(row.given))
         return dict(found or {})
 
     def reads_of(self, row: Row) -> tuple[Path, ...]:

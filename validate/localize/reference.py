@@ -156,7 +156,7 @@ def run_reference(request: Message, channel: Channel) -> Message:
     work = Path(request["work"])
     checkpoint = _checkpoint(request)
     runtime, plain = checkpoint.runtime, checkpoint.plain
-    inputs = inputs_that_run(request, runtime.signature, runtime.loaded, runtime.run)
+    inputs = inputs_that_run(request, runtime, runtime.loaded, runtime.run)
     if request["beyond"]:
         inputs = _wide_inputs(inputs, plain, request)
     arrays = [inputs.arrays[name] for name in runtime.signature.input_names]

@@ -195,7 +195,12 @@ class FrozenSavedModel:
         frozen = FREEZE.get()(function, lower_control_flow=False, aggressive_inlining=True)
         _, keywords = function.structured_input_signature
         order = sorted(keywords)
-        placeholders = dict(zip(order, frozen.inputs, strict=True))
+        placeholders = dict(zip(order, frozen.inputs, strict=False))
+        tables = frozen.inputs[len(order) :]  # the variables are constants now
+        variables = {id(variable.handle) for variable in function.graph.variables}
+        resources = [handle for handle in function.captured_inputs if handle.dtype.name == "resource"]
+        handles = [handle for handle in resources if id(handle) not in variables]
+        self._tables = {table.op.name: handle for table, handle in zip(tables, handles, strict=True)}
         self._feeds = [placeholders[name] for name in names]
         self.inputs = [tensor.name for tensor in self._feeds]
         operations = [op for op in frozen.graph.get_operations() if op.type not in {"Const", "NoOp", "Placeholder"}]
@@ -204,14 +209,15 @@ class FrozenSavedModel:
         ]
         tensors = [t for op in operations for t in op.outputs if t.dtype.is_floating]
         self._tensors = [t for t in tensors if outputs is None or t.name in outputs]
-        self._function = frozen.prune(self._feeds, self._tensors)
+        self._function = frozen.prune([*self._feeds, *tables], self._tensors)
 
     def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:
         import tensorflow as tf
 
         yield from zip(self.inputs, arrays, strict=True)
         try:
-            results = self._function(*(tf.constant(a, t.dtype) for a, t in zip(arrays, self._feeds, strict=True)))
+            feeds = {t.op.name: tf.constant(a, t.dtype) for a, t in zip(arrays, self._feeds, strict=True)}
+            results = self._function(**feeds, **self._tables)
         except Exception as cause:
             failed(self.path, cause)
         for tensor, value in zip(self._tensors, results, strict=True):

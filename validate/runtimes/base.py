@@ -16,6 +16,7 @@ import numpy as np
 from converters.arrays import Array, Arrays
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.load_options import LoadOptions
+from converters.checkpoints.texts import Texts
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
 
@@ -101,6 +102,7 @@ class Runtime(Protocol):
         ordered: False where the file keys its tensors by name alone (SavedModel), so that their order says nothing.
         notes: what is worth knowing of how it was opened, in sentences.
         arithmetic: what floats are computed in, as it was opened; None is float32.
+        texts: of each input of texts, what it is meant to be fed.
         quantization: by name, scale and zero point of the inputs and outputs that are integers standing for floats.
     """
 
@@ -109,6 +111,7 @@ class Runtime(Protocol):
     ordered: bool
     notes: tuple[str, ...]
     arithmetic: Arithmetic | None = None
+    texts: Mapping[str, Texts] = MappingProxyType({})
     quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})
 
     @property

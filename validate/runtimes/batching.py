@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.arrays import Arrays
 from converters.errors import UsageError
-from converters.signature import Signature
+from converters.signature import BATCH, Signature
 from validate.runtimes.base import fixed_batch
 
 
@@ -23,7 +23,7 @@ def run_in_fixed_batches(signature: Signature, inputs: Arrays, run: Callable[[Ar
     if size is None or size == 0 or counts == {size} or len(counts) != 1:
         return run(inputs)
     (count,) = counts
-    batched_outputs = all(spec.shape and spec.shape[0] == size for spec in signature.outputs)
+    batched_outputs = all(spec.shape and spec.shape[0] in {size, BATCH} for spec in signature.outputs)
     if count % size or not batched_outputs:
         raise UsageError(
             f"The model takes batches of {size} alone and was given {count} samples.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from converters.arrays import Array, Arrays
+from converters.arrays import Array, Arrays, as_array
 from validate.runtimes.base import Device, DeviceUnavailableError, Runtime, RuntimeOptions, failed, ordered_inputs
 from validate.runtimes.batching import run_in_fixed_batches
 from validate.runtimes.saved_model import prepare_tensorflow
@@ -32,6 +32,7 @@ class KerasRuntime(Runtime):
         from converters.checkpoints.identify import identify
         from converters.checkpoints.load_options import LoadOptions
         from converters.checkpoints.loading import load
+        from converters.checkpoints.texts import texts_of
 
         # refused before a framework sees it
         checkpoint = options.checkpoint or identify(path, options.opening or LoadOptions())
@@ -42,6 +43,7 @@ class KerasRuntime(Runtime):
         self.loaded = load(checkpoint)
         self.notes: tuple[str, ...] = tuple(self.loaded.notes)
         self.signature = self.loaded.signature
+        self.texts = texts_of(self.loaded)
         self._function = tf.function(self.loaded.function, reduce_retracing=True)
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
@@ -54,6 +56,9 @@ class KerasRuntime(Runtime):
                 results = self._function([tf.constant(array) for array in arrays.values()])
             except Exception as cause:
                 failed(self.path, cause)
-            return {name: result.numpy() for name, result in zip(self.signature.output_names, results, strict=True)}
+            return {
+                name: as_array(result.numpy())
+                for name, result in zip(self.signature.output_names, results, strict=True)
+            }
 
         return run_in_fixed_batches(self.signature, feeds, call)

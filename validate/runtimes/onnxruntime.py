@@ -15,14 +15,14 @@ from typing import Any
 from converters.arrays import Array, Arrays
 from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Format, format_of
-from converters.signature import Signature, TensorSpec
+from converters.signature import TEXT, Signature, TensorSpec
 from validate.runtimes import base
 from validate.runtimes.base import Arithmetic, Device, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 _DTYPES = {
     "tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16",
-    "tensor(bfloat16)": "bfloat16", "tensor(bool)": "bool", "tensor(string)": "str",
+    "tensor(bfloat16)": "bfloat16", "tensor(bool)": "bool", "tensor(string)": TEXT,
     **{f"tensor({s}int{n})": f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)},
 }  # fmt: skip
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from converters.arrays import Array, Arrays
+from converters.arrays import Array, Arrays, as_array
 from converters.checkpoints.quick import import_keras
+from converters.checkpoints.texts import texts_of_signature
 from converters.errors import RefusedError, StepError
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.runtimes import base
@@ -36,6 +37,7 @@ class SavedModelRuntime(Runtime):
             tuple(_spec(name, spec) for name, spec in inputs.items()),
             tuple(_spec(name, spec) for name, spec in _by_name(self.function.structured_outputs).items()),
         )
+        self.texts = texts_of_signature(self.signature, self.function)
 
     def run(self, inputs: Mapping[str, Array]) -> Arrays:
         feeds = base.ordered_inputs(self.signature, inputs, self.path)
@@ -49,7 +51,7 @@ class SavedModelRuntime(Runtime):
                 results = _by_name(self.function(**{k: tf.constant(v) for k, v in feeds.items()}))
         except Exception as cause:
             base.failed(self.path, cause)
-        return {name: results[name].numpy() for name in self.signature.output_names}
+        return {name: as_array(results[name].numpy()) for name in self.signature.output_names}
 
 
 def prepare_tensorflow(options: RuntimeOptions) -> None:
@@ -114,5 +116,4 @@ def _by_name(outputs: Any) -> dict[str, Any]:
 def _spec(name: str, spec: Any) -> TensorSpec:
     rank = spec.shape.rank
     sizes = () if rank is None else tuple(spec.shape.as_list())
-    dtype = "str" if spec.dtype.name == "string" else spec.dtype.name
-    return TensorSpec(name, base.dimensions(name, sizes), dtype)
+    return TensorSpec(name, base.dimensions(name, sizes), spec.dtype.name)

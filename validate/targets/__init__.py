@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from converters.checks.base import Options, checked
@@ -14,7 +15,7 @@ from validate.runtimes import row_for
 from validate.runtimes.base import Device
 from validate.runtimes.variant import DEFAULT, GraphLevel, Interface, Variant
 
-__all__ = ["HOST", "TARGETS", "Device", "Place", "Places", "Target", "target_of"]
+__all__ = ["HOST", "TARGETS", "Device", "Place", "PlacedFile", "Places", "Target", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,19 @@ class Place:
     def setting(self) -> str:
         """The settings in words: `default`, or those that differ from it."""
         return self.variant.label or "default"
+
+    def of(self, path: Path) -> PlacedFile:
+        """A file here."""
+        return PlacedFile(path, self.target, self.setting)
+
+
+@dataclass(frozen=True)
+class PlacedFile:
+    """A file at a place, in the words of the rows of verdicts and timings."""
+
+    path: Path
+    target: str
+    setting: str
 
 
 HOST = Place()

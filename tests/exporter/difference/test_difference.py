@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from converters.errors import IntegrityError, UsageError
 from exporter import Allowed, diff
-from exporter.bundle import staged
+from exporter.bundle import staged, write_answers
 from exporter.cli.main import run
 
 HOST = {
@@ -31,11 +32,13 @@ Make = Callable[..., Path]
 def make(sample_document: dict[str, Any], fill_bundle: Callable[..., Any], tmp_path: Path) -> Make:
     """Writes a bundle that verifies, from the sample with a change; the same seed gives the same files."""
 
-    def make(name: str, change: Change = lambda _: None, seed: int = 0) -> Path:
+    def make(name: str, change: Change = lambda _: None, seed: int = 0, scores: dict[str, Any] | None = None) -> Path:
         document = copy.deepcopy(sample_document)
         document["environment"] = {"host": copy.deepcopy(HOST), "controls": [{"noise_floor": 0.02}]}
         change(document)
         with staged(tmp_path / name) as staging:
+            if scores is not None:
+                write_answers(staging / "metric.npz", {"digits.float32.tflite": scores})
             fill_bundle(staging, document, seed)
         return tmp_path / name
 
@@ -233,6 +236,44 @@ def test_a_metric_may_fall_so_far(make: Make, before: Change, after: Change, all
     found = diff(make("a", before), make("b", after), Allowed(max_drop=allowed))
     assert len(found.regressions) == bool(words), found.regressions
     assert words in " ".join(found.regressions)
+
+
+def right(*wrong: slice, count: int = 400) -> dict[str, Any]:
+    """What is kept of top1: by sample, decisions that are right and decisions in all."""
+    rows = np.ones((count, 2), np.float32)
+    for part in wrong:
+        rows[part, 0] = 0
+    return {"rows": rows, "labels": np.arange(32, dtype=np.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("after", "allowed", "status", "words"),
+    [
+        (right(slice(0, 12)), 2.0, "kept", ""),
+        (right(slice(0, 12)), 0.6, "unproven", r"400 samples are too few, about \d+ would do"),
+        (right(slice(0, 12)), 0.5, "unproven", "400 samples are too few"),
+        (right(slice(0, 12)), 0.4, "lost", ""),
+        (right(slice(200, 212)), 2.0, "unproven", "would do"),  # the same figures of quite other samples
+        (right(slice(0, 12)) | {"labels": np.zeros(32, np.uint8)}, 2.0, "unproven", "no values by sample"),
+        (right(slice(0, 12), count=300), 2.0, "unproven", "no values by sample"),
+    ],
+)
+def test_a_fall_is_held_by_the_paired_bootstrap_over_the_samples(
+    make: Make,
+    capsys: pytest.CaptureFixture[str],
+    after: dict[str, Any],
+    allowed: float,
+    status: str,
+    words: str,
+) -> None:
+    before = make("a", metric(0.975), scores=right(slice(0, 10)))
+    worse = make("b", metric(0.97), seed=1, scores=after)
+    code = run(["diff", str(before), str(worse), "--max-drop", str(allowed), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    found = next(row["metric"] for row in document["artifacts"] if row["name"] == "tflite float32")
+    assert (found["status"], found["drop"]["value"], code) == (status, 0.5, int(status == "lost"))
+    assert re.search(words, found["reason"])
+    assert (found["drop"]["high"] is None) == ("no values" in words)
 
 
 def test_a_fall_needs_one_metric_and_the_same_inputs(make: Make, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from converters.errors import UsageError
 from converters.signature import Signature, TensorSpec
 from exporter.options import RunOptions
 from validate.agreement import JudgeJob, JudgeOptions
+from validate.agreement.arrays import Writer
 from validate.agreement.judging.paired import MetricDrop
 from validate.agreement.losses import KEPT, LOST, UNPROVEN, Estimate, Loss
 from validate.agreement.metric import UserMetric
@@ -83,6 +84,21 @@ def test_the_far_end_of_the_interval_decides(
     assert loss.status == status
     assert words in loss.reason
     assert (loss.metric, loss.max_drop, loss.drop) == ("top1", 0.5, Estimate(*drop))
+
+
+def test_what_each_sample_adds_is_kept_in_few_bytes(tmp_path: Path) -> None:
+    held = metric(labelled(tmp_path), max_drop=0.5)
+    outputs = np.eye(4, dtype=np.float32)[np.arange(40) % 4]
+    for folder in ("reference", "candidate"):
+        with Writer(tmp_path / folder, "out", ("y",), 40) as writer:
+            writer.append({"y": outputs}, 40)
+    rows, kept = held.judged((), ("y",), tmp_path, tmp_path / "candidate")
+    assert rows == ()
+    np.testing.assert_array_equal(kept["rows"], np.ones((40, 2)))
+    assert kept["rows"].dtype == np.float32
+    other = metric(labelled(tmp_path, labels=np.zeros(40, int)))
+    digests = [bytes(m.judged((), ("y",), tmp_path, tmp_path / "candidate")[1]["labels"]) for m in (held, other)]
+    assert digests[0] != digests[1]
 
 
 def test_without_a_limit_the_metric_is_told_and_decides_nothing(tmp_path: Path) -> None:

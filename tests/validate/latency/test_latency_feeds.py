@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from converters.checkpoints.texts import Texts
 from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Precision
-from converters.signature import BATCH, Signature, TensorSpec
+from converters.signature import BATCH, TEXT, Signature, TensorSpec
 from validate.latency import feeds as module
 from validate.latency.feeds import DISTINCT, Golden, check_answers, make_feeds
 
@@ -93,9 +94,17 @@ def test_golden_vectors_of_another_model_are_refused(spec: TensorSpec, cause: st
         make_feeds(signature(spec), 1, 0, golden(4))
 
 
-def test_text_inputs_are_refused() -> None:
-    with pytest.raises(UsageError, match="type str"):
-        make_feeds(signature(TensorSpec("words", (BATCH,), "str")), 1, 0, None)
+def test_texts_are_made_of_the_words_of_the_file() -> None:
+    texts = {"words": Texts(("cat", "dog"), None, "a table", others=False, empty=False)}
+    made = make_feeds(signature(TensorSpec("words", (BATCH,), TEXT)), 2, 0, None, texts=texts)
+    assert {word for feed in made.inputs for word in feed["words"].tolist()} == {b"cat", b"dog"}
+
+
+def test_other_texts_than_the_golden_ones_are_a_wrong_answer() -> None:
+    golden_words = {"word": np.array([b"cat", b"dog"])}
+    check_answers(golden_words, {"word": np.array([b"cat", b"dog"])}, None)
+    with pytest.raises(StepError, match="other texts"):
+        check_answers(golden_words, {"word": np.array([b"cat", b"cow"])}, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])

@@ -25,6 +25,7 @@ from validate.agreement.judging.loss import Task, loss_of
 from validate.agreement.judging.lost_columns import lost_columns
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
+from validate.agreement.judging.texts import judge_texts
 from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, GateRow, OutputRow
 from validate.agreement.worker.batches import SEQUENCE, SMALL, WIDE
 
@@ -38,6 +39,8 @@ def judge_output(
 ) -> OutputRow:
     """Judges output `k`; `reference_values` keeps what was measured of the reference, by basis and output."""
     name = reference.output_names[k]
+    if reference.values("out", k).dtype.kind == "S":
+        return judge_texts(reference, candidate, k)
     kind = reference.kinds.get(name)
     tapped = kind is not None and name in candidate.kinds
     stem = "logits" if tapped else "out"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +18,9 @@ MIN_SAMPLES = 20
 
 TAILS = (0.025, 0.975)
 
+ROWS, RESAMPLED, SAMPLES = "rows", "resampled", "samples"
+"""What is kept of a file's metric, by name; see `MetricDrop.kept`."""
+
 
 @dataclass(frozen=True)
 class MetricDrop:
@@ -24,12 +28,15 @@ class MetricDrop:
 
     Attributes:
         samples: how many it was told from.
+        kept: what another file's drop from this one can be told from: `rows`, what each sample adds, or of a function
+            `resampled`, what it gave on each resample.
     """
 
     reference: float
     value: float
     drop: Estimate
     samples: int
+    kept: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
 
 def drop_of(metric: NamedMetric, reference: Array, candidate: Array, seed: int = 0) -> MetricDrop:
@@ -53,7 +60,36 @@ def drop_of(metric: NamedMetric, reference: Array, candidate: Array, seed: int =
         times = np.bincount(rng.integers(0, count, count), minlength=count).astype(np.float64)
         drops[k] = float(metric.total(times @ pool[0])) - float(metric.total(times @ pool[1]))
     spread = interval_of(sign * drops, sign * (before - after), len(reference), corrected=metric.won is None)
-    return MetricDrop(before, after, known(spread, unit if metric.share else before, len(reference)), len(reference))
+    estimate = known(spread, unit if metric.share else before, len(reference))
+    return MetricDrop(before, after, estimate, len(reference), {ROWS: candidate})
+
+
+def drop_between(
+    named: NamedMetric | None,
+    sides: tuple[Mapping[str, Array], Mapping[str, Array]],
+    values: tuple[float, float],
+    *,
+    lower: bool,
+) -> MetricDrop | None:
+    """The drop from one file to another, of what was kept of each (`MetricDrop.kept`) on the same samples; None where
+    that does not tell.
+
+    Args:
+        named: None of a function, whose figures are `values`.
+    """
+    key = ROWS if named is not None else RESAMPLED
+    before, after = (side.get(key) for side in sides)
+    if before is None or after is None or before.shape != after.shape:
+        return None
+    if named is not None:
+        return drop_of(named, np.asarray(before, np.float64), np.asarray(after, np.float64))
+    sign, samples = (-1.0 if lower else 1.0), int(sides[0][SAMPLES])
+    drops = sign * (before - after)
+    drops = drops[np.isfinite(drops)]
+    if not len(drops):
+        return None
+    estimate = known(interval_of(drops, sign * (values[0] - values[1]), samples), values[0], samples)
+    return MetricDrop(*values, estimate, samples)
 
 
 def interval_of(drops: Array, value: float, samples: int, *, corrected: bool = True) -> Estimate:

@@ -48,7 +48,11 @@ class Reference:
         return decides(outputs, self.known.get(name, Known(self.kinds.get(name))), self.labels)
 
     def values(self, stem: str, k: int) -> Array:
-        return read_array(self.work / "reference", stem, k)[: self.plan.samples]
+        return self.all_rows(stem, k)[: self.plan.samples]
+
+    def all_rows(self, stem: str, k: int) -> Array:
+        """The samples and the edge cases."""
+        return read_array(self.work / "reference", stem, k)
 
     def edge_cases(self) -> dict[str, slice]:
         """By kind, where the edge cases lie among the rows that follow the samples."""
@@ -214,6 +218,16 @@ def _undecided(reference: Reference, stem: str, k: int, exact: Array) -> Array |
     values = read_array(reference.work / "reference", stem, k)
     differs: Array = found | (np.concatenate([values[: plan.oracle], values[plan.samples :]]) != exact)
     return differs
+
+
+def undecided_of(reference: Reference, k: int) -> Array:
+    """Which values of output `k` float32's rounding may turn, in all rows; none of those that no oracle ran."""
+    values, plan = reference.all_rows("out", k), reference.plan
+    free = np.zeros(values.shape, bool)
+    found = _undecided(reference, "out", k, read_array(reference.work / "oracle", "out", k)) if plan.oracle else None
+    if found is not None:
+        free[: plan.oracle], free[plan.samples :] = found[: plan.oracle], found[plan.oracle :]
+    return free
 
 
 def _sequence(reference: Reference, stem: str, k: int, noise: Array | None) -> Sequence | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.arrays import Array, Arrays
+from converters.arrays import Array, Arrays, as_array
 from converters.checkpoints.faithful import wrong_in_graphs
 from converters.checkpoints.loaded import Call, Loaded
 from converters.formats import Precision
@@ -60,7 +60,7 @@ class Eager:
         import tensorflow as tf
 
         results = self._function([tf.constant(inputs[s.name], dtype=s.dtype) for s in self._signature.inputs])
-        return {n: r.numpy() for n, r in zip(self._signature.output_names, results, strict=True)}, {}
+        return {n: as_array(r.numpy()) for n, r in zip(self._signature.output_names, results, strict=True)}, {}
 
 
 class EagerTapped(Tapped):

@@ -30,8 +30,8 @@ FAR = 64
 """Units in the last place by which further runs move everything where an output is whole numbers: it jumps where two
 classes are nearly alike, and what an honest run may turn these runs show."""
 
-WHOLE = "iub"
-"""NumPy's kinds of whole numbers."""
+WHOLE = "iubS"
+"""NumPy's kinds of what has nothing in between: whole numbers, truths and texts."""
 
 STEM = "noise_"
 """`noise_out.<k>` and `noise_logits.<k>` beside the oracle's values hold the maximum error of each of its samples."""

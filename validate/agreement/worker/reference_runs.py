@@ -38,7 +38,7 @@ from validate.agreement.worker.doubts import EagerTapped, find_doubt
 from validate.agreement.worker.oracle_runs import cached_oracle, run_oracle
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
-from validate.runtimes import RuntimeOptions, fixed_batch
+from validate.runtimes import Runtime, RuntimeOptions, fixed_batch
 from validate.runtimes.base import refuse_other_batches
 
 
@@ -59,7 +59,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     Returns:
         `signature`, `plan`, `kinds` (output name to softmax or sigmoid, where logits were read), `heads` (where it
         ends in one, whether they were read or not), `ranges`, `has_labels`, `notes`,
-        `unexercised`, `special`, `shapes` and `doubts`: sentences on where the reference parts from itself.
+        `unexercised`, `special`, `shapes`, `texts` and `doubts`: sentences on where the reference parts from itself.
     """
     work, path = Path(request["work"]), Path(request["path"])
     checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
@@ -70,7 +70,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     )
     tapped = open_tapped(path, options, work / "taps" / "reference")
     signature = tapped.runtime.signature
-    inputs = inputs_that_run(request, signature, tapped.loaded, lambda feeds: tapped.run(feeds)[0])
+    inputs = inputs_that_run(request, tapped.runtime, tapped.loaded, lambda feeds: tapped.run(feeds)[0])
     if inputs.labels is not None:
         np.save(work / "labels.npy", inputs.labels, allow_pickle=False)
     given, notes = tapped, [*inputs.notes, *tapped.runtime.notes]
@@ -91,6 +91,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "kinds": tapped.kinds,
         "heads": given.kinds,
         "ranges": {name: limits.to_json() for name, limits in inputs.ranges.items()},
+        "texts": dict(inputs.texts),
         "notes": notes,
         "doubts": [] if doubt is None else [doubt.note],
         "has_labels": inputs.labels is not None,
@@ -196,7 +197,7 @@ def _unexercised(tapped: Tapped) -> list[str]:
 
 
 def inputs_that_run(
-    request: Message, signature: Signature, loaded: Loaded | None, run: Callable[[Arrays], Arrays]
+    request: Message, runtime: Runtime, loaded: Loaded | None, run: Callable[[Arrays], Arrays]
 ) -> inputs_of.Inputs:
     """The given inputs, or drawn ones; unknown sizes as `request["shapes"]` has them, or as the model needs them.
 
@@ -206,6 +207,7 @@ def inputs_that_run(
     Raises:
         UsageError: a shape that was given does not fit, or leaves a layer without values.
     """
+    signature = runtime.signature
     refuse_other_batches(signature)
     given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
     if request["inputs"] is not None:
@@ -218,15 +220,26 @@ def inputs_that_run(
                 f"The inputs in {request['inputs']} cannot be run: {problem}.", next_step="Give larger ones."
             )
         return inputs
-    options = _input_options(request, signature, None if loaded is None else loaded.model)
+    options = _input_options(request, runtime, None if loaded is None else loaded.model)
     if loaded is not None:
-        return inputs_of.generate(signature, replace(options, shapes=settle(loaded, given)))
-    shapes = inputs_of.shapes_that_run(
-        signature,
-        given,
-        lambda shapes: run(_first(inputs_of.generate(signature, replace(options, shapes=shapes)).arrays, signature)),
-    )
-    return inputs_of.generate(signature, replace(options, shapes=shapes))
+        options = replace(options, shapes=settle(loaded, given))
+    else:
+        known = replace(options, texts={name: texts.narrower[-1] for name, texts in options.texts.items()})
+        shapes = inputs_of.shapes_that_run(
+            signature,
+            given,
+            lambda shapes: run(_first(inputs_of.generate(signature, replace(known, shapes=shapes)).arrays, signature)),
+        )
+        options = replace(options, shapes=shapes)
+    if options.texts:
+        texts = inputs_of.texts_that_run(
+            options.texts,
+            lambda texts: inputs_of.generate(signature, replace(options, texts=texts)).arrays,
+            run,
+            fixed_batch(signature) or 1,
+        )
+        options = replace(options, texts=texts)
+    return inputs_of.generate(signature, options)
 
 
 def _read(path: Path, signature: Signature, shapes: Mapping[str, Any], model: Any) -> inputs_of.Inputs:
@@ -236,11 +249,12 @@ def _read(path: Path, signature: Signature, shapes: Mapping[str, Any], model: An
     return replace(inputs, ranges={name: replace(limits, whole=name in ids) for name, limits in inputs.ranges.items()})
 
 
-def _input_options(request: Message, signature: Signature, model: Any) -> inputs_of.InputOptions:
+def _input_options(request: Message, runtime: Runtime, model: Any) -> inputs_of.InputOptions:
     hints = _hints(model)
-    fixed = fixed_batch(signature) or 1
+    fixed = fixed_batch(runtime.signature) or 1
     value_range = tuple(request["input_range"]) if request["input_range"] else None
-    return inputs_of.InputOptions(-(-int(request["samples"]) // fixed) * fixed, request["seed"], value_range, hints)
+    samples = -(-int(request["samples"]) // fixed) * fixed
+    return inputs_of.InputOptions(samples, request["seed"], value_range, hints, texts=runtime.texts)
 
 
 def _hints(model: Any) -> dict[str, inputs_of.Range]:

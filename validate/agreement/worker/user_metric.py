@@ -26,7 +26,7 @@ _LEAST = 100
 
 
 def evaluate(request: Message, _channel: Channel) -> Message:
-    """The metric of the reference and, with a candidate, of that, and their differences on the same resamples.
+    """The metric of the reference and, with a candidate, of that, and both on the same resamples (`resampled`).
 
     Args:
         request: `code` and `folder` of the function, `labels` (an .npz), `reference` and `candidate` (by output name
@@ -55,18 +55,16 @@ def evaluate(request: Message, _channel: Channel) -> Message:
             next_step="Make it faster, or give fewer samples.",
         )
     rng = np.random.Generator(np.random.PCG64(0))
-    differences = []
+    sides = []
     for _ in range(times):
         rows = rng.integers(0, count, count)
-        sides = [metric.value(_picked(side, rows), _picked(labels, rows)) for side in (reference, candidate)]
-        differences.append(sides[0] - sides[1])
-    finite = [gap for gap in differences if math.isfinite(gap)]
-    if len(finite) < _LEAST:
+        sides.append([metric.value(_picked(side, rows), _picked(labels, rows)) for side in (reference, candidate)])
+    if sum(math.isfinite(one - other) for one, other in sides) < _LEAST:
         raise UsageError(
             f"--metric {metric.name} gives no number on most resamples of the samples.",
             next_step="Let it give a number where a class does not occur, or give more samples.",
         )
-    return {"reference": before, "value": after, "differences": finite}
+    return {"reference": before, "value": after, "resampled": sides}
 
 
 class _Metric:

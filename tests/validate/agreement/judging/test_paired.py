@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from validate.agreement.judging.named_metrics import NAMED_METRICS
-from validate.agreement.judging.paired import drop_of, interval_of, known, samples_that_would_do
+from validate.agreement.judging.paired import drop_between, drop_of, interval_of, known, samples_that_would_do
 from validate.agreement.losses import METRICS, Estimate
 
 RNG = np.random.default_rng(5)
@@ -98,6 +98,29 @@ def test_few_samples_widen_an_interval() -> None:
     plain, wider = (interval_of(drops, 0.0, 20, corrected=flag) for flag in (False, True))
     assert plain.high == pytest.approx(0.95)
     assert wider.high == pytest.approx(0.95 * (20 / 19) ** 0.5 * 2.093024 / 1.959964)
+
+
+def test_files_are_held_against_each_other_by_what_was_kept_of_each() -> None:
+    rng = np.random.default_rng(0)
+    before = np.stack([rng.random(200) < 0.9, np.ones(200)], axis=1)
+    after = before.copy()
+    after[:4, 0] = 0
+    named = NAMED_METRICS["top1"]
+    direct = drop_of(named, before, after)
+    found = drop_between(
+        named, ({"rows": before.astype(np.float32)}, {"rows": after.astype(np.float32)}), (0, 0), lower=False
+    )
+    assert found is not None
+    assert found.drop == direct.drop
+    assert drop_between(named, ({"rows": before}, {"rows": after[:100]}), (0, 0), lower=False) is None
+    assert drop_between(named, ({"rows": before}, {}), (0, 0), lower=False) is None
+    resampled = rng.normal(0.5, 0.1, 498)
+    sides = tuple({"resampled": resampled + gap, "samples": np.array(200)} for gap in (0.0, 0.05))
+    found = drop_between(None, sides, (0.5, 0.55), lower=True)
+    assert found is not None
+    assert found.samples == 200
+    assert found.drop.value == pytest.approx(0.05), "less is better"
+    assert found.drop.high == pytest.approx(0.05, abs=0.01), "on the same resamples both move together"
 
 
 def test_each_metric_that_has_a_name_has_its_arithmetic() -> None:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from converters.arrays import Array, Arrays
+from converters.arrays import Array, Arrays, as_array
 from converters.signature import Signature
 from validate.agreement.worker.activation_coverage import Extremes, watches
 from validate.agreement.worker.layer_recording import recording
@@ -67,7 +67,7 @@ class TappedFunction:
         import tensorflow as tf
 
         results = self._function(*(tf.constant(inputs[s.name], dtype=s.dtype) for s in self._signature.inputs))
-        values = [result.numpy() for result in results]
+        values = [as_array(result.numpy()) for result in results]
         if self._watched:
             self.extremes.take(*values[-2:])
             values = values[:-2]
