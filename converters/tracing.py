@@ -103,8 +103,9 @@ def trace(loaded: Loaded, batch: int | None = None) -> Traced:
     try:
         concrete, updated = _with_loops_where_needed(traced, loaded)
     except (TypeError, NotImplementedError) as cause:
+        why = plain(cause).partition(". You can attempt")[0]  # what follows has been tried
         raise RefusedError(
-            f"The model cannot be traced into a graph{blamed(cause)} ({plain(cause)}).",
+            f"The model cannot be traced into a graph{blamed(cause)} ({why}).",
             next_step=REWRITE_OR_FIX if any(spec.is_dynamic for spec in signature.inputs) else REWRITE,
             step="trace",
         ) from cause
@@ -214,7 +215,7 @@ def _plain_nodes(concrete: Any) -> Iterator[_Node]:
     for node in concrete.graph.as_graph_def().node:
         plain = type(node)()
         plain.CopyFrom(node)
-        for name in [n for n, v in node.attr.items() if v.HasField("func") or n in _COUNTED]:
+        for name in [n for n, v in node.attr.items() if v.HasField("func") or v.list.func or n in _COUNTED]:
             del plain.attr[name]
         plain.input[:] = [kept[name][0] if name in kept else name for name in node.input]
         values = b""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from converters.compat.keras import all_layers
@@ -43,6 +43,23 @@ def loops_in_graph(model: Any) -> Iterator[None]:
     finally:
         for layer in layers:
             vars(layer).pop("call", None)
+
+
+def between_two(_original: Callable[..., Any]) -> Callable[..., Any]:
+    """`switch` as one `cond` in another: neither TFLite nor ONNX has a choice among more than two."""
+    import tensorflow as tf
+
+    def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+        index, last = tf.cast(index, tf.int32), len(branches) - 1
+
+        def chosen(k: int) -> Any:  # what lies outside of the branches is the nearest of them, as in Keras
+            if k == last:
+                return branches[k](*operands)
+            return tf.cond(index <= k, lambda: branches[k](*operands), lambda: chosen(k + 1))
+
+        return chosen(0)
+
+    return switch
 
 
 def blamed(cause: BaseException) -> str:

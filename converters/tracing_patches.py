@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from converters.compat import keras, tensorflow
+from converters.tracing_loops import between_two
 from converters.tracing_repeats import lean_repeat
 from converters.unknown_sizes import averaged, cut, maximal
 
@@ -32,6 +33,7 @@ def lean_backend() -> Iterator[None]:
         keras.AVERAGED_TO_A_SIZE: averaged,
         keras.LARGEST_TO_A_SIZE: maximal,
         keras.SPLIT: cut,
+        keras.SWITCH: between_two,
         **dict.fromkeys(keras.EXTREMES, _plain_extreme),
     }
     with contextlib.ExitStack() as stack:

@@ -82,6 +82,13 @@ SPLIT = Patch(
     "(x, indices_or_sections, axis=0)",
     otherwise="splits at indices are made of axes of known sizes only",
 )
+SWITCH = Patch(
+    "keras.src.backend.tensorflow.core:switch",
+    "a choice among many branches is traced as choices between two, which every format has",
+    MADE_FOR,
+    "(index, branches, *operands)",
+    otherwise="TFLite and ONNX are refused for a choice among many branches",
+)
 AVERAGED_TO_A_SIZE, LARGEST_TO_A_SIZE = (
     Patch(
         f"{_NN}:adaptive_{kind}_pool",

@@ -161,6 +161,19 @@ class KeptRow(Open):
     operation: str
     macs_share: float
     sqnr_db_without: float
+    drop_without: float | None = _optional()
+
+
+class ByMetricRow(Open):
+    """A search by the user's metric: how far it falls, on the samples that the layers were chosen with, and how many
+    others it is judged on; 0 where there were too few."""
+
+    metric: str
+    drop_before: float
+    drop_after: float
+    chosen_with: int
+    judged_on: int
+    tries: int
 
 
 class RescueRow(Open):
@@ -172,6 +185,7 @@ class RescueRow(Open):
     sqnr_db_before: float
     sqnr_db_after: float
     reason: str
+    by_metric: ByMetricRow | None = _optional()
 
 
 class ReuseRow(Open):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,82 +22,15 @@ from converters.progress import Progress
 from converters.reduced_precisions import Conversion, DeriveJob
 from converters.stamping import stamped
 from exporter.inspection.executed import layer_names
-from validate.agreement import Agreement, JudgeJob
+from exporter.rescue.apart import Apart
+from exporter.rescue.values import NO_LEVEL, ByMetric, FloatLayer, Goal, MetricGoal, Rescue
+from validate.agreement import Agreement, JudgeJob, Verdict
 from validate.agreement.compare import compare
 from validate.agreement.judging.gates import gate_for
 from validate.agreement.losses import LOST
+from validate.agreement.results import DISAGREE
 
 RESCUED = frozenset({Precision.INT8, Precision.INT16X8, Precision.DYNAMIC_INT8, Precision.DYNAMIC_INT4})
-
-
-@dataclass(frozen=True)
-class Goal:
-    """When a rescue is done: the gate of the precision, and the share of multiply-adds it may cost."""
-
-    sqnr_db: float
-    top1: float
-    budget: float
-
-
-@dataclass(frozen=True)
-class FloatLayer:
-    """One layer that stays float.
-
-    Attributes:
-        sqnr_db_without: of the logits, with this layer quantized again and all others as they are.
-    """
-
-    key: str
-    layer: str
-    operation: str
-    macs_share: float
-    sqnr_db_without: float
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "layer": self.layer,
-            "operation": self.operation,
-            "macs_share": round(self.macs_share, 6),
-            "sqnr_db_without": round(self.sqnr_db_without, 2),
-        }
-
-
-@dataclass(frozen=True)
-class Rescue:
-    """The result of a rescue.
-
-    Attributes:
-        reached: the goal is met on the samples that it was tried on; the verdict is given elsewhere.
-        sqnr_db: of the logits against the float file: before and after.
-    """
-
-    artifact: Path
-    reached: bool
-    float_layers: tuple[FloatLayer, ...]
-    macs_share: float
-    sqnr_db: tuple[float, float]
-    reason: str
-
-    def to_json(self) -> dict[str, Any]:
-        before, after = (round(value, 2) for value in self.sqnr_db)
-        return {
-            "reached": self.reached,
-            "float_layers": [layer.to_json() for layer in self.float_layers],
-            "float_macs_share": round(self.macs_share, 6),
-            "sqnr_db_before": before,
-            "sqnr_db_after": after,
-            "reason": self.reason,
-        }
-
-    @property
-    def sentence(self) -> str:
-        names = ", ".join(dict.fromkeys(row.layer for row in self.float_layers)) or "no layer"
-        if self.reached:
-            return (
-                f"Rescued by keeping {names} in float ({self.macs_share:.1%} of the multiply-adds): "
-                f"{self.sqnr_db[0]:.1f} dB became {self.sqnr_db[1]:.1f} dB."
-            )
-        return f"A rescue was tried and failed: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -108,11 +41,13 @@ class RescueJob:
         derive: how the artifacts were made, and what a fixed one says of its inputs and outputs.
         judge: how they were judged; its checkpoint is the reference.
         golden: the bundle's golden inputs, which a rescue is tried on besides the calibration data.
+        apart: the samples to choose with and to judge by, where the user's metric may fall so far.
     """
 
     derive: DeriveJob
     judge: JudgeJob
     golden: Path
+    apart: Apart | None = None
 
     @property
     def reference(self) -> Path:
@@ -148,14 +83,15 @@ def rescue_missed(
     budget = job.derive.options.rescue_budget
     if budget == 0 or not any(v.missed for v in agreement.first_verdicts):
         return conversion, agreement, rescues
-    layers = layer_names(job.reference)
-    for extra_db in _STRICTER:
+    layers, job = layer_names(job.reference), replace(job, apart=Apart.of(job.judge))
+    for stricter in _STRICTER:
         fixed: dict[Path, Artifact] = {}
         for artifact, base in _to_rescue(conversion, agreement, rescues):
             on_progress(f"rescuing {artifact.path.name}", 1.0)
-            gate = gate_for(artifact.precision, job.judge.options.tolerances)
-            level = max(gate.sqnr_db, _level_needed(agreement, artifact.path))
-            rescue = _try(artifact, base, Goal(level + extra_db, gate.top1, budget), job, layers)
+            rescue = _try(artifact, base, _goal(artifact, agreement, job, stricter), job, layers)
+            if rescue.reached and not rescue.float_layers and job.apart is not None:
+                job = replace(job, apart=job.apart.with_all())
+                rescue = _try(artifact, base, _goal(artifact, agreement, job, stricter), job, layers)
             earlier = rescues.get(artifact.path)
             rescues[artifact.path] = rescue
             if rescue.reached:
@@ -180,10 +116,9 @@ def _to_rescue(
         yield artifact, base
 
 
-def _level_needed(agreement: Agreement, path: Path) -> float:
+def _level_needed(verdict: Verdict) -> float:
     """The decibels at which the file would cost no more than its rounding may, or a step above those at which it lost
     too much; nothing where neither is its fault."""
-    (verdict,) = (v for v in agreement.first_verdicts if v.artifact == path)
     loss = verdict.loss
     lost = [loss.sqnr_db + _STEP_DB] if loss and loss.status == LOST and loss.sqnr_db is not None else []
     missed = [
@@ -198,8 +133,20 @@ _STEP_DB = 3.0
 """What is lost of the user's task cannot be told from decibels: a rescue goes up in such steps until little enough is,
 and keeps few layers float."""
 
-_STRICTER = (0.0, 4.0)
-"""A rescue is tried on few samples. Where all samples say that it fell short, it is tried once more, aiming higher."""
+_STRICTER = ((0.0, 1.0), (4.0, 0.5))
+"""A rescue is tried on few samples. Where all samples say that it fell short, it is tried once more, aiming higher: by
+so many decibels, or at so much of the drop."""
+
+
+def _goal(artifact: Artifact, agreement: Agreement, job: RescueJob, stricter: tuple[float, float]) -> Goal:
+    """Decibels for a file that computes otherwise, and the user's metric where there is one that may fall so far."""
+    gate, budget = gate_for(artifact.precision, job.judge.options.tolerances), job.derive.options.rescue_budget
+    extra_db, share = stricter
+    metric = replace(job.apart.goal, max_drop=job.apart.goal.max_drop * share) if job.apart else None
+    (verdict,) = (v for v in agreement.verdicts if v.artifact == artifact.path)
+    if metric is not None and verdict.status != DISAGREE:
+        return Goal(NO_LEVEL, 0.0, budget, metric)
+    return Goal(max(gate.sqnr_db, _level_needed(verdict)) + extra_db, gate.top1, budget, metric)
 
 
 def _try(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers: Collection[str]) -> Rescue:
@@ -217,8 +164,10 @@ def _remade(artifact: Artifact, rescue: Rescue, earlier: Rescue | None, job: Der
 
 
 def _judged_again(agreement: Agreement, job: RescueJob, paths: list[Path]) -> Agreement:
-    """The same with the verdicts on these files, at every place, in the place of the former ones."""
-    again = compare(job.reference, paths, job.judge).verdicts
+    """The same with the verdicts on these files, at every place, in the place of the former ones. The metric of what was
+    chosen with some of the samples is told from the others."""
+    chosen_with = job.apart.goal.samples if job.apart is not None and job.apart.judged_on else 0
+    again = compare(job.reference, paths, replace(job.judge, chosen_with=chosen_with)).verdicts
     verdicts = [
         verdict
         for first in agreement.first_verdicts
@@ -238,7 +187,7 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
     Raises:
         EdgeportError: the worker failed; the artifact is as it was.
     """
-    derive = job.derive
+    derive, apart, metric = job.derive, job.apart, goal.metric
     request = {
         "artifact": str(artifact.path),
         "base": str(base.path),
@@ -250,7 +199,7 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
         "method": derive.options.calibration_method,
         "golden": str(job.golden),
         "calibration": str(derive.calibration) if derive.calibration else None,
-        "goal": {"sqnr_db": goal.sqnr_db, "top1": goal.top1, "budget": goal.budget},
+        "goal": asdict(goal),
         "layers": sorted(layers),
     }
     answer = run_step(
@@ -259,7 +208,12 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
         step="rescue",
         limits=derive.common.limits,
         log=derive.common.log,
-        reads=[*parts_of(base.path), job.golden, *([derive.calibration] if derive.calibration else [])],
+        reads=[
+            *parts_of(base.path),
+            job.golden,
+            *([derive.calibration] if derive.calibration else []),
+            *(apart.reads if apart else ()),
+        ],
         writes=[artifact.path],
     )
     float_layers = tuple(FloatLayer(**entry) for entry in answer["kept"])
@@ -270,4 +224,10 @@ def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, laye
         float(answer["macs_share"]),
         (float(answer["before"]), float(answer["after"])),
         str(answer["reason"]),
+        None if metric is None or apart is None else _by_metric(answer, metric, apart),
     )
+
+
+def _by_metric(answer: Mapping[str, Any], metric: MetricGoal, apart: Apart) -> ByMetric:
+    before, after = (round(float(drop or 0.0), 6) for drop in answer["drops"])
+    return ByMetric(metric.name, before, after, metric.samples, apart.judged_on, int(answer["tries"]))

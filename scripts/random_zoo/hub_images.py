@@ -58,7 +58,7 @@ def _mobilenet5() -> Any:
 
 def _efficientnet(**more: Any) -> Any:
     kinds = {"stackwise_kernel_sizes": [3, 5], "stackwise_num_repeats": [1, 2], "stackwise_strides": [1, 2]}
-    widths = {"stackwise_input_filters": [8, 8], "stackwise_output_filters": [8, 12], "num_features": 16}
+    widths = {"stackwise_input_filters": [8, 8], "stackwise_output_filters": [8, 12]}  # its config loses num_features
     ratios = {"stackwise_expansion_ratios": [1, 4], "stackwise_squeeze_and_excite_ratios": [0.0, 0.25]}
     coefficients = {"stackwise_width_coefficients": [1.0] * 2, "stackwise_depth_coefficients": [1.0] * 2}
     blocks = {"stackwise_block_types": ["fused", "unfused"], "stackwise_force_input_filters": [0, 0]}

@@ -24,6 +24,19 @@ def task(kind: str, backbone: Build, **options: Any) -> Build:
     return lambda: getattr(MODELS_OF, kind)(backbone=backbone(), preprocessor=None, **options)
 
 
+def at_length(build: Build, length: int) -> Build:
+    """The model within one whose inputs have that length."""
+
+    def around() -> Any:
+        import keras
+
+        model = build()
+        inputs = {x.name: keras.Input((length,), dtype=x.dtype, name=x.name) for x in model.inputs}
+        return keras.Model(inputs, model(inputs))
+
+    return around
+
+
 _BERT = model("BertBackbone", **SIMPLE)
 _GPT2 = model("GPT2Backbone", **SIMPLE)
 _GEMMA = model("GemmaBackbone", **ROTARY, head_dim=4)
@@ -58,6 +71,7 @@ _LINEAR = {
     "linear_value_head_dim": 4,
     "linear_conv_kernel_dim": 4,
 }
+_QWEN35 = task("Qwen3_5CausalLM", model("Qwen3_5Backbone", **ROTARY, **_LINEAR))
 _SU = {"rope_scaling_type": "su", "max_sequence_length": 16, "pretraining_sequence_length": 8}
 _SU |= {"rope_scaling_short_factor": [1.2], "rope_scaling_long_factor": [0.8]}
 _PHI3 = ROTARY | {"num_query_heads": 4}
@@ -174,7 +188,8 @@ TEXT: dict[str, Build] = {
     "Qwen MoE, causal LM": task("QwenMoeCausalLM", model("QwenMoeBackbone", **_MOE, shared_expert_intermediate_dim=8)),
     "Qwen 3, causal LM": task("Qwen3CausalLM", model("Qwen3Backbone", **ROTARY, head_dim=4)),
     "Qwen 3 MoE, causal LM": task("Qwen3MoeCausalLM", model("Qwen3MoeBackbone", **_MOE, head_dim=4)),
-    "Qwen 3.5, causal LM": task("Qwen3_5CausalLM", model("Qwen3_5Backbone", **ROTARY, **_LINEAR)),
+    "Qwen 3.5, causal LM": _QWEN35,
+    "Qwen 3.5, causal LM of 12 words": at_length(_QWEN35, 12),
     "RoBERTa": _ROBERTA,
     "RoBERTa, text classifier": task("RobertaTextClassifier", _ROBERTA, **_CLASSES),
     "RoFormer v2": _ROFORMER,

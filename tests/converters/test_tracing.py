@@ -83,6 +83,21 @@ def test_foreign_code_without_state_is_traced() -> None:
     assert traced.signature.input_names == ("x",)
 
 
+def test_a_choice_among_many_branches_is_no_state() -> None:
+    """TensorFlow numbers the functions of a switch anew every time that it traces."""
+    import tensorflow as tf
+    from keras import ops
+
+    def choosing(_layer: Any, x: Any) -> Any:
+        return ops.switch(ops.cast(ops.sum(x), "int32"), [lambda x: x, lambda x: -x, lambda x: x * 3], x)
+
+    concrete = trace(loaded_model(_model(choosing))).concrete
+    for index, factor in enumerate((1, -1, 3)):
+        batch = np.full((1, 4), index / 4, np.float32)
+        (values,) = concrete(tf.constant(batch)).values()
+        np.testing.assert_allclose(values, batch * factor)
+
+
 @pytest.mark.parametrize("activation", ["silu", "gelu", "hard_silu"])
 def test_a_gradient_of_its_own_is_no_state(activation: str) -> None:
     """TensorFlow numbers custom gradients anew every time that it traces."""

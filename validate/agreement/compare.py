@@ -105,7 +105,7 @@ class Comparison:
         self.threads = len(os.sched_getaffinity(0))
         self._reference_values: dict[tuple[str, int], ReferenceValues] = {}
         self._share_of_reference = 0.0
-        self._metric = UserMetric.of(job.options, job.common)
+        self._metric = UserMetric.of(job.options, job.common, job.chosen_with)
         self.unavailable: list[Unavailable] = []
         self._openvino: Message | None = None
 

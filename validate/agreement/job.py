@@ -25,6 +25,8 @@ class JudgeJob(Options):
         fixed_batch: a batch size that candidates may insist on, besides 1.
         mapping: names of candidates -> the reference's; others are matched by shape and value. None wants the very
             names, as edgeport gives them.
+        chosen_with: so many of the labelled samples a candidate was chosen with (`metric.apart`): its metric is told
+            from the others.
         named: outputs whose classes or labels the user gave names to.
         cache: a folder that keeps what the oracle gave, by checkpoint and inputs; None keeps nothing.
         checkpoint: the reference, where it has been scanned already; None has it scanned.
@@ -38,6 +40,7 @@ class JudgeJob(Options):
     precision: Precision | None = checked(Word("precision", (Precision,)), None)
     fixed_batch: int | None = None
     mapping: Mapping[str, str] | None = None
+    chosen_with: int = 0
     named: frozenset[str] = frozenset()
     cache: Path | None = None
     checkpoint: Checkpoint | None = None

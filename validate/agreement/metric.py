@@ -41,6 +41,12 @@ LABELS_DIGEST = "labels"
 _KEPT_BYTES = 8 << 20
 
 
+def apart(count: int, chosen_with: int, seed: int) -> tuple[Array, Array]:
+    """So many of the samples, drawn at random, to choose a file with, and the others to judge it by."""
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(count)
+    return np.sort(order[:chosen_with]), np.sort(order[chosen_with:])
+
+
 def small(array: Array) -> Array:
     """In half the bytes where these hold the same numbers, as counts are."""
     narrow: Array = array.astype(np.float32) if array.dtype == np.float64 else array
@@ -54,6 +60,7 @@ class UserMetric:
     Attributes:
         named: None where it is a function of the user's, which `code` names.
         labels: by name, samples first.
+        judged_on: which samples they are of; None: all.
     """
 
     name: str
@@ -63,10 +70,14 @@ class UserMetric:
     max_drop: float | None
     labels: Arrays
     common: Common
+    judged_on: Array | None = None
 
     @classmethod
-    def of(cls, options: JudgeOptions, common: Common) -> UserMetric | None:
+    def of(cls, options: JudgeOptions, common: Common, chosen_with: int = 0) -> UserMetric | None:
         """The metric that was asked for, with the labels among `--inputs`; None without one.
+
+        Args:
+            chosen_with: leaves out so many samples; see `apart`.
 
         Raises:
             UsageError: there are no labels, or too few samples for an interval.
@@ -92,7 +103,10 @@ class UserMetric:
                 file=path,
             )
         lower = named.lower if named else options.metric_lower
-        return cls(options.metric, named, code, lower, options.max_drop, labels, common)
+        judged_on = apart(min(counts.values()), chosen_with, common.seed)[1] if chosen_with else None
+        if judged_on is not None:
+            labels = {name: array[judged_on] for name, array in labels.items()}
+        return cls(options.metric, named, code, lower, options.max_drop, labels, common, judged_on)
 
     def check(self, signature: Signature) -> None:
         """Tries the metric on made-up outputs of the checkpoint's shapes, and in another order.
@@ -110,7 +124,7 @@ class UserMetric:
             several = values.ndim > 1 and values.shape[-1] > 1
             outputs[spec.name] = values / values.sum(axis=-1, keepdims=True) if several else values
         if self.named is not None:
-            self._rows(outputs)
+            self.rows(outputs)
             return
         with tempfile.TemporaryDirectory(prefix="edgeport-metric-") as folder:
             for k, array in enumerate(outputs.values()):
@@ -122,7 +136,7 @@ class UserMetric:
         if self.named is None:
             self._evaluate(names, work, work / "reference", None)
         else:
-            self._rows(self._stored(names, work / "reference"))
+            self.rows(self._stored(names, work / "reference"))
 
     def judged(
         self, rows: tuple[OutputRow, ...], names: tuple[str, ...], work: Path, candidate: Path
@@ -157,13 +171,16 @@ class UserMetric:
     def _stored(self, names: tuple[str, ...], folder: Path) -> dict[str, Array]:
         count = len(next(iter(self.labels.values())))
         stored = {name: read_array(folder, "out", k) for k, name in enumerate(names)}
-        return {name: array[:count] for name, array in stored.items()}
+        return {name: array[self._which(count)] for name, array in stored.items()}
+
+    def _which(self, count: int) -> Array:
+        return np.arange(count) if self.judged_on is None else self.judged_on
 
     def drop(self, names: tuple[str, ...], work: Path, candidate: Path) -> MetricDrop:
         """From the reference's outputs in `work` to those of a candidate's folder. Raises what `check` does."""
         count = len(next(iter(self.labels.values())))
         if self.named is not None:
-            reference, file = (self._rows(self._stored(names, folder)) for folder in (work / "reference", candidate))
+            reference, file = (self.rows(self._stored(names, folder)) for folder in (work / "reference", candidate))
             return drop_of(self.named, reference, file, self.common.seed)
         answer = self._evaluate(names, work, work / "reference", candidate)
         sign = -1.0 if self.lower else 1.0
@@ -204,7 +221,7 @@ class UserMetric:
             words += f": {drop.samples} samples are too few, about {needed} would do"
         return replace(told, status=status, reason=words, gate=LossGate("drop", high, self.max_drop))
 
-    def _rows(self, outputs: Arrays) -> Array:
+    def rows(self, outputs: Arrays) -> Array:
         """What each sample adds, of the first output that the labels fit."""
         assert self.named is not None
         for name, array in outputs.items():
@@ -240,7 +257,7 @@ class UserMetric:
                 "labels": str(stored),
                 "reference": paths(reference),
                 "candidate": paths(candidate) if candidate else None,
-                "samples": len(next(iter(self.labels.values()))),
+                "samples": self._which(len(next(iter(self.labels.values())))).tolist(),
             },
             step="metric",
             limits=replace(self.common.limits, timeout_s=min(self.common.limits.timeout_s or TIMEOUT_S, TIMEOUT_S)),

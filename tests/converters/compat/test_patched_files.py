@@ -145,6 +145,7 @@ CASES = [
     (keras.AVERAGED_TO_A_SIZE,      "squeeze_excite",  EVERY),
     (keras.LARGEST_TO_A_SIZE,       "squeeze_excite",  EVERY),
     (keras.SPLIT,                   "squeeze_excite",  EVERY),
+    (keras.SWITCH,                  "squeeze_excite",  EVERY),
     (keras.EXTREMES[0],             "squeeze_excite",  EVERY),
     (keras.EXTREMES[1],             "squeeze_excite",  EVERY),
     (keras.VARIABLE_VALUE,          "squeeze_excite",  EVERY),

@@ -44,7 +44,7 @@ def _kept() -> Any:
 
 
 def _branches() -> Any:
-    """Weighted layers in branches, and in a branch of a branch. Each batch takes one side of the first."""
+    """Weighted layers in branches, in one of a branch, and in a choice among three. Each batch goes another way."""
     import keras
     from keras import layers, ops
 
@@ -56,9 +56,19 @@ def _branches() -> Any:
         def call(self, x: Any) -> Any:
             return ops.cond(ops.sum(x) > self.limit, lambda: self.inner(x), lambda: 2 * self.inner(x))
 
+    class Choice(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = [layers.Dense(2) for _ in range(3)]
+
+        def call(self, x: Any) -> Any:
+            # beyond both ends of the branches, and between them
+            return ops.switch(ops.cast(ops.mean(x) * 9, "int32"), [lambda x, i=i: i(x) for i in self.inner], x)
+
     inputs = keras.Input((6, 6, 3), name="x")
     kinds = (layers.Conv2D(4, 3), layers.DepthwiseConv2D(3), layers.Conv2DTranspose(2, 3), layers.Dense(2))
     outputs = [Branch(layer)(inputs) for layer in kinds]
+    outputs.append(Choice()(inputs))
     line = layers.Reshape((6, 18))(inputs)
     outputs += [Branch(layers.Conv1D(4, 3))(line), Branch(Branch(layers.LayerNormalization(), 1.0))(line)]
     return keras.Model(inputs, outputs)
@@ -75,10 +85,30 @@ def test_its_onnx_file_answers_as_keras_does(name: str, tmp_path: Path) -> None:
     model = MODELS[name]()
     write_onnx(trace(loaded_model(model)), tmp_path / "m.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
-    positive = np.abs(_numbers(2, *model.input_shape[1:]))
-    for batch in (positive, -positive):
+    for batch in _batches(model):
         for found, expected in zip(session.run(None, {"x": batch}), keras.tree.flatten(model(batch)), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_its_tflite_file_answers_as_keras_does(name: str, tmp_path: Path) -> None:
+    import keras
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = MODELS[name]()
+    traced = trace(loaded_model(model))
+    write_saved_model(traced, tmp_path / "sm")
+    write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
+    runner = Interpreter(str(tmp_path / "m.tflite")).get_signature_runner("serving_default")
+    for batch in _batches(model):
+        expected = dict(zip(traced.signature.output_names, keras.tree.flatten(model(batch)), strict=True))
+        for output, found in runner(x=batch).items():
+            np.testing.assert_allclose(found, expected[output], rtol=1e-5, atol=1e-5)
+
+
+def _batches(model: Any) -> list[Array]:
+    positive = np.abs(_numbers(2, *model.input_shape[1:]))
+    return [positive, -positive, positive / 6]
 
 
 def test_its_tflite_file_answers_as_keras_does_where_a_vector_is_kept(tmp_path: Path) -> None:

@@ -30,22 +30,23 @@ def evaluate(request: Message, _channel: Channel) -> Message:
 
     Args:
         request: `code` and `folder` of the function, `labels` (an .npz), `reference` and `candidate` (by output name
-            the path of an array; None for a check alone) and `samples`.
+            the path of an array; None for a check alone) and `samples`: which rows of them the labels are of.
 
     Raises:
         UsageError: it raises, gives no finite number, depends on the order of the samples, or takes too long.
     """
-    metric = _Metric(Code(**request["code"]), request["folder"])
+    metric = UserFunction(Code(**request["code"]), request["folder"])
     with np.load(request["labels"], allow_pickle=False) as stored:
         labels = {name: stored[name] for name in stored.files}
-    count = int(request["samples"])
-    reference = _outputs(request["reference"], count)
+    samples = np.asarray(request["samples"], np.intp)
+    count = len(samples)
+    reference = _outputs(request["reference"], samples)
     began = time.perf_counter()
     before = metric.checked(reference, labels)
     seconds = (time.perf_counter() - began) / 2
     if request["candidate"] is None:
         return {"reference": before}
-    candidate = _outputs(request["candidate"], count)
+    candidate = _outputs(request["candidate"], samples)
     after = metric.checked(candidate, labels)
     times = min((CALLS - _CHECKS) // 2, int(SECONDS / (2 * max(seconds, 1e-9))))
     if times < _LEAST:
@@ -67,7 +68,9 @@ def evaluate(request: Message, _channel: Channel) -> Message:
     return {"reference": before, "value": after, "resampled": sides}
 
 
-class _Metric:
+class UserFunction:
+    """A function of the user's, with what it gives checked."""
+
     def __init__(self, code: Code, folder: str) -> None:
         self.name = str(code)
         self._function: Callable[[Arrays, Arrays], Any] = function_of(code, folder)
@@ -102,8 +105,8 @@ class _Metric:
         return value
 
 
-def _outputs(paths: Mapping[str, str], count: int) -> Arrays:
-    return {name: np.load(Path(path), mmap_mode="r", allow_pickle=False)[:count] for name, path in paths.items()}
+def _outputs(paths: Mapping[str, str], samples: Array) -> Arrays:
+    return {name: np.load(Path(path), mmap_mode="r", allow_pickle=False)[samples] for name, path in paths.items()}
 
 
 def _picked(arrays: Mapping[str, Array], rows: Array) -> Arrays:

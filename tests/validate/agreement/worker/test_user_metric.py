@@ -49,7 +49,7 @@ def request_for(tmp_path: Path) -> Any:
             "labels": str(tmp_path / "labels.npz"),
             "reference": {"y": str(tmp_path / "a.npy")},
             "candidate": {"y": str(tmp_path / "b.npy")} if candidate else None,
-            "samples": COUNT,
+            "samples": list(range(COUNT)),
         }
 
     return made
