@@ -143,7 +143,7 @@ def _goal(artifact: Artifact, agreement: Agreement, job: RescueJob, stricter: tu
     gate, budget = gate_for(artifact.precision, job.judge.options.tolerances), job.derive.options.rescue_budget
     extra_db, share = stricter
     metric = replace(job.apart.goal, max_drop=job.apart.goal.max_drop * share) if job.apart else None
-    (verdict,) = (v for v in agreement.verdicts if v.artifact == artifact.path)
+    (verdict,) = (v for v in agreement.first_verdicts if v.artifact == artifact.path)
     if metric is not None and verdict.status != DISAGREE:
         return Goal(NO_LEVEL, 0.0, budget, metric)
     return Goal(max(gate.sqnr_db, _level_needed(verdict)) + extra_db, gate.top1, budget, metric)
@@ -164,8 +164,10 @@ def _remade(artifact: Artifact, rescue: Rescue, earlier: Rescue | None, job: Der
 
 
 def _judged_again(agreement: Agreement, job: RescueJob, paths: list[Path]) -> Agreement:
-    """The same with the verdicts on these files, at every place, in the place of the former ones. The metric of what was
-    chosen with some of the samples is told from the others."""
+    """The same with the verdicts on these files, at every place, in the place of the former ones.
+
+    The metric of what was chosen with some of the samples is told from the others.
+    """
     chosen_with = job.apart.goal.samples if job.apart is not None and job.apart.judged_on else 0
     again = compare(job.reference, paths, replace(job.judge, chosen_with=chosen_with)).verdicts
     verdicts = [
