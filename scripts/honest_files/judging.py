@@ -68,6 +68,7 @@ def judged(checkpoint: Path, files: Mapping[str, Path], seed: int) -> dict[str, 
     with tempfile.TemporaryDirectory(prefix="honest-") as folder:
         comparison = Comparison(_Here(Path(folder)), job, lambda _stage, _share: None)  # type: ignore[arg-type]
         document = comparison.run_reference(checkpoint)
+        comparison.make_all_runs()
         verdicts = comparison.run_candidates([Entry(path) for path in files.values()])
         golden = comparison.agreement(checkpoint, document, verdicts).golden.outputs
     movement = max((_movement(values) for values in golden.values()), default=0.0)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +23,21 @@ from validate.agreement.arrays import read
 from validate.agreement.job import JudgeJob
 from validate.agreement.judging.class_decisions import accuracy, scores
 from validate.agreement.judging.decisions import known_outputs
-from validate.agreement.judging.gates import gate_for
-from validate.agreement.judging.judge import judge_output
-from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
-from validate.agreement.losses import worst_loss
+from validate.agreement.judging.gates import Gate, gate_for
+from validate.agreement.judging.reference_values import Reference
+from validate.agreement.jury import Answered, Jury, Told
 from validate.agreement.metric import UserMetric
 from validate.agreement.plan import Plan
 from validate.agreement.processes import TENSORFLOW, Entry, Processes, processes, reads_of_reference
-from validate.agreement.results import (
-    DISAGREE,
-    Agreement,
-    Golden,
-    Ran,
-    Unavailable,
-    Verdict,
-)
-from validate.agreement.verdicts import error_verdict, overall
+from validate.agreement.results import Agreement, Golden, Unavailable, Verdict
+from validate.agreement.verdicts import error_verdict, settled
+from validate.agreement.worker.ensemble import ALL
 from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
 from validate.runtimes.base import Arithmetic, Device
 from validate.targets import HOST
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
-_ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
 _REFERENCE = 2
 """How many candidates' time the reference takes: it runs in two precisions."""
 
@@ -103,8 +94,8 @@ class Comparison:
         self._running, self._job, self._on_progress = running, job, on_progress
         self._work = running.folder
         self.threads = len(os.sched_getaffinity(0))
-        self._reference_values: dict[tuple[str, int], ReferenceValues] = {}
-        self._share_of_reference = 0.0
+        self._of_all_runs: Jury | None = None
+        self._share_of_reference = self._reached = 0.0
         self._metric = UserMetric.of(job.options, job.common, job.chosen_with)
         self.unavailable: list[Unavailable] = []
         self._openvino: Message | None = None
@@ -125,7 +116,9 @@ class Comparison:
             job.cache.mkdir(parents=True, exist_ok=True)
         computed = {kind: None for entry in entries for kind in (entry.precision, *self._arithmetic(entry))}
         reduced = [k for k in computed if gate_for(k, job.options.tolerances).rounding_ratio is not None]
-        request = {
+        self._runtime = runtime
+        self._grants = Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ())
+        self._request = {
             "path": str(path.resolve()),
             "samples": common.samples,
             "seed": common.seed,
@@ -140,18 +133,23 @@ class Comparison:
         }
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(entries))
         self._on_progress("reference", 0.0)
-        document = self._running.step(
-            runtime,
-            "reference_runs:run_reference",
-            request,
-            lambda e: self._on_progress("reference", share * float(e["fraction"])),
-            Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ()),
+        document = self._ask("run_reference", {}, lambda fraction: self._on_progress("reference", share * fraction))
+        self._take_reference(document)
+        return document
+
+    def _ask(self, function: str, more: Message, tell: Callable[[float], None]) -> Message:
+        """Has the reference's process do something with it."""
+        return self._running.step(
+            self._runtime,
+            f"reference_runs:{function}",
+            {**self._request, **more},
+            lambda event: tell(float(event["fraction"])),
+            self._grants,
         )
-        self.signature = Signature.from_json(document["signature"])
-        self._doubts: tuple[str, ...] = tuple(document["doubts"])
+
+    def _take_reference(self, document: Message) -> None:
+        self.signature, self._eager = Signature.from_json(document["signature"]), bool(document["eager"])
         self._ranges = {name: Range.from_json(limits) for name, limits in document["ranges"].items()}
-        self._notes = (*untold(self._ranges, self.signature), *document["notes"])
-        self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
             self._work,
@@ -159,13 +157,33 @@ class Comparison:
             self.signature.output_names,
             dict(document["kinds"]),
             labels,
-            drawn=common.inputs is None,
+            drawn=self._job.common.inputs is None,
             by_metric=self._metric is not None and self._metric.max_drop is not None,
-            known=known_outputs(self.signature, dict(document["heads"]), job.named),
+            known=known_outputs(self.signature, dict(document["heads"]), self._job.named),
         )
+        told = Told(
+            tuple(document["doubts"]),
+            (*untold(self._ranges, self.signature), *document["notes"]),
+            dict(document["special"]),
+        )
+        self._jury = Jury(self.reference, self._job, self._metric, told)
         if self._metric is not None:
             self._metric.check_reference(self.signature.output_names, self._work)
-        return document
+
+    def make_all_runs(self) -> None:
+        """Makes all runs of the ensemble, by which every candidate is judged from then on: for figures to compare."""
+        self._jury = self._jury_of_all_runs()
+        self.reference = self._jury.reference
+
+    def _jury_of_all_runs(self) -> Jury:
+        if not self.reference.plan.oracle:
+            return self._jury
+        if self._of_all_runs is None:
+            if not (self._work / ALL).is_dir():
+                more = {"plan": self.reference.plan.to_json(), "eager": self._eager}
+                self._ask("run_all_noise", more, lambda _fraction: self._on_progress(self._runtime, self._reached))
+            self._of_all_runs = self._jury.by(ALL)
+        return self._of_all_runs
 
     def _arithmetic(self, entry: Entry) -> tuple[Arithmetic, ...]:
         """What floats are computed in at a place, where that may be less than float32."""
@@ -186,7 +204,6 @@ class Comparison:
         An entry whose place is not there has no verdict, but a row of `unavailable`.
         """
         self._total, self._done, self._first_look = len(entries), 0, first_look
-        self._told: dict[tuple[Path, str], Verdict] = {}
         verdicts: dict[int, Verdict] = {}
         by_process: dict[str, dict[int, Entry]] = {}
         for k, entry in enumerate(entries):
@@ -199,15 +216,16 @@ class Comparison:
         for process in sorted(by_process, key=lambda name: name not in TENSORFLOW):
             if process not in TENSORFLOW:
                 self._running.rest("keras")
-            verdicts |= dict(self._run_some(process, by_process[process]))
+            verdicts |= self._run_some(process, by_process[process])
         return tuple(verdicts[k] for k in sorted(verdicts))
 
-    def _run_some(self, process: str, entries: Mapping[int, Entry]) -> Iterator[tuple[int, Verdict]]:
+    def _run_some(self, process: str, entries: Mapping[int, Entry]) -> dict[int, Verdict]:
         """Runs and judges the candidates of one process; that one ends its worker is its verdict."""
 
         def tell(share: float) -> None:
             progress = min(1.0, (self._done + share) / self._total)
-            self._on_progress(process, self._share_of_reference + (1 - self._share_of_reference) * progress)
+            self._reached = self._share_of_reference + (1 - self._share_of_reference) * progress
+            self._on_progress(process, self._reached)
 
         def request(pending: Sequence[str]) -> Message:
             return {
@@ -222,84 +240,50 @@ class Comparison:
 
         reads = [part for entry in entries.values() for part in parts_of(entry.path)]
         batch = self._running.batch(process, "candidates:run_candidates", [str(k) for k in entries], request, reads)
+        verdicts: dict[int, Verdict] = {}
+        unsettled: dict[int, Answered] = {}
+        alike: dict[str, list[Answered]] = {}
         for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
             k, entry = int(key), entries[int(key)]
             if isinstance(outcome, EdgeportError):
-                yield k, error_verdict(entry.path, outcome, entry.place)
+                verdicts[k] = error_verdict(entry.path, outcome, entry.place)
             elif "unavailable" in outcome:
                 self.unavailable.append(Unavailable(entry.path, entry.place, **outcome["unavailable"]))
             else:
-                yield k, self._shared(entry, key, outcome)
+                answered = Answered(entry, key, outcome, self._gate(entry, outcome))
+                same = alike.setdefault(answered.same, [])
+                same.append(answered)
+                if len(same) == 1:
+                    rows = self._jury.rows(answered)
+                    if self._jury is self._of_all_runs or all(settled(row) for row in rows):
+                        verdicts[k] = self._jury.verdict(answered, rows)
+                    else:
+                        unsettled[k] = answered
             self._done += 1
             tell(0.0)
+        verdicts |= self._settle(process, unsettled)
+        return verdicts | {
+            int(other.key): other.shared(verdicts[int(first.key)])
+            for first, *others in alike.values()
+            for other in others
+        }
 
-    def _shared(self, entry: Entry, key: str, result: Message) -> Verdict:
-        """The verdict, or that of another setting which gave the very same answers, computed in the same way."""
-        same = (entry.path, f"{result.get('answers')} {result.get('arithmetic')}")
-        if "answers" not in result or (told := self._told.get(same)) is None:
-            self._told[same] = verdict = self.judge(entry, key, result)
-            return verdict
-        for file in (self._work / key).glob("*.npy"):
-            file.unlink()
-        ran = Ran(entry.place, *(result[name] for name in ("runtime", "runtime_version", "arithmetic")))
-        return replace(told, ran=ran, same_as=f"{told.ran.place.target}, {told.ran.place.setting}")
+    def _settle(self, process: str, unsettled: Mapping[int, Answered]) -> dict[int, Verdict]:
+        """Judges by all runs of the ensemble what the first ones could not settle."""
+        if not unsettled:
+            return {}
+        jury = self._jury_of_all_runs()
+        if process not in TENSORFLOW:
+            self._running.rest("keras")
+        return {k: jury.verdict(answered, jury.rows(answered)) for k, answered in unsettled.items()}
+
+    def _gate(self, entry: Entry, result: Message) -> Gate:
+        return gate_for(entry.precision, self._job.options.tolerances, result.get("arithmetic"))
 
     def judge(self, entry: Entry, key: str, result: Message) -> Verdict:
-        """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
-        path, precision = entry.path, entry.precision
-        notes = (*self._doubts, *self._notes, *result["notes"])
-        mapping = dict(result.get("mapping", {}))
-        ran = Ran(entry.place, *(result.get(name) for name in ("runtime", "runtime_version", "arithmetic")))
-        if result["problems"]:
-            reason = "; ".join(result["problems"])
-            return Verdict(path, DISAGREE, reason, (), notes, precision=precision, mapping=mapping, ran=ran)
-        folder = self._work / key
-        candidate = Candidate(folder, dict(result["kinds"]), precision, ran.arithmetic)
-        gate = gate_for(precision, self._job.options.tolerances, ran.arithmetic)
-        rows = tuple(
-            judge_output(self.reference, self._reference_values, candidate, i, gate)
-            for i in range(len(self.reference.output_names))
-        )
-        scores: Mapping[str, Any] = {}
-        if self._metric is not None:
-            rows, scores = self._metric.judged(rows, self.signature.output_names, self._work, folder)
-        answers = self._answers(candidate)
-        for file in folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
-            file.unlink()
-        status, reason = overall(rows)
-        if self._job.options.tolerances:
-            overrides = ", ".join(f"{key}={value:g}" for key, value in self._job.options.tolerances.items())
-            notes = (*notes, f"the gates were overridden: {overrides}")
-        special = {
-            kind: (self._special.get(kind, ""), str(outcome)) for kind, outcome in result.get("special", {}).items()
-        }
-        accepted = {name: tuple(map(int, shape)) for name, shape in result.get("accepted", {}).items()}
-        notes = (
-            *notes,
-            *(f"{name}: it takes the shape {shape}, which it should refuse" for name, shape in accepted.items()),
-        )
-        return Verdict(
-            path,
-            status,
-            reason,
-            rows,
-            notes,
-            special=special,
-            accepted=accepted,
-            answers=answers,
-            scores=scores,
-            precision=precision,
-            mapping=mapping,
-            ran=ran,
-            loss=worst_loss(tuple(row.loss for row in rows if row.loss is not None)),
-        )
-
-    def _answers(self, candidate: Candidate) -> dict[str, Any]:
-        """The candidate's outputs for the first golden samples, as far as they stay small."""
-        outputs = {name: candidate.values("out", i) for i, name in enumerate(self.reference.output_names)}
-        row = sum(array.nbytes // max(1, len(array)) for array in outputs.values())
-        count = min(_ANSWER_SAMPLES, _ANSWER_BYTES // max(1, row))
-        return {name: np.array(array[:count]) for name, array in outputs.items()} if count else {}
+        """The verdict on what a worker wrote under `key`, by the runs that were made; its arrays are removed."""
+        answered = Answered(entry, key, result, self._gate(entry, result))
+        return self._jury.verdict(answered, self._jury.rows(answered))
 
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names
@@ -323,9 +307,9 @@ class Comparison:
                 **(suites(plan.saturating) if plan.edge_cases else {}),
             },
             oracle_samples=plan.oracle,
-            notes=self._notes,
+            notes=self._jury.told.notes,
             unexercised=tuple(document["unexercised"]),
-            doubts=self._doubts,
+            doubts=self._jury.told.doubts,
             unavailable=tuple(self.unavailable),
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
             texts=dict(document["texts"]),

@@ -173,6 +173,7 @@ class _Run:
     def run(self, make: str, formats: tuple[str, ...]) -> SelfTest:
         self.comparison = Comparison(self.running, self.job, self._reference_progress)
         document = self.comparison.run_reference(self.reference)
+        self.comparison.make_all_runs()
         self.running.rest("keras")
         self._break(make, formats, self.only)
         self._look_again(make, formats)

@@ -123,6 +123,7 @@ def _row(head: _Head, values: Values, reference: Reference, candidate: Candidate
         noise_ratios=ratios,
         rounding_ratio=gate_value.get("rounding_ratio"),
         conditioning=expected.conditioning,
+        moved_runs=reference.moved_runs,
         decides=decides,
     )
     task = Task(decides, 0.0 if head.basis == "logits" else 0.5, reference.drawn)
