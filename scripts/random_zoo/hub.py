@@ -58,8 +58,8 @@ def _versions() -> dict[str, str]:
 def _print_table(rows: list[dict[str, Any]]) -> None:
     for date_and_versions in dict.fromkeys(f"{row['date']}: {row['versions']}" for row in rows):
         print(date_and_versions)
-    print(f"\n| architecture | {' | '.join(FORMATS)} |\n|---|---|---|---|")
-    for row in rows:
+    print("\n| architecture | SavedModel | ONNX | TFLite |\n|---|---|---|---|")
+    for row in sorted(rows, key=lambda row: str(row["name"]).lower()):
         print(f"| {row['name']} | {' | '.join(_cells(row))} |")
 
 
