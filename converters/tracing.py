@@ -295,9 +295,11 @@ def _settled(signature: Signature, concrete: Any) -> Signature:
 
 
 def _merged(declared: Sequence[int | str], traced: Sequence[int | str]) -> tuple[int | str, ...]:
+    """What was declared, but for sizes that the trace knows: a RandomCrop declares what it crops to in training."""
     if len(declared) != len(traced):
         return tuple(traced)
-    return tuple(d if isinstance(d, int) else f for d, f in zip(declared, traced, strict=True))
+    pairs = zip(declared, traced, strict=True)
+    return tuple(d if isinstance(d, int) and not isinstance(f, int) else f for d, f in pairs)
 
 
 def _has_loop(concrete: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from converters.compat import keras, tensorflow
 from converters.tracing_loops import between_two
 from converters.tracing_repeats import lean_repeat
-from converters.unknown_sizes import averaged, cut, maximal
+from converters.unknown_sizes import averaged, cut, framed, lean_tensordot, maximal, settled_quantile, uncropped
 
 
 @contextlib.contextmanager
@@ -32,7 +32,11 @@ def lean_backend() -> Iterator[None]:
         keras.NORMALIZATION: _lean_normalization,
         keras.AVERAGED_TO_A_SIZE: averaged,
         keras.LARGEST_TO_A_SIZE: maximal,
+        keras.TENSORDOT: lean_tensordot,
         keras.SPLIT: cut,
+        keras.SPECTRUM: framed,
+        keras.CROP: uncropped,
+        keras.QUANTILE: settled_quantile,
         keras.SWITCH: between_two,
         **dict.fromkeys(keras.EXTREMES, _plain_extreme),
     }

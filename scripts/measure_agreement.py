@@ -146,7 +146,7 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
     from validate.agreement.arrays import path_of
     from validate.agreement.judging.gates import FLOOR_ULPS, ULP
     from validate.agreement.judging.metrics import row_errors, row_maxima
-    from validate.agreement.worker.ensemble import STEM, measure_noise
+    from validate.agreement.worker.ensemble import STEM, Subject, measure_noise
     from validate.agreement.worker.oracle import float64_clone, float64_default
     from validate.agreement.worker.taps import open_tapped
     from validate.agreement.worker.taps.function import TappedFunction
@@ -170,7 +170,7 @@ def ratios(checkpoint: Path, bundle: Path) -> dict[str, float]:
             np.save(path_of(folder, stem, k), array)
     truth = {k: np.load(path_of(folder, stem, k)) for k, stem in stems.items()}
     plain = TappedFunction(loaded.function, loaded.signature)
-    measure_noise(plain.run, loaded.model, loaded.signature, inputs, folder, batch=SAMPLES)
+    measure_noise(Subject(plain.run, loaded.model, loaded.signature, SAMPLES), inputs, folder)
     noise = {}
     for k, stem in stems.items():
         maxima = row_maxima(truth[k])

@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.checkpoints.graph_tables import filled_tables, table_contents
 from converters.checkpoints.identify import chosen_signature
 from converters.checkpoints.idle_assignments import without_idle_assignments
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
@@ -110,9 +112,21 @@ def _from_session(checkpoint: Checkpoint, key: str, note: str) -> Loaded:
             ends = _nodes(outputs)
             definition = _needed(_without_hints(graph.as_graph_def()), [*ends, *_nodes(inputs)])
             constant = _frozen(session, definition, ends)
-        return _of_graph(path, constant, (inputs, outputs), {}, (note,))
+            contents = table_contents(session, constant)
+            sizes = _stated_shapes(signature, keys) if contents else {}
+        return _of_graph(path, constant, (inputs, outputs), sizes, (note,), filled_tables(contents))
     except (ValueError, OSError, KeyError, RuntimeError, TypeError, tf.errors.OpError) as cause:
         raise load_error(checkpoint, cause) from cause
+
+
+def _stated_shapes(signature: Any, keys: Sequence[str]) -> dict[str, list[int | None]]:
+    """By tensor, the shapes of outputs that a signature states: behind a table a graph does not tell them."""
+    stated = {signature.outputs[key].name: signature.outputs[key].tensor_shape for key in keys}
+    return {
+        tensor: [size.size if size.size >= 0 else None for size in shape.dim]
+        for tensor, shape in stated.items()
+        if not shape.unknown_rank
+    }
 
 
 def _frozen(session: Any, definition: Any, outputs: list[str]) -> Any:
@@ -164,12 +178,14 @@ def _of_graph(
     ends: tuple[Mapping[str, str], Mapping[str, str]],
     sizes: Mapping[str, Sequence[int | None]],
     notes: tuple[str, ...] = (),
+    tables: Mapping[str, Any] = MappingProxyType({}),
 ) -> Loaded:
     """A graph without variables; each call imports it into the graph that is being traced.
 
     Args:
         ends: name in the signature -> tensor, of inputs and of outputs.
-        sizes: shapes that the user gives for inputs, by tensor.
+        sizes: shapes that the user gives for inputs, by tensor; those of outputs that a signature states.
+        tables: filled ones, by the tensor of the empty one that each stands for.
     """
     import tensorflow as tf
 
@@ -184,9 +200,15 @@ def _of_graph(
 
     def function(tensors: Sequence[Any]) -> list[Any]:
         feeds = dict(zip(inputs.values(), tensors, strict=True))
-        return list(_imported(path, definition, feeds, list(outputs.values())))
+        feeds |= {name: tf.identity(table.resource_handle) for name, table in tables.items()}
+        results = list(_imported(path, definition, feeds, list(outputs.values())))
+        for result, spec in zip(results, specs[1], strict=True):
+            if result.shape.rank is None:
+                result.set_shape([size if isinstance(size, int) else None for size in spec.shape])
+        return results
 
-    return Loaded(None, Signature(tuple(specs[0]), tuple(specs[1])), function, (), notes, constants=_count(definition))
+    signature = Signature(tuple(specs[0]), tuple(specs[1]))
+    return Loaded(None, signature, function, (), notes, tuple(tables.values()), constants=_count(definition))
 
 
 def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], tensors: list[str]) -> Any:

@@ -100,6 +100,35 @@ AVERAGED_TO_A_SIZE, LARGEST_TO_A_SIZE = (
     for kind in ("average", "max")
 )
 
+TENSORDOT = Patch(
+    f"{_NUMPY}:tensordot",
+    "a product along any axes of tensors of which one size is not known is traced as a product of matrices",
+    MADE_FOR,
+    "(x1, x2, axes=2)",
+    otherwise=_LARGER,
+)
+QUANTILE = Patch(
+    f"{_NUMPY}:_quantile",
+    "a quantile along axes of known sizes is traced with its places as numbers, whatever the other sizes are",
+    MADE_FOR,
+    "(x, q, axis=None, method='linear', keepdims=False)",
+    otherwise="where a batch is not known, a quantile's places are computed in float64, which TFLite lacks",
+)
+SPECTRUM = Patch(
+    "keras.src.backend.tensorflow.math:stft",
+    "a spectrum of a known length is traced with the number of its frames",
+    MADE_FOR,
+    "(x, sequence_length, sequence_stride, fft_length, window='hann', center=True)",
+    otherwise="convolutions over the frames of a spectrogram have no TFLite",
+)
+CROP = Patch(
+    "keras.layers:RandomCrop.get_random_transformation",
+    "a random crop that crops nothing is traced without the place that it would crop at",
+    MADE_FOR,
+    "(self, data, training=True, seed=None)",
+    otherwise="a RandomCrop is traced for images of a known size only",
+)
+
 EXTREMES = tuple(
     Patch(
         f"{_NUMPY}:{name}",

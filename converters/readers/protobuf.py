@@ -51,8 +51,8 @@ def signed(value: int) -> int:
 class Message:
     """One message, split into its fields; a nested one is split only when it is asked for.
 
-    Where a field that should be single occurs more than once the last one wins, as in every protobuf runtime. (Merging
-    of repeated sub-messages, which no writer of these formats relies on, is not done.)
+    Where a field that should be single occurs more than once the last one wins, and messages are merged, as in every
+    protobuf runtime: what a framework reads, a scan must see.
     """
 
     def __init__(self, data: memoryview, budget: Budget | None = None, depth: int = 0) -> None:
@@ -81,7 +81,8 @@ class Message:
 
     def message(self, number: int) -> Message | None:
         parts = self.parts(number)
-        return Message(parts[-1], self._budget, self._depth + 1) if parts else None
+        whole = memoryview(b"".join(parts)) if len(parts) > 1 else parts[0] if parts else None
+        return None if whole is None else Message(whole, self._budget, self._depth + 1)
 
     def texts(self, number: int) -> list[str]:
         return [text_of(part, f"field {number}") for part in self.parts(number)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from converters.errors import RefusedError
 from converters.readers.facts import MalformedError, TensorFact, WeightFact, mapped, refusing
 from converters.readers.protobuf import Message
+from converters.readers.saved_model_assets import asset_files
 from converters.readers.saved_model_ops import read_ops
 from converters.readers.tensor_bundle import Entry, missing_data, read_bundle
 from converters.signature import SIGNATURE_KEY
@@ -92,6 +93,9 @@ def read_saved_model(folder: Path) -> SavedModelFacts:
         if not data:
             raise MalformedError("it is empty")
         _read_graph(facts, Message(data))
+    for name in facts.assets:
+        if not (folder / "assets" / name).is_file():
+            raise _incomplete(folder, f"its file assets/{name} is missing")
     index = folder / "variables" / "variables.index"
     if index.is_file():
         _read_variables(facts, index, folder)
@@ -149,7 +153,7 @@ def _read_graph(facts: SavedModelFacts, model: Message) -> None:
         ops = read_ops(meta)
         facts.ops += ops.counts
         facts.host_ops += ops.unsafe
-        facts.assets += [_asset(asset) for asset in meta.messages(6)]
+        facts.assets += [_asset(asset) for asset in asset_files(meta)]
     if chosen is None:
         raise MalformedError("it has no graph in it")
     entries = sorted(chosen.map(5), key=lambda entry: entry[0])

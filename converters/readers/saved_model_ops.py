@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.readers.protobuf import Message
+from converters.readers.saved_model_assets import FILE_TABLES, foreign_files
 
 SAVER_OPS = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
 """They read and write files, and every SavedModel has them: for its loader alone, so no signature may reach them."""
@@ -72,7 +73,11 @@ def read_ops(meta: Message) -> GraphOps:
     graph, objects = meta.message(2), meta.message(7)
     if graph is None:
         return GraphOps(Counter(), [])
-    return read_graph_ops(graph, _entries(meta), [name for name, _ in objects.map(2)] if objects is not None else [])
+    ops = read_graph_ops(graph, _entries(meta), [name for name, _ in objects.map(2)] if objects is not None else [])
+    if not FILE_TABLES & ops.counts.keys():
+        return ops
+    beyond = {(op, node) for op, node in ops.unsafe if op not in FILE_TABLES}
+    return GraphOps(ops.counts, sorted(beyond | foreign_files(meta)))
 
 
 def read_graph_ops(graph: Message, entries: Iterable[str], functions: Iterable[str] = ()) -> GraphOps:

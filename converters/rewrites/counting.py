@@ -98,6 +98,11 @@ def is_scan_of_known_length(operation: Any) -> bool:
     return axis is not None and shape.rank is not None and shape[int(axis)] is not None
 
 
+def is_scan(operation: Any) -> bool:
+    """Whether it is known along which axis; how long that is need not be."""
+    return constant(operation, 1) is not None and operation.inputs[0].shape.rank is not None
+
+
 def cumprod(operation: Any, inputs: Sequence[Any]) -> Any:
     """Each step multiplies by what stands twice as far away as in the step before: products of all before it."""
     import numpy as np
@@ -119,3 +124,26 @@ def cumprod(operation: Any, inputs: Sequence[Any]) -> Any:
     for step in (2**k for k in range((length - 1).bit_length())):
         x = x * moved(x, step)
     return x
+
+
+def cumprod_of_open_length(operation: Any, inputs: Sequence[Any]) -> Any:
+    """The same for a length that is not known: by as many steps as the longest would take."""
+    import numpy as np
+    import tensorflow as tf
+
+    x = inputs[0]
+    axis = int(np.asarray(constant(operation, 1))) % x.shape.rank
+    if operation.get_attr("reverse"):
+        x = tf.reverse(x, [axis])
+    length, before = tf.shape(x)[axis], [slice(None)] * axis
+
+    def moved(x: Any, by: int) -> Any:
+        left_out = tf.minimum(by, length)
+        ones = tf.ones_like(x[(*before, slice(0, left_out))])
+        return tf.concat([ones, x[(*before, slice(0, length - left_out))]], axis)
+
+    if operation.get_attr("exclusive"):
+        x = moved(x, 1)
+    for step in (2**k for k in range(31)):
+        x = x * moved(x, step)
+    return tf.reverse(x, [axis]) if operation.get_attr("reverse") else x

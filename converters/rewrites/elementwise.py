@@ -121,6 +121,21 @@ def atan2(_operation: Any, inputs: Sequence[Any]) -> Any:
     return tf.atan2(y * tf.ones_like(x), x * tf.ones_like(y))
 
 
+def is_wide(operation: Any) -> bool:
+    """Whether a quotient has more axes than the converter gets right: it broadcasts them to a shape of no axes."""
+    return operation.outputs[0].shape.rank not in (0, 1, 2, 3, 4)
+
+
+def div_no_nan(_operation: Any, inputs: Sequence[Any]) -> Any:
+    """The quotient, and 0 where the divisor is 0."""
+    import tensorflow as tf
+
+    x, y = inputs
+    no_divisor = tf.equal(y, tf.zeros_like(y))
+    quotient = x / tf.where(no_divisor, tf.ones_like(y), y)
+    return tf.where(tf.logical_and(no_divisor, tf.ones_like(x, tf.bool)), tf.zeros_like(quotient), quotient)
+
+
 def is_inf(_operation: Any, inputs: Sequence[Any]) -> Any:
     """Whether |x| is above the largest number: LiteRT's Equal does not find infinity equal to itself."""
     import tensorflow as tf

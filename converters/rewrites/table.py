@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from converters.rewrites import convolutions, counting, elementwise, gelu, images, integers, slicing, spectra, vectors
+from converters.rewrites import (
+    convolutions,
+    counting,
+    elementwise,
+    gelu,
+    images,
+    integers,
+    nothing,
+    open_resizes,
+    slicing,
+    spectra,
+    vectors,
+)
 from converters.rewrites.row import BOTH, ONNX, TFLITE, Rewrite
 
 _SPECTRUM = ("of a Fourier transform: products with cosines and sines", "rounding")
 """What becomes of operations that only complex numbers lead to."""
+
+_EXACT, _LARGEST = "none", "TFLite: 3.4e38"
+_REDUCTIONS = [
+    *((kind, _EXACT) for kind in ("Sum", "Prod", "Mean", "All", "Any")),
+    *((kind, _LARGEST) for kind in ("Max", "Min")),
+]
+"""Operations that may reduce no values at all, and how far what stands for them may part from TensorFlow's."""
 
 REWRITES: tuple[Rewrite, ...] = (
     Rewrite("Log1p", BOTH, elementwise.log1p, "a polynomial near 0, else log(1 + x)", "3 ulp"),
@@ -24,18 +43,22 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("Asinh", TFLITE, elementwise.asinh, "a logarithm, by log1p near 0", "4 ulp"),
     Rewrite("Acosh", TFLITE, elementwise.acosh, "a logarithm, by log1p near 1", "4 ulp"),
     Rewrite("Atanh", TFLITE, elementwise.atanh, "a logarithm, by log1p near 0", "4 ulp"),
+    Rewrite("DivNoNan", TFLITE, elementwise.div_no_nan, "a quotient and a choice", "none", elementwise.is_wide),
     Rewrite("IsInf", TFLITE, elementwise.is_inf, "a comparison"),
     Rewrite("Rsqrt", TFLITE, elementwise.rsqrt, "a choice where it is 0", "none", elementwise.is_limited),
     Rewrite("ResizeArea", BOTH, images.resize, "an average pool or two matrix products", "rounding", images.is_settled),
     Rewrite("ResizeBicubic", TFLITE, images.resize, "two matrix products", "rounding", images.is_settled),
     Rewrite("ScaleAndTranslate", BOTH, images.resize, "two matrix products", "rounding", images.is_settled),
+    Rewrite("ResizeArea", TFLITE, open_resizes.resize, "products with weights", "rounding", open_resizes.is_open),
+    Rewrite("ResizeBicubic", TFLITE, open_resizes.resize, "products with weights", "rounding", open_resizes.is_open),
+    Rewrite("ScaleAndTranslate", BOTH, open_resizes.resize, "products with weights", "rounding", open_resizes.is_open),
     Rewrite("MaxPool3D", TFLITE, images.max_pool, "two pools over two axes"),
     Rewrite("AvgPool3D", TFLITE, images.average_pool, "two pools over two axes", "rounding"),
     Rewrite("Conv2DBackpropInput", TFLITE, convolutions.turned, "a convolution", "rounding", convolutions.is_spread),
     Rewrite("SpaceToBatchND", TFLITE, convolutions.space_to_batch, "transposes", "none", convolutions.is_wide),
     Rewrite("BatchToSpaceND", TFLITE, convolutions.batch_to_space, "transposes", "none", convolutions.is_wide),
     Rewrite("BiasAdd", BOTH, convolutions.bias, "an addition", "none", convolutions.is_of_another_rank),
-    Rewrite("Mul", BOTH, convolutions.infinite_product, "a choice by sign", "TFLite: 3.4e38", convolutions.is_infinite),
+    Rewrite("Mul", BOTH, convolutions.infinite_product, "a choice by sign", _LARGEST, convolutions.is_infinite),
     Rewrite("Bucketize", ONNX, counting.bucketize, "comparisons and their sum"),
     Rewrite("DenseBincount", BOTH, counting.dense_bincount, "comparisons and their sum or maximum"),
     Rewrite("OneHot", ONNX, counting.one_hot, "a choice for indices below 0", "none", counting.may_be_negative),
@@ -43,6 +66,8 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("UpperBound", BOTH, counting.upper_bound, "comparisons and their sum"),
     Rewrite("InTopKV2", BOTH, counting.in_top_k, "comparisons and their sum"),
     Rewrite("Cumprod", BOTH, counting.cumprod, "products", "rounding", counting.is_scan_of_known_length),
+    Rewrite("Cumprod", TFLITE, counting.cumprod_of_open_length, "products", "rounding", counting.is_scan),
+    *(Rewrite(kind, BOTH, nothing.reduced, "its start", error, nothing.is_of_nothing) for kind, error in _REDUCTIONS),
     Rewrite("MatrixDiagPartV3", BOTH, vectors.matrix_diag_part, "a gather", "none", vectors.is_one_diagonal),
     Rewrite("Cross", BOTH, vectors.cross, "products and differences", "rounding"),
     Rewrite("Einsum", TFLITE, vectors.outer_product, "a product of wider tensors", "none", vectors.is_outer_product),

@@ -79,13 +79,15 @@ def refuse_text(traced: Traced, format_name: str, *, operations_too: bool = True
 
 
 def numbers_of(operation: str, traced: Traced) -> str:
-    """What an operation of the graph computes with, where a format has it for other numbers: complex ones."""
+    """What an operation of the graph computes with, where a format has it for other numbers: complex, of float64."""
     import tensorflow as tf
 
     nodes = operations(traced.concrete.graph.as_graph_def())
     types = {node.attr["T"].type for path, node in nodes if path == operation and "T" in node.attr}
     complexes = {tf.complex64.as_datatype_enum, tf.complex128.as_datatype_enum}
-    return " of complex numbers" if types & complexes else ""
+    if types & complexes:
+        return " of complex numbers"
+    return " of float64" if tf.float64.as_datatype_enum in types else ""
 
 
 def operations(definition: Any) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ from converters.shapes import shapes_text
 from exporter.cli.console import Console
 from exporter.cli.options import (
     baking_options,
+    building_options,
     limit_options,
     metric_options,
     opening_options,
@@ -25,7 +26,6 @@ from exporter.cli.options import (
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
-    from converters.checkpoints.load_options import LoadOptions
     from exporter.manifest.rows import Passing
     from validate.agreement import Agreement, JudgeJob, Verdict
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("-f", "--format", "formats", multiple=True, metavar="FORMAT", help="For --self-test. [tflite and onnx]")
 @shape_option
 @opening_options
+@building_options
 @baking_options
 @limit_options
 @output_options
@@ -84,7 +85,6 @@ def command(
         raise UsageError(
             "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
         )
-    reference = _checked_reference(reference, common.opening)
     with reference_of(reference, common, chosen) as source:
         job = JudgeJob(judge_options, common, cache=chosen["cache"], mapping=mapping_of(chosen["mapping"]))
         if self_test:
@@ -194,18 +194,6 @@ def _checked_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
         if name not in names:
             raise no_such("format", name, names)
     return formats
-
-
-def _checked_reference(path: Path, opening: LoadOptions) -> Path:
-    """Scanned before a framework sees it; what is not an artifact must be a checkpoint."""
-    from converters.checkpoints.identify import identify
-    from converters.checkpoints.scan_file import check
-    from converters.formats import Format, format_of
-
-    if format_of(path) in {None, Format.SAVEDMODEL}:
-        return identify(path, opening).path
-    check(path)
-    return path
 
 
 def _show(agreement: Agreement, console: Console) -> None:

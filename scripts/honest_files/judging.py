@@ -69,6 +69,7 @@ def judged(checkpoint: Path, files: Mapping[str, Path], seed: int) -> dict[str, 
     with tempfile.TemporaryDirectory(prefix="honest-") as folder:
         comparison = Comparison(_Here(Path(folder)), job, lambda _stage, _share: None)  # type: ignore[arg-type]
         document = comparison.run_reference(checkpoint, [Precision.FLOAT32])
+        comparison.make_all_runs()
         verdicts = comparison.run_candidates(list(files.values()), [GATES[Precision.FLOAT32]] * len(files))
         golden = comparison.agreement(checkpoint, document, verdicts).golden.outputs
     movement = max((_movement(values) for values in golden.values()), default=0.0)

@@ -43,7 +43,7 @@ def rows(checkpoint: Path) -> dict[str, list[float]]:
     from validate.agreement.arrays import path_of
     from validate.agreement.judging.gates import FLOOR_ULPS, ULP
     from validate.agreement.judging.metrics import row_errors, row_maxima
-    from validate.agreement.worker.ensemble import STEM, measure_noise
+    from validate.agreement.worker.ensemble import STEM, Subject, measure_noise
     from validate.agreement.worker.oracle import float64_clone, float64_default
     from validate.agreement.worker.taps.function import TappedFunction
 
@@ -62,7 +62,7 @@ def rows(checkpoint: Path) -> dict[str, list[float]]:
     truth = _values(exact.run(dict(zip(clone.signature.input_names, arrays.values(), strict=True))))
     folder, stem = Path(tempfile.mkdtemp()), "logits" if plain.kinds else "out"
     np.save(path_of(folder, stem, 0), truth)
-    measure_noise(plain.run, loaded.model, loaded.signature, arrays, folder, batch=16)
+    measure_noise(Subject(plain.run, loaded.model, loaded.signature, 16), arrays, folder)
     keras, maxima = errors(plain.run, arrays), row_maxima(truth)
     ensemble = np.maximum.reduce(
         [np.load(path_of(folder, STEM + stem, 0)), keras, FLOOR_ULPS * ULP * np.maximum(maxima, np.median(maxima[:16]))]

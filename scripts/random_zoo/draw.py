@@ -109,6 +109,8 @@ def _input(r: random.Random, name: str) -> Any:
     channels = r.randint(1, 6)
     if kind in {"features", "flags"}:
         dtype = "bool" if kind == "flags" else r.choice([None, None, None, "float16", "float64"])
+        if dtype == keras.config.floatx():
+            dtype = "float32"  # drawn anew in float64 it still has another type than the model
         return keras.Input((channels + 2,), name=name, dtype=dtype)
     known = {"series": (4, 12), "image": (6, 14), "bytes": (6, 14), "volume": (4, 7)}[kind]
     rank = {"series": 1, "image": 2, "bytes": 2, "volume": 3}[kind]

@@ -21,8 +21,6 @@ SEED, COUNT = "ci", 25
 REFUSED = {
     r"tflite: TFLite has no built-in operation for: .*TensorListReserve": "a recurrent layer inside of a "
     "TimeDistributed runs on samples times steps, and TFLite's lists want that number beforehand",
-    r"(onnx|tflite): .*ScaleAndTranslate": "open: a resize that keeps the aspect of an unknown size",
-    r"tflite: TFLite has no built-in operation for: Conv2D \(layer `conv1d`\)": "open: a convolution of a spectrogram",
 }
 """By a pattern of the sentence that refuses, `FORMAT: SENTENCE`, why that is the truth. Empty is the aim."""
 

@@ -1,4 +1,4 @@
-"""The oracle's outputs, kept from one comparison to the next: a store of its own, apart from what fills it."""
+"""The oracle's outputs and float32's noise, kept from one comparison to the next; apart from what fills it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from converters.arrays import Arrays
 from converters.artifact import digest
 
 _LARGEST = 64 << 20
-_SCHEME = 5
+_SCHEME = 6
 """Raised when the oracle, its noise or the order of its samples changes: entries of another scheme are never found."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,18 @@ from validate.agreement.job import JudgeJob
 from validate.agreement.judging.class_decisions import accuracy, scores
 from validate.agreement.judging.decisions import known_outputs
 from validate.agreement.judging.gates import Gate, gate_for
-from validate.agreement.judging.judge import judge_output
-from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
-from validate.agreement.losses import worst_loss
+from validate.agreement.judging.reference_values import Reference
+from validate.agreement.jury import Jury, Ran, Told
 from validate.agreement.metric import UserMetric
 from validate.agreement.plan import Plan
 from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
-from validate.agreement.results import (
-    DISAGREE,
-    Agreement,
-    Golden,
-    Verdict,
-)
-from validate.agreement.verdicts import error_verdict, overall
+from validate.agreement.results import Agreement, Golden, Verdict
+from validate.agreement.verdicts import error_verdict, settled
+from validate.agreement.worker.ensemble import ALL
 from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
-_ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
 _REFERENCE = 2
 """How many candidates' time the reference takes: it runs in two precisions."""
 
@@ -86,8 +80,8 @@ class Comparison:
         self._running, self._job, self._on_progress = running, job, on_progress
         self._work = running.folder
         self.threads = len(os.sched_getaffinity(0))
-        self._reference_values: dict[tuple[str, int], ReferenceValues] = {}
-        self._share_of_reference = 0.0
+        self._of_all_runs: Jury | None = None
+        self._share_of_reference = self._reached = 0.0
         self._metric = UserMetric.of(job.options, job.common, job.chosen_with)
 
     def _places(self) -> Message:
@@ -107,7 +101,9 @@ class Comparison:
         reduced_precisions = {
             p.value: None for p in precisions if gate_for(p, job.options.tolerances).rounding_ratio is not None
         }
-        request = {
+        self._runtime = runtime
+        self._grants = Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ())
+        self._request = {
             "path": str(path.resolve()),
             "samples": common.samples,
             "seed": common.seed,
@@ -122,18 +118,23 @@ class Comparison:
         }
         share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
         self._on_progress("reference", 0.0)
-        document = self._running.step(
-            runtime,
-            "reference_runs:run_reference",
-            request,
-            lambda e: self._on_progress("reference", share * float(e["fraction"])),
-            Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ()),
+        document = self._ask("run_reference", {}, lambda fraction: self._on_progress("reference", share * fraction))
+        self._take_reference(document)
+        return document
+
+    def _ask(self, function: str, more: Message, tell: Callable[[float], None]) -> Message:
+        """Has the reference's process do something with it."""
+        return self._running.step(
+            self._runtime,
+            f"reference_runs:{function}",
+            {**self._request, **more},
+            lambda event: tell(float(event["fraction"])),
+            self._grants,
         )
-        self.signature = Signature.from_json(document["signature"])
-        self._doubts: tuple[str, ...] = tuple(document["doubts"])
+
+    def _take_reference(self, document: Message) -> None:
+        self.signature, self._eager = Signature.from_json(document["signature"]), bool(document["eager"])
         self._ranges = {name: Range.from_json(limits) for name, limits in document["ranges"].items()}
-        self._notes = (*untold(self._ranges, self.signature), *document["notes"])
-        self._special: dict[str, str] = dict(document["special"])
         labels = np.load(self._work / "labels.npy", allow_pickle=False) if document["has_labels"] else None
         self.reference = Reference(
             self._work,
@@ -141,13 +142,33 @@ class Comparison:
             self.signature.output_names,
             dict(document["kinds"]),
             labels,
-            drawn=common.inputs is None,
+            drawn=self._job.common.inputs is None,
             by_metric=self._metric is not None and self._metric.max_drop is not None,
-            known=known_outputs(self.signature, dict(document["heads"]), job.named),
+            known=known_outputs(self.signature, dict(document["heads"]), self._job.named),
         )
+        told = Told(
+            tuple(document["doubts"]),
+            (*untold(self._ranges, self.signature), *document["notes"]),
+            dict(document["special"]),
+        )
+        self._jury = Jury(self.reference, self._job, self._metric, told)
         if self._metric is not None:
             self._metric.check_reference(self.signature.output_names, self._work)
-        return document
+
+    def make_all_runs(self) -> None:
+        """Makes all runs of the ensemble, by which every candidate is judged from then on: for figures to compare."""
+        self._jury = self._jury_of_all_runs()
+        self.reference = self._jury.reference
+
+    def _jury_of_all_runs(self) -> Jury:
+        if not self.reference.plan.oracle:
+            return self._jury
+        if self._of_all_runs is None:
+            if not (self._work / ALL).is_dir():
+                more = {"plan": self.reference.plan.to_json(), "eager": self._eager}
+                self._ask("run_all_noise", more, lambda _fraction: self._on_progress(self._runtime, self._reached))
+            self._of_all_runs = self._jury.by(ALL)
+        return self._of_all_runs
 
     def run_candidates(
         self, paths: Sequence[Path], gates: Sequence[Gate], *, first_look: bool = False
@@ -177,7 +198,8 @@ class Comparison:
 
         def tell(share: float) -> None:
             progress = min(1.0, (self._done + share) / self._total)
-            self._on_progress(runtime, self._share_of_reference + (1 - self._share_of_reference) * progress)
+            self._reached = self._share_of_reference + (1 - self._share_of_reference) * progress
+            self._on_progress(runtime, self._reached)
 
         def request(pending: Sequence[str]) -> Message:
             return {
@@ -192,67 +214,30 @@ class Comparison:
 
         reads = [part for path in paths.values() for part in parts_of(path)]
         batch = self._running.batch(runtime, "candidates:run_candidates", [str(k) for k in paths], request, reads)
+        unsettled: dict[int, Ran] = {}
         for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
             k = int(key)
             if isinstance(outcome, EdgeportError):
                 yield k, error_verdict(paths[k], outcome)
             else:
-                yield k, self.judge(paths[k], key, outcome, gates[k])
+                ran = Ran(paths[k], key, outcome, _precision(paths[k], self._job), gates[k])
+                rows = self._jury.rows(ran)
+                if self._jury is self._of_all_runs or all(settled(row) for row in rows):
+                    yield k, self._jury.verdict(ran, rows)
+                else:
+                    unsettled[k] = ran
             self._done += 1
             tell(0.0)
+        if unsettled:
+            jury = self._jury_of_all_runs()
+            if runtime not in TENSORFLOW:
+                self._running.rest("keras")
+            yield from ((k, jury.verdict(ran, jury.rows(ran))) for k, ran in unsettled.items())
 
     def judge(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
-        """The verdict on what a candidate's worker wrote under `key`, whose arrays are removed."""
-        notes, precision = (*self._doubts, *self._notes, *result["notes"]), _precision(path, self._job)
-        mapping = dict(result.get("mapping", {}))
-        if result["problems"]:
-            reason = "; ".join(result["problems"])
-            return Verdict(path, DISAGREE, reason, (), notes, precision=precision, mapping=mapping)
-        folder = self._work / key
-        candidate = Candidate(folder, dict(result["kinds"]), precision)
-        rows = tuple(
-            judge_output(self.reference, self._reference_values, candidate, i, gate)
-            for i in range(len(self.reference.output_names))
-        )
-        scores: Mapping[str, Any] = {}
-        if self._metric is not None:
-            rows, scores = self._metric.judged(rows, self.signature.output_names, self._work, folder)
-        answers = self._answers(candidate)
-        for file in folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
-            file.unlink()
-        status, reason = overall(rows)
-        if self._job.options.tolerances:
-            overrides = ", ".join(f"{key}={value:g}" for key, value in self._job.options.tolerances.items())
-            notes = (*notes, f"the gates were overridden: {overrides}")
-        special = {
-            kind: (self._special.get(kind, ""), str(outcome)) for kind, outcome in result.get("special", {}).items()
-        }
-        accepted = {name: tuple(map(int, shape)) for name, shape in result.get("accepted", {}).items()}
-        notes = (
-            *notes,
-            *(f"{name}: it takes the shape {shape}, which it should refuse" for name, shape in accepted.items()),
-        )
-        return Verdict(
-            path,
-            status,
-            reason,
-            rows,
-            notes,
-            special=special,
-            accepted=accepted,
-            answers=answers,
-            scores=scores,
-            precision=precision,
-            mapping=mapping,
-            loss=worst_loss(tuple(row.loss for row in rows if row.loss is not None)),
-        )
-
-    def _answers(self, candidate: Candidate) -> dict[str, Any]:
-        """The candidate's outputs for the first golden samples, as far as they stay small."""
-        outputs = {name: candidate.values("out", i) for i, name in enumerate(self.reference.output_names)}
-        row = sum(array.nbytes // max(1, len(array)) for array in outputs.values())
-        count = min(_ANSWER_SAMPLES, _ANSWER_BYTES // max(1, row))
-        return {name: np.array(array[:count]) for name, array in outputs.items()} if count else {}
+        """The verdict on what a worker wrote under `key`, by the runs that were made; its arrays are removed."""
+        ran = Ran(path, key, result, _precision(path, self._job), gate)
+        return self._jury.verdict(ran, self._jury.rows(ran))
 
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names
@@ -276,9 +261,9 @@ class Comparison:
                 **(suites(plan.saturating) if plan.edge_cases else {}),
             },
             oracle_samples=plan.oracle,
-            notes=self._notes,
+            notes=self._jury.told.notes,
             unexercised=tuple(document["unexercised"]),
-            doubts=self._doubts,
+            doubts=self._jury.told.doubts,
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
             texts=dict(document["texts"]),
         )

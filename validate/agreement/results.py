@@ -75,6 +75,7 @@ class OutputRow:
             model `consecutive`: the samples as the steps of one long run.
         rounding_ratio: rms error over that of the emulated precision; None for float32 and without an emulation.
         conditioning: float32's noise over the maximum value; a fault below it cannot be told. None without an oracle.
+        moved_runs: how many runs with moved weights and inputs are among those evaluations; None without an oracle.
         top1_agreement: share of samples of the reference's class, near-ties counted as alike; None where the output
             decides on none.
         accuracy: share of samples of the labelled class; None without labels.
@@ -112,6 +113,7 @@ class OutputRow:
     noise_ratios: Mapping[str, float] = field(default_factory=dict)
     rounding_ratio: float | None = None
     conditioning: float | None = None
+    moved_runs: int | None = None
     loss: Loss | None = None
     decides: str = ""
 

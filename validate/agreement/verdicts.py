@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from converters.errors import EdgeportError
+from validate.agreement.losses import KEPT, UNPROVEN
 from validate.agreement.results import AGREE, DISAGREE, ERROR, INCONCLUSIVE, OutputRow, Verdict, VerdictStatus
 
 
@@ -18,6 +19,20 @@ def overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
         return INCONCLUSIVE, "all that the checkpoint gives are constants, and a dead model would pass too"
     worst = max(rows, key=lambda row: row.noise_ratio or 0.0)
     return AGREE, f"{worst.name}: {worst.reason}"
+
+
+def settled(row: OutputRow) -> bool:
+    """Whether more runs of the ensemble could not turn what the first ones say of an output.
+
+    They can only raise float32's noise. So an error that keeps to the gate goes on to, and a decision that is a tie, or
+    has not changed, stays so; a constant that passes by less noise passes by more.
+    """
+    inconclusive, loss = row.status == INCONCLUSIVE, row.loss
+    if row.gate.measure == "noise_ratio" and row.status != AGREE and not inconclusive:
+        return False
+    if loss is None or loss.status == KEPT or (inconclusive and loss.status == UNPROVEN):
+        return True
+    return loss.changed is None or not loss.changed.count
 
 
 def error_verdict(path: Path, error: EdgeportError) -> Verdict:

@@ -23,9 +23,9 @@ from converters.shapes import shapes_text
 from validate.agreement.arrays import path_of, read
 from validate.agreement.judging.metrics import difference
 from validate.agreement.worker.activation_coverage import Extremes, watches
+from validate.agreement.worker.inputs_that_run import inputs_that_run
 from validate.agreement.worker.layer_recording import Record, predecessors, recording
 from validate.agreement.worker.oracle import NoOracleError, float64_clone, float64_default
-from validate.agreement.worker.reference_runs import inputs_that_run
 from validate.compat.keras import OPERATION_CALL
 from validate.inputs import STRUCTURED, Inputs, edge_cases, run_shapes, saturated
 from validate.localize.input_range_search import widened, widening

@@ -174,6 +174,7 @@ class _Run:
         self.comparison = Comparison(self.running, self.job, self._reference_progress)
         self.gate: Gate = gate_for(Precision.FLOAT32, self.job.options.tolerances)
         document = self.comparison.run_reference(self.reference)
+        self.comparison.make_all_runs()
         self.running.rest("keras")
         self._break(make, formats, self.only)
         self._look_again(make, formats)

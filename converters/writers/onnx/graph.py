@@ -50,6 +50,15 @@ def fold_constants(model: Any, weights: Mapping[str, Array]) -> dict[str, Array]
     return {name: folder.value(name) for name in _used_names(model.graph) if name in constants or name in pending}
 
 
+def settle_outputs(model: Any, constants: dict[str, Array]) -> None:
+    """Gives outputs that depend on no input a node of their own: to ONNX, an initializer alone is no output."""
+    from onnx import helper
+
+    for name in [value.name for value in model.graph.output if value.name in constants]:
+        constants[f"{name}/value"] = constants.pop(name)
+        model.graph.node.append(helper.make_node("Identity", [f"{name}/value"], [name], name))
+
+
 def settle_loops(model: Any, constants: dict[str, Array]) -> None:
     """Makes Loop conditions scalars, as the standard's shape inference wants them; tf2onnx gives them shape [1]."""
     for node in model.graph.node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from converters.compat.tf2onnx import OPTIMIZERS, PASSES, TransposeRules, applied, walking_transposes
@@ -21,10 +21,12 @@ def optimized(graph: Any) -> Any:
         return optimizer.optimize_graph(graph)
     factories = [_sweeping_transposes(), *(getattr(OPTIMIZERS.get(), name) for name in PASSES)]
     _clean(graph)
+    bodies = list(_with_bodies(graph))[1:]
     changed = True
     while changed:
         changed = False
         for factory in factories:
+            _find_readers(bodies)
             step = factory()
             graph = applied(step, graph)
             changed = changed or step.graph_been_opt
@@ -44,6 +46,16 @@ def _clean(graph: Any) -> None:
         graph.delete_unused_nodes(graph.outputs)
         for inner in _with_bodies(graph):
             inner.reset_nodes(sorted(inner.get_nodes(), key=lambda node: places[id(node)]))
+
+
+def _find_readers(bodies: Sequence[Any]) -> None:
+    """Has each body of a loop or branch say anew what it reads of the graphs around it.
+
+    tf2onnx forgets that a body reads a value as soon as one of its nodes no longer does; a pass that takes the value
+    away then leaves the others without it.
+    """
+    for body in bodies:
+        body.reset_nodes(body.get_nodes())
 
 
 def _with_bodies(graph: Any) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from converters.tracing import Traced
 from converters.weightless_graph import optimized, ordered_outputs
 from converters.writers.onnx.file import skeleton, write_model
 from converters.writers.onnx.fuse import fuse_affine
-from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_pads
+from converters.writers.onnx.graph import canonical_model, fold_constants, settle_loops, settle_outputs, settle_pads
 from converters.writers.onnx.identities import settle_identities
 from converters.writers.onnx.merge import merge_equal
 from converters.writers.onnx.pools import crop_before_pools, keep_pads
@@ -76,6 +76,7 @@ def write_onnx(traced: Traced, path: Path, opset: int | None = None) -> OnnxFile
             model = converted(definition, inputs, outputs, written_opset)
         weights, conversion_path = {}, FROZEN
     constants = fold_constants(model, weights)
+    settle_outputs(model, constants)
     settle_loops(model, constants)
     settle_pads(model)
     crop_before_pools(model, constants)

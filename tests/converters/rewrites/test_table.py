@@ -285,6 +285,79 @@ def open_sizes() -> Case:
     return Case({"Einsum", "StridedSlice", "Real", "Imag"}, drawn(3, 5, 4), functions, open=True)
 
 
+def resizes_of_open_sizes() -> Case:
+    """Smaller and larger, the aspect kept or not; the file does not know of the size that it is fed."""
+    from keras import ops
+
+    kinds = [("lanczos3", True), ("lanczos3", False), ("lanczos5", True), ("bicubic", True), ("bilinear", True)]
+    functions: dict[str, Callable[[Any], Any]] = {}
+    for kind, smooth in kinds:
+        for more in ("crop_to_aspect_ratio", "pad_to_aspect_ratio"):
+            options = {"interpolation": kind, "antialias": smooth, more: True}
+            functions[f"{kind}_{smooth}_{more}"] = lambda x, options=options: ops.image.resize(x, (5, 13), **options)
+    functions["translated"] = lambda x: ops.image.scale_and_translate(
+        x, (3, 6, 17, 2), np.float32([0.7, 2.2]), np.float32([1.5, -3.0]), (1, 2), "lanczos3"
+    )
+    return Case({"ScaleAndTranslate"}, drawn(3, 9, 8, 2), functions, error=1e-5, open=True)
+
+
+def more_resizes_of_open_sizes() -> Case:
+    """For ONNX they are made from the graph that tf2onnx has."""
+    from keras import ops
+
+    functions: dict[str, Callable[[Any], Any]] = {}
+    for kind in ("bicubic", "area"):
+        for name, size, crop in (("down", (5, 3), False), ("up", (13, 17), True)):
+            options = {"size": size, "interpolation": kind, "crop_to_aspect_ratio": crop}
+            functions[f"{kind}_{name}"] = lambda x, options=options: ops.image.resize(x, **options)
+    operations = {"ResizeBicubic", "ResizeArea"}
+    return Case(operations, drawn(3, 9, 8, 2), functions, error=1e-5, only=Format.TFLITE, open=True)
+
+
+def products_of_open_length() -> Case:
+    import tensorflow as tf
+
+    functions: dict[str, Callable[[Any], Any]] = {
+        "plain": lambda x: tf.math.cumprod(x, 1),
+        "backwards": lambda x: tf.math.cumprod(x, 2, exclusive=True, reverse=True),
+        "exclusive": lambda x: tf.math.cumprod(x, 1, exclusive=True),
+    }
+    return Case({"Cumprod"}, drawn(3, 7, 3), functions, only=Format.TFLITE, open=True)
+
+
+def of_nothing() -> Case:
+    """Axes counted from both ends, alone and with others; what each reduction says of no values."""
+    import tensorflow as tf
+    from keras import ops
+
+    functions: dict[str, Callable[[Any], Any]] = {"trapezoid": lambda x: ops.trapezoid(x[:, :1], axis=1)}
+    for kind in ("Sum", "Prod", "Max", "Min", "Mean"):
+        reduce = getattr(tf.raw_ops, kind)
+        for axes, keep in (([1], False), ([-2], True), ([1, 2], False)):
+            functions[f"{kind}{axes}"] = lambda x, reduce=reduce, axes=axes, keep=keep: tf.clip_by_value(
+                reduce(input=x[:, :0], axis=axes, keep_dims=keep), -1e9, 1e9
+            )
+    functions["integers"] = lambda x: tf.reduce_max(tf.cast(x, tf.int32)[:, :0], 1)
+    functions["all"] = lambda x: tf.reduce_all(x[:, :0] > 0, -2)
+    functions["any"] = lambda x: tf.reduce_any(x[:, :0] > 0, [1, 2])
+    functions["behind"] = lambda x: tf.reduce_sum(x[:, :0], -2) @ np.ones((4, 2), np.float32) + 1.0
+    return Case({"Sum", "Prod", "Max", "Min", "Mean", "All", "Any"}, drawn(3, 5, 4), functions, error=0)
+
+
+def quotients_of_many_axes() -> Case:
+    import tensorflow as tf
+    from keras import ops
+
+    functions: dict[str, Callable[[Any], Any]] = {
+        "same": lambda x: tf.math.divide_no_nan(x, tf.nn.relu(tf.math.ceil(x))),
+        "wider": lambda x: tf.math.divide_no_nan(x[:, :1], tf.nn.relu(tf.math.ceil(x))),
+        "narrower": lambda x: tf.math.divide_no_nan(x, tf.nn.relu(tf.math.ceil(x[..., :1]))),
+        "zeros": lambda x: tf.math.divide_no_nan(x * 0.0, x * 0.0),
+        "hypot": lambda x: ops.hypot(x, ops.ones_like(x)),
+    }
+    return Case({"DivNoNan"}, drawn(3, 2, 3, 2, 2), functions, only=Format.TFLITE)
+
+
 def signs() -> Case:
     from keras import ops
 
@@ -406,6 +479,11 @@ CASES: dict[str, Callable[[], Case]] = {
     "spectra": spectra,
     "open_sizes": open_sizes,
     "signs": signs,
+    "resizes_of_open_sizes": resizes_of_open_sizes,
+    "more_resizes_of_open_sizes": more_resizes_of_open_sizes,
+    "products_of_open_length": products_of_open_length,
+    "of_nothing": of_nothing,
+    "quotients_of_many_axes": quotients_of_many_axes,
 }
 COMPARED = [
     pytest.param(name, batch, fmt, id=f"{name}-{batch or 'dynamic'}-{fmt.value}")

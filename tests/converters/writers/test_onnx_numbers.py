@@ -192,6 +192,18 @@ def test_a_cell_in_a_loop_reads_what_another_layer_gives(tmp_path: Path) -> None
     np.testing.assert_allclose(session.run(None, feeds)[0], model(list(feeds.values())), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("cell", ["GRU", "SimpleRNN", "LSTM"])
+def test_a_layer_begins_where_another_of_any_length_ended(cell: str, tmp_path: Path) -> None:
+    """The body of the second loop still reads its series when one of its nodes no longer does."""
+    import keras
+
+    layer = getattr(keras.layers, cell)
+    inputs = keras.Input((None, 3))
+    x, *states = layer(3, return_sequences=True, return_state=True)(inputs)
+    outputs = [layer(3, return_sequences=True)(x, initial_state=states), layer(3)(x, initial_state=states)]
+    check(keras.Model(inputs, outputs), tmp_path, [(2, 5, 3), (3, 7, 3), (1, 1, 3)])
+
+
 def test_groups_are_right_beside_other_groups_of_the_same_input(tmp_path: Path) -> None:
     """Those of rank 3 are a convolution each. ONNX Runtime took two even splits of one tensor for the same."""
     import keras

@@ -22,7 +22,7 @@ from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.reference_values import Candidate, Reference
 from validate.agreement.plan import make_plan
 from validate.agreement.worker.batches import run_batches
-from validate.agreement.worker.ensemble import measure_noise
+from validate.agreement.worker.ensemble import Subject, measure_noise
 from validate.agreement.worker.oracle import float64_clone, float64_default
 from validate.agreement.worker.taps import open_tapped
 from validate.agreement.worker.taps.function import TappedFunction
@@ -49,7 +49,7 @@ def main(checkpoint: Path, seeds: int, files: list[Path]) -> dict[str, Any]:
             for name, run in runs.items():
                 run_batches(run, arrays, plan, signature, work / name, lambda _share: None)
             few = {name: array.astype("float32", copy=False) for name, array in arrays.items()}
-            measure_noise(tapped.run, model, signature, few, work / "oracle", batch=plan.batch)
+            measure_noise(Subject(tapped.run, model, signature, plan.batch), few, work / "oracle")
             reference = Reference(work, plan, signature.output_names, dict(tapped.kinds))
             for name, candidate in candidates.items():
                 there = Candidate(work / name, dict(candidate.kinds))

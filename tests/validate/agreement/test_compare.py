@@ -15,6 +15,7 @@ import pytest
 from converters.errors import RefusedError, UsageError
 from validate.agreement import Agreement, JudgeJob, Verdict
 from validate.agreement.compare import compare
+from validate.agreement.worker.ensemble import ALL, FIRST, MOVED
 
 HONEST = ("small.onnx", "small.tflite", "small.savedmodel", "small.keras")
 MUTANTS = ("epsilon", "relu6", "sigmoid", "bias", "channel", "constant", "kernel")
@@ -288,6 +289,22 @@ def test_the_oracle_is_kept_by_checkpoint_and_inputs(zoo: Path, tmp_path: Path) 
     assert first.verdicts[0].status == "agree"
     assert first.verdicts[0].outputs[0].noise_ratio != second.verdicts[0].outputs[0].noise_ratio
     assert [p.name for p in tmp_path.iterdir()] == [entry.name]
+
+
+def test_more_runs_are_made_for_what_the_first_do_not_settle_and_kept(zoo: Path, tmp_path: Path) -> None:
+    """What is said of a file depends on no file beside it, and on no cache."""
+    options = JudgeJob.of(samples=4, cache=tmp_path)
+    files = [zoo / name for name in ("small.onnx", "mutant-epsilon.onnx", "mutant-epsilon.savedmodel")]
+    alone = compare(zoo / "small.keras", files[:1], options).verdicts
+    kinds = [p.name.rsplit("-", 1)[1] for p in tmp_path.iterdir()]
+    both = compare(zoo / "small.keras", files, options).verdicts
+    again = compare(zoo / "small.keras", files, options).verdicts
+    assert [verdict.status for verdict in both] == ["agree", "disagree", "disagree"]
+    assert [verdict.outputs[0].moved_runs for verdict in both] == [FIRST, MOVED, MOVED]
+    assert alone[0].row == both[0].row
+    assert [verdict.row for verdict in both] == [verdict.row for verdict in again]
+    assert kinds == ["oracle"]
+    assert sorted(p.name.rsplit("-", 1)[1] for p in tmp_path.iterdir()) == [ALL, "oracle"]
 
 
 @pytest.mark.slow

@@ -124,6 +124,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         noise_ratios=ratios,
         rounding_ratio=gate_value.get("rounding_ratio"),
         conditioning=expected.conditioning,
+        moved_runs=reference.moved_runs,
         decides=decides,
     )
     task = Task(decides, 0.0 if head.basis == "logits" else 0.5, reference.drawn)

@@ -17,7 +17,7 @@ from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, ULP
 from validate.agreement.judging.metrics import Difference, Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
 from validate.agreement.worker.batches import SEQUENCE
-from validate.agreement.worker.ensemble import STEM, UNDECIDED, WHOLE
+from validate.agreement.worker.ensemble import ALL, FIRST, MOVED, STEM, UNDECIDED, WHOLE
 from validate.agreement.worker.rounding import emulated
 
 
@@ -31,6 +31,7 @@ class Reference:
         known: by output name, what tells whether it decides on classes or labels; by default its map alone.
         by_metric: what may change is said by the user's metric, and not by the share of decisions.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
+        noise: the folder with what the ensemble gave: the oracle's own has the first runs, `ensemble` has all.
     """
 
     work: Path
@@ -40,7 +41,13 @@ class Reference:
     labels: Array | None = None
     drawn: bool = True
     by_metric: bool = False
+    noise: str = "oracle"
     known: Mapping[str, Known] = field(default_factory=dict)
+
+    @property
+    def moved_runs(self) -> int | None:
+        """How many runs with moved weights and inputs float32's noise is of; None without an oracle."""
+        return None if not self.plan.oracle else MOVED if self.noise == ALL else FIRST
 
     def decides(self, name: str, outputs: Array) -> Decides:
         """What an output of these values decides on."""
@@ -198,7 +205,7 @@ def _of(array: Array | None, rows: slice) -> Array | None:
 
 def _undecided(reference: Reference, stem: str, k: int, exact: Array) -> Array | None:
     """Which whole numbers of the oracle's samples another member has otherwise, or float32 Keras in its batches."""
-    found, plan = read(reference.work / "oracle", f"{UNDECIDED}{stem}", k), reference.plan
+    found, plan = read(reference.work / reference.noise, f"{UNDECIDED}{stem}", k), reference.plan
     if found is None:
         return None
     values = read_array(reference.work / "reference", stem, k)
@@ -250,7 +257,7 @@ def _noise(reference: Reference, stem: str, k: int, exact: Array) -> Array:
     if singles is not None:
         count = min(len(singles), plan.oracle)
         errors[:count] = np.maximum(errors[:count], row_errors(singles[:count], exact[:count]))
-    ensemble = read(reference.work / "oracle", f"{STEM}{stem}", k)
+    ensemble = read(reference.work / reference.noise, f"{STEM}{stem}", k)
     if ensemble is not None:
         errors = np.maximum(errors, ensemble)
     if exact.dtype.kind in WHOLE:

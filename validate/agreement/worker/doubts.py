@@ -77,9 +77,13 @@ class EagerTapped(Tapped):
         return self._eager.run(inputs)
 
 
-def find_doubt(loaded: Loaded, inputs: Mapping[str, Array], work: Path) -> Doubt | None:
+def find_doubt(loaded: Loaded, inputs: Mapping[str, Array], work: Path, noise: Path) -> Doubt | None:
     """Holds what the graph gave (`work`) and Keras' own graph, where edgeport replaced a part of it, against eager
-    calls. None of a model whose runs are alike, and of one that cannot be called eagerly."""
+    calls. None of a model whose runs are alike, and of one that cannot be called eagerly.
+
+    Args:
+        noise: the folder of what the ensemble gave.
+    """
     eager = Eager(loaded.function, loaded.signature)
     count = fixed_batch(loaded.signature) or min(SAMPLES, *(len(array) for array in inputs.values()))
     few = {name: np.ascontiguousarray(array[:count]) for name, array in inputs.items()}
@@ -89,7 +93,7 @@ def find_doubt(loaded: Loaded, inputs: Mapping[str, Array], work: Path) -> Doubt
             alone = eager.run({name: array[:1] for name, array in few.items()})[0]
     except Exception:  # whatever a user's layer may raise outside of a graph: there is nothing to hold it against
         return None
-    comparison = _Comparison(loaded.signature, truth, work)
+    comparison = _Comparison(loaded.signature, truth, noise)
     gap = comparison.gap(alone) if alone is not None else None
     if gap is not None:  # runs in other batches differ then, whoever is right
         return Doubt(False, _mixed(gap))
@@ -137,16 +141,16 @@ class _Comparison:
     """Tells whether a run parts from the eager one by more than rounding: by the gate that a float32 file is held to,
     and the noise of runs in the same batches, since a graph that depends on its batch knows no noise otherwise."""
 
-    def __init__(self, signature: Signature, truth: Arrays, work: Path) -> None:
+    def __init__(self, signature: Signature, truth: Arrays, noise: Path) -> None:
         self._truth = truth
-        self._allowed = {name: self._limits(work, k, truth[name]) for k, name in enumerate(signature.output_names)}
+        self._allowed = {name: self._limits(noise, k, truth[name]) for k, name in enumerate(signature.output_names)}
 
     @staticmethod
-    def _limits(work: Path, k: int, truth: Array) -> Array | None:
+    def _limits(folder: Path, k: int, truth: Array) -> Array | None:
         if truth.dtype.kind != "f" or not truth.ndim:
             return None  # whole numbers jump
         maxima = row_maxima(truth)
-        noise = read(work / "oracle", f"{MOVED_STEM}out", k)
+        noise = read(folder, f"{MOVED_STEM}out", k)
         scale: Array = np.maximum(maxima, np.median(maxima))
         if noise is None:
             return scale * _WITHOUT_ORACLE

@@ -10,6 +10,7 @@ not show a subtraction of nearly equal inputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ from validate.runtimes import fixed_batch
 
 MOVED = 16
 """Runs with moved weights and inputs: enough that honest files lay at twice the maximum at most (docs/agreement.md)."""
+
+FIRST = 4
+"""How many of them are made at first. The others can only raise the yardstick: they are made where a file does not keep
+to that of the first (docs/agreement.md, "Fewer runs")."""
+
+ALL = "ensemble"
+"""The folder beside the oracle's for what all runs gave."""
 
 FAR = 64
 """Units in the last place by which further runs move everything where an output is whole numbers: it jumps where two
@@ -49,7 +57,6 @@ class Noise:
     def __init__(self, oracle: Path, signature: Signature) -> None:
         self._oracle, self._names = oracle, signature.output_names
         self._errors: dict[tuple[str, int], Array] = {}
-        self._in_batches: dict[int, Array] = {}
         self._undecided: dict[int, Array] = {}
 
     def add(self, rows: slice, outputs: Arrays, logits: Arrays, *, alone: bool = False) -> None:
@@ -67,11 +74,23 @@ class Noise:
                         errors = self._errors.setdefault((f"{kind}{stem}", k), np.zeros(len(exact)))
                         errors[rows] = np.maximum(errors[rows], found)
 
-    def write(self) -> None:
+    def take_first(self) -> None:
+        """Takes what the first members gave, which is written beside the oracle's values."""
+        for k in range(len(self._names)):
+            for stem in (f"{kind}{values}" for kind in (STEM, MOVED_STEM) for values in ("out", "logits")):
+                errors = read(self._oracle, stem, k)
+                if errors is not None:
+                    self._errors[stem, k] = np.array(errors)
+            differs = read(self._oracle, f"{UNDECIDED}out", k)
+            if differs is not None:
+                self._undecided[k] = np.array(differs)
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         for (stem, k), errors in self._errors.items():
-            np.save(path_of(self._oracle, stem, k), errors, allow_pickle=False)
+            np.save(path_of(folder, stem, k), errors, allow_pickle=False)
         for k, differs in self._undecided.items():
-            np.save(path_of(self._oracle, f"{UNDECIDED}out", k), differs, allow_pickle=False)
+            np.save(path_of(folder, f"{UNDECIDED}out", k), differs, allow_pickle=False)
 
     @property
     def jumps(self) -> bool:
@@ -84,30 +103,39 @@ class Ensemble:
 
     Args:
         run: the checkpoint in float32.
-        sequential: the same with sums added one after the other.
         weights: its variables.
-        batch: how many samples run at once; `fixed` where the model takes no fewer.
+        batch: how many samples run at once.
     """
 
-    def __init__(self, run: Run, sequential: Run, weights: Sequence[Any], batch: int, *, fixed: bool) -> None:
-        self._run, self._sequential, self._batch, self._fixed = run, sequential, batch, fixed
+    def __init__(self, run: Run, weights: Sequence[Any], batch: int) -> None:
+        self._run, self._batch = run, batch
         self._weights = [w for w in weights if w.dtype == "float32"]
 
-    def measure(self, inputs: Mapping[str, Array], noise: Noise, on_progress: Callable[[float], None]) -> None:
-        """Runs every member on the inputs."""
-        if not self._fixed:
+    def run_unmoved(self, sequential: Run, inputs: Mapping[str, Array], noise: Noise, *, one_by_one: bool) -> None:
+        """The members whose weights stay, but for Keras in the batches of the plan.
+
+        Args:
+            sequential: the checkpoint with sums added one after the other.
+            one_by_one: the model takes a single sample.
+        """
+        if one_by_one:
             self._member(self._run, inputs, noise, 1)
-        self._member(self._sequential, inputs, noise, self._batch)
-        members = 2 * MOVED if noise.jumps else MOVED
-        on_progress(2 / (members + 2))
+        self._member(sequential, inputs, noise, self._batch)
+
+    def run_moved(
+        self, inputs: Mapping[str, Array], noise: Noise, numbers: range, on_progress: Callable[[float], None]
+    ) -> None:
+        """The members of these numbers, whose weights and inputs move; with the last also those that move far, where an
+        output is whole numbers."""
+        stop = 2 * MOVED if noise.jumps and numbers.stop == MOVED else numbers.stop
         originals = [np.array(weight.numpy()) for weight in self._weights]
         try:
-            for k in range(members):
+            for k in range(numbers.start, stop):
                 rng, by = np.random.Generator(np.random.SFC64(k)), 1 if k < MOVED else FAR
                 near = {name: value if _is_exact(value) else moved(value, rng, by) for name, value in inputs.items()}
                 self._assign(moved(value, rng, by) for value in originals)
                 self._member(self._run, near, noise, self._batch)
-                on_progress((3 + k) / (members + 2))
+                on_progress((k + 1 - numbers.start) / (stop - numbers.start))
         finally:
             self._assign(originals)
 
@@ -124,40 +152,73 @@ class Ensemble:
             weight.assign(value)
 
 
-def measure_noise(
-    run: Run,
-    model: Any,
-    signature: Signature,
-    inputs: Arrays,
-    oracle: Path,
-    *,
-    batch: int,
-    eager: bool = False,
-    on_progress: Callable[[float], None] = lambda _share: None,
-) -> None:
-    """Runs the ensemble of a Keras model on the oracle's samples and writes `noise_*` beside the oracle's values.
+@dataclass(frozen=True)
+class Subject:
+    """A Keras model whose noise is measured.
 
-    Args:
+    Attributes:
         run: the model in float32, reading its variables when it is called.
-        oracle: the folder of the oracle's values.
+        batch: how many samples run at once.
         eager: `run` calls the model eagerly, since its graph is wrong (see `doubts`).
     """
-    from converters.checkpoints.loading import loaded_model
-    from validate.agreement.worker.taps.function import TappedFunction
 
-    def sums_eagerly(arrays: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
-        with sequential_sums():
-            return run(arrays)
+    run: Run
+    model: Any
+    signature: Signature
+    batch: int
+    eager: bool = False
 
-    sequential: Run = sums_eagerly
-    if not eager:
+    @property
+    def sequential(self) -> Run:
+        """The same with sums added one after the other."""
+        from converters.checkpoints.loading import loaded_model
+        from validate.agreement.worker.taps.function import TappedFunction
+
+        def sums_eagerly(arrays: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+            with sequential_sums():
+                return self.run(arrays)
+
+        if self.eager:
+            return sums_eagerly
         with sequential_sums():
-            tapped = TappedFunction(loaded_model(model).function, signature)
-        sequential = sums_eagerly if tapped.is_eager else tapped.run
-    noise = Noise(oracle, signature)
-    fixed = (fixed_batch(signature) or 1) > 1
-    Ensemble(run, sequential, model.variables, batch, fixed=fixed).measure(inputs, noise, on_progress)
-    noise.write()
+            tapped = TappedFunction(loaded_model(self.model).function, self.signature)
+        return sums_eagerly if tapped.is_eager else tapped.run
+
+    @property
+    def ensemble(self) -> Ensemble:
+        return Ensemble(self.run, self.model.variables, self.batch)
+
+
+def measure_noise(
+    subject: Subject,
+    inputs: Arrays,
+    oracle: Path,
+    moved_runs: int = MOVED,
+    on_progress: Callable[[float], None] = lambda _share: None,
+) -> None:
+    """Runs the ensemble on the oracle's samples, with its first `moved_runs` moved members, and writes `noise_*` beside
+    the oracle's values.
+
+    Args:
+        oracle: the folder of the oracle's values.
+    """
+    noise, ensemble = Noise(oracle, subject.signature), subject.ensemble
+    one_by_one = not (fixed_batch(subject.signature) or 1) > 1
+    ensemble.run_unmoved(subject.sequential, inputs, noise, one_by_one=one_by_one)
+    share = 2 / (moved_runs + 2)
+    on_progress(share)
+    ensemble.run_moved(inputs, noise, range(moved_runs), lambda f: on_progress(share + (1 - share) * f))
+    noise.write(oracle)
+
+
+def measure_rest(
+    subject: Subject, inputs: Arrays, oracle: Path, folder: Path, on_progress: Callable[[float], None]
+) -> None:
+    """Runs the moved members that `measure_noise` left out after the first, and writes to the folder what all gave."""
+    noise = Noise(oracle, subject.signature)
+    noise.take_first()
+    subject.ensemble.run_moved(inputs, noise, range(FIRST, MOVED), on_progress)
+    noise.write(folder)
 
 
 def moved(values: Array, rng: np.random.Generator, by: int = 1) -> Array:

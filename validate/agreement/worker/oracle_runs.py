@@ -6,29 +6,39 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from converters.arrays import Arrays
+import numpy as np
+
+from converters.arrays import Array, Arrays
 from converters.errors import EdgeportError
 from converters.isolation import Message
 from validate.agreement.cache import cache_key, recall, remember
 from validate.agreement.plan import Plan
 from validate.agreement.worker.batches import run_batches
 from validate.agreement.worker.doubts import Eager, EagerTapped
-from validate.agreement.worker.ensemble import measure_noise
+from validate.agreement.worker.ensemble import ALL, FIRST, Subject, measure_noise, measure_rest
 from validate.agreement.worker.taps import Tapped
 
 
-def cached_oracle(request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]) -> str | None:
-    """The oracle's outputs, from the cache where the same checkpoint ran on the same inputs before."""
+def cached(request: Message, inputs: Arrays, folder: Path, run: Callable[[Path], str | None]) -> str | None:
+    """Fills a folder of the comparison, or takes it from the cache where the same checkpoint ran on the same inputs
+    before; the reason where `run` could not fill it."""
     cache = request.get("cache")
     if cache is None:
         return run(folder)
-    key = cache_key(Path(request["path"]), inputs)
+    key = f"{cache_key(Path(request['path']), inputs)}-{folder.name}"
     if recall(Path(cache), key, folder):
         return None
     reason = run(folder)
     if reason is None:
         remember(Path(cache), key, folder)
     return reason
+
+
+def rows_of_oracle(array: Array, plan: Plan) -> Array:
+    """Of one input what the oracle runs: the first samples and the edge cases."""
+    if plan.oracle == plan.samples:
+        return array
+    return np.concatenate([array[: plan.oracle], array[plan.samples :]])
 
 
 def run_oracle(
@@ -67,17 +77,37 @@ def run_oracle(
             outputs, logits = run_exact({input_names[key]: value for key, value in arrays.items()})
         return {output_names[k]: v for k, v in outputs.items()}, {output_names[k]: v for k, v in logits.items()}
 
-    count = plan.oracle + plan.edge_cases
-    few = Plan(count, 0, min(plan.batch, 8) if plan.singles else plan.batch, count, steps=plan.steps)
-    run_batches(run, inputs, few, signature, folder, lambda f: on_progress(0.2 * f))
-    measure_noise(
-        tapped.run,
-        model,
-        signature,
-        inputs,
-        folder,
-        batch=few.batch,
-        eager=isinstance(tapped, EagerTapped),
-        on_progress=lambda f: on_progress(0.2 + 0.8 * f),
-    )
+    count, batch = plan.oracle + plan.edge_cases, _batch(plan)
+    few = Plan(count, 0, batch, count, steps=plan.steps)
+    run_batches(run, inputs, few, signature, folder, lambda f: on_progress(0.4 * f))
+    measure_noise(_subject(tapped, batch), inputs, folder, FIRST, lambda f: on_progress(0.4 + 0.6 * f))
     return None
+
+
+def run_rest(
+    request: Message, tapped: Tapped, inputs: Mapping[str, Any], plan: Plan, on_progress: Callable[[float], None]
+) -> None:
+    """Writes to the folder `ensemble` what float32's noise is by all of its runs, of which the oracle's folder has the
+    first."""
+    work = Path(request["work"])
+    few = {name: rows_of_oracle(array, plan) for name, array in inputs.items()}
+
+    def run(folder: Path) -> None:
+        measure_rest(_subject(tapped, _batch(plan)), few, work / "oracle", folder, on_progress)
+
+    cached(uncached_if_eager(request, tapped), few, work / ALL, run)
+
+
+def uncached_if_eager(request: Message, tapped: Tapped) -> Message:
+    """What a wrong graph's model gives eagerly is not kept: entries tell nothing of it."""
+    return {**request, "cache": None} if isinstance(tapped, EagerTapped) else request
+
+
+def _batch(plan: Plan) -> int:
+    return min(plan.batch, 8) if plan.singles else plan.batch
+
+
+def _subject(tapped: Tapped, batch: int) -> Subject:
+    assert tapped.loaded is not None
+    eager = isinstance(tapped, EagerTapped)
+    return Subject(tapped.run, tapped.loaded.model, tapped.runtime.signature, batch, eager)

@@ -1,7 +1,7 @@
 """The worker's side of a comparison: run the reference, the oracle and the reduced precisions, write what they give.
 
 The folder of one comparison: `inputs/in.<k>`, `reference/{out,logits,out1,logits1}.<k>`, `oracle/{out,logits}.<k>`,
-`oracle/noise_{out,logits}.<k>` (float32's noise by sample, see `ensemble`),
+`{oracle,ensemble}/noise_{out,logits}.<k>` (float32's noise by sample, of the first runs and of all, see `ensemble`),
 `rounded/<precision>-<draw>/{out,logits}.<k>` and `<candidate>/{out,logits,out1,logits1,out32,logits32}.<k>`, all
 `.npy`, k being the place in the reference's signature; a `1` stands for the small batches, `32` for the wide one. Of a
 step model there are `{out,logits}steps.<k>` too: its first samples as one sequence. Rows come in the order of the plan:
@@ -18,28 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from converters.arrays import Array, Arrays
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.identify import confirm
 from converters.checkpoints.load_options import LoadOptions
-from converters.checkpoints.loaded import Loaded
-from converters.checkpoints.sizes import emptied, settle
 from converters.compat.patch import noting
-from converters.errors import StepError, UsageError
+from converters.errors import StepError
 from converters.formats import Precision
 from converters.isolation import Channel, Message
-from converters.shapes import check_shapes
 from converters.signature import Signature
 from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer
 from validate.agreement.plan import Plan, make_plan
 from validate.agreement.worker.batches import Run, read_inputs, run_batches
-from validate.agreement.worker.doubts import EagerTapped, find_doubt
-from validate.agreement.worker.oracle_runs import cached_oracle, run_oracle
+from validate.agreement.worker.doubts import Doubt, EagerTapped, find_doubt
+from validate.agreement.worker.ensemble import ALL
+from validate.agreement.worker.inputs_that_run import first_samples, inputs_that_run
+from validate.agreement.worker.oracle_runs import cached, rows_of_oracle, run_oracle, run_rest, uncached_if_eager
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
-from validate.runtimes import Runtime, RuntimeOptions, fixed_batch
-from validate.runtimes.base import refuse_other_batches
+from validate.runtimes import RuntimeOptions, fixed_batch
 
 
 def run_reference(request: Message, channel: Channel) -> Message:
@@ -61,14 +58,7 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         ends in one, whether they were read or not), `ranges`, `has_labels`, `notes`,
         `unexercised`, `special`, `shapes`, `texts` and `doubts`: sentences on where the reference parts from itself.
     """
-    work, path = Path(request["work"]), Path(request["path"])
-    checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
-    if checkpoint is not None:
-        confirm(checkpoint)
-    options = RuntimeOptions(
-        threads=request["threads"], opening=LoadOptions.from_json(request["opening"]), checkpoint=checkpoint
-    )
-    tapped = open_tapped(path, options, work / "taps" / "reference")
+    work, tapped = Path(request["work"]), _opened(request)
     signature = tapped.runtime.signature
     inputs = inputs_that_run(request, tapped.runtime, tapped.loaded, lambda feeds: tapped.run(feeds)[0])
     if inputs.labels is not None:
@@ -76,14 +66,14 @@ def _run_reference(request: Message, channel: Channel) -> Message:
     given, notes = tapped, [*inputs.notes, *tapped.runtime.notes]
     plan, arrays, told = _run_with_oracle(tapped, inputs, request, lambda f: channel.event(fraction=0.8 * f))
     unexercised = _unexercised(given)
-    doubt = None if tapped.loaded is None or tapped.loaded.model is None else find_doubt(tapped.loaded, arrays, work)
+    doubt = _doubt(request, tapped, arrays, plan)
     if doubt is not None and doubt.graph_is_wrong:
-        for folder in ("reference", "oracle"):
+        for folder in ("reference", "oracle", ALL):
             shutil.rmtree(work / folder, ignore_errors=True)
         tapped = EagerTapped(given)
         plan, arrays, told = _run_with_oracle(tapped, inputs, request, lambda _share: None)
     notes += told
-    special = special_values(tapped.run, _first(arrays, signature))
+    special = special_values(tapped.run, first_samples(arrays, signature))
     notes += _run_rounded(request, tapped, arrays, plan, lambda f: channel.event(fraction=0.8 + 0.2 * f))
     return {
         "signature": signature.to_json(),
@@ -98,7 +88,41 @@ def _run_reference(request: Message, channel: Channel) -> Message:
         "unexercised": unexercised,
         "special": special,
         "shapes": inputs_of.run_shapes(signature, inputs.arrays),
+        "eager": isinstance(tapped, EagerTapped),
     }
+
+
+def run_all_noise(request: Message, channel: Channel) -> Message:
+    """Opens the checkpoint again and makes the runs of the ensemble that were not made, see `run_rest`."""
+    tapped: Tapped = _opened(request)
+    if request["eager"]:
+        tapped = EagerTapped(tapped)
+    inputs = read_inputs(Path(request["work"]), tapped.runtime.signature)
+    plan = Plan.from_json(request["plan"])
+    run_rest(request, tapped, inputs, plan, lambda f: channel.event(fraction=f))
+    return {}
+
+
+def _opened(request: Message) -> Tapped:
+    checkpoint = Checkpoint.from_json(request["checkpoint"]) if request["checkpoint"] else None
+    if checkpoint is not None:
+        confirm(checkpoint)
+    options = RuntimeOptions(
+        threads=request["threads"], opening=LoadOptions.from_json(request["opening"]), checkpoint=checkpoint
+    )
+    return open_tapped(Path(request["path"]), options, Path(request["work"]) / "taps" / "reference")
+
+
+def _doubt(request: Message, tapped: Tapped, inputs: Mapping[str, Any], plan: Plan) -> Doubt | None:
+    """Where the reference parts from itself; more than the first runs of the ensemble may excuse it."""
+    work, loaded = Path(request["work"]), tapped.loaded
+    if loaded is None or loaded.model is None:
+        return None
+    doubt = find_doubt(loaded, inputs, work, work / "oracle")
+    if doubt is None or not plan.oracle:
+        return doubt
+    run_rest(request, tapped, inputs, plan, lambda _share: None)
+    return find_doubt(loaded, inputs, work, work / ALL)
 
 
 def _run_with_oracle(
@@ -108,10 +132,9 @@ def _run_with_oracle(
     work, path = Path(request["work"]), Path(request["path"])
     plan, notes = _run_plan(tapped, inputs, request, lambda f: on_progress(0.4 * f))
     arrays = read_inputs(work, tapped.runtime.signature)
-    few = {name: _rows(array, plan) for name, array in arrays.items()}
-    cached = request if not isinstance(tapped, EagerTapped) else {**request, "cache": None}
-    reason = cached_oracle(
-        cached,
+    few = {name: rows_of_oracle(array, plan) for name, array in arrays.items()}
+    reason = cached(
+        uncached_if_eager(request, tapped),
         few,
         work / "oracle",
         lambda folder: run_oracle(tapped, few, plan, folder, lambda f: on_progress(0.4 + 0.6 * f)),
@@ -154,13 +177,6 @@ def _write_inputs(work: Path, inputs: inputs_of.Inputs, signature: Signature, pl
             writer.append(inputs_of.edge_cases(inputs.arrays, inputs.ranges, seed, plan.saturating), plan.edge_cases)
 
 
-def _rows(array: Array, plan: Plan) -> Array:
-    """The inputs that the oracle runs: the first samples and the edge cases."""
-    if plan.oracle == plan.samples:
-        return array
-    return np.concatenate([array[: plan.oracle], array[plan.samples :]])
-
-
 def _run_rounded(
     request: Message, tapped: Tapped, inputs: Mapping[str, Any], plan: Plan, on_progress: Callable[[float], None]
 ) -> list[str]:
@@ -196,81 +212,6 @@ def _unexercised(tapped: Tapped) -> list[str]:
     return [] if tapped.extremes is None else list(tapped.extremes.unexercised())
 
 
-def inputs_that_run(
-    request: Message, runtime: Runtime, loaded: Loaded | None, run: Callable[[Arrays], Arrays]
-) -> inputs_of.Inputs:
-    """The given inputs, or drawn ones; unknown sizes as `request["shapes"]` has them, or as the model needs them.
-
-    Args:
-        loaded: the model in memory, whose layers tell what range and size an input has; None for an artifact.
-
-    Raises:
-        UsageError: a shape that was given does not fit, or leaves a layer without values.
-    """
-    signature = runtime.signature
-    refuse_other_batches(signature)
-    given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
-    if request["inputs"] is not None:
-        check_shapes(signature, given)
-        inputs = _read(Path(request["inputs"]), signature, given, None if loaded is None else loaded.model)
-        shapes = inputs_of.run_shapes(signature, inputs.arrays)
-        problem = emptied(loaded, shapes) if loaded is not None and shapes else None
-        if problem is not None:
-            raise UsageError(
-                f"The inputs in {request['inputs']} cannot be run: {problem}.", next_step="Give larger ones."
-            )
-        return inputs
-    options = _input_options(request, runtime, None if loaded is None else loaded.model)
-    if loaded is not None:
-        options = replace(options, shapes=settle(loaded, given))
-    else:
-        known = replace(options, texts={name: texts.narrower[-1] for name, texts in options.texts.items()})
-        shapes = inputs_of.shapes_that_run(
-            signature,
-            given,
-            lambda shapes: run(_first(inputs_of.generate(signature, replace(known, shapes=shapes)).arrays, signature)),
-        )
-        options = replace(options, shapes=shapes)
-    if options.texts:
-        texts = inputs_of.texts_that_run(
-            options.texts,
-            lambda texts: inputs_of.generate(signature, replace(options, texts=texts)).arrays,
-            run,
-            fixed_batch(signature) or 1,
-        )
-        options = replace(options, texts=texts)
-    return inputs_of.generate(signature, options)
-
-
-def _read(path: Path, signature: Signature, shapes: Mapping[str, Any], model: Any) -> inputs_of.Inputs:
-    """The user's arrays; those that hold ids are known by the vocabulary that they are looked up in."""
-    inputs = inputs_of.read(path, signature, shapes)
-    ids = {name for name, hint in _hints(model).items() if hint.whole}
-    return replace(inputs, ranges={name: replace(limits, whole=name in ids) for name, limits in inputs.ranges.items()})
-
-
-def _input_options(request: Message, runtime: Runtime, model: Any) -> inputs_of.InputOptions:
-    hints = _hints(model)
-    fixed = fixed_batch(runtime.signature) or 1
-    value_range = tuple(request["input_range"]) if request["input_range"] else None
-    samples = -(-int(request["samples"]) // fixed) * fixed
-    return inputs_of.InputOptions(samples, request["seed"], value_range, hints, texts=runtime.texts)
-
-
-def _hints(model: Any) -> dict[str, inputs_of.Range]:
-    """What the layers of a Keras model tell of its inputs; nothing of an artifact."""
-    if model is None:
-        return {}
-    from converters.checkpoints.ranges import input_hints
-
-    return input_hints(model)
-
-
-def _first(inputs: Arrays, signature: Signature) -> Arrays:
-    """As few samples as the model takes at once."""
-    return {name: array[: fixed_batch(signature) or 1] for name, array in inputs.items()}
-
-
 def _model(tapped: Tapped) -> Any:
     """The Keras model behind a checkpoint; None for an artifact."""
     return None if tapped.loaded is None else tapped.loaded.model
@@ -278,7 +219,7 @@ def _model(tapped: Tapped) -> Any:
 
 def _plan(tapped: Tapped, inputs: inputs_of.Inputs, signature: Signature) -> Plan:
     fixed = fixed_batch(signature)
-    few = _first(inputs.arrays, signature)
+    few = first_samples(inputs.arrays, signature)
     outputs, logits = tapped.run(few)
     arrays = [*few.values(), *outputs.values(), *logits.values()]
     row_bytes = sum(array.nbytes for array in arrays) // (fixed or 1)

@@ -91,7 +91,7 @@ def doubted(layer: Any, folder: Path) -> Doubt | None:
     (folder / "reference").mkdir()
     (values,) = TappedFunction(loaded.function, loaded.signature).run(inputs)[0].values()
     np.save(folder / "reference" / "out.0.npy", values)
-    return find_doubt(loaded, inputs, folder)
+    return find_doubt(loaded, inputs, folder, folder / "oracle")
 
 
 @pytest.mark.parametrize(("by", "wrong"), [(1.0, False), (1.02, True)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from converters.checkpoints.loading import loaded_model
 from validate.agreement.arrays import path_of
-from validate.agreement.worker.ensemble import measure_noise, moved
+from validate.agreement.worker.ensemble import Subject, measure_noise, moved
 from validate.agreement.worker.oracle import float64_clone, float64_default
 from validate.agreement.worker.sequential_sums import mean, product, sequential_sums
 from validate.agreement.worker.taps.function import TappedFunction
@@ -95,7 +95,7 @@ def test_a_sample_that_float32_cannot_tell_has_the_noise_of_its_own(model: Any, 
     np.save(path_of(tmp_path, "out", 0), exact)
     before = [np.array(weight.numpy()) for weight in model.weights]
     plain = TappedFunction(loaded.function, loaded.signature)
-    measure_noise(plain.run, model, loaded.signature, feeds, tmp_path, batch=4)
+    measure_noise(Subject(plain.run, model, loaded.signature, 4), feeds, tmp_path)
     noise = np.load(path_of(tmp_path, "noise_out", 0))
     assert noise.shape == (4,)
     assert noise[2] > 30 * np.delete(noise, 2).max()
@@ -137,9 +137,8 @@ def test_classes_that_rounding_may_turn_are_undecided_and_no_others(tmp_path: Pa
     assert oracle.narrowing is None
     for k, values in enumerate(oracle.run(feeds)[0].values()):
         np.save(path_of(tmp_path, "out", k), values)
-    measure_noise(
-        TappedFunction(loaded.function, loaded.signature).run, model, loaded.signature, feeds, tmp_path, batch=16
-    )
+    run = TappedFunction(loaded.function, loaded.signature).run
+    measure_noise(Subject(run, model, loaded.signature, 16), feeds, tmp_path)
     shares = [float(np.load(path_of(tmp_path, "undecided_out", k)).mean()) for k in range(2)]
     assert shares == [1.0, 0.0]
     assert not path_of(tmp_path, "noise_out", 0).exists()

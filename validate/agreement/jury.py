@@ -1,0 +1,124 @@
+"""From what a candidate's worker wrote to its verdict: the parent's side. Holds no framework, only arrays on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.formats import Precision
+from converters.isolation import Message
+from validate.agreement.job import JudgeJob
+from validate.agreement.judging.gates import Gate
+from validate.agreement.judging.judge import judge_output
+from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
+from validate.agreement.losses import worst_loss
+from validate.agreement.metric import UserMetric
+from validate.agreement.results import DISAGREE, OutputRow, Verdict
+from validate.agreement.verdicts import overall
+
+_ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A candidate that its worker has run: what it told, and under which key it wrote."""
+
+    path: Path
+    key: str
+    result: Message
+    precision: Precision
+    gate: Gate
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the reference's run told that stands in every verdict.
+
+    Attributes:
+        doubts: where the reference parts from itself.
+        special: what it makes of values that are not finite.
+    """
+
+    doubts: tuple[str, ...]
+    notes: tuple[str, ...]
+    special: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Jury:
+    """Judges candidates by one yardstick."""
+
+    reference: Reference
+    job: JudgeJob
+    metric: UserMetric | None
+    told: Told
+    _values: dict[tuple[str, int], ReferenceValues] = field(default_factory=dict)
+
+    def by(self, noise: str) -> Jury:
+        """The same by what this folder of the comparison says of float32's noise."""
+        return replace(self, reference=replace(self.reference, noise=noise), _values={})
+
+    def rows(self, ran: Ran) -> tuple[OutputRow, ...]:
+        """A row of each output; none of a candidate whose structure is another."""
+        if ran.result["problems"]:
+            return ()
+        candidate = self._candidate(ran)
+        return tuple(
+            judge_output(self.reference, self._values, candidate, k, ran.gate)
+            for k in range(len(self.reference.output_names))
+        )
+
+    def verdict(self, ran: Ran, rows: tuple[OutputRow, ...]) -> Verdict:
+        """The verdict that these rows make; the candidate's arrays are removed."""
+        result, notes = ran.result, (*self.told.doubts, *self.told.notes, *ran.result["notes"])
+        mapping = dict(result.get("mapping", {}))
+        if result["problems"]:
+            reason = "; ".join(result["problems"])
+            return Verdict(ran.path, DISAGREE, reason, (), notes, precision=ran.precision, mapping=mapping)
+        candidate = self._candidate(ran)
+        scores: Mapping[str, Any] = {}
+        if self.metric is not None:
+            rows, scores = self.metric.judged(rows, self.reference.output_names, self.reference.work, candidate.folder)
+        answers = self._answers(candidate)
+        for file in candidate.folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
+            file.unlink()
+        status, reason = overall(rows)
+        if self.job.options.tolerances:
+            overrides = ", ".join(f"{key}={value:g}" for key, value in self.job.options.tolerances.items())
+            notes = (*notes, f"the gates were overridden: {overrides}")
+        special = {
+            kind: (self.told.special.get(kind, ""), str(outcome)) for kind, outcome in result.get("special", {}).items()
+        }
+        accepted = {name: tuple(map(int, shape)) for name, shape in result.get("accepted", {}).items()}
+        notes = (
+            *notes,
+            *(f"{name}: it takes the shape {shape}, which it should refuse" for name, shape in accepted.items()),
+        )
+        return Verdict(
+            ran.path,
+            status,
+            reason,
+            rows,
+            notes,
+            special=special,
+            accepted=accepted,
+            answers=answers,
+            scores=scores,
+            precision=ran.precision,
+            mapping=mapping,
+            loss=worst_loss(tuple(row.loss for row in rows if row.loss is not None)),
+        )
+
+    def _candidate(self, ran: Ran) -> Candidate:
+        return Candidate(self.reference.work / ran.key, dict(ran.result["kinds"]), ran.precision)
+
+    def _answers(self, candidate: Candidate) -> dict[str, Any]:
+        """The candidate's outputs for the first golden samples, as far as they stay small."""
+        outputs = {name: candidate.values("out", i) for i, name in enumerate(self.reference.output_names)}
+        row = sum(array.nbytes // max(1, len(array)) for array in outputs.values())
+        count = min(_ANSWER_SAMPLES, _ANSWER_BYTES // max(1, row))
+        return {name: np.array(array[:count]) for name, array in outputs.items()} if count else {}
