@@ -25,7 +25,7 @@ from converters.checkpoints.scan import Trust
 from converters.checkpoints.user_code import bound, built_model, custom_objects
 from converters.checkpoints.weights import load_weights
 from converters.compat.keras import LEGACY_MODEL, LEGACY_SCOPE, LEGACY_WEIGHTS, LOAD_ARCHIVE, SAFE_MODE, all_layers
-from converters.errors import RefusedError
+from converters.errors import RefusedError, StepError
 
 _ANY_SIZE = 1 << 62
 """The parent has held the sizes of layers against the weights."""
@@ -45,7 +45,7 @@ def open_keras(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
     model_config = prepared(stored, _ANY_SIZE, opening, trust)
     notes = [*model_config.notes, *_code_notes(model_config)]
     config, safe = bound(model_config.config, objects), not opening.allow_unsafe
-    if checkpoint.kind is SourceKind.KERAS and not model_config.old:
+    if checkpoint.kind is SourceKind.KERAS and not model_config.old and not stored.weights_file:
         changed = model_config.changed or config != model_config.config
         return _archive(path, config if changed else None, objects, safe=safe), tuple(notes)
     model = (_legacy_model if model_config.legacy else _model)(config, objects, safe=safe)
@@ -198,7 +198,12 @@ def _load_archive(stored: Stored, model: Any) -> None:
             _load_h5(Stored(weights, stored.config, stored.keras_version, legacy=True), model)
             return
         _regroup(weights)
-        load_weights(model, weights, archive=Path(stored.weights_file or path))
+        try:
+            load_weights(model, weights, archive=Path(stored.weights_file or path))
+        except StepError as error:
+            if stored.weights_file:
+                error.next_step = "Give the weights of this very architecture: both files as one model wrote them."
+            raise
 
 
 def _regroup(weights: Path) -> None:

@@ -160,9 +160,11 @@ def _member(module: ModuleType, code: Code) -> Any:
 
 
 def _failed(code: Code, cause: BaseException) -> StepError:
-    text = " ".join(str(cause).split())[:300]
-    return StepError(
-        f"The code {code} fails ({type(cause).__name__}: {text}).",
-        next_step="Run it in Python first: it has to work without edgeport.",
-        step="load",
-    )
+    text = " ".join(str(cause).split())
+    next_step = "Run it in Python first: it has to work without edgeport."
+    if isinstance(cause, OSError):  # what works in Python, where nothing is out of its reach
+        next_step = (
+            "In the sandbox it may write no files, use no network, and read files in its own folder alone: let it do "
+            "without, or give --sandbox off where you trust it."
+        )
+    return StepError(f"The code {code} fails ({type(cause).__name__}: {text}).", next_step=next_step, step="load")

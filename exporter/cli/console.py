@@ -110,17 +110,26 @@ def _bar() -> Iterator[ProgressCallback]:
         yield lambda label, fraction: progress.update(task, description=printable(label), completed=fraction)
 
 
+_AGAIN_S = 5.0
+"""A line that was told is told again after so long at the soonest."""
+
+
 class _Lines:
-    """Progress for logs: one line for each new label, with the time left once there is a rate to tell it by."""
+    """Progress for logs: one line for each new label, with the time left once there is a rate to tell it by.
+
+    Where steps take turns, as in a search, the same line is told again every few seconds only.
+    """
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._label = ""
+        self._told: dict[str, float] = {}
 
     def __call__(self, label: str, fraction: float) -> None:
-        if label == self._label:
+        now = time.monotonic()
+        if label == self._label or now - self._told.get(label, -_AGAIN_S) < _AGAIN_S:
             return
-        self._label = label
-        spent = time.monotonic() - self._started
+        self._label, self._told[label] = label, now
+        spent = now - self._started
         remaining = f", about {spent * (1 - fraction) / fraction:.0f} s left" if fraction > 0.05 and spent > 1 else ""
         print(f"[{fraction:4.0%}] {printable(label)}{remaining}", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ _TOP_OPS = 20
 @click.command(name="inspect", short_help="Tell what a file holds, without running it.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--scan", "scan_only", is_flag=True, help="Only whether it may be opened: exit 0, or 3 with the reasons.")
+@click.option("--weights", metavar="PATH", help="Of model.json: its weights. [beside it]")
 @opening_options
 @sandbox_option
 @output_options
@@ -29,24 +31,25 @@ def command(path: Path, scan_only: bool, console: Console, **chosen: Any) -> int
     PATH is a .keras, .h5, .weights.h5, .pb, .tflite, .onnx or .ort file, a SavedModel folder or a TensorFlow
     checkpoint. No framework is loaded, and no code of the file or yours is run.
     """
-    from exporter.cli.opening import opening_of
+    from exporter.cli.opening import opening_of, whole_file
 
     opening = opening_of(chosen)
-    if scan_only:
-        return _scan(path, opening, console)
-    from exporter.inspection import inspect
+    with whole_file(path, chosen["weights"]) as file:
+        if scan_only:
+            return _scan(file, path, opening, console)
+        from exporter.inspection import inspect
 
-    document = inspect(path, opening)
+        document = inspect(file, opening) | {"path": str(path)}
     console.document(document)
     _show(document, console)
     return 0
 
 
-def _scan(path: Path, opening: LoadOptions, console: Console) -> int:
-    """Under `--json` the one document is both the findings and the error."""
+def _scan(file: Path, path: Path, opening: LoadOptions, console: Console) -> int:
+    """Under `--json` the one document is both the findings and the error. `path` is what the user gave for `file`."""
     from converters.checkpoints.scan_file import scan
 
-    report = scan(path, opening)
+    report = replace(scan(file, opening), path=path)
     if report.clean:
         console.document(report.to_json())
         console.say(f"{path} passes the scan ({report.kind}).")
@@ -54,7 +57,8 @@ def _scan(path: Path, opening: LoadOptions, console: Console) -> int:
             console.say(f"note: {note}")
         return 0
     finding = report.findings[0]
-    error = RefusedError(finding.message, next_step=finding.next_step, file=path, step="scan")
+    message = finding.message.replace(str(file), str(path))
+    error = RefusedError(message, next_step=finding.next_step, file=path, step="scan")
     if console.json:
         console.document(report.to_json() | {"error": error.to_json()})
     else:

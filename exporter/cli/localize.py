@@ -11,7 +11,14 @@ import click
 
 from converters.common import Common
 from exporter.cli.console import Console
-from exporter.cli.options import baking_options, limit_options, opening_options, output_options, shape_option
+from exporter.cli.options import (
+    baking_options,
+    building_options,
+    limit_options,
+    opening_options,
+    output_options,
+    shape_option,
+)
 from exporter.cli.types import type_of
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ _AROUND = 6
 @click.option("--bisect", is_flag=True, help="Cut the file and run the pieces as they really run; read no tensors.")
 @shape_option
 @opening_options
+@building_options
 @baking_options
 @limit_options
 @output_options
@@ -40,7 +48,6 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
 
     CANDIDATE is a .tflite or .onnx file, a SavedModel folder or another checkpoint. Exit code 1 when a layer parts.
     """
-    from converters.checkpoints.identify import identify
     from converters.checkpoints.scan_file import check
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of
@@ -48,7 +55,6 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     from validate.localize import LocalizeJob, LocalizeOptions, localize
 
     common = common_of(chosen)
-    reference = identify(reference, common.opening).path
     check(candidate)
     with (
         reference_of(reference, common, chosen) as source,

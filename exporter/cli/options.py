@@ -51,6 +51,13 @@ def opening_options(function: Command) -> Command:
     return function
 
 
+def building_options(function: Command) -> Command:
+    """What a source lacks that is no whole model; `exporter.cli.opening.choices_of` makes BuildChoices of them."""
+    for option in reversed(_BUILDING_OPTIONS):
+        function = option(function)
+    return function
+
+
 def shape_option(function: Command) -> Command:
     """Adds `--shape`, of which `exporter.cli.running.shapes` makes a mapping."""
     return click.option(
@@ -124,6 +131,16 @@ _BAKING_OPTIONS = (
     click.option("--bake-preprocess", is_flag=True, help="Artifacts take uint8 and scale it themselves."),
 )  # fmt: skip
 
+_BUILDING_OPTIONS = (
+    click.option("--architecture", metavar="NAME", help="For weights files: what they belong to."),
+    click.option("--input-shape", type=type_of(BuildChoices, "input_shape"), metavar="H,W,C",
+                 help="For architectures: height, width and channels."),
+    click.option("--classes", type=type_of(BuildChoices, "classes"), metavar="N",
+                 help="For architectures: number of classes."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For architectures: a setting."),
+    click.option("--weights", metavar="PATH|imagenet", help="For architectures, model.json too: weights to load."),
+)  # fmt: skip
+
 _SOURCE_OPTIONS = (
     click.argument("source", metavar="SOURCE", shell_complete=_complete_source),
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The bundle."),
@@ -149,13 +166,7 @@ _SOURCE_OPTIONS = (
                  help="Batch size. [dynamic]"),
     click.option("--opset", type=type_of(ConvertOptions, "opset"), metavar="N", help="ONNX opset. [17]"),
     click.option("--allow-flex", is_flag=True, help="Let TFLite use TensorFlow's Flex operations."),
-    click.option("--architecture", metavar="NAME", help="For weights files: what they belong to."),
-    click.option("--input-shape", type=type_of(BuildChoices, "input_shape"), metavar="H,W,C",
-                 help="For architectures: height, width and channels."),
-    click.option("--classes", type=type_of(BuildChoices, "classes"), metavar="N",
-                 help="For architectures: number of classes."),
-    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For architectures: a setting."),
-    click.option("--weights", metavar="PATH|imagenet", help="For architectures: weights to load."),
+    *_BUILDING_OPTIONS,
     click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of what is drawn."),
     click.option("--check/--no-check", default=True, show_default=True,
                  help="Open and run each finished file once before it counts as made."),

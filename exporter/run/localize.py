@@ -11,6 +11,7 @@ from converters.checkpoints.checkpoint import Checkpoint
 from converters.common import Common
 from converters.errors import EdgeportError
 from converters.formats import Format, format_of
+from converters.progress import Progress
 from exporter.manifest.facts import LocalizedFacts
 from exporter.options import RunOptions
 from exporter.run.artifact_rows import Notes
@@ -60,7 +61,7 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
                     verdict.artifact,
                     twins.make,
                     job,
-                    lambda label, _share: progress(f"localize: {label}", 1.0),
+                    _told(progress, verdict.artifact.name),
                 )
             except (EdgeportError, OSError) as error:  # the arrays may be more than the temporary folder's disk holds
                 reason = error.message if isinstance(error, EdgeportError) else str(error)
@@ -71,11 +72,16 @@ def locate(checkpoint: Checkpoint, agreement: Agreement | None, options: RunOpti
     return Located(tuple(rows), tuple(notes))
 
 
+def _told(progress: Progress, name: str) -> Progress:
+    """The steps of one artifact, under its name; the share of the whole is not known."""
+    return lambda label, _share: progress(f"localize {name}: {label}", 1.0)
+
+
 def _to_localize(agreement: Agreement | None, which: Localized) -> Sequence[Verdict]:
     """An `.ort` file's tensors have lost their names; it is made from the ONNX file, which is localized."""
     if agreement is None or which is Localized.OFF:
         return ()
-    judged = [v for v in agreement.verdicts if v.status != "error" and format_of(v.artifact) is not Format.ORT]
+    judged = [v for v in agreement.first_verdicts if v.status != "error" and format_of(v.artifact) is not Format.ORT]
     return judged if which is Localized.ALL else [v for v in judged if v.status == DISAGREE]
 
 

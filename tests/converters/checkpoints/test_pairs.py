@@ -85,6 +85,22 @@ def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
         find_source(str(tmp_path / "other.json"), BuildChoices())
 
 
+def test_weights_of_another_architecture_are_named(tmp_path: Path) -> None:
+    import keras
+
+    def dense(units: int) -> Any:
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, name="d"), keras.layers.Dense(2)])
+
+    (tmp_path / "model.json").write_text(dense(3).to_json())
+    dense(5).save_weights(tmp_path / "other.weights.h5")
+    (tmp_path / "work").mkdir()
+    joined = pair_of(tmp_path / "model.json", str(tmp_path / "other.weights.h5")).written(tmp_path / "work")
+    with pytest.raises(StepError, match=r"weights in other\.weights\.h5 do not fit the model") as caught:
+        load(identify(joined))
+    assert "edgeport-" not in caught.value.message
+    assert "save it again" not in caught.value.next_step
+
+
 def test_errors_name_what_was_given(tmp_path: Path) -> None:
     path = _written(tmp_path, "2.2.4")
     h5(tmp_path / "model.h5", None, {"labels": {"kernel": KERNEL[:, :2], "bias": BIAS[:2]}}, "2.2.4")
