@@ -142,7 +142,7 @@ def normalization(r: random.Random, x: Any) -> Any:
         lambda: kl.LayerNormalization([-2, -1], epsilon=0.01),
         lambda: kl.LayerNormalization(list(range(1, len(x.shape))), epsilon=0.01, **affine),
         lambda: kl.RMSNormalization(axis, epsilon=0.01),
-        lambda: kl.UnitNormalization(r.choice([axis, [-2, -1]])),
+        lambda: kl.UnitNormalization(r.choice([axis, [-2, -1] if len(x.shape) > 2 else axis])),
         lambda: kl.GroupNormalization(r.choice([g for g in (1, 2, 3, -1) if last % g == 0]), epsilon=0.01, **affine),
         lambda: kl.GroupNormalization(r.choice([1, -1]), axis=axis, epsilon=0.01, **affine),
         lambda: kl.SpectralNormalization(kl.Dense(r.randint(1, 4))),
