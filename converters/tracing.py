@@ -206,23 +206,33 @@ class _Node(NamedTuple):
 
 
 def _plain_nodes(concrete: Any) -> Iterator[_Node]:
-    """The nodes without what TensorFlow counts up from trace to trace.
+    """The nodes without what TensorFlow and Keras count up from trace to trace.
 
-    These are the names of functions and gradients, and of the placeholders of tensors that a layer keeps, which
-    are known by their place, and by their values.
+    These are names: of functions, of gradients, of the placeholders of tensors that a layer keeps, which are known by
+    their values, and of all in a layer that is made anew in every call. A node is known by its place.
     """
-    kept = {inner.op.name: (f"captured_{k}", outer) for k, (outer, inner) in enumerate(concrete.graph.captures)}
-    for node in concrete.graph.as_graph_def().node:
+    kept = {inner.op.name: outer for outer, inner in concrete.graph.captures}
+    nodes = concrete.graph.as_graph_def().node
+    places = {node.name: f"n{k}" for k, node in enumerate(nodes)}
+    for node in nodes:
         plain = type(node)()
         plain.CopyFrom(node)
         for name in [n for n, v in node.attr.items() if v.HasField("func") or v.list.func or n in _COUNTED]:
             del plain.attr[name]
-        plain.input[:] = [kept[name][0] if name in kept else name for name in node.input]
+        plain.name = places[node.name]
+        plain.input[:] = [_placed(reference, places) for reference in node.input]
         values = b""
         if node.name in kept:
-            plain.name, outer = kept[node.name]
+            outer = kept[node.name]
             values = outer.numpy().tobytes() if outer.dtype.is_numpy_compatible and hasattr(outer, "numpy") else b""
         yield _Node(node.name, plain.SerializeToString(deterministic=True) + values)
+
+
+def _placed(reference: str, places: Mapping[str, str]) -> str:
+    """A reference to a tensor or, behind a `^`, to a node, by the node's place."""
+    mark = "^" if reference.startswith("^") else ""
+    name, colon, output = reference.removeprefix("^").partition(":")
+    return f"{mark}{places[name]}{colon}{output}"
 
 
 _COUNTED = ("_gradient_op_type", "_user_specified_name")

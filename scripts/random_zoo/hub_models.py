@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .hub_images import IMAGES
+from .hub_parts import PARTS
 from .hub_text import TEXT, Build
 
-MODELS: dict[str, Build] = TEXT | IMAGES
+MODELS: dict[str, Build] = TEXT | IMAGES | PARTS

@@ -72,6 +72,15 @@ _LINEAR = {
     "linear_conv_kernel_dim": 4,
 }
 _QWEN35 = task("Qwen3_5CausalLM", model("Qwen3_5Backbone", **ROTARY, **_LINEAR))
+_QWEN35_MOE = task(
+    "Qwen3_5MoeCausalLM",
+    model(
+        "Qwen3_5MoeBackbone",
+        **{name: value for name, value in (ROTARY | EXPERTS | _LINEAR).items() if name != "intermediate_dim"},
+        moe_intermediate_dim=8,
+        shared_expert_intermediate_size=8,
+    ),
+)
 _SU = {"rope_scaling_type": "su", "max_sequence_length": 16, "pretraining_sequence_length": 8}
 _SU |= {"rope_scaling_short_factor": [1.2], "rope_scaling_long_factor": [0.8]}
 _PHI3 = ROTARY | {"num_query_heads": 4}
@@ -188,6 +197,7 @@ TEXT: dict[str, Build] = {
     "Qwen MoE, causal LM": task("QwenMoeCausalLM", model("QwenMoeBackbone", **_MOE, shared_expert_intermediate_dim=8)),
     "Qwen 3, causal LM": task("Qwen3CausalLM", model("Qwen3Backbone", **ROTARY, head_dim=4)),
     "Qwen 3 MoE, causal LM": task("Qwen3MoeCausalLM", model("Qwen3MoeBackbone", **_MOE, head_dim=4)),
+    "Qwen 3.5 MoE, causal LM of 12 words": at_length(_QWEN35_MOE, 12),
     "Qwen 3.5, causal LM": _QWEN35,
     "Qwen 3.5, causal LM of 12 words": at_length(_QWEN35, 12),
     "RoBERTa": _ROBERTA,

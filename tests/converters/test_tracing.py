@@ -83,6 +83,16 @@ def test_foreign_code_without_state_is_traced() -> None:
     assert traced.signature.input_names == ("x",)
 
 
+def test_a_layer_that_is_made_anew_in_every_call_is_no_state() -> None:
+    """Keras numbers it from trace to trace, as the activations of KerasHub's Flux."""
+    import keras
+    import tensorflow as tf
+
+    traced = trace(loaded_model(_model(lambda _layer, x: keras.layers.Activation("silu")(x) * 2)))
+    (values,) = traced.concrete(tf.ones((2, 4))).values()
+    np.testing.assert_allclose(values, np.full((2, 4), 2 / (1 + np.exp(-1))), rtol=1e-6)
+
+
 def test_a_choice_among_many_branches_is_no_state() -> None:
     """TensorFlow numbers the functions of a switch anew every time that it traces."""
     import tensorflow as tf
