@@ -31,6 +31,9 @@ class Precision(StrEnum):
     DYNAMIC_INT4_B32 = "dynamic_int4_b32"
 
 
+FLOATS = frozenset({Precision.FLOAT32, Precision.FLOAT16})
+"""The precisions without integers."""
+
 SUFFIXES: dict[Format, str] = {
     Format.SAVEDMODEL: ".savedmodel",
     Format.TFLITE: ".tflite",

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from exporter.run.api import export, run
     from exporter.run.pipeline import Outcome
     from validate.agreement.options import JudgeOptions
-    from validate.latency.options import BenchOptions, Device
-    from validate.latency.variant import Boundary, ConvSearch, GraphLevel, Interface, Variant
+    from validate.latency.options import BenchOptions
     from validate.localize.options import Localized, LocalizeOptions
+    from validate.runtimes.variant import Boundary, ConvSearch, GraphLevel, Interface, Variant
+    from validate.targets import Device, Places
 
 __all__ = [
     "Allowed",
@@ -60,6 +61,7 @@ __all__ = [
     "Manifest",
     "Objective",
     "Outcome",
+    "Places",
     "Precision",
     "QuantizeOptions",
     "Rescaled",
@@ -98,8 +100,9 @@ __getattr__, __dir__ = face(
         ),
         "exporter.run.pipeline": ("Outcome",),
         "validate.agreement.options": ("JudgeOptions",),
-        "validate.latency.options": ("BenchOptions", "Device"),
-        "validate.latency.variant": ("Boundary", "ConvSearch", "GraphLevel", "Interface", "Variant"),
+        "validate.latency.options": ("BenchOptions",),
+        "validate.targets": ("Device", "Places"),
+        "validate.runtimes.variant": ("Boundary", "ConvSearch", "GraphLevel", "Interface", "Variant"),
         "validate.localize.options": ("LocalizeOptions", "Localized"),
     },
 )

@@ -17,6 +17,7 @@ from converters.shapes import check_batch
 from validate.agreement.options import JudgeOptions
 from validate.latency.options import BenchOptions
 from validate.localize.options import LocalizeOptions
+from validate.targets import Places
 
 
 class DeviceKind(StrEnum):
@@ -116,6 +117,7 @@ class RunOptions(Options):
         common: what several steps go by: seed, inputs, limits, how the source is opened.
         judge: None leaves the step out.
         bench: None leaves the step out.
+        places: where files are judged and timed.
         choice: what an artifact must keep to, and what the recommendation goes by.
     """
 
@@ -125,6 +127,7 @@ class RunOptions(Options):
     quantize: QuantizeOptions = part(QuantizeOptions)
     judge: JudgeOptions | None = part(JudgeOptions, may_be_none=True)
     bench: BenchOptions | None = part(BenchOptions, may_be_none=True)
+    places: Places = part(Places)
     localize: LocalizeOptions = part(LocalizeOptions)
     ship: ShipOptions = part(ShipOptions)
     choice: Choice = part(Choice)

@@ -28,6 +28,7 @@ class Standing:
         preparing: `module:function` without arguments, called when the process starts: the framework's import. None
             leaves imports to the steps.
         reads, writes: what every step is granted, as for `Worker`; a step that needs more gets a fresh process.
+        env: the environment that it starts in; None is `worker_environment()`.
 
     Attributes:
         folder: to write what passes between the steps; it is removed at the end.
@@ -41,7 +42,9 @@ class Standing:
         log: Path | None = None,
         reads: Sequence[Path] = (),
         writes: Sequence[Path] = (),
+        env: Mapping[str, str] | None = None,
     ) -> None:
+        self._env = env
         self.folder = Path(tempfile.mkdtemp(prefix="edgeport-"))
         self._preparing, self._limits, self._log = preparing, limits, log
         self._grants = sandbox.Grants(tuple(reads), (*writes, self.folder))
@@ -125,6 +128,7 @@ class Standing:
             step=step,
             limits=self._limits,
             log=self._log,
+            env=self._env,
             reads=grants.reads,
             writes=grants.writes,
         )

@@ -44,9 +44,12 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
+    """A signature. `tensors` are the tensors' own names by those of the signature, inputs and outputs apart."""
+
     key: str
     inputs: tuple[TensorFact, ...]
     outputs: tuple[TensorFact, ...]
+    tensors: tuple[dict[str, str], dict[str, str]] = field(default_factory=lambda: ({}, {}))
 
 
 @dataclass
@@ -214,10 +217,19 @@ def _signature(table: Table, tensors: list[list[Tensor]]) -> Signature:
     if index >= len(tensors):
         raise MalformedError(f"a signature points to subgraph {index} of {len(tensors)}")
 
-    def side(number: int) -> tuple[TensorFact, ...]:
+    def side(number: int) -> dict[str, Tensor]:
         maps = list(table.tables(number))
         picked = _pick(tensors[index], tuple(m.scalar(schema.TensorMap.INDEX, "I") for m in maps))
-        return tuple(t.fact(m.text(schema.TensorMap.NAME)) for m, t in zip(maps, picked, strict=True))
+        return {m.text(schema.TensorMap.NAME): tensor for m, tensor in zip(maps, picked, strict=True)}
 
     key = table.text(schema.SignatureDef.KEY)
-    return Signature(key, side(schema.SignatureDef.INPUTS), side(schema.SignatureDef.OUTPUTS))
+    inputs, outputs = side(schema.SignatureDef.INPUTS), side(schema.SignatureDef.OUTPUTS)
+    return Signature(key, _facts(inputs), _facts(outputs), (_own_names(inputs), _own_names(outputs)))
+
+
+def _facts(ends: dict[str, Tensor]) -> tuple[TensorFact, ...]:
+    return tuple(tensor.fact(name) for name, tensor in ends.items())
+
+
+def _own_names(ends: dict[str, Tensor]) -> dict[str, str]:
+    return {name: tensor.name for name, tensor in ends.items()}

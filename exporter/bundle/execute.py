@@ -88,7 +88,7 @@ def tolerance(manifest: Manifest, artifact: ArtifactRow, output: str, largest: f
     same = {row.path for row in manifest.artifacts if row.precision is artifact.precision}
     recorded = [
         error
-        for verdict in manifest.verdicts
+        for verdict in manifest.first_verdicts
         if verdict.artifact == artifact.path or (verdict.status == "agree" and verdict.artifact in same)
         for row in verdict.outputs
         if row.name == output and (error := _error_of(row)) is not None

@@ -13,23 +13,25 @@ import click
 from converters.common import Common
 from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
-from exporter.cli.latency_options import session_options
+from exporter.cli.latency_options import session_options, target_option
 from exporter.cli.options import limit_options, output_options, shape_option
 from exporter.cli.types import Numbers, type_of
 from validate.latency.options import BenchOptions
+from validate.targets import Places
 
 if TYPE_CHECKING:
     from validate.latency import BenchJob, Latency, Timing
     from validate.latency.statistics.earlier import Change
 
 GATE_FAILED, PARTIAL = 1, 10
-_DEVICES = type_of(BenchOptions, "devices")
+_DEVICES = type_of(Places, "devices")
 _PATH = click.Path(path_type=Path)
 
 
 @click.command("bench")
 @click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to run; repeat for several. [cpu]")
+@target_option
 @click.option(
     "--threads", multiple=True, type=Numbers(BenchOptions, "threads"), metavar="N,...", help="Threads. [physical cores]"
 )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from converters.common import Common
 from exporter.cli.bundles import bundle_at
 from exporter.cli.latency_options import taken_variants
-from exporter.cli.running import limits, shapes_of
+from exporter.cli.running import devices_of, limits, shapes_of
 from exporter.manifest.schema import GOLDEN
+from validate.targets import PlacedFile, Places
 
 if TYPE_CHECKING:
     from exporter.bundle import Bundle
@@ -27,35 +28,35 @@ class Timed:
 
     Attributes:
         golden_of: the golden vectors of every artifact that lies in a bundle.
-        verdicts: of those that were judged there.
+        verdicts: of those that were judged there, by place.
     """
 
     paths: list[Path] = field(default_factory=list)
     golden_of: dict[Path, Path] = field(default_factory=dict)
-    verdicts: dict[Path, JudgedRow] = field(default_factory=dict)
+    verdicts: dict[PlacedFile, JudgedRow] = field(default_factory=dict)
 
 
 def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     """The command line's words as a BenchJob. Raises UsageError."""
     from exporter.run.bench import allowed_by
-    from validate.latency import BenchJob, BenchOptions, Device
+    from validate.latency import BenchJob, BenchOptions
 
     threads, batches = (tuple(itertools.chain(*chosen[name])) for name in ("threads", "batches"))
     options = BenchOptions(
-        devices=chosen["devices"] or (Device.CPU,),
         threads=threads or None,
         batches=batches or None,
-        variants=taken_variants(dict(chosen)),
-        **{name: chosen[name] for name in ("cold_starts", "max_seconds", "require")},
-        tune=chosen["tuning"],
+        **{name: chosen[name] for name in ("cold_starts", "max_seconds")},
         profile=chosen["profiling"],
     )
+    words = dict(chosen)
+    places = Places(devices_of(words), chosen["require"], taken_variants(words), chosen["tuning"])
     limited = limits(chosen["timeout"], chosen["memory_limit"])
     common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]))
     golden = chosen["golden"]
     if golden:  # other samples than those of the verdicts
-        return BenchJob(options, common, golden=golden)
-    return BenchJob(options, common, golden_of=timed.golden_of, allowed_of=allowed_by(timed.verdicts))
+        return BenchJob(options, common, places, golden=golden)
+    allowed = allowed_by(timed.verdicts)
+    return BenchJob(options, common, places, golden_of=timed.golden_of, allowed_of=allowed)
 
 
 def expand(artifacts: Sequence[Path], console: Console) -> Timed:
@@ -73,8 +74,10 @@ def expand(artifacts: Sequence[Path], console: Console) -> Timed:
         if owner is not None and owner.golden is not None:
             timed.golden_of.update(dict.fromkeys(members, owner.golden))
         if owner is not None:
-            verdicts = {owner.folder / row.artifact: row for row in owner.manifest.verdicts}
-            timed.verdicts.update({member: verdicts[member] for member in members if member in verdicts})
+            for row in owner.manifest.verdicts:
+                file = PlacedFile(owner.folder / row.artifact, row.target, row.setting)
+                if file.path in members:
+                    timed.verdicts[file] = row
         timed.paths += members
     return timed
 

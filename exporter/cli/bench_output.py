@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.shapes import shapes_text
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from validate.agreement.results import VerdictRow
     from validate.latency import Interval, Latency, Timing
     from validate.latency.statistics.earlier import Change
+    from validate.targets import PlacedFile
 
 Table = tuple[str, list[str], list[list[str]]]
 _LAYERS_SHOWN = 12
@@ -131,7 +131,7 @@ def to_markdown(latency: Latency, changes: Sequence[Change]) -> str:
     return "\n".join([*parts, notes, ""])
 
 
-def to_junit(latency: Latency, changes: Sequence[Change], verdicts: Mapping[Path, VerdictRow]) -> str:
+def to_junit(latency: Latency, changes: Sequence[Change], verdicts: Mapping[PlacedFile, VerdictRow]) -> str:
     """One test case a row: `error` where it could not be timed, `failure` where it is over the gate; what the verdicts
     of its bundle say of it are its properties."""
     from validate.latency.statistics.earlier import row_name
@@ -142,7 +142,7 @@ def to_junit(latency: Latency, changes: Sequence[Change], verdicts: Mapping[Path
         name = row_name(timing.to_json())
         seconds = timing.p50_ms.value / 1e3 if timing.p50_ms else 0.0
         outcome, message = _outcome(timing, failing.get(name))
-        verdict = verdicts.get(timing.row.given)
+        verdict = verdicts.get(timing.row.place.of(timing.row.given))
         cases.append(Case(name, seconds, outcome, message, verdict_properties(verdict) if verdict else {}))
     return junit("edgeport bench", "edgeport.bench", cases)
 

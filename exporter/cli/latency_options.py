@@ -11,7 +11,8 @@ import click
 
 from exporter.cli.types import Renamed, type_of
 from validate.latency.options import BenchOptions
-from validate.latency.variant import Boundary, ConvSearch, Variant
+from validate.runtimes.variant import Boundary, ConvSearch, Variant
+from validate.targets import TARGETS
 
 Command = Callable[..., Any]
 
@@ -25,6 +26,13 @@ def session_options(function: Command) -> Command:
     return function
 
 
+def target_option(function: Command) -> Command:
+    """Adds `--on`, of which `--device` names those of the host."""
+    choice = click.Choice([target.name for target in TARGETS])
+    help_text = "Judge it there too, and time it there; repeat. [host]"
+    return click.option("--on", "targets", multiple=True, type=choice, metavar="TARGET", help=help_text)(function)
+
+
 def taken_variants(chosen: MutableMapping[str, Any]) -> tuple[Variant, ...]:
     """Every combination of the settings that were given; takes their words out of `chosen`."""
     settings = [chosen.pop(name) or (field.default,) for name, field in _SETTINGS.items()]
@@ -35,10 +43,11 @@ _SETTINGS = dict(
     zip(
         ("litert", "xnnpack", "graphs", "spinning", "tf32", "conv_search", "boundary"),
         dataclasses.fields(Variant),
-        strict=True,
+        strict=False,
     )
 )
-"""The settings by their name on the command line, in the order of a Variant's fields."""
+"""The settings by their name on the command line, in the order of a Variant's fields; the last one, `float32`, is of a
+target, which takes both."""
 
 _SEARCHES = Renamed("convolution search", {word.lower(): word for word in ConvSearch})
 _BOUNDARIES = Renamed("boundary", {"host": Boundary.HOST_TO_HOST, "device": Boundary.DEVICE_RESIDENT})

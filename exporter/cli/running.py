@@ -26,7 +26,7 @@ from exporter.report.terminal import terminal_tables
 from exporter.report.view import shared_notes
 from exporter.run.localize import sentence_of
 from exporter.run.pipeline import Outcome, run
-from validate.latency.options import Device
+from validate.targets import TARGETS, Device
 
 _FIELDS = {
     "max_latency": "max_latency_ms",
@@ -64,11 +64,18 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
         limits=limits(words.pop("timeout"), words.pop("memory_limit")),
         tolerances=tolerances(words.pop("tolerances", ())),
         shapes=shapes_of(words.pop("shapes")),
-        devices=words.pop("devices", ()) or (Device.CPU,),
+        devices=devices_of(words),
         command=("edgeport", *sys.argv[1:]),
         **renamed,
         **words,
     )
+
+
+def devices_of(words: dict[str, Any]) -> tuple[Device, ...]:
+    """Takes `--device` and `--on` out of the words; the host where neither is given."""
+    named = words.pop("targets", ())
+    targets = [target.device for name in named for target in TARGETS if target.name == name]
+    return tuple(dict.fromkeys([*words.pop("devices", ()), *targets])) or (Device.CPU,)
 
 
 def common_of(chosen: dict[str, Any]) -> Common:
@@ -124,10 +131,10 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
     calibrations = [artifact.calibration.notes for artifact in manifest.artifacts if artifact.calibration]
     for line in dict.fromkeys(chain(*calibrations)):
         console.say(line)
-    shares = [(verdict.artifact, row.accuracy) for verdict in manifest.verdicts for row in verdict.outputs]
+    shares = [(verdict.artifact, row.accuracy) for verdict in manifest.first_verdicts for row in verdict.outputs]
     accuracies = [f"{artifact} {share:.1%}" for artifact, share in shares if share is not None]
     if accuracies:
-        reference = manifest.verdicts[0].reference_accuracy
+        reference = manifest.first_verdicts[0].reference_accuracy
         first = "" if reference is None else f"checkpoint {reference:.1%}, "
         console.say(f"Accuracy: {first}{', '.join(accuracies)}.")
     if busy := disturbance(manifest):

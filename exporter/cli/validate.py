@@ -14,6 +14,7 @@ from converters.common import Common
 from converters.errors import UsageError, error_from_json
 from converters.shapes import shapes_text
 from exporter.cli.console import Console
+from exporter.cli.latency_options import target_option
 from exporter.cli.options import (
     baking_options,
     building_options,
@@ -24,6 +25,7 @@ from exporter.cli.options import (
     shape_option,
 )
 from exporter.cli.types import type_of
+from validate.targets import Places
 
 if TYPE_CHECKING:
     from exporter.manifest.rows import Passing
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     "--map", "mapping", multiple=True, metavar="THEIRS=OURS", help="A candidate's name for an input or output. [found]"
 )
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
+@target_option
 @metric_options
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
@@ -70,11 +73,12 @@ def command(
     from exporter.cli.junit import junit, verdict_case, write_text
     from exporter.cli.mapping import check_mapping, mapping_of
     from exporter.cli.opening import reference_of
-    from exporter.cli.running import common_of, tolerances
+    from exporter.cli.running import common_of, devices_of, tolerances
     from validate.agreement import JudgeJob, JudgeOptions
     from validate.agreement.compare import compare
 
     common = common_of(chosen)
+    places = Places(devices_of(chosen))
     words = {name: chosen.pop(name) for name in ("metric", "metric_lower", "max_drop")}
     judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive, **words)
     self_test, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")
@@ -86,7 +90,7 @@ def command(
             "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
         )
     with reference_of(reference, common, chosen) as source:
-        job = JudgeJob(judge_options, common, cache=chosen["cache"], mapping=mapping_of(chosen["mapping"]))
+        job = JudgeJob(judge_options, common, places, cache=chosen["cache"], mapping=mapping_of(chosen["mapping"]))
         if self_test:
             return _self_test(source, candidates, formats, job, console)
         paths = [path for candidate in candidates for path in artifacts_of(candidate, console)]
@@ -202,7 +206,7 @@ def _show(agreement: Agreement, console: Console) -> None:
     columns = ["artifact", "verdict", "output", "basis", COST.lower(), "gate", "loss", "SQNR dB", "max abs", "accuracy"]
     rows = []
     for verdict in agreement.verdicts:
-        name = verdict.artifact.name
+        name = _placed(verdict)
         if not verdict.outputs:
             rows.append([name, verdict.status, *[""] * 8])
         for row in verdict.outputs:
@@ -225,6 +229,17 @@ def _show(agreement: Agreement, console: Console) -> None:
             names = ", ".join(f"{theirs} is {ours}" for theirs, ours in verdict.mapping.items())
             console.say(f"{verdict.artifact.name}: {names} (--map THEIRS=OURS says otherwise).")
         if verdict.status != "agree":
-            console.say(f"{verdict.artifact.name}: {verdict.status}: {verdict.reason}")
+            console.say(f"{_placed(verdict)}: {verdict.status}: {verdict.reason}")
         elif verdict.loss is not None and verdict.loss.status != "kept":
-            console.say(f"{verdict.artifact.name}: {verdict.loss.status}: {verdict.loss.reason}")
+            console.say(f"{_placed(verdict)}: {verdict.loss.status}: {verdict.loss.reason}")
+    for missing in agreement.unavailable:
+        console.say(f"{missing.artifact.name}, {missing.place.target}: {missing.reason} {missing.next}")
+
+
+def _placed(verdict: Verdict) -> str:
+    """The file's name, with where it was run where that is not the host in its default setting."""
+    name, row = verdict.artifact.name, verdict.row
+    if (row.target, row.setting) == ("host", "default"):
+        return name
+    computed = f", in {row.precision_computed}" if row.precision_computed != row.precision else ""
+    return f"{name} ({row.target}, {row.setting}{computed})"

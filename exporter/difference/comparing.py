@@ -97,7 +97,7 @@ def _operations(before: Path, after: Path) -> dict[str, tuple[int, int]] | None:
 
 
 def _side(row: ArtifactRow, manifest: Manifest) -> Side:
-    verdict = next((v for v in manifest.verdicts if v.artifact == row.path), None)
+    verdict = next((v for v in manifest.first_verdicts if v.artifact == row.path), None)
     measure, error = _error(verdict)
     accuracies = [output.accuracy for output in verdict.outputs if output.accuracy is not None] if verdict else []
     return Side(
@@ -133,7 +133,7 @@ def _measured(row: OutputRow) -> list[float]:
 
 def _judged_alike(old: Manifest, new: Manifest) -> bool:
     def on(manifest: Manifest) -> list[Any]:
-        return [getattr(manifest.verdicts[0], key) for key in _JUDGED_ON] if manifest.verdicts else []
+        return [getattr(manifest.first_verdicts[0], key) for key in _JUDGED_ON] if manifest.first_verdicts else []
 
     return on(old) == on(new)
 

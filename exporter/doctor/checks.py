@@ -19,6 +19,7 @@ from converters.errors import EdgeportError, StepError
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
 from converters.progress import Progress
 from converters.signature import SIGNATURE_KEY
+from validate.runtimes.base import Device
 
 PROBE_TIMEOUT_S = 120.0
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -43,6 +44,7 @@ PROBES = (
     Probe("onnxruntime", "cuda", "exporter.doctor.checks:probe_onnxruntime"),
     Probe("onnxruntime", "tensorrt", "exporter.doctor.checks:probe_onnxruntime"),
     Probe("tensorflow", "cuda", "exporter.doctor.checks:probe_tensorflow"),
+    Probe("openvino", "openvino", "exporter.doctor.checks:probe_openvino"),
 )
 
 
@@ -111,7 +113,7 @@ def diagnose(log: Path | None = None, on_progress: Progress | None = None) -> Di
 def try_runtime(probe: Probe, log: Path | None = None) -> RuntimeState:
     """Runs one probe; a crash, a hang or a wrong answer is a state like any other."""
     request = {"device": probe.device}
-    env = worker_environment(gpu=probe.device != "cpu", threads=1)
+    env = worker_environment(gpu=probe.device in {Device.CUDA, Device.TENSORRT}, threads=1)
     try:
         answer = run_step(
             probe.target, request, step="doctor", limits=Limits(timeout_s=PROBE_TIMEOUT_S), log=log, env=env
@@ -212,6 +214,14 @@ def probe_tensorflow(request: Message, _: Channel) -> Message:
     return {"version": tf.__version__}
 
 
+def probe_openvino(_request: Message, _: Channel) -> Message:
+    """Adds two vectors in OpenVINO, an extra."""
+    version = version_of("openvino")
+    if version is None:
+        raise StepError("The package openvino is not installed.", next_step="pip install 'edgeport[openvino]'")
+    return {"version": _runs(_tiny_onnx(), "tiny.onnx", Device.OPENVINO) and version}
+
+
 class _needing:  # noqa: N801 - reads as a verb where it is used
     """Turns a failing import into a sentence with the command that fixes it."""
 
@@ -238,7 +248,7 @@ def _runs(content: bytes, name: str, device: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
-        runtime = open_artifact(path, RuntimeOptions(device=device, threads=1))
+        runtime = open_artifact(path, RuntimeOptions(device=Device(device), threads=1))
         feeds = {"a": np.asarray([1, 2], np.float32), "b": np.asarray([3, 4], np.float32)}
         (total,) = runtime.run(feeds).values()
     _right(total.tolist(), name)

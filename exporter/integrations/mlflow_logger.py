@@ -43,7 +43,7 @@ def metrics(manifest: Manifest) -> dict[str, float]:
     """Sizes in bytes, agreement of each artifact's outputs, latencies in milliseconds, by name."""
     names = {row.path: f"{row.format.value}.{row.precision.value}" for row in manifest.artifacts}
     result = {f"{names[row.path]}.size_bytes": float(row.size_bytes) for row in manifest.artifacts}
-    for verdict in manifest.verdicts:
+    for verdict in manifest.first_verdicts:
         name = names.get(verdict.artifact)
         for k, output in enumerate(verdict.outputs if name else ()):
             values = {figure: getattr(output, figure) for figure in _FIGURES}

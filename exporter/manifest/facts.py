@@ -239,6 +239,7 @@ class RecommendedFacts(TypedDict, total=False):
     fastest: dict[str, str]
     objective: str
     choice: dict[str, str]
+    setting: dict[str, str]
     pareto: list[str]
     limits: dict[str, float]
     unmet: str

@@ -16,6 +16,7 @@ from exporter.manifest.schema import Manifest
 from validate.agreement.losses import LOST, Loss
 from validate.agreement.results import AGREE, ERROR, INCONCLUSIVE, GateRow
 from validate.latency.rows import TimingRow
+from validate.targets import HOST
 
 PASSED, GATE_FAILED, PARTIAL = 0, 1, 10
 
@@ -42,6 +43,10 @@ class Judged(Protocol):
     def outputs(self) -> Sequence[JudgedOutput]: ...
     @property
     def loss(self) -> Loss | None: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def setting(self) -> str: ...
 
 
 def exit_code(manifest: Manifest) -> int:
@@ -74,16 +79,30 @@ def verdict_misses(verdicts: Iterable[Judged], *, allow_inconclusive: bool) -> I
     for verdict in verdicts:
         if verdict.status not in passed:
             gate, limit, value = _first_miss(verdict)
-            sentence = f"{PurePath(verdict.artifact).name}: {verdict.status}: {verdict.reason}"
-            yield Miss(subject=str(verdict.artifact), gate=gate, limit=limit, value=value, sentence=sentence)
+            sentence = f"{_name(verdict)}: {verdict.status}: {verdict.reason}"
+            yield Miss(
+                subject=str(verdict.artifact), gate=gate, limit=limit, value=value, sentence=sentence, **_place(verdict)
+            )
         elif verdict.loss is not None and verdict.loss.status == LOST:
             yield _loss_miss(verdict, verdict.loss)
 
 
 def _loss_miss(verdict: Judged, loss: Loss) -> Miss:
     limit, value = (None, None) if loss.gate is None else (_finite(loss.gate.limit), _finite(loss.gate.value))
-    sentence = f"{PurePath(verdict.artifact).name}: {loss.status}: {loss.reason}"
-    return Miss(subject=str(verdict.artifact), gate="loss", limit=limit, value=value, sentence=sentence)
+    sentence = f"{_name(verdict)}: {loss.status}: {loss.reason}"
+    subject = str(verdict.artifact)
+    return Miss(subject=subject, gate="loss", limit=limit, value=value, sentence=sentence, **_place(verdict))
+
+
+def _name(verdict: Judged) -> str:
+    """The file, and where it was run where that is not the host in its default setting."""
+    name, place = PurePath(verdict.artifact).name, _place(verdict)
+    return f"{name} ({place['target']}, {place['setting']})" if place else name
+
+
+def _place(verdict: Judged) -> dict[str, str]:
+    elsewhere = (verdict.target, verdict.setting) != (HOST.target, HOST.setting)
+    return {"target": verdict.target, "setting": verdict.setting} if elsewhere else {}
 
 
 def _first_miss(verdict: Judged) -> tuple[str, float | None, float | None]:

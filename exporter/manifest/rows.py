@@ -243,11 +243,13 @@ class Miss(Open):
     `subject` is an artifact's path, or the source's where no artifact is meant. `gate` is the measure of the agreement
     (`noise_ratio`, `rounding_ratio`, `sqnr_db`, `nonfinite`, else `agreement`), `loss`, `inconclusive`, `error`, the
     name of a gate of the artifact's own, `timing`, or a limit's name. `value` is what was found where that is a number;
-    null is one that is not finite too.
+    null is one that is not finite too. `target` and `setting` say where a verdict is from that is not the host's own.
     """
 
     subject: str
     gate: str
+    target: str | None = _optional()
+    setting: str | None = _optional()
     limit: float | None = None
     value: float | None = None
     sentence: str

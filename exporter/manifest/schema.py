@@ -34,6 +34,7 @@ from exporter.manifest.rows import (
     TimingField,
     Tool,
 )
+from validate.agreement.results import JudgedRow
 
 SCHEMA: Literal["edgeport.manifest/2"] = "edgeport.manifest/2"
 MANIFEST = "manifest.json"
@@ -68,6 +69,11 @@ class Manifest(Closed):
     environment: EnvironmentFacts = Field(default_factory=EnvironmentFacts)
     created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
     files: tuple[FileRow, ...] = ()
+
+    @property
+    def first_verdicts(self) -> tuple[JudgedRow, ...]:
+        """Of each artifact the first: on the host, in its default setting."""
+        return tuple({verdict.artifact: verdict for verdict in reversed(self.verdicts)}.values())[::-1]
 
     @property
     def allows_inconclusive(self) -> bool:

@@ -105,7 +105,7 @@ def _chosen(manifest: Manifest) -> list[str]:
 
 def _evaluation(manifest: Manifest) -> list[str]:
     table = view.agreement(manifest)
-    accuracies = [text(score) for verdict in manifest.verdicts for score in _scores(verdict)]
+    accuracies = [text(score) for verdict in manifest.first_verdicts for score in _scores(verdict)]
     scores = ["\n".join(f"- {score}" for score in accuracies)] if accuracies else []
     data = "the evaluation data, and the accuracy by group of people or kind of input."
     judged = (
@@ -137,7 +137,7 @@ def _limits(manifest: Manifest) -> list[str]:
     lines = [f"{row.format.value} {row.precision.value} could not be made: {row.reason}" for row in manifest.failures]
     lines += [miss.sentence for miss in passing(manifest, allow_inconclusive=False).misses]
     lines += [note for row in manifest.artifacts for note in row.notes]
-    lines += [note for verdict in manifest.verdicts for note in verdict.notes]
+    lines += [note for verdict in manifest.first_verdicts for note in verdict.notes]
     flags = {flag for row in manifest.timings for flag in row.flags}
     lines += [f"{words.capitalize()}." for flag, words in _FLAGS.items() if flag in flags]
     lines.append("Latency holds for the machine named above; agreement holds for inputs like those judged on.")

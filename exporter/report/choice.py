@@ -38,7 +38,7 @@ def picks(manifest: Manifest) -> list[Pick]:
     objective = _OBJECTIVES.get(str(manifest.recommended.get("objective")), "")
     chosen = choices(manifest)
     excluded = {miss.subject for miss in passing(manifest).misses} | set(manifest.recommended.get("unproven") or ())
-    passed = sum(verdict.artifact not in excluded for verdict in manifest.verdicts)
+    passed = sum(verdict.artifact not in excluded for verdict in manifest.first_verdicts)
     passes = f"pass{'' if passed != 1 else 'es'}" + (" and are proven" if manifest.recommended.get("unproven") else "")
     among = f" among {say.count(passed, 'artifact')} that {passes}"
     why = f"{objective}{among}".capitalize()
@@ -96,7 +96,7 @@ def _named(note: str, manifest: Manifest) -> str:
 def _pick(manifest: Manifest, title: str, path: str, why: str, device: str) -> Pick:
     artifact = next(row for row in manifest.artifacts if row.path == path)
     timing = next((r for r in timed_rows(manifest) if r.artifact == path and r.device in (device, "")), None)
-    verdict = next((row for row in manifest.verdicts if row.artifact == path), None)
+    verdict = next((row for row in manifest.first_verdicts if row.artifact == path), None)
     output = worst_output(verdict) if verdict else None
     facts = [("Size", say.size(artifact.size_bytes))]
     if timing is not None:

@@ -86,7 +86,7 @@ def key_facts(manifest: Manifest) -> list[tuple[str, str]]:
     ]
     if manifest.source.parameters is not None:
         facts.insert(0, ("Parameters", grouped(manifest.source.parameters)))
-    samples = next((row.samples for row in manifest.verdicts), None)
+    samples = next((row.samples for row in manifest.first_verdicts), None)
     if samples is not None:
         facts.append(("Judged on", say.count(samples, "drawn sample" if drawn(manifest) else "sample")))
     host = manifest.environment.get("host", {})
@@ -98,7 +98,7 @@ def key_facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 def drawn(manifest: Manifest) -> bool:
     """Whether artifacts were judged on inputs drawn at random, not on the user's."""
-    return any("drawn" in verdict.suites for verdict in manifest.verdicts)
+    return any("drawn" in verdict.suites for verdict in manifest.first_verdicts)
 
 
 def grouped(number: int) -> str:

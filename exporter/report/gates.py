@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from exporter.manifest.passing import limit_misses, timing_misses
 from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
+from exporter.report.elsewhere import placed
 from exporter.report.tables import Column, Table, table
 from validate.agreement.losses import KEPT, UNPROVEN
 from validate.agreement.results import AGREE, JudgedRow
@@ -67,11 +68,11 @@ def _agreement(manifest: Manifest) -> Iterator[list[str]]:
                 )
                 held = [_WORDS.get(gate.measure, gate.measure), value, _bound(gate.measure, gate.limit)]
             why = output.reason or verdict.reason or say.NONE
-            yield [verdict.artifact, output.name, *held, *_result(status == AGREE, status, why)]
+            yield [placed(verdict), output.name, *held, *_result(status == AGREE, status, why)]
         yield from _loss(verdict)
         if not verdict.outputs:
             why = verdict.reason or say.NONE
-            yield [verdict.artifact, say.NONE, "agreement", *[say.NONE] * 2, *_result(False, verdict.status, why)]
+            yield [placed(verdict), say.NONE, "agreement", *[say.NONE] * 2, *_result(False, verdict.status, why)]
 
 
 def _loss(verdict: JudgedRow) -> Iterator[list[str]]:

@@ -28,7 +28,7 @@ def headline(manifest: Manifest) -> Headline:
     """The verdict: what was made, whether it agrees, what is fastest."""
     total, failed = len(manifest.artifacts), len(manifest.failures)
     by_status: dict[str, list[str]] = {}
-    for verdict in manifest.verdicts:
+    for verdict in manifest.first_verdicts:
         by_status.setdefault(verdict.status, []).append(say.clean(verdict.artifact))
     source = say.clean(manifest.source.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])
     losses = _losses(manifest)
@@ -47,7 +47,7 @@ def headline(manifest: Manifest) -> Headline:
     sentence = "; ".join(parts) + "."
     if total == 0 or any(miss.gate != INCONCLUSIVE for miss in passing(manifest).misses):
         return Headline("bad", "failed", sentence)
-    if failed or INCONCLUSIVE in by_status or len(manifest.verdicts) < total:
+    if failed or INCONCLUSIVE in by_status or len(manifest.first_verdicts) < total:
         word = "partial" if failed else INCONCLUSIVE if INCONCLUSIVE in by_status else "not judged"
         return Headline("warn", word, sentence)
     return Headline("warn", "not proven", sentence) if UNPROVEN in losses else Headline("good", "agree", sentence)
@@ -56,7 +56,7 @@ def headline(manifest: Manifest) -> Headline:
 def _losses(manifest: Manifest) -> dict[str, dict[str, str]]:
     """By `lost` and `unproven`, why, by artifact: of those that agree with the checkpoint."""
     found: dict[str, dict[str, str]] = {}
-    for verdict in manifest.verdicts:
+    for verdict in manifest.first_verdicts:
         if verdict.status == AGREE and verdict.loss is not None and verdict.loss.status != KEPT:
             found.setdefault(verdict.loss.status, {})[say.clean(verdict.artifact)] = say.clean(verdict.loss.reason)
     return found
@@ -125,7 +125,7 @@ def fastest_timing(manifest: Manifest) -> TimingRow | None:
     need to."""
     wrong = {
         verdict.artifact
-        for verdict in manifest.verdicts
+        for verdict in manifest.first_verdicts
         if verdict.status in {"disagree", "error"} or (verdict.loss is not None and verdict.loss.status != KEPT)
     }
     timed = [row for row in timed_rows(manifest) if row.artifact not in wrong]

@@ -70,7 +70,7 @@ def pareto(manifest: Manifest) -> Pareto | None:
         panel = _drop_panel(judged, metric) if metric else ("Latency and error", _error_panel(judged))
         panels.append(panel)
     formats = tuple(dict.fromkeys(point.format for point in points))
-    labelled = any(output.accuracy is not None for verdict in manifest.verdicts for output in verdict.outputs)
+    labelled = any(output.accuracy is not None for verdict in manifest.first_verdicts for output in verdict.outputs)
     return Pareto(tuple(panels), view.setting(rows[0]), formats, any(point.beaten for point in points), labelled)
 
 
@@ -83,7 +83,7 @@ def _points(manifest: Manifest) -> tuple[list[TimingRow], list[Point]]:
     listed = manifest.recommended.get("pareto")
     front = set(map(str, listed)) if isinstance(listed, list) else set()
     chosen, names = set(choices(manifest).values()), short_names(manifest)
-    verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts}
+    verdicts = {verdict.artifact: verdict for verdict in manifest.first_verdicts}
     points = [
         Point(
             row.artifact,
@@ -117,7 +117,7 @@ def _bounds(verdict: JudgedRow | None) -> tuple[float, float] | None:
 
 def _metric_of(manifest: Manifest) -> str:
     """The user's metric, where every verdict that could have it does."""
-    losses = [verdict.loss for verdict in manifest.verdicts if verdict.loss is not None]
+    losses = [verdict.loss for verdict in manifest.first_verdicts if verdict.loss is not None]
     told = all(loss.metric and loss.drop is not None for loss in losses)
     return str(losses[0].metric) if losses and told else ""
 

@@ -11,19 +11,21 @@ from exporter.manifest.schema import Manifest
 from exporter.report import facts, precisions
 from exporter.report import wording as say
 from exporter.report.cost import COST, GATE, LOSS, NOTE, cost_words, loss_words, worst_output
+from exporter.report.elsewhere import elsewhere, placed
 from exporter.report.gates import gates
 from exporter.report.headline import timed_rows
 from exporter.report.tables import Column, Table, table
 from validate.agreement.results import JudgedRow
 from validate.inputs import Range
 from validate.latency.rows import TimingRow
+from validate.targets import HOST
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
 _GROUPS_SHOWN = 12
 
 
 def summary(manifest: Manifest) -> Table:
-    """One line an artifact: size, agreement of its worst output, latency on the first device that ran it."""
+    """One line an artifact: size, agreement of its worst output, latency there; both on the host, see `elsewhere`."""
     columns = (
         Column("Artifact", "name"),
         Column("Size", "number"),
@@ -37,8 +39,8 @@ def summary(manifest: Manifest) -> Table:
         Column("p50 [95 % CI]", "number"),
         Column("p99", "number"),
     )
-    verdicts = {row.artifact: row for row in manifest.verdicts}
-    timings = {row.artifact: row for row in reversed(timed_rows(manifest))}
+    verdicts = {row.artifact: row for row in manifest.first_verdicts}
+    timings = {row.artifact: row for row in reversed(timed_rows(manifest)) if row.target == HOST.target}
     rows = [_summary_row(row, verdicts.get(row.path), timings.get(row.path)) for row in manifest.artifacts]
     return table("Artifacts", columns, rows, f"Agreement is that of the artifact's worst output. {NOTE}")
 
@@ -74,7 +76,7 @@ def agreement(manifest: Manifest) -> Table:
     )
     rows = [
         [
-            verdict.artifact,
+            placed(verdict),
             row.name,
             row.basis,
             *cost_words(row),
@@ -169,10 +171,11 @@ def start(manifest: Manifest) -> Table:
 
 
 def setting(row: TimingRow) -> str:
-    """`cpu, 2 threads, batch 1`, and the shapes of inputs whose sizes are open."""
+    """`cpu, 2 threads, batch 1`, session settings, and the shapes of inputs whose sizes are open."""
     threads = f", {say.count(row.threads, 'thread')}" if row.threads else ""
     batch = f", batch {row.batch}" if row.batch else ""
-    return _with_shapes(say.clean(f"{row.device}{threads}{batch}"), row)
+    variant = f", {row.variant}" if row.variant else ""
+    return _with_shapes(say.clean(f"{row.device}{threads}{batch}{variant}"), row)
 
 
 def _with_shapes(text: str, row: TimingRow) -> str:
@@ -187,8 +190,22 @@ def comparisons(manifest: Manifest) -> Table:
         Column("p50 ratio [95 % CI]", "number"),
         Column("Verdict", "status"),
     )
-    rows = [[r.candidate, r.baseline, say.interval(r.ratio, "x"), r.verdict] for r in manifest.comparisons]
+    rows = [
+        [
+            _compared(r.candidate, r.device, r.candidate_variant),
+            _compared(r.baseline, r.device, r.baseline_variant),
+            say.interval(r.ratio, "x"),
+            r.verdict,
+        ]
+        for r in manifest.comparisons
+    ]
     return table("Comparisons", columns, rows, "Below 1x the candidate is faster than the baseline.")
+
+
+def _compared(artifact: str, device: str, variant: str) -> str:
+    """The artifact, with where and how it was run where that is not the CPU in its default setting."""
+    place = [word for word in (device if device != "cpu" else "", variant) if word]
+    return f"{artifact} ({', '.join(place)})" if place else artifact
 
 
 def quantized(manifest: Manifest) -> Table:
@@ -233,7 +250,7 @@ def notes(manifest: Manifest) -> Table:
     shared = shared_notes(manifest)
     remarks: dict[str, list[str]] = {
         row.artifact: [text for text in (row.reason, *row.notes) if text and text not in shared]
-        for row in manifest.verdicts
+        for row in manifest.first_verdicts
     }
     rows = [
         [
@@ -248,7 +265,7 @@ def notes(manifest: Manifest) -> Table:
 
 def shared_notes(manifest: Manifest) -> tuple[str, ...]:
     """What the judges note of every artifact alike: of the checkpoint and the inputs."""
-    notes = [row.notes for row in manifest.verdicts]
+    notes = [row.notes for row in manifest.first_verdicts]
     return tuple(note for note in dict.fromkeys(notes[0]) if all(note in others for others in notes)) if notes else ()
 
 
@@ -256,6 +273,7 @@ def tables(manifest: Manifest) -> list[Table]:
     """All tables that have rows, the summary first."""
     makers = (
         summary,
+        elsewhere,
         gates,
         failures,
         quantized,

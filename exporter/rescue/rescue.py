@@ -81,7 +81,7 @@ def rescue_missed(
     """
     rescues: dict[Path, Rescue] = {}
     budget = job.derive.options.rescue_budget
-    if budget == 0 or not any(v.missed for v in agreement.verdicts):
+    if budget == 0 or not any(v.missed for v in agreement.first_verdicts):
         return conversion, agreement, rescues
     layers, job = layer_names(job.reference), replace(job, apart=Apart.of(job.judge))
     for stricter in _STRICTER:
@@ -107,7 +107,7 @@ def _to_rescue(
     conversion: Conversion, agreement: Agreement, rescues: Mapping[Path, Rescue]
 ) -> Iterator[tuple[Artifact, Artifact]]:
     """Artifacts that missed a gate and may be fixed, each with the float32 file that it was made from."""
-    paths = {v.artifact for v in agreement.verdicts if v.missed and v.outputs}
+    paths = {v.artifact for v in agreement.first_verdicts if v.missed and v.outputs}
     for artifact in conversion.artifacts:
         base, earlier = conversion.bases.get(artifact.format), rescues.get(artifact.path)
         unfit = artifact.precision not in RESCUED or artifact.format is Format.ORT
@@ -143,7 +143,7 @@ def _goal(artifact: Artifact, agreement: Agreement, job: RescueJob, stricter: tu
     gate, budget = gate_for(artifact.precision, job.judge.options.tolerances), job.derive.options.rescue_budget
     extra_db, share = stricter
     metric = replace(job.apart.goal, max_drop=job.apart.goal.max_drop * share) if job.apart else None
-    (verdict,) = (v for v in agreement.verdicts if v.artifact == artifact.path)
+    (verdict,) = (v for v in agreement.first_verdicts if v.artifact == artifact.path)
     if metric is not None and verdict.status != DISAGREE:
         return Goal(NO_LEVEL, 0.0, budget, metric)
     return Goal(max(gate.sqnr_db, _level_needed(verdict)) + extra_db, gate.top1, budget, metric)
@@ -164,11 +164,19 @@ def _remade(artifact: Artifact, rescue: Rescue, earlier: Rescue | None, job: Der
 
 
 def _judged_again(agreement: Agreement, job: RescueJob, paths: list[Path]) -> Agreement:
-    """The metric of what was chosen with some of the samples is told from the others."""
+    """The same with the verdicts on these files, at every place, in the place of the former ones.
+
+    The metric of what was chosen with some of the samples is told from the others.
+    """
     chosen_with = job.apart.goal.samples if job.apart is not None and job.apart.judged_on else 0
-    judge = replace(job.judge, chosen_with=chosen_with)
-    verdicts = {v.artifact: v for v in compare(job.reference, paths, judge).verdicts}
-    return replace(agreement, verdicts=tuple(verdicts.get(v.artifact, v) for v in agreement.verdicts))
+    again = compare(job.reference, paths, replace(job.judge, chosen_with=chosen_with)).verdicts
+    verdicts = [
+        verdict
+        for first in agreement.first_verdicts
+        for verdict in (again if first.artifact in paths else agreement.verdicts)
+        if verdict.artifact == first.artifact
+    ]
+    return replace(agreement, verdicts=tuple(verdicts))
 
 
 def _rescue(artifact: Artifact, base: Artifact, goal: Goal, job: RescueJob, layers: Collection[str]) -> Rescue:

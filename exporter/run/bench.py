@@ -9,27 +9,29 @@ from typing import Any
 from converters.progress import Progress
 from validate.agreement.results import AGREE, Agreement, OutputRow, VerdictRow
 from validate.latency import BenchJob, Latency, measure
+from validate.latency.job import Allowed
 from validate.latency.profiling.insight import with_profiles
 from validate.latency.tuning import tune
+from validate.targets import PlacedFile
 
 
 def time_artifacts(paths: Sequence[Path], job: BenchJob, progress: Progress) -> Latency:
     """Times the artifacts, rounds interleaved; see `validate.latency.measure`."""
-    latency = tune(paths, job, progress) if job.options.tune else measure(paths, job, progress)
+    latency = tune(paths, job, progress) if job.places.tune else measure(paths, job, progress)
     return with_profiles(latency, job, progress) if job.options.profile else latency
 
 
-def allowed_of(agreement: Agreement | None) -> dict[Path, dict[str, float]]:
-    """Of each artifact that agrees, by output how far from the reference its gate lets values lie, or they were found:
-    what is right to the verdict is no wrong answer to the timing."""
+def allowed_of(agreement: Agreement | None) -> Allowed:
+    """Of each artifact that agrees, by place and output how far from the reference its gate lets values lie, or they
+    were found: what is right to the verdict is no wrong answer to the timing."""
     verdicts = agreement.verdicts if agreement is not None else ()
-    return allowed_by({verdict.artifact: verdict.row for verdict in verdicts})
+    return allowed_by({verdict.ran.place.of(verdict.artifact): verdict.row for verdict in verdicts})
 
 
-def allowed_by(verdicts: Mapping[Path, VerdictRow]) -> dict[Path, dict[str, float]]:
+def allowed_by(verdicts: Mapping[PlacedFile, VerdictRow]) -> Allowed:
     """The same of verdicts as they are written."""
-    agreeing = {path: row for path, row in verdicts.items() if row.status == AGREE}
-    return {path: {output.name: _allowed(output) for output in row.outputs} for path, row in agreeing.items()}
+    agreeing = {file: row for file, row in verdicts.items() if row.status == AGREE}
+    return {file: {output.name: _allowed(output) for output in row.outputs} for file, row in agreeing.items()}
 
 
 def _allowed(row: OutputRow) -> float:

@@ -41,8 +41,8 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     auto = Auto.AUTO in (task.options.convert.precisions or ())
     lenient = task.options.judge.allow_inconclusive
     selection = keep_passing(fixed, verdicts, allow_inconclusive=lenient) if auto else Selection(fixed, verdicts)
-    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in selection.agreement.verdicts})
-    if scores := {v.artifact.name: v.scores for v in selection.agreement.verdicts if v.scores}:
+    write_answers(staging / ANSWERS, {v.artifact.name: v.answers for v in selection.agreement.first_verdicts})
+    if scores := {v.artifact.name: v.scores for v in selection.agreement.first_verdicts if v.scores}:
         write_answers(staging / SCORES, scores)
     return Rescued(selection.conversion, selection.agreement, rescues, selection.dropped)
 
@@ -52,6 +52,7 @@ def _job(task: Task, options: JudgeOptions, derive: DeriveJob) -> JudgeJob:
     return JudgeJob(
         options,
         task.options.common,
+        task.options.places,
         fixed_batch=task.options.convert.batch,
         named=frozenset(row.name for row in outputs if row.labels),
         checkpoint=task.checkpoint,

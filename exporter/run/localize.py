@@ -81,7 +81,7 @@ def _to_localize(agreement: Agreement | None, which: Localized) -> Sequence[Verd
     """An `.ort` file's tensors have lost their names; it is made from the ONNX file, which is localized."""
     if agreement is None or which is Localized.OFF:
         return ()
-    judged = [v for v in agreement.verdicts if v.status != "error" and format_of(v.artifact) is not Format.ORT]
+    judged = [v for v in agreement.first_verdicts if v.status != "error" and format_of(v.artifact) is not Format.ORT]
     return judged if which is Localized.ALL else [v for v in judged if v.status == DISAGREE]
 
 

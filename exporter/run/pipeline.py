@@ -125,6 +125,7 @@ def time(task: Task, rescued: Rescued) -> Latency | None:
     job = BenchJob(
         bench,
         task.options.common,
+        task.options.places,
         batch=batch,
         golden=golden if golden.is_file() else None,
         allowed_of=allowed_of(rescued.agreement),
@@ -147,7 +148,7 @@ def write(task: Task, findings: Findings) -> Manifest:
 
 
 def _required_devices(latency: Latency | None, options: RunOptions, output: Path) -> None:
-    for device in options.bench.require if options.bench else ():
+    for device in options.places.require if options.bench else ():
         if latency is not None and latency.lacks(device):
             row = next((t for t in latency.timings if t.row.device == device), None)
             raise _missing(device, output, row.reason if row else "", row.next_step if row else "")

@@ -107,7 +107,8 @@ def keep_passing(conversion: Conversion, agreement: Agreement, *, allow_inconclu
 
     The float32 files stay, whatever their verdict: a source whose plain conversion fails is not a matter of precision.
     """
-    misses = {miss.subject: miss for miss in verdict_misses(agreement.verdicts, allow_inconclusive=allow_inconclusive)}
+    first = agreement.first_verdicts
+    misses = {miss.subject: miss for miss in verdict_misses(first, allow_inconclusive=allow_inconclusive)}
     dropped: dict[str, str] = {}
     for artifact in conversion.artifacts:
         if artifact.precision is not Precision.FLOAT32 and str(artifact.path) in misses:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from exporter.manifest.passing import gate_misses, verdict_misses
-from exporter.manifest.rows import Miss
+from exporter.manifest.rows import ArtifactRow, Miss
 from exporter.manifest.schema import Manifest
 from exporter.options import Choice
 from validate.agreement.losses import KEPT
-from validate.agreement.results import OutputRow
+from validate.agreement.results import JudgedRow, OutputRow
 from validate.latency.rows import TimingRow
+from validate.targets import HOST
 
 _MB = 10**6
 _OBJECTIVES = {"latency": "p50_ms", "size": "size_bytes", "accuracy": "error"}
@@ -30,6 +31,7 @@ class Contender:
             error's share of the signal.
         agreement: share of samples of the checkpoint's class; None where there are no classes.
         proven: what it costs the user's task was held against a gate and kept.
+        setting: the session settings in which it is that fast, where they are not the default.
     """
 
     artifact: str
@@ -40,6 +42,7 @@ class Contender:
     agreement: float | None
     accuracy: float | None
     proven: bool = True
+    setting: str = ""
 
     def measure(self, name: str) -> float:
         value = getattr(self, name)
@@ -58,7 +61,8 @@ class Shortfall:
 
 def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = False) -> dict[str, Any]:
     """The manifest's `recommended`: `smallest`, `most_accurate` (with labels), `fastest` and `choice` by device, and
-    `pareto`: artifacts that no other one beats in size, latency and error at once.
+    `pareto`: artifacts that no other one beats in size, latency and error at once. `setting` has, by device, the
+    session settings of the choice, where they are not the default.
 
     Where limits were given and no artifact keeps to them, `unmet` says which and by how much, and `misses` the same as
     rows. What passes and is not proven stands in `unproven`, with the command that would prove it as `next`, and is
@@ -84,9 +88,11 @@ def recommend(manifest: Manifest, choice: Choice, *, allow_inconclusive: bool = 
     candidates = [c for c in contenders if not _misses(c, choice)]
     measure = _OBJECTIVES[choice.objective]
     picks = {device: _best(candidates, device, measure) for device in devices or [""]}
+    settings = {device: contender.setting for device, contender in picks.items() if contender and contender.setting}
     chosen |= {
         "objective": choice.objective,
         "choice": {device or "any": contender.artifact for device, contender in picks.items() if contender},
+        **({"setting": settings} if settings else {}),
         "pareto": _pareto(contenders),
     }
     limits = _limits(choice)
@@ -135,48 +141,63 @@ def _beaten_by(contender: Contender, others: Sequence[Contender]) -> Contender |
 
 def _contenders(manifest: Manifest, allow_inconclusive: bool) -> list[Contender]:
     """The artifacts that were judged, passed, and gave right answers where they were timed."""
-    misses = [*verdict_misses(manifest.verdicts, allow_inconclusive=allow_inconclusive)]
-    excluded = {miss.subject for miss in (*misses, *gate_misses(manifest.artifacts))}
-    verdicts = {verdict.artifact: verdict for verdict in manifest.verdicts if verdict.artifact not in excluded}
+    excluded = {miss.subject for miss in gate_misses(manifest.artifacts)}
+    passed = {
+        (verdict.artifact, verdict.target, verdict.setting): verdict
+        for verdict in manifest.verdicts
+        if not list(verdict_misses([verdict], allow_inconclusive=allow_inconclusive))
+    }
     contenders = []
     for artifact in manifest.artifacts:
-        if artifact.path not in verdicts or artifact.path in excluded:
+        own = passed.get((artifact.path, HOST.target, HOST.setting))
+        if own is None or artifact.path in excluded:
             continue
-        outputs, loss = verdicts[artifact.path].outputs, verdicts[artifact.path].loss
-        proven = loss is None or loss.status == KEPT  # older bundles do not tell
-        agreements = [row.top1_agreement for row in outputs if row.top1_agreement is not None]
-        accuracies = [row.accuracy for row in outputs if row.accuracy is not None]
-        accuracy = min(accuracies, default=None)
-        error = 1 - accuracy if accuracy is not None else _relative_error(outputs)
-        if loss is not None and loss.drop is not None and loss.drop.value is not None:
-            error = loss.drop.value  # the user's own measure
-        for device, p50 in _devices([row for row in manifest.timings if row.artifact == artifact.path]).items():
-            contenders.append(
-                Contender(
-                    artifact.path,
-                    device,
-                    artifact.size_bytes,
-                    p50,
-                    error,
-                    min(agreements, default=None),
-                    accuracy,
-                    proven,
-                )
-            )
+        rows = [row for row in manifest.timings if row.artifact == artifact.path]
+        for device, row in _devices(rows, manifest, passed).items():
+            verdict = own if row is None else passed.get((row.artifact, row.target, row.setting), own)
+            contenders.append(_contender(artifact, verdict, device, row))
     return contenders
 
 
-def _devices(rows: Sequence[TimingRow]) -> dict[str, float | None]:
-    """By device, the minimum p50 over threads and batches of one size; `""` where it was timed nowhere.
+def _contender(artifact: ArtifactRow, verdict: JudgedRow, device: str, row: TimingRow | None) -> Contender:
+    outputs, loss = verdict.outputs, verdict.loss
+    agreements = [output.top1_agreement for output in outputs if output.top1_agreement is not None]
+    accuracy = min((output.accuracy for output in outputs if output.accuracy is not None), default=None)
+    error = 1 - accuracy if accuracy is not None else _relative_error(outputs)
+    if loss is not None and loss.drop is not None and loss.drop.value is not None:
+        error = loss.drop.value  # the user's own measure
+    return Contender(
+        artifact.path,
+        device,
+        artifact.size_bytes,
+        row.p50_ms.value if row and row.p50_ms else None,
+        error,
+        min(agreements, default=None),
+        accuracy,
+        loss is None or loss.status == KEPT,  # older bundles do not tell
+        row.setting if row and row.setting != HOST.setting else "",
+    )
+
+
+def _devices(
+    rows: Sequence[TimingRow], manifest: Manifest, passed: Mapping[tuple[str, str, str], JudgedRow]
+) -> dict[str, TimingRow | None]:
+    """By device, the row of the minimum p50 among those that were judged there and passed; `""` where it was timed
+    nowhere.
 
     Nothing where it only ever failed: what gives no right answer is not to be shipped.
     """
-    best: dict[str, float | None] = {}
+    judged = {(verdict.artifact, verdict.target, verdict.setting) for verdict in manifest.verdicts}
+    best: dict[str, TimingRow | None] = {}
     for row in rows:
-        if row.status == "ok" and row.p50_ms is not None:
-            earlier = best.get(row.device)
-            best[row.device] = row.p50_ms.value if earlier is None else min(earlier, row.p50_ms.value)
-    return best or ({} if any(row.status == "error" for row in rows) else {"": None})
+        place = (row.artifact, row.target, row.setting)
+        if row.status != "ok" or row.p50_ms is None or (place in judged and place not in passed):
+            continue
+        earlier = best.get(row.device)
+        if earlier is None or earlier.p50_ms is None or row.p50_ms.value < earlier.p50_ms.value:
+            best[row.device] = row
+    failed = any(row.status == "error" or (row.status == "ok" and not best) for row in rows)
+    return best or ({} if failed else {"": None})
 
 
 def _relative_error(outputs: Iterable[OutputRow]) -> float | None:

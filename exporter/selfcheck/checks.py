@@ -152,7 +152,7 @@ class _Planner:
         batch = _batch_of(artifact)
         runs = math.ceil(self._samples / batch)
         quantized = self._quantization(artifact)
-        verdict = next((v for v in self._manifest.verdicts if v.artifact == artifact.path), None)
+        verdict = next((v for v in self._manifest.first_verdicts if v.artifact == artifact.path), None)
         rows = {row.name: row for row in verdict.outputs} if verdict else {}
         inputs = tuple(
             self._input(artifact, k, quantized.get(tensor.name), runs * batch)

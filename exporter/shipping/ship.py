@@ -39,7 +39,7 @@ class Shipment:
 
     @property
     def refused(self) -> list[str]:
-        verdicts = () if self.agreement is None else self.agreement.verdicts
+        verdicts = () if self.agreement is None else self.agreement.first_verdicts
         return sorted(v.artifact.name for v in verdicts if v.missed or v.status == ERROR)
 
     def artifacts(self, *formats: Format) -> list[Artifact]:

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from converters.common import Common
-from converters.formats import Precision
 from converters.isolation import Batch, Message
 from converters.isolation.answering import resolve
 from validate.agreement.compare import Comparison
 from validate.agreement.job import JudgeJob
-from validate.agreement.judging.gates import GATES
+from validate.agreement.processes import Entry
 from validate.agreement.results import Verdict
 
 _WORKER = "validate.agreement.worker"
@@ -68,9 +67,9 @@ def judged(checkpoint: Path, files: Mapping[str, Path], seed: int) -> dict[str, 
     job = JudgeJob(common=Common(seed=seed), mapping={})
     with tempfile.TemporaryDirectory(prefix="honest-") as folder:
         comparison = Comparison(_Here(Path(folder)), job, lambda _stage, _share: None)  # type: ignore[arg-type]
-        document = comparison.run_reference(checkpoint, [Precision.FLOAT32])
+        document = comparison.run_reference(checkpoint)
         comparison.make_all_runs()
-        verdicts = comparison.run_candidates(list(files.values()), [GATES[Precision.FLOAT32]] * len(files))
+        verdicts = comparison.run_candidates([Entry(path) for path in files.values()])
         golden = comparison.agreement(checkpoint, document, verdicts).golden.outputs
     movement = max((_movement(values) for values in golden.values()), default=0.0)
     return {name: _row(verdict, movement) for name, verdict in zip(files, verdicts, strict=True)}

@@ -194,7 +194,7 @@ def test_values_are_kept_as_what_they_are() -> None:
     assert options.quantize.io is Io.INT8
     assert options.quantize.calibration == "data.npz"
     assert options.bench is not None
-    assert (options.bench.devices, options.bench.threads, options.bench.max_seconds) == ((Device.CPU,), (1, 2), 5.0)
+    assert (options.places.devices, options.bench.threads, options.bench.max_seconds) == ((Device.CPU,), (1, 2), 5.0)
     assert options.localize.which is Localized.ALL
     assert (type(options.common.samples), options.common.inputs) == (int, Path("scans.npz"))
     assert options.workspace.cache == Path("cache")

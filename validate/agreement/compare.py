@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from converters.checkpoints.identify import identify
 from converters.checkpoints.parts import parts_of
 from converters.checkpoints.scan_file import check
 from converters.errors import EdgeportError, UsageError
-from converters.formats import Precision
+from converters.formats import Precision, format_of
 from converters.isolation import Grants, Message, each
 from converters.progress import Progress
 from converters.readers.precision import known_precision
@@ -25,15 +25,17 @@ from validate.agreement.judging.class_decisions import accuracy, scores
 from validate.agreement.judging.decisions import known_outputs
 from validate.agreement.judging.gates import Gate, gate_for
 from validate.agreement.judging.reference_values import Reference
-from validate.agreement.jury import Jury, Ran, Told
+from validate.agreement.jury import Answered, Jury, Told
 from validate.agreement.metric import UserMetric
 from validate.agreement.plan import Plan
-from validate.agreement.processes import TENSORFLOW, Processes, processes, reads_of_reference
-from validate.agreement.results import Agreement, Golden, Verdict
+from validate.agreement.processes import TENSORFLOW, Entry, Processes, processes, reads_of_reference
+from validate.agreement.results import Agreement, Golden, Unavailable, Verdict
 from validate.agreement.verdicts import error_verdict, settled
 from validate.agreement.worker.ensemble import ALL
 from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
+from validate.runtimes.base import Arithmetic, Device
+from validate.targets import HOST
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
 _REFERENCE = 2
@@ -61,16 +63,28 @@ def compare(
     for path in candidates:
         if not path.exists():
             raise UsageError(f"{path} is not there.", next_step="Check the path.", file=path)
-    gates = [gate_for(_precision(path, job), job.options.tolerances) for path in candidates]
-    with processes(reference, candidates, job) as running:
+    entries = [entry for path in candidates for entry in entries_of(path, job)]
+    with processes(reference, entries, job) as running:
         comparison = Comparison(running, job, on_progress or (lambda stage, fraction: None))
-        document = comparison.run_reference(reference, [_precision(path, job) for path in candidates])
-        verdicts = comparison.run_candidates(candidates, gates)
+        document = comparison.run_reference(reference, entries)
+        verdicts = comparison.run_candidates(entries)
         return comparison.agreement(reference, document, verdicts)
 
 
-def _precision(path: Path, job: JudgeJob) -> Precision:
-    return job.precision or known_precision(path) or Precision.FLOAT32
+def entries_of(path: Path, job: JudgeJob) -> list[Entry]:
+    """A candidate at every place where it is judged."""
+    fmt, precision = format_of(path), job.precision or known_precision(path) or Precision.FLOAT32
+    return [Entry(path, place, precision) for place in (job.places.judged(fmt) if fmt else (HOST,))]
+
+
+def _asked(key: str, entry: Entry) -> Message:
+    place = entry.place
+    return {
+        "key": key,
+        "path": str(entry.path.resolve()),
+        "device": place.device,
+        "variant": place.variant.to_json(),
+    }
 
 
 class Comparison:
@@ -83,12 +97,14 @@ class Comparison:
         self._of_all_runs: Jury | None = None
         self._share_of_reference = self._reached = 0.0
         self._metric = UserMetric.of(job.options, job.common, job.chosen_with)
+        self.unavailable: list[Unavailable] = []
+        self._openvino: Message | None = None
 
     def _places(self) -> Message:
         return {"work": str(self._work), "threads": self.threads}
 
-    def run_reference(self, path: Path, precisions: Sequence[Precision] = ()) -> Message:
-        """Runs the reference, its oracle, and what the reduced ones of these precisions must cost."""
+    def run_reference(self, path: Path, entries: Sequence[Entry] = ()) -> Message:
+        """Runs the reference, its oracle, and what the reduced precisions among these must cost."""
         job, common = self._job, self._job.common
         runtime = runtime_name(path)
         checkpoint: Checkpoint | None = None
@@ -98,9 +114,8 @@ class Comparison:
             check(path)
         if job.cache:
             job.cache.mkdir(parents=True, exist_ok=True)
-        reduced_precisions = {
-            p.value: None for p in precisions if gate_for(p, job.options.tolerances).rounding_ratio is not None
-        }
+        computed = {kind: None for entry in entries for kind in (entry.precision, *self._arithmetic(entry))}
+        reduced = [k for k in computed if gate_for(k, job.options.tolerances).rounding_ratio is not None]
         self._runtime = runtime
         self._grants = Grants(reads_of_reference(path, common), (job.cache,) if job.cache else ())
         self._request = {
@@ -111,12 +126,12 @@ class Comparison:
             "input_range": list(common.input_range) if common.input_range else None,
             "shapes": dict(common.shapes),
             "cache": str(job.cache.resolve()) if job.cache else None,
-            "precisions": list(reduced_precisions),
+            "precisions": reduced,
             "opening": common.opening.to_json(),
             "checkpoint": checkpoint.to_json() if checkpoint else None,
             **self._places(),
         }
-        share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(precisions))
+        share = self._share_of_reference = _REFERENCE / (_REFERENCE + len(entries))
         self._on_progress("reference", 0.0)
         document = self._ask("run_reference", {}, lambda fraction: self._on_progress("reference", share * fraction))
         self._take_reference(document)
@@ -170,36 +185,47 @@ class Comparison:
             self._of_all_runs = self._jury.by(ALL)
         return self._of_all_runs
 
-    def run_candidates(
-        self, paths: Sequence[Path], gates: Sequence[Gate], *, first_look: bool = False
-    ) -> tuple[Verdict, ...]:
-        """Runs and judges them; at a first look on the samples alone, see `Plan.first_look`."""
-        self._total, self._done, self._first_look = len(paths), 0, first_look
-        verdicts: dict[int, Verdict] = {}
-        by_runtime: dict[str, list[int]] = {}
-        for k, path in enumerate(paths):
-            try:
-                runtime = runtime_name(path)
-                check(path)
-                by_runtime.setdefault(runtime, []).append(k)
-            except EdgeportError as error:
-                verdicts[k] = error_verdict(path, error)
-        for runtime in sorted(by_runtime, key=lambda name: name not in TENSORFLOW):
-            if runtime not in TENSORFLOW:
-                self._running.rest("keras")
-            for k, verdict in self._run_some(runtime, {k: paths[k] for k in by_runtime[runtime]}, gates):
-                verdicts[k] = verdict
-        return tuple(verdicts[k] for k in range(len(paths)))
+    def _arithmetic(self, entry: Entry) -> tuple[Arithmetic, ...]:
+        """What floats are computed in at a place, where that may be less than float32."""
+        device, variant = entry.place.device, entry.place.variant
+        if device.is_gpu:
+            return (Arithmetic.TF32,) if variant.tf32 else ()
+        if device is not Device.OPENVINO or variant.float32:
+            return ()
+        if self._openvino is None:
+            step = "candidates:default_arithmetic"
+            self._openvino = self._running.step("openvino", step, {}, lambda _: None, Grants())
+        found = self._openvino["arithmetic"]
+        return (Arithmetic(found),) if found else ()
 
-    def _run_some(
-        self, runtime: str, paths: Mapping[int, Path], gates: Sequence[Gate]
-    ) -> Iterator[tuple[int, Verdict]]:
-        """Runs and judges the candidates of one runtime; that one ends its worker is its verdict."""
+    def run_candidates(self, entries: Sequence[Entry], *, first_look: bool = False) -> tuple[Verdict, ...]:
+        """Runs and judges them; at a first look on the samples alone, see `Plan.first_look`.
+
+        An entry whose place is not there has no verdict, but a row of `unavailable`.
+        """
+        self._total, self._done, self._first_look = len(entries), 0, first_look
+        verdicts: dict[int, Verdict] = {}
+        by_process: dict[str, dict[int, Entry]] = {}
+        for k, entry in enumerate(entries):
+            try:
+                process = entry.process
+                check(entry.path)
+                by_process.setdefault(process, {})[k] = entry
+            except EdgeportError as error:
+                verdicts[k] = error_verdict(entry.path, error)
+        for process in sorted(by_process, key=lambda name: name not in TENSORFLOW):
+            if process not in TENSORFLOW:
+                self._running.rest("keras")
+            verdicts |= self._run_some(process, by_process[process])
+        return tuple(verdicts[k] for k in sorted(verdicts))
+
+    def _run_some(self, process: str, entries: Mapping[int, Entry]) -> dict[int, Verdict]:
+        """Runs and judges the candidates of one process; that one ends its worker is its verdict."""
 
         def tell(share: float) -> None:
             progress = min(1.0, (self._done + share) / self._total)
             self._reached = self._share_of_reference + (1 - self._share_of_reference) * progress
-            self._on_progress(runtime, self._reached)
+            self._on_progress(process, self._reached)
 
         def request(pending: Sequence[str]) -> Message:
             return {
@@ -208,36 +234,56 @@ class Comparison:
                 "fixed_batch": self._job.fixed_batch,
                 "mapping": None if self._job.mapping is None else dict(self._job.mapping),
                 "first_look": self._first_look,
-                "candidates": [{"key": key, "path": str(paths[int(key)].resolve())} for key in pending],
+                "candidates": [_asked(key, entries[int(key)]) for key in pending],
                 **self._places(),
             }
 
-        reads = [part for path in paths.values() for part in parts_of(path)]
-        batch = self._running.batch(runtime, "candidates:run_candidates", [str(k) for k in paths], request, reads)
-        unsettled: dict[int, Ran] = {}
+        reads = [part for entry in entries.values() for part in parts_of(entry.path)]
+        batch = self._running.batch(process, "candidates:run_candidates", [str(k) for k in entries], request, reads)
+        verdicts: dict[int, Verdict] = {}
+        unsettled: dict[int, Answered] = {}
+        alike: dict[str, list[Answered]] = {}
         for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
-            k = int(key)
+            k, entry = int(key), entries[int(key)]
             if isinstance(outcome, EdgeportError):
-                yield k, error_verdict(paths[k], outcome)
+                verdicts[k] = error_verdict(entry.path, outcome, entry.place)
+            elif "unavailable" in outcome:
+                self.unavailable.append(Unavailable(entry.path, entry.place, **outcome["unavailable"]))
             else:
-                ran = Ran(paths[k], key, outcome, _precision(paths[k], self._job), gates[k])
-                rows = self._jury.rows(ran)
-                if self._jury is self._of_all_runs or all(settled(row) for row in rows):
-                    yield k, self._jury.verdict(ran, rows)
-                else:
-                    unsettled[k] = ran
+                answered = Answered(entry, key, outcome, self._gate(entry, outcome))
+                same = alike.setdefault(answered.same, [])
+                same.append(answered)
+                if len(same) == 1:
+                    rows = self._jury.rows(answered)
+                    if self._jury is self._of_all_runs or all(settled(row) for row in rows):
+                        verdicts[k] = self._jury.verdict(answered, rows)
+                    else:
+                        unsettled[k] = answered
             self._done += 1
             tell(0.0)
-        if unsettled:
-            jury = self._jury_of_all_runs()
-            if runtime not in TENSORFLOW:
-                self._running.rest("keras")
-            yield from ((k, jury.verdict(ran, jury.rows(ran))) for k, ran in unsettled.items())
+        verdicts |= self._settle(process, unsettled)
+        return verdicts | {
+            int(other.key): other.shared(verdicts[int(first.key)])
+            for first, *others in alike.values()
+            for other in others
+        }
 
-    def judge(self, path: Path, key: str, result: Message, gate: Gate) -> Verdict:
+    def _settle(self, process: str, unsettled: Mapping[int, Answered]) -> dict[int, Verdict]:
+        """Judges by all runs of the ensemble what the first ones could not settle."""
+        if not unsettled:
+            return {}
+        jury = self._jury_of_all_runs()
+        if process not in TENSORFLOW:
+            self._running.rest("keras")
+        return {k: jury.verdict(answered, jury.rows(answered)) for k, answered in unsettled.items()}
+
+    def _gate(self, entry: Entry, result: Message) -> Gate:
+        return gate_for(entry.precision, self._job.options.tolerances, result.get("arithmetic"))
+
+    def judge(self, entry: Entry, key: str, result: Message) -> Verdict:
         """The verdict on what a worker wrote under `key`, by the runs that were made; its arrays are removed."""
-        ran = Ran(path, key, result, _precision(path, self._job), gate)
-        return self._jury.verdict(ran, self._jury.rows(ran))
+        answered = Answered(entry, key, result, self._gate(entry, result))
+        return self._jury.verdict(answered, self._jury.rows(answered))
 
     def agreement(self, path: Path, document: Message, verdicts: tuple[Verdict, ...]) -> Agreement:
         plan, names = self.reference.plan, self.reference.output_names
@@ -264,6 +310,7 @@ class Comparison:
             notes=self._jury.told.notes,
             unexercised=tuple(document["unexercised"]),
             doubts=self._jury.told.doubts,
+            unavailable=tuple(self.unavailable),
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
             texts=dict(document["texts"]),
         )

@@ -13,11 +13,12 @@ from converters.common import Common
 from converters.formats import Precision
 from converters.isolation import Standing
 from validate.agreement.options import JudgeOptions
+from validate.targets import Places
 
 
 @dataclass(frozen=True)
 class JudgeJob(Options):
-    """One comparison: what passes, what all steps share, and what is known of the files.
+    """One comparison: what passes, what all steps share, where files are run, and what is known of them.
 
     Attributes:
         precision: judges every candidate as this one; None reads it from the file, else float32.
@@ -35,6 +36,7 @@ class JudgeJob(Options):
 
     options: JudgeOptions = part(JudgeOptions)
     common: Common = part(Common)
+    places: Places = part(Places)
     precision: Precision | None = checked(Word("precision", (Precision,)), None)
     fixed_batch: int | None = None
     mapping: Mapping[str, str] | None = None

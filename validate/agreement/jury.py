@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converters.formats import Precision
 from converters.isolation import Message
 from validate.agreement.job import JudgeJob
 from validate.agreement.judging.gates import Gate
@@ -17,21 +15,36 @@ from validate.agreement.judging.judge import judge_output
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues
 from validate.agreement.losses import worst_loss
 from validate.agreement.metric import UserMetric
-from validate.agreement.results import DISAGREE, OutputRow, Verdict
+from validate.agreement.processes import Entry
+from validate.agreement.results import DISAGREE, OutputRow, Ran, Verdict
 from validate.agreement.verdicts import overall
 
 _ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
 
 
 @dataclass(frozen=True)
-class Ran:
+class Answered:
     """A candidate that its worker has run: what it told, and under which key it wrote."""
 
-    path: Path
+    entry: Entry
     key: str
     result: Message
-    precision: Precision
     gate: Gate
+
+    @property
+    def ran(self) -> Ran:
+        """Where and how it was run."""
+        return Ran(self.entry.place, *(self.result.get(name) for name in ("runtime", "runtime_version", "arithmetic")))
+
+    @property
+    def same(self) -> str:
+        """What two settings of one file share that gave the very same answers, computed in the same way."""
+        answers = self.result.get("answers")
+        return f"{self.entry.path} {answers} {self.ran.arithmetic}" if answers else self.key
+
+    def shared(self, verdict: Verdict) -> Verdict:
+        """The verdict on another setting whose answers were the same, as this one's."""
+        return replace(verdict, ran=self.ran, same_as=f"{verdict.target}, {verdict.setting}")
 
 
 @dataclass(frozen=True)
@@ -62,24 +75,33 @@ class Jury:
         """The same by what this folder of the comparison says of float32's noise."""
         return replace(self, reference=replace(self.reference, noise=noise), _values={})
 
-    def rows(self, ran: Ran) -> tuple[OutputRow, ...]:
+    def rows(self, answered: Answered) -> tuple[OutputRow, ...]:
         """A row of each output; none of a candidate whose structure is another."""
-        if ran.result["problems"]:
+        if answered.result["problems"]:
             return ()
-        candidate = self._candidate(ran)
+        candidate = self._candidate(answered)
         return tuple(
-            judge_output(self.reference, self._values, candidate, k, ran.gate)
+            judge_output(self.reference, self._values, candidate, k, answered.gate)
             for k in range(len(self.reference.output_names))
         )
 
-    def verdict(self, ran: Ran, rows: tuple[OutputRow, ...]) -> Verdict:
+    def verdict(self, answered: Answered, rows: tuple[OutputRow, ...]) -> Verdict:
         """The verdict that these rows make; the candidate's arrays are removed."""
-        result, notes = ran.result, (*self.told.doubts, *self.told.notes, *ran.result["notes"])
+        result, notes = answered.result, (*self.told.doubts, *self.told.notes, *answered.result["notes"])
         mapping = dict(result.get("mapping", {}))
         if result["problems"]:
             reason = "; ".join(result["problems"])
-            return Verdict(ran.path, DISAGREE, reason, (), notes, precision=ran.precision, mapping=mapping)
-        candidate = self._candidate(ran)
+            return Verdict(
+                answered.entry.path,
+                DISAGREE,
+                reason,
+                (),
+                notes,
+                precision=answered.entry.precision,
+                mapping=mapping,
+                ran=answered.ran,
+            )
+        candidate = self._candidate(answered)
         scores: Mapping[str, Any] = {}
         if self.metric is not None:
             rows, scores = self.metric.judged(rows, self.reference.output_names, self.reference.work, candidate.folder)
@@ -99,7 +121,7 @@ class Jury:
             *(f"{name}: it takes the shape {shape}, which it should refuse" for name, shape in accepted.items()),
         )
         return Verdict(
-            ran.path,
+            answered.entry.path,
             status,
             reason,
             rows,
@@ -108,13 +130,15 @@ class Jury:
             accepted=accepted,
             answers=answers,
             scores=scores,
-            precision=ran.precision,
+            precision=answered.entry.precision,
             mapping=mapping,
+            ran=answered.ran,
             loss=worst_loss(tuple(row.loss for row in rows if row.loss is not None)),
         )
 
-    def _candidate(self, ran: Ran) -> Candidate:
-        return Candidate(self.reference.work / ran.key, dict(ran.result["kinds"]), ran.precision)
+    def _candidate(self, answered: Answered) -> Candidate:
+        folder, kinds = self.reference.work / answered.key, dict(answered.result["kinds"])
+        return Candidate(folder, kinds, answered.entry.precision, answered.ran.arithmetic)
 
     def _answers(self, candidate: Candidate) -> dict[str, Any]:
         """The candidate's outputs for the first golden samples, as far as they stay small."""

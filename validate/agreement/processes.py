@@ -12,30 +12,51 @@ from pathlib import Path
 from converters.checkpoints.parts import parts_of
 from converters.common import Common
 from converters.errors import EdgeportError
-from converters.isolation import Batch, Grants, Limits, Message, Standing
+from converters.formats import Precision
+from converters.isolation import Batch, Grants, Limits, Message, Standing, worker_environment
 from validate.agreement.job import JudgeJob
 from validate.runtimes import runtime_name
+from validate.targets import HOST, Place
 
 TENSORFLOW = frozenset({"keras", "saved_model"})
 """The runtimes that are TensorFlow."""
 
-_OTHERS = ("tflite", "onnxruntime")
+
+@dataclass(frozen=True)
+class Entry:
+    """A candidate of a comparison: a file, the place where it is run, and the precision whose gate holds it."""
+
+    path: Path
+    place: Place = HOST
+    precision: Precision = Precision.FLOAT32
+
+    @property
+    def process(self) -> str:
+        """The process that runs it. Raises what `runtime_name` does."""
+        return process_of(runtime_name(self.path, self.place.device), self.place)
+
+
+def process_of(runtime: str, place: Place = HOST) -> str:
+    """A process by its runtime; what runs on a GPU has one of its own, which sees it."""
+    return f"{runtime}:{place.device}" if place.device.is_gpu else runtime
+
+
 _WORKER, _STEP = "validate.agreement.worker", "validate"
 _IMPORTS = f"{_WORKER}.imports"
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes by runtime, and the folder by which they pass arrays to the parent and to each other."""
+    """The processes by `Entry.process`, and the folder by which they pass arrays to the parent and to each other."""
 
     folder: Path
-    by_runtime: Mapping[str, Standing]
+    by_name: Mapping[str, Standing]
 
     def step(
-        self, runtime: str, function: str, request: Message, on_event: Callable[[Message], None], grants: Grants
+        self, process: str, function: str, request: Message, on_event: Callable[[Message], None], grants: Grants
     ) -> Message:
-        """Runs `validate.agreement.worker.<function>` in a runtime's process. Raises what `run_step` does."""
-        return self.by_runtime[runtime].step(
+        """Runs `validate.agreement.worker.<function>` in a process. Raises what `run_step` does."""
+        return self.by_name[process].step(
             f"{_WORKER}.{function}",
             request,
             step=_STEP,
@@ -46,21 +67,21 @@ class Processes:
 
     def batch(
         self,
-        runtime: str,
+        process: str,
         function: str,
         items: Sequence[str],
         request: Callable[[Sequence[str]], Message],
         reads: Sequence[Path],
     ) -> Batch:
         """Items for `validate.agreement.worker.<function>` in a process; `request` asks for the pending ones."""
-        worker, target = self.by_runtime[runtime], f"{_WORKER}.{function}"
+        worker, target = self.by_name[process], f"{_WORKER}.{function}"
         return Batch(
             worker, tuple(items), lambda pending: worker.begin(target, request(pending), step=_STEP, reads=reads)
         )
 
-    def rest(self, runtime: str) -> None:
-        """Ends a runtime's process: its memory is the others'."""
-        self.by_runtime[runtime].rest()
+    def rest(self, process: str) -> None:
+        """Ends a process: its memory is the others'."""
+        self.by_name[process].rest()
 
 
 def tensorflow_worker(limits: Limits, log: Path | None, reads: Sequence[Path]) -> Standing:
@@ -75,17 +96,22 @@ def tensorflow_worker(limits: Limits, log: Path | None, reads: Sequence[Path]) -
 
 
 @contextlib.contextmanager
-def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Iterator[Processes]:
+def processes(reference: Path, candidates: Sequence[Entry], job: JudgeJob) -> Iterator[Processes]:
     """The processes of one comparison. TensorFlow's may be the caller's, which is left at rest.
 
     Where the reference is TensorFlow's, which takes seconds, those of the candidates start beside it (not on one core).
     """
-    runtimes = {path: _runtime_of(path) for path in (reference, *candidates)}
-    start_early = runtimes[reference] in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
+    files_of: dict[str, list[Path]] = {name: [] for name in ("tflite", "onnxruntime")}
+    on_gpu: dict[str, bool] = {}
+    for entry in (Entry(reference), *candidates):
+        with contextlib.suppress(EdgeportError):  # what is not an artifact: its verdict will say so
+            files_of.setdefault(entry.process, []).extend(parts_of(entry.path))
+            on_gpu[entry.process] = entry.place.device.is_gpu
+    start_early = runtime_name(reference) in TENSORFLOW and len(os.sched_getaffinity(0)) > 1
     with contextlib.ExitStack() as stack:
         tensorflow = job.tensorflow
         if tensorflow is None:
-            files = [part for path, name in runtimes.items() if name in TENSORFLOW for part in parts_of(path)]
+            files = [part for name in sorted(TENSORFLOW) for part in files_of.get(name, ())]
             tensorflow = stack.enter_context(
                 tensorflow_worker(
                     job.common.limits, job.common.log, [*files, *reads_of_reference(reference, job.common)]
@@ -94,27 +120,24 @@ def processes(reference: Path, candidates: Sequence[Path], job: JudgeJob) -> Ite
         stack.callback(tensorflow.rest)
         folder = tempfile.TemporaryDirectory(prefix="edgeport-validate-", dir=tensorflow.folder)
         work = Path(stack.enter_context(folder))
-        by_runtime = dict.fromkeys(TENSORFLOW, tensorflow)
-        for runtime in _OTHERS:
-            files = [part for path, name in runtimes.items() if name == runtime for part in parts_of(path)]
+        by_name = dict.fromkeys(TENSORFLOW, tensorflow)
+        for name in [name for name in files_of if name not in TENSORFLOW]:
+            library = name.partition(":")[0]
             worker = Standing(
-                f"{_IMPORTS}:{runtime}", limits=job.common.limits, log=job.common.log, reads=files, writes=[work]
+                f"{_IMPORTS}:{'tensorflow' if library in TENSORFLOW else library}",
+                limits=job.common.limits,
+                log=job.common.log,
+                reads=files_of[name],
+                writes=[work],
+                env=worker_environment(gpu=on_gpu.get(name, False)),
             )
-            by_runtime[runtime] = stack.enter_context(worker)
-            if start_early and files:
+            by_name[name] = stack.enter_context(worker)
+            if start_early and files_of[name]:
                 worker.start("validate")
-        yield Processes(work, by_runtime)
+        yield Processes(work, by_name)
 
 
 def reads_of_reference(path: Path, common: Common) -> tuple[Path, ...]:
     """The files that the reference's step reads: the reference and the inputs to run it on."""
     inputs = (common.inputs,) if common.inputs else ()
     return (*parts_of(path, common.opening), *inputs)
-
-
-def _runtime_of(path: Path) -> str | None:
-    """None for what is not an artifact: its verdict will say so."""
-    try:
-        return runtime_name(path)
-    except EdgeportError:
-        return None

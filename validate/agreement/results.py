@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from converters.arrays import Array
-from converters.formats import Precision
+from converters.formats import FLOATS, Precision
 from converters.shapes import Shapes
 from converters.signature import Signature
 from validate.agreement.losses import LOST, Loss
 from validate.inputs import Range
+from validate.runtimes.base import Arithmetic
+from validate.targets import HOST, Place
 from validate.written import SPARSE, written
 
 
@@ -119,10 +121,49 @@ class OutputRow:
 
 
 @dataclass(frozen=True)
+class Ran:
+    """Where and how a file was run.
+
+    Attributes:
+        runtime, runtime_version: what ran it; None where nothing did.
+        arithmetic: floating point that it computed in, where that is less than float32.
+    """
+
+    place: Place = HOST
+    runtime: str | None = None
+    runtime_version: str | None = None
+    arithmetic: Arithmetic | None = None
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A place that is not there for a file, why, and what brings it."""
+
+    artifact: Path
+    place: Place
+    reason: str
+    next: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "artifact": str(self.artifact),
+            "target": self.place.target,
+            "setting": self.place.setting,
+            "reason": self.reason,
+            "next": self.next,
+        }
+
+
+@dataclass(frozen=True)
 class VerdictRow:
     """A verdict as it is written; see `Verdict`. `artifact` is a path as text.
 
     Attributes:
+        target, runtime, runtime_version, setting: where and how the file was run; see `Ran`.
+        emulated: the instructions were emulated, not those of the machine.
+        precision_computed: what the numbers were computed in there: the file's precision, or less where the setting
+            says so (`bfloat16`; `int8+bfloat16` of an integer file whose float operations were).
+        same_as: another setting that gave the very same answers, bit for bit, and whose verdict this is.
         precision: whose gate it was held to, as the file's tensors tell; None in a row that an older version wrote.
         mapping: the file's own name of an input or output -> the reference's that it was taken for, where they differ.
         loss: what the file costs the user's task; None where it did not run, and in a row of an older version.
@@ -139,6 +180,13 @@ class VerdictRow:
     special_values: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     error: Mapping[str, Any] | None = field(default=None, metadata=SPARSE)
     loss: Loss | None = None
+    target: str = "host"
+    runtime: str | None = None
+    runtime_version: str | None = None
+    setting: str = "default"
+    emulated: bool = False
+    precision_computed: str | None = None
+    same_as: str | None = field(default=None, metadata=SPARSE)
 
 
 @dataclass(frozen=True)
@@ -164,6 +212,7 @@ class Verdict:
             `inf`, `nan` or `error`. Told, not gated.
         error: the document of what befell it when the status is `error`: code, message, next, file and step.
         answers: by output name, what it gave for the first golden samples; not in the JSON, which holds no arrays.
+        ran: where and how it was run.
         scores: what is kept of the user's metric, see `judging.paired.MetricDrop`; nor is this.
     """
 
@@ -180,6 +229,8 @@ class Verdict:
     precision: Precision | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     loss: Loss | None = None
+    ran: Ran = Ran()
+    same_as: str | None = None
 
     @property
     def row(self) -> VerdictRow:
@@ -196,7 +247,27 @@ class Verdict:
             self.special,
             self.error,
             self.loss,
+            self.ran.place.target,
+            self.ran.runtime,
+            self.ran.runtime_version,
+            self.ran.place.setting,
+            precision_computed=self._computed,
+            same_as=self.same_as,
         )
+
+    @property
+    def _computed(self) -> str | None:
+        if self.precision is None or self.ran.arithmetic is None:
+            return self.precision
+        return self.ran.arithmetic if self.precision in FLOATS else f"{self.precision}+{self.ran.arithmetic}"
+
+    @property
+    def target(self) -> str:
+        return self.ran.place.target
+
+    @property
+    def setting(self) -> str:
+        return self.ran.place.setting
 
     @property
     def missed(self) -> bool:
@@ -228,6 +299,7 @@ class Agreement:
         reference_scores: by output name, as in `OutputRow.scores`.
         oracle_samples: how many samples the float64 oracle judged; 0 where there is none, `notes` say why.
         unexercised: layers of the checkpoint with a breakpoint in their activation that no input crossed.
+        unavailable: places that are not there; no verdict, and no gate.
         doubts: where the checkpoint's own runs part from each other by more than rounding; in each verdict's notes too.
         shapes: by input that leaves sizes open, the shape that was run.
         texts: of each input of texts, where they are from, in words.
@@ -249,12 +321,18 @@ class Agreement:
     suites: Mapping[str, int] = field(default_factory=dict)
     shapes: Shapes = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    unavailable: tuple[Unavailable, ...] = ()
 
     @property
     def inputs_told(self) -> dict[str, dict[str, Any]]:
         """By input, the range of its values, or where its texts are from."""
         ranges = {name: limits.to_json() for name, limits in self.ranges.items()}
         return ranges | {name: {"source": source} for name, source in self.texts.items()}
+
+    @property
+    def first_verdicts(self) -> tuple[Verdict, ...]:
+        """Of each candidate the first: on the host, in its default setting."""
+        return tuple({verdict.artifact: verdict for verdict in reversed(self.verdicts)}.values())[::-1]
 
     def rows(self, base: Path) -> tuple[JudgedRow, ...]:
         """The verdicts as a manifest keeps them: by paths relative to `base`, with what all were judged on."""
@@ -285,5 +363,6 @@ class Agreement:
             "unexercised": list(self.unexercised),
             "doubts": list(self.doubts),
             "notes": list(self.notes),
+            "unavailable": [row.to_json() for row in self.unavailable],
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
         }

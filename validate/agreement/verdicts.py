@@ -6,7 +6,8 @@ from pathlib import Path
 
 from converters.errors import EdgeportError
 from validate.agreement.losses import KEPT, UNPROVEN
-from validate.agreement.results import AGREE, DISAGREE, ERROR, INCONCLUSIVE, OutputRow, Verdict, VerdictStatus
+from validate.agreement.results import AGREE, DISAGREE, ERROR, INCONCLUSIVE, OutputRow, Ran, Verdict, VerdictStatus
+from validate.targets import HOST, Place
 
 
 def overall(rows: tuple[OutputRow, ...]) -> tuple[VerdictStatus, str]:
@@ -35,5 +36,5 @@ def settled(row: OutputRow) -> bool:
     return loss.changed is None or not loss.changed.count
 
 
-def error_verdict(path: Path, error: EdgeportError) -> Verdict:
-    return Verdict(path, ERROR, f"{error.message} {error.next_step}", error=error.to_json())
+def error_verdict(path: Path, error: EdgeportError, place: Place = HOST) -> Verdict:
+    return Verdict(path, ERROR, f"{error.message} {error.next_step}", error=error.to_json(), ran=Ran(place))

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from converters.progress import Progress
     from validate.latency.experiment import measure
     from validate.latency.job import BenchJob
-    from validate.latency.options import BenchOptions, Device
+    from validate.latency.options import BenchOptions
     from validate.latency.results import Compared, Control, Latency, Phases, Row, Timing
     from validate.latency.rows import Status
     from validate.latency.statistics.pairwise import Comparison
     from validate.latency.statistics.percentiles import Interval
-    from validate.latency.variant import Variant
+    from validate.runtimes.variant import Variant
+    from validate.targets import Device
 
 __all__ = [
     "BenchJob",
@@ -41,10 +42,11 @@ __getattr__, __dir__ = face(
         "validate.latency.statistics.pairwise": ("Comparison",),
         "validate.latency.experiment": ("Progress", "measure"),
         "validate.latency.job": ("BenchJob",),
-        "validate.latency.options": ("BenchOptions", "Device"),
+        "validate.latency.options": ("BenchOptions",),
         "validate.latency.results": ("Compared", "Control", "Latency", "Phases", "Row", "Timing"),
         "validate.latency.rows": ("Status",),
         "validate.latency.statistics.percentiles": ("Interval",),
-        "validate.latency.variant": ("Variant",),
+        "validate.runtimes.variant": ("Variant",),
+        "validate.targets": ("Device",),
     },
 )

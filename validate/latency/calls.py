@@ -10,8 +10,8 @@ import numpy as np
 
 from converters.arrays import Arrays
 from converters.errors import StepError
-from validate.latency.variant import Boundary
 from validate.runtimes.base import Runtime
+from validate.runtimes.variant import Boundary
 
 Names = tuple[str, ...]
 
@@ -42,7 +42,7 @@ def _bound(runtime: Runtime, feed: Mapping[str, Any]) -> Call:
     """
     import onnxruntime
 
-    device = "cpu" if runtime.device == "cpu" else "cuda"  # TensorRT's memory is CUDA's
+    device = "cuda" if runtime.device.is_gpu else "cpu"  # TensorRT's memory is CUDA's
     binding = runtime.session.io_binding()
     for name, array in feed.items():
         binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0))

@@ -150,7 +150,7 @@ class Experiment:
             with subject.failing():
                 slots[id(subject)] = subject.take_slot(number)
         self.noise.judge(number, before, slots, time.process_time() - cpu_start)
-        if any(subject.row.device != "cpu" for subject in turns):
+        if any(subject.row.device.is_gpu for subject in turns):
             self.noise.judge_gpu(number, gpu_state())
 
     def _all_precise(self) -> bool:

@@ -18,8 +18,8 @@ from converters.formats import Format, format_of
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
 from validate.latency.experiment import measure
 from validate.latency.job import BenchJob
-from validate.latency.options import Device
-from validate.latency.variant import DEFAULT, Boundary, ConvSearch, Variant
+from validate.runtimes.variant import DEFAULT, Boundary, ConvSearch, Variant
+from validate.targets import Device, Places
 
 TARGET = "validate.latency.gpu_rows:prove"
 NODE_TIME_SHARE = 0.99
@@ -40,22 +40,25 @@ class GpuRow:
 
     name: str
     format: Format
-    device: str
+    device: Device
     variant: Variant = DEFAULT
 
 
 ROWS = (
-    GpuRow("cuda", Format.ONNX, "cuda"),
-    GpuRow("cuda, TF32 off", Format.ONNX, "cuda", Variant(tf32=False)),
-    GpuRow("cuda, heuristic convolution search", Format.ONNX, "cuda", Variant(conv_search=ConvSearch.HEURISTIC)),
-    GpuRow("cuda, device resident", Format.ONNX, "cuda", Variant(boundary=Boundary.DEVICE_RESIDENT)),
+    GpuRow("cuda", Format.ONNX, Device.CUDA),
+    GpuRow("cuda, TF32 off", Format.ONNX, Device.CUDA, Variant(tf32=False)),
+    GpuRow("cuda, heuristic convolution search", Format.ONNX, Device.CUDA, Variant(conv_search=ConvSearch.HEURISTIC)),
+    GpuRow("cuda, device resident", Format.ONNX, Device.CUDA, Variant(boundary=Boundary.DEVICE_RESIDENT)),
     GpuRow(
-        "cuda, device resident, TF32 off", Format.ONNX, "cuda", Variant(boundary=Boundary.DEVICE_RESIDENT, tf32=False)
+        "cuda, device resident, TF32 off",
+        Format.ONNX,
+        Device.CUDA,
+        Variant(boundary=Boundary.DEVICE_RESIDENT, tf32=False),
     ),
-    GpuRow("tensorrt", Format.ONNX, "tensorrt"),
-    GpuRow("tensorrt, TF32 off", Format.ONNX, "tensorrt", Variant(tf32=False)),
-    GpuRow("tensorrt, device resident", Format.ONNX, "tensorrt", Variant(boundary=Boundary.DEVICE_RESIDENT)),
-    GpuRow("tensorflow", Format.SAVEDMODEL, "cuda"),
+    GpuRow("tensorrt", Format.ONNX, Device.TENSORRT),
+    GpuRow("tensorrt, TF32 off", Format.ONNX, Device.TENSORRT, Variant(tf32=False)),
+    GpuRow("tensorrt, device resident", Format.ONNX, Device.TENSORRT, Variant(boundary=Boundary.DEVICE_RESIDENT)),
+    GpuRow("tensorflow", Format.SAVEDMODEL, Device.CUDA),
 )
 
 
@@ -67,7 +70,7 @@ def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = Fal
         job: seconds, golden vectors and limits; devices and variants are the row's.
         stand_in: run the session on the CPU provider, marked as such.
     """
-    device = "cpu" if stand_in else row.device
+    device = Device.CPU if stand_in else row.device
     header = {
         "row": row.name,
         "stand_in": stand_in,
@@ -97,8 +100,8 @@ def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = Fal
         return {**header, "status": "error", "reason": error.message, "next": error.next_step}
     if "unavailable" in proof:
         return {**header, "status": "unavailable", **proof["unavailable"]}
-    options = replace(job.options, devices=(Device(device),), variants=(row.variant,), threads=job.threads[:1])
-    latency = measure([artifact], replace(job, options=options))
+    places = Places(devices=(device,), variants=(row.variant,))
+    latency = measure([artifact], replace(job, options=replace(job.options, threads=job.threads[:1]), places=places))
     (timing,) = latency.timings
     document = timing.to_json()
     status = document["status"] if stand_in or proof["proven"] else "not proven"
@@ -110,6 +113,10 @@ def evidence(row: GpuRow, artifact: Path, job: BenchJob, *, stand_in: bool = Fal
         "timing": document,
         "controls": [control.to_json() for control in latency.controls],
     }
+
+
+def _options(request: Message, variant: Variant) -> Any:
+    return variant.options(Device(request["device"]), int(request["threads"]))
 
 
 def prove(request: Message, _: Channel) -> Message:
@@ -145,12 +152,11 @@ def _prove_onnxruntime(path: Path, request: Message) -> Message:
 
     from validate.latency.host.nvml import gpu_state
     from validate.latency.profiling.onnxruntime import traced
-    from validate.latency.worker import runtime_options
     from validate.runtimes import open_artifact
 
     variant = Variant.from_json(request["variant"])
     before = gpu_state()
-    runtime: Any = open_artifact(path, runtime_options(request, variant))
+    runtime: Any = open_artifact(path, _options(request, variant))
     providers = list(runtime.session.get_providers())
     _, runs, by_provider = traced(path, request, variant)
     after = gpu_state()
@@ -173,12 +179,11 @@ def _prove_tensorflow(path: Path, request: Message) -> Message:
 
     from validate.latency.host.nvml import gpu_state
     from validate.latency.profiling.nodes import inputs_of
-    from validate.latency.worker import runtime_options
     from validate.runtimes import open_artifact
 
     before = gpu_state()
     tf.config.set_soft_device_placement(request["device"] == "cpu")  # no silent fallback
-    runtime: Any = open_artifact(path, runtime_options(request, Variant()))
+    runtime: Any = open_artifact(path, _options(request, Variant()))
     where = "/GPU:0" if request["device"] == "cuda" else "/CPU:0"
     feed = inputs_of(request, runtime)[0]
     with tf.device(where):

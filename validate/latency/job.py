@@ -15,8 +15,12 @@ from converters.readers.precision import known_precision
 from converters.shapes import check_batch, timed_batch
 from validate.latency.host.facts import physical_cores
 from validate.latency.host.machine import Machine
-from validate.latency.options import BenchOptions, Device
+from validate.latency.options import BenchOptions
 from validate.latency.results import Row
+from validate.targets import HOST, PlacedFile, Places
+
+Allowed = Mapping[PlacedFile, Mapping[str, float]]
+"""By artifact and place, what the verdict there found right, by output."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,19 @@ class BenchJob(Options):
         golden: an `.npz` with `input/<name>` and `output/<name>` arrays, samples along the first axis. Without it
             inputs are synthetic and answers stay unchecked.
         golden_of: golden vectors of single artifacts, where they differ from `golden`.
-        allowed_of: of artifacts whose verdict is `agree`, by output how far from the golden one its answers may lie.
+        allowed_of: of artifacts whose verdict is `agree`, by target, setting and output how far from the golden one
+            its answers may lie.
         board: where to measure, when not here (see `validate.latency.boards.ssh`).
         compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
     """
 
     options: BenchOptions = part(BenchOptions)
     common: Common = part(Common)
+    places: Places = part(Places)
     batch: int | None = None
     golden: Path | None = None
     golden_of: Mapping[Path, Path] = field(default_factory=dict)
-    allowed_of: Mapping[Path, Mapping[str, float]] = field(default_factory=dict)
+    allowed_of: Allowed = field(default_factory=dict)
     board: Machine | None = None
     compare_settings: bool = False
 
@@ -53,11 +59,6 @@ class BenchJob(Options):
         for golden in (self.golden, *self.golden_of.values()):
             if golden is not None and not golden.is_file():
                 raise UsageError(f"{golden} is not there.", next_step="Give an .npz of golden vectors.", file=golden)
-
-    @property
-    def devices(self) -> tuple[Device, ...]:
-        """Where to run: required devices too, each once."""
-        return tuple(dict.fromkeys([*self.options.devices, *self.options.require]))
 
     @property
     def threads(self) -> tuple[int, ...]:
@@ -72,6 +73,13 @@ class BenchJob(Options):
     def golden_for(self, row: Row) -> Path | None:
         """The golden vectors that a row's answers are checked against."""
         return self.golden_of.get(row.given, self.golden)
+
+    def allowed_for(self, row: Row) -> dict[str, float]:
+        """What was found right where a row runs; of a setting of the host that was not judged, in its default one."""
+        found = self.allowed_of.get(row.place.of(row.given))
+        if found is None and row.device == HOST.device:
+            found = self.allowed_of.get(HOST.of(row.given))
+        return dict(found or {})
 
     def reads_of(self, row: Row) -> tuple[Path, ...]:
         """Files that a row's worker reads: the artifact and its golden vectors."""
@@ -100,10 +108,11 @@ def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:
             )
         precision = known_precision(path)
         rows += [
-            Row(path, fmt, precision, device, threads, batch, variant)
-            for device in job.devices
+            Row(path, fmt, precision, place.device, threads, batch, place.variant)
+            for device in job.places.all_devices
             for threads in job.threads
             for batch in job.batches
-            for variant in dict.fromkeys(v.for_row(fmt, device) for v in job.options.variants)
+            for place in job.places.for_format(fmt)
+            if place.device is device
         ]
     return rows

@@ -13,7 +13,8 @@ from converters.shapes import Shapes
 from validate.latency.rows import ComparisonRow, Status, TimingRow, sample_names
 from validate.latency.statistics.pairwise import Comparison
 from validate.latency.statistics.percentiles import Interval, Samples
-from validate.latency.variant import DEFAULT, Variant
+from validate.runtimes.variant import DEFAULT, Variant
+from validate.targets import Device, Place
 from validate.written import written
 
 
@@ -29,7 +30,7 @@ class Row:
     given: Path
     format: Format
     precision: Precision | None
-    device: str
+    device: Device
     threads: int
     batch: int
     variant: Variant = DEFAULT
@@ -39,6 +40,10 @@ class Row:
     def artifact(self) -> Path:
         """The absolute path, for the worker, which runs elsewhere."""
         return self.given.absolute()
+
+    @property
+    def place(self) -> Place:
+        return Place(self.device, self.variant)
 
     @property
     def settings(self) -> tuple[str, int, int]:
@@ -103,6 +108,7 @@ class Timing:
         tainted: the rounds that something outside disturbed; the figures leave them out unless most are.
         facts: further facts from the worker: CPUs it was pinned to, node placement, GPU memory.
         flags: warnings to a reader of the row.
+        runtime, runtime_version, arithmetic: as in `TimingRow`.
     """
 
     row: Row
@@ -124,6 +130,9 @@ class Timing:
     flags: tuple[str, ...] = ()
     tainted: tuple[int, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    runtime: str = ""
+    runtime_version: str = ""
+    arithmetic: str | None = None
 
     def entry(self, base: Path | None = None) -> TimingRow:
         """The document's row; paths are relative to `base` where they lie below it."""
@@ -138,6 +147,12 @@ class Timing:
             next=self.next_step,
             threads=row.threads,
             batch=row.batch,
+            target=row.place.target,
+            runtime=self.runtime,
+            runtime_version=self.runtime_version,
+            setting=row.place.setting,
+            kind="real" if self.status is Status.OK else "never",
+            arithmetic=self.arithmetic,
             shapes=self.shapes,
             boundary=row.variant.boundary,
             variant=row.variant.label,

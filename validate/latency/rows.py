@@ -12,6 +12,7 @@ from converters.formats import Format, Precision
 from converters.signature import unique_names
 from validate.latency.statistics.pairwise import Comparison
 from validate.latency.statistics.percentiles import Interval
+from validate.written import SPARSE
 
 
 class Status(StrEnum):
@@ -28,6 +29,11 @@ class TimingRow:
 
     Attributes:
         threads, batch: None in an older version's row of a missing device.
+        target: where it ran, as `targets.TARGETS` calls it; `device` is the same in older words.
+        runtime, runtime_version: what ran it; empty where nothing did.
+        setting: the session settings in words, `default` or those that differ.
+        kind: `real` where it was measured on the hardware itself, `never` where there are no figures.
+        arithmetic: floating point that it computed in, where that is less than float32.
         shapes: by input that leaves sizes open, the shape that was timed.
         session: the settings that `variant` names, one by one.
         samples: number of runs; the raw ones are in `samples_file`, None where they were not stored.
@@ -42,6 +48,12 @@ class TimingRow:
     next: str = ""
     threads: int | None = None
     batch: int | None = None
+    target: str = "host"
+    runtime: str = ""
+    runtime_version: str = ""
+    setting: str = "default"
+    kind: str = "real"
+    arithmetic: str | None = field(default=None, metadata=SPARSE)
     shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     boundary: str = ""
     variant: str = ""

@@ -21,13 +21,15 @@ from validate.latency.job import BenchJob
 from validate.latency.results import Phases, Row, Timing
 from validate.latency.rows import Status
 from validate.latency.statistics.percentiles import Interval, Samples, percentile
+from validate.targets import Device, target_of
 
 P50_KNOWN_TO, P90_KNOWN_TO = 0.01, 0.03
 QUANTILES = (("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99))
 _SLOT_S = 0.03
 _LONGEST_SLOT_S = 0.5
 _SLOT_CALLS = (3, 200)
-_STEP_TIMEOUT_S = {"cpu": 180.0, "cuda": 300.0, "tensorrt": 900.0}  # TensorRT builds its engine while loading
+_STEP_TIMEOUT_S = {Device.CUDA: 300.0, Device.TENSORRT: 900.0}  # TensorRT builds its engine while loading
+_TIMEOUT_S = 180.0
 
 
 @dataclass
@@ -74,6 +76,11 @@ class Subject:
 
     def start(self, warmup_s: float) -> None:
         """Starts the worker and waits until it is warm. The cold starts before it end after their first answer."""
+        target = target_of(self.row.device)
+        if not target.installed:
+            reason = f"{target.name} is not available: the package {target.package} is not installed."
+            self.failed = _untimed(self.row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
+            return
         check(self.row.artifact)
         for _ in range(self.job.options.cold_starts - 1):
             self.worker = self.launch(self.row, self._request(warmup_s) | {"cold_only": True})
@@ -173,6 +180,9 @@ class Subject:
             samples=self.samples,
             flags=self._flags(quantiles, len(tainted_rounds)),
             tainted=tuple(tainted_rounds),
+            runtime=ready["runtime"],
+            runtime_version=ready["runtime_version"],
+            arithmetic=ready["arithmetic"],
             facts={"cpus": ready["cpus"], "notes": ready["notes"], **self.end_facts["facts"]},
         )
 
@@ -188,7 +198,7 @@ class Subject:
             "seed": job.common.seed,
             "warmup_s": warmup_s,
             "golden": golden and str(golden.absolute()),
-            "allowed": dict(job.allowed_of.get(row.given, {})),
+            "allowed": job.allowed_for(row),
             "variant": row.variant.to_json(),
             "shapes": dict(job.common.shapes),
             "spawned_ns": time.monotonic_ns(),
@@ -201,7 +211,7 @@ class Subject:
             "unchecked": not ready["checked"],
             "not_steady": not ready["steady"],
             "oversubscribed": self.row.threads > ready["cores"],
-            "partly_on_cpu": bool(ready["notes"]) and self.row.device != "cpu",
+            "partly_on_cpu": bool(ready["notes"]) and self.row.device.is_gpu,
             "precision_not_reached": quantiles["p50"].half_width > P50_KNOWN_TO
             or quantiles["p90"].half_width > P90_KNOWN_TO,
             "tainted": (rounds - tainted) * 4 < rounds,
@@ -212,7 +222,7 @@ class Subject:
     def _receive(self, key: str, phase: str) -> Message:
         """The next message under `key`; events only name the phase. Empty where the device is missing."""
         assert self.worker is not None
-        limit = self.job.common.limits.timeout_s or _STEP_TIMEOUT_S[self.row.device]
+        limit = self.job.common.limits.timeout_s or _STEP_TIMEOUT_S.get(self.row.device, _TIMEOUT_S)
         while True:
             try:
                 message = self.worker.receive(limit)
@@ -233,7 +243,7 @@ def launch_here(job: BenchJob) -> Launch:
     """Workers on this machine: a fresh interpreter each."""
 
     def launch(row: Row, request: Message) -> Speaker:
-        env = worker_environment(gpu=row.device != "cpu", threads=row.threads)
+        env = worker_environment(gpu=row.device.is_gpu, threads=row.threads)
         if not row.variant.tf32:
             env["NVIDIA_TF32_OVERRIDE"] = "0"  # TensorRT and TensorFlow have no option of their own (CUDA's has)
         limits = Limits(memory_bytes=job.common.limits.memory_bytes)

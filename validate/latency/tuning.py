@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converters.formats import Format, format_of
+from converters.formats import Format
 from converters.progress import Progress
 from validate.latency.experiment import measure
 from validate.latency.host.facts import physical_cores
@@ -15,10 +15,8 @@ from validate.latency.job import BenchJob
 from validate.latency.results import Latency, Row, Timing
 from validate.latency.rows import Status
 from validate.latency.statistics.pairwise import Comparison
-from validate.latency.variant import DEFAULT, GraphLevel, Interface, Variant
-
-_ONNX_VARIANTS = (DEFAULT, Variant(spinning=False), Variant(graph=GraphLevel.EXTENDED), Variant(graph=GraphLevel.BASIC))
-_LITERT_VARIANTS = (DEFAULT, Variant(xnnpack=False), Variant(interface=Interface.COMPILED))
+from validate.runtimes.variant import GraphLevel, Interface
+from validate.targets import Device
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,7 @@ def tune(artifacts: Sequence[Path], job: BenchJob, progress: Progress) -> Latenc
     cores = physical_cores()
     threads = tuple(dict.fromkeys([cores, *(t for t in (1, cores // 2) if t >= 1), *job.threads]))
     for path in artifacts:
-        variants = _variants(path)
-        options = replace(
-            job.options, threads=threads, variants=variants, max_seconds=job.options.max_seconds / len(artifacts)
-        )
+        options = replace(job.options, threads=threads, max_seconds=job.options.max_seconds / len(artifacts))
         latency = measure([path], replace(job, options=options, compare_settings=True), progress)
         latencies.append(latency)
         if (tuned := best_of(path, latency)) is not None:
@@ -87,6 +82,10 @@ def best_of(path: Path, latency: Latency) -> Tuned | None:
 def snippet(row: Row) -> str:
     """Python that opens the artifact with these settings."""
     name, variant = row.artifact.name, row.variant
+    if row.device == Device.OPENVINO:
+        hint = ', "INFERENCE_PRECISION_HINT": "f32"' if variant.float32 else ""
+        settings = f'{{"INFERENCE_NUM_THREADS": {row.threads}{hint}}}'
+        return f'import openvino\nmodel = openvino.Core().compile_model("{name}", "CPU", {settings})'
     if row.format in (Format.ONNX, Format.ORT):
         lines = [
             "import onnxruntime as ort",
@@ -126,13 +125,6 @@ def snippet(row: Row) -> str:
             f'model = tf.saved_model.load("{name}")',
         ]
     )
-
-
-def _variants(path: Path) -> tuple[Variant, ...]:
-    fmt = format_of(path)
-    if fmt in (Format.ONNX, Format.ORT):
-        return _ONNX_VARIANTS
-    return _LITERT_VARIANTS if fmt is Format.TFLITE else (DEFAULT,)
 
 
 def _p50(timing: Timing) -> float:

@@ -31,8 +31,8 @@ from validate.latency.host.facts import cpus_for, physical_cores
 from validate.latency.host.noise import canary_ns
 from validate.latency.host.placement import placement
 from validate.latency.statistics.percentiles import is_steady
-from validate.latency.variant import Variant
-from validate.runtimes.base import Runtime
+from validate.runtimes.base import Device, Runtime
+from validate.runtimes.variant import Variant
 
 TARGET = "validate.latency.worker:serve"
 
@@ -40,14 +40,6 @@ WARMUP_RUNS = 10
 WARMUP_S = 0.5
 _WINDOW_S = 0.1
 _WINDOW_RUNS = 5
-
-_LIBRARIES = {"onnxruntime": "onnxruntime", "tflite": "ai_edge_litert.interpreter", "saved_model": "tensorflow"}
-_DISTRIBUTIONS = {
-    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
-    "ai_edge_litert": ("ai-edge-litert",),
-    "tensorflow": ("tensorflow", "tensorflow-cpu"),
-    "keras": ("keras",),
-}
 
 
 @dataclass
@@ -97,7 +89,7 @@ def serve(request: Message, channel: Channel) -> Message:
     from validate.runtimes import DeviceUnavailableError
 
     request["cores"] = physical_cores()  # before we narrow them ourselves
-    pin(cpus_for(int(request["threads"])) if request["device"] == "cpu" else [])
+    pin(cpus_for(int(request["threads"])) if not Device(request["device"]).is_gpu else [])
     try:
         subject, phases = _prepare(request, channel)
     except DeviceUnavailableError as error:
@@ -132,7 +124,7 @@ def _serve_slots(subject: _Subject, channel: Channel) -> None:
 def _finish(subject: _Subject, phases: Message, request: Message) -> Message:
     """Memory first, then the answers of the very calls that were timed."""
     peak_bytes = max(phases["load_peak_bytes"], _resident("VmHWM") - subject.feeds.nbytes)
-    facts = placement(subject.runtime, request["device"])
+    facts = placement(subject.runtime)
     precision = Precision(request["precision"]) if request["precision"] else None
     allowed = request.get("allowed", {})
     for call, expected in zip(subject.calls, subject.feeds.expected, strict=False):
@@ -148,17 +140,18 @@ def _finish(subject: _Subject, phases: Message, request: Message) -> Message:
 
 def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
     """Everything up to the first run, each phase timed apart."""
-    from validate.runtimes import open_artifact, runtime_name
+    from validate.runtimes import open_artifact, runtime_of
 
-    path = Path(request["artifact"])
+    path, device = Path(request["artifact"]), Device(request["device"])
     variant = Variant.from_json(request.get("variant", {}))
+    row = runtime_of(path, device)
     golden = Golden.read(Path(request["golden"])) if request["golden"] else None
     channel.event(phase="import")
-    _, import_ms = _clocked(lambda: _import(_LIBRARIES[runtime_name(path)]))
+    _, import_ms = _clocked(lambda: _import(row.library))
     _forget_peak()
     idle = _resident("VmRSS")
     channel.event(phase="load")
-    runtime, load_ms = _clocked(lambda: open_artifact(path, runtime_options(request, variant)))
+    runtime, load_ms = _clocked(lambda: open_artifact(path, variant.options(device, int(request["threads"]))))
     load_peak = _resident("VmHWM")
     feeds, shapes = feeds_of(request, runtime, golden)
     calls = prepare(runtime, feeds.inputs, variant.boundary)
@@ -166,7 +159,7 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
     channel.event(phase="first run")
     first_ns = _first_run(subject, path)
     cold_ms = (time.monotonic_ns() - int(request["spawned_ns"])) / 1e6
-    if request["device"] != "cpu":
+    if device.is_gpu:
         check_synchronous(calls, time.perf_counter_ns)
     return subject, {
         "cold_ms": cold_ms,
@@ -178,25 +171,12 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
         "checked": bool(feeds.expected),
         "shapes": dict(shapes),
         "notes": list(runtime.notes),
+        "runtime": row.name,
+        "runtime_version": row.version,
+        "arithmetic": runtime.arithmetic,
         "cores": request["cores"],
         "cpus": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     }
-
-
-def runtime_options(request: Message, variant: Variant) -> Any:
-    """A row's settings as `RuntimeOptions`."""
-    from validate.runtimes import RuntimeOptions
-
-    return RuntimeOptions(
-        device=request["device"],
-        threads=int(request["threads"]),
-        graph_optimization=variant.graph,
-        delegates=variant.xnnpack,
-        tf32=variant.tf32,
-        interface=variant.interface,
-        spinning=variant.spinning,
-        conv_search=variant.conv_search if request["device"] != "cpu" else None,
-    )
 
 
 def _first_run(subject: _Subject, path: Path) -> int:
@@ -267,8 +247,11 @@ def _import(module: str) -> None:
 
 def _loaded_libraries() -> dict[str, str]:
     """The heavy frameworks that this process holds: proof that timing a `.tflite` did not load TensorFlow."""
+    from validate.runtimes import RUNTIMES
+
     versions: dict[str, str] = {}
-    for module, distributions in _DISTRIBUTIONS.items():
+    packages = {row.library.partition(".")[0]: row.distributions for row in RUNTIMES}
+    for module, distributions in (packages | {"keras": ("keras",)}).items():
         if module not in sys.modules:
             continue
         for distribution in distributions:

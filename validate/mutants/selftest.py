@@ -17,9 +17,9 @@ from converters.isolation import Batch, Message, Standing, each
 from converters.progress import Progress
 from validate.agreement.compare import Comparison
 from validate.agreement.job import JudgeJob
-from validate.agreement.judging.gates import Gate, gate_for
+from validate.agreement.judging.gates import gate_for
 from validate.agreement.judging.reference_values import ReferenceValues
-from validate.agreement.processes import Processes, processes
+from validate.agreement.processes import Entry, Processes, processes
 from validate.agreement.results import DISAGREE, ERROR, Verdict
 from validate.inputs import Range
 from validate.mutants.catalogue import HEALTHY
@@ -172,7 +172,6 @@ class _Run:
 
     def run(self, make: str, formats: tuple[str, ...]) -> SelfTest:
         self.comparison = Comparison(self.running, self.job, self._reference_progress)
-        self.gate: Gate = gate_for(Precision.FLOAT32, self.job.options.tolerances)
         document = self.comparison.run_reference(self.reference)
         self.comparison.make_all_runs()
         self.running.rest("keras")
@@ -273,10 +272,10 @@ class _Run:
         if "path" in event:
             path = Path(event["path"])
             first_look = self.first_look and name != HEALTHY  # of the healthy file all must hold
-            (verdict,) = self.comparison.run_candidates([path], [self.gate], first_look=first_look)
+            (verdict,) = self.comparison.run_candidates([Entry(path)], first_look=first_look)
             shutil.rmtree(path.parent)
             return verdict
-        return self.comparison.judge(self.reference, f"mutant-{name}", event["ran"], self.gate)
+        return self.comparison.judge(Entry(self.reference), f"mutant-{name}", event["ran"])
 
     def _tell_apart(self) -> None:
         """A fault that was not caught and does not move the oracle beyond its noise was not exercised."""
@@ -293,13 +292,13 @@ class _Run:
 
     def _below_noise(self, effect: dict[str, list[float]]) -> bool:
         """Whether it moves no sample by more than the gate lets float32 move it."""
-        comparison = self.comparison
+        comparison, gate = self.comparison, gate_for(Precision.FLOAT32, self.job.options.tolerances)
         for k, name in enumerate(comparison.reference.output_names):
             stem = "logits" if name in comparison.reference.kinds else "out"
             noise = ReferenceValues.of(comparison.reference, stem, k).noise
             if noise is None:
                 return False
             moved = np.asarray(effect[name][: len(noise)])
-            if (moved > (self.gate.noise_ratio or 0.0) * noise[: len(moved)]).any():
+            if (moved > (gate.noise_ratio or 0.0) * noise[: len(moved)]).any():
                 return False
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -32,12 +33,39 @@ class DeviceUnavailableError(StepError):
     """
 
 
+class Device(StrEnum):
+    """Where a file runs, as `--device` and the rows of a manifest call it.
+
+    One that is missing is a row of its own, never silently the CPU.
+    """
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+    OPENVINO = "openvino"
+
+    @property
+    def is_gpu(self) -> bool:
+        return self in {Device.CUDA, Device.TENSORRT}
+
+
+class Arithmetic(StrEnum):
+    """Floating point that a setting computes in where that is less than float32.
+
+    TF32 keeps 10 bits of a product's operands, and sums in float32.
+    """
+
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    TF32 = "tf32"
+
+
 @dataclass(frozen=True)
 class RuntimeOptions:
     """How to open an artifact.
 
     Attributes:
-        device: `cpu`, `cuda` or `tensorrt`; never silently another one.
+        device: where to run; never silently another one.
         threads: intra-operator threads; operators themselves run one after the other.
         graph_optimization: ONNX Runtime's level: `off`, `basic`, `extended` or `all`.
         delegates: TFLite: let the default delegate (XNNPACK) take what it can.
@@ -45,12 +73,13 @@ class RuntimeOptions:
         interface: LiteRT: `interpreter` or `compiled` (CompiledModel).
         spinning: ONNX Runtime: idle threads spin for work.
         conv_search: CUDA: how cuDNN's convolutions are chosen; None leaves ONNX Runtime's default.
+        float32: OpenVINO: computes in float32; else in what it takes for this processor.
         profile: ONNX Runtime: write a profile to files that begin so (`session.end_profiling()` ends it).
         opening: how a source is opened; None for an artifact, which says all itself.
         checkpoint: the source, where it has been scanned already; None has it scanned when it is opened.
     """
 
-    device: str = "cpu"
+    device: Device = Device.CPU
     threads: int = 1
     graph_optimization: str = "all"
     delegates: bool = True
@@ -58,6 +87,7 @@ class RuntimeOptions:
     interface: str = "interpreter"
     spinning: bool = True
     conv_search: str | None = None
+    float32: bool = False
     profile: Path | None = None
     opening: LoadOptions | None = None
     checkpoint: Checkpoint | None = None
@@ -71,14 +101,16 @@ class Runtime(Protocol):
         device: where it runs.
         ordered: False where the file keys its tensors by name alone (SavedModel), so that their order says nothing.
         notes: what is worth knowing of how it was opened, in sentences.
+        arithmetic: what floats are computed in, as it was opened; None is float32.
         texts: of each input of texts, what it is meant to be fed.
         quantization: by name, scale and zero point of the inputs and outputs that are integers standing for floats.
     """
 
     signature: Signature
-    device: str
+    device: Device
     ordered: bool
     notes: tuple[str, ...]
+    arithmetic: Arithmetic | None = None
     texts: Mapping[str, Texts] = MappingProxyType({})
     quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})
 
@@ -140,7 +172,10 @@ def fixed_batch(signature: Signature) -> int | None:
 def refuse_other_batches(signature: Signature) -> None:
     """Raises RefusedError where samples cannot be told apart along the first axis of an input."""
     for spec in signature.inputs:
-        if not spec.shape:
+        if not spec.shape and spec.is_text:
+            what = "is a single text, as of a file's bytes, which has no samples"
+            advice = "from behind what decodes it (of a graph: --graph-input NODE=batch,... names that tensor)"
+        elif not spec.shape:
             what, advice = "is a scalar, which has no samples", "with the scalar as a constant in the graph"
         elif BATCH in spec.shape[1:] and isinstance(spec.shape[0], int):
             what = f"has its batch on axis {spec.shape.index(BATCH)}, not on axis 0: {list(spec.shape)}"

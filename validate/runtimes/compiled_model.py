@@ -11,7 +11,7 @@ import numpy as np
 from converters.arrays import Array, Arrays
 from converters.signature import SIGNATURE_KEY, Signature
 from validate.runtimes import base
-from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Device, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.tflite import TfliteRuntime, with_signature
 
 
@@ -24,17 +24,17 @@ class CompiledModelRuntime(Runtime):
     """
 
     ordered = True
-    device = "cpu"
+    device = Device.CPU
 
-    def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions()) -> None:
-        if options.device != "cpu":
+    def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
+        if options.device != Device.CPU:
             raise base.DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: LiteRT's accelerators are for phones.",
                 next_step="Time the .onnx file on that device.",
                 file=path,
             )
         self.path = path
-        content, self.notes = with_signature(path)
+        content, self.notes = with_signature(path, content)
         self.signature: Signature = TfliteRuntime(path, options, content).signature
         try:
             self._model = _open(path, content, options.threads)

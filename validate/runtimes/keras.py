@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from converters.arrays import Array, Arrays, as_array
-from validate.runtimes.base import DeviceUnavailableError, Runtime, RuntimeOptions, failed, ordered_inputs
+from validate.runtimes.base import Device, DeviceUnavailableError, Runtime, RuntimeOptions, failed, ordered_inputs
 from validate.runtimes.batching import run_in_fixed_batches
 from validate.runtimes.saved_model import prepare_tensorflow
 
@@ -20,10 +20,10 @@ class KerasRuntime(Runtime):
     """
 
     ordered = True
-    device = "cpu"
+    device = Device.CPU
 
     def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions()) -> None:
-        if options.device != "cpu":
+        if options.device != Device.CPU:
             raise DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: checkpoints run on the CPU alone.",
                 next_step="Export it, and time the .onnx file on that device.",

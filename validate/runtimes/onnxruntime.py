@@ -17,7 +17,7 @@ from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Format, format_of
 from converters.signature import TEXT, Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Arithmetic, Device, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 _DTYPES = {
@@ -57,8 +57,9 @@ class OnnxRuntime(Runtime):
 
     def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
         self.path, self.device = path, options.device
+        self.arithmetic = Arithmetic.TF32 if options.device.is_gpu and options.tf32 else None
         self.notes: tuple[str, ...] = ()
-        if options.device == "cpu":
+        if options.device == Device.CPU:
             self._session = _create(path, options, content, strict=False)
         else:
             self._session = self._on_accelerator(options, content)
@@ -139,7 +140,7 @@ def _create(path: Path, options: RuntimeOptions, content: bytes | None, *, stric
     if options.profile is not None:
         session.enable_profiling = True
         session.profile_file_prefix = str(options.profile)
-    if options.device != "cpu":  # which provider took which node (1.31 and later; older ones ignore it)
+    if options.device != Device.CPU:  # which provider took which node (1.31 and later; older ones ignore it)
         session.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     session.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     session.graph_optimization_level = {
@@ -167,9 +168,9 @@ def _providers(options: RuntimeOptions) -> list[Any]:
     if options.conv_search is not None:
         settings["cudnn_conv_algo_search"] = options.conv_search
     cuda = (_PROVIDERS["cuda"], settings)
-    if options.device == "tensorrt":  # what TensorRT cannot take goes to CUDA
+    if options.device == Device.TENSORRT:  # what TensorRT cannot take goes to CUDA
         return [_PROVIDERS["tensorrt"], cuda]
-    return [cuda] if options.device == "cuda" else [_provider(options.device)]
+    return [cuda] if options.device == Device.CUDA else [_provider(options.device)]
 
 
 def _spec(path: Path, node: Any) -> TensorSpec:

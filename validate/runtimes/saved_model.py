@@ -12,7 +12,7 @@ from converters.checkpoints.texts import texts_of_signature
 from converters.errors import RefusedError, StepError
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Runtime, RuntimeOptions
+from validate.runtimes.base import Device, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 
@@ -97,11 +97,11 @@ def load_signature(path: Path) -> tuple[Any, Any]:
 def _device(path: Path, options: RuntimeOptions) -> str:
     import tensorflow as tf
 
-    if options.device == "cpu":
+    if options.device == Device.CPU:
         return "/CPU:0"
-    if options.device == "cuda" and tf.config.list_physical_devices("GPU"):
+    if options.device == Device.CUDA and tf.config.list_physical_devices("GPU"):
         return "/GPU:0"
-    cause = "TensorFlow sees no GPU" if options.device == "cuda" else "TensorFlow cannot run a SavedModel on it"
+    cause = "TensorFlow sees no GPU" if options.device == Device.CUDA else "TensorFlow cannot run a SavedModel on it"
     raise base.DeviceUnavailableError(
         f"{options.device} is not available to {path.name}: {cause}.",
         next_step="Install edgeport[tensorflow-cuda] in an environment of its own, or time the .onnx file.",

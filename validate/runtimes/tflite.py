@@ -19,7 +19,7 @@ from converters.shapes import sizes_to_try
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.compat.litert import RUNNER, has_variables, resized, subgraph_of
 from validate.runtimes import base
-from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Device, Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 
 
@@ -42,10 +42,10 @@ class TfliteRuntime(Runtime):
     """
 
     ordered = True
-    device = "cpu"
+    device = Device.CPU
 
     def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
-        if options.device != "cpu":
+        if options.device != Device.CPU:
             raise base.DeviceUnavailableError(
                 f"{options.device} is not available to {path.name}: LiteRT has no Python delegate for it.",
                 next_step="Time the .onnx file on that device.",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from converters.errors import UnsupportedError
+from converters.readers.tflite_schema import DEPRECATED_LIMIT
 from converters.writers.tflite.tables import (
     code_of,
     input_entries,
@@ -28,12 +29,16 @@ _OF_INTEGERS = 2
 """The version of QUANTIZE that takes integers, and of DEQUANTIZE that takes int8."""
 
 
-def restore_batch(content: bytes) -> bytes:
-    """Gives the QUANTIZE and DEQUANTIZE results that the quantizer added the batch dimension of their source.
+def repaired(content: bytes) -> bytes:
+    """Mends what the quantizer leaves out of the QUANTIZE and DEQUANTIZE operations that it adds.
 
-    The quantizer copies a tensor's `shape` and not its `shape_signature`, so that an output says it holds one sample.
+    It copies a tensor's `shape` and not its `shape_signature`, so that an output says it holds one sample. And it
+    writes their code in the new field alone: readers of the old one, OpenVINO among them, find 0 there, which is ADD
+    (schema.fbs: a code below 127 stands in both).
     """
     model = parsed(content)
+    for code in model.operatorCodes:
+        code.deprecatedBuiltinCode = min(max(code.builtinCode, code.deprecatedBuiltinCode), DEPRECATED_LIMIT)
     for graph in model.subgraphs:
         for op in graph.operators:
             if kind_of(model, op) not in {"QUANTIZE", "DEQUANTIZE"}:

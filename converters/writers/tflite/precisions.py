@@ -21,7 +21,7 @@ from converters.formats import Precision
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from converters.writers.integers import WITH_INTEGERS, without_integers
 from converters.writers.tflite.buffers import buffers_apart
-from converters.writers.tflite.io import IO_TYPES, integer_ends, restore_batch, with_sizes, without_sizes
+from converters.writers.tflite.io import IO_TYPES, integer_ends, repaired, with_sizes, without_sizes
 from converters.writers.tflite.outputs import STAY_FLOAT, outputs_apart, outputs_together
 from converters.writers.tflite.tables import graph_count, has_scales
 
@@ -92,7 +92,7 @@ class TfliteSource:
         maker = quantizer.Quantizer(buffers_apart(given) or given)
         maker.load_quantization_recipe(recipe)
         result = maker.quantize(self._calibrated() if maker.need_calibration else None)
-        return restore_batch(bytes(result.quantized_model))
+        return repaired(bytes(result.quantized_model))
 
     def _sizes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one sample by input, where more than the batch is unknown in the file."""

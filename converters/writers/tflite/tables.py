@@ -36,7 +36,10 @@ def has_scales(content: bytes) -> bool:
     model = schema.Model.GetRootAs(content, 0)
     graphs = [model.Subgraphs(k) for k in range(model.SubgraphsLength())]
     tensors = (graph.Tensors(k) for graph in graphs for k in range(graph.TensorsLength()))
-    return any(t.Quantization() is not None and t.Quantization().ScaleLength() for t in tensors)
+    return any(
+        t.Quantization() is not None and (t.Quantization().ScaleLength() or t.Quantization().DetailsType())
+        for t in tensors
+    )
 
 
 def packed(model: Any) -> bytes:

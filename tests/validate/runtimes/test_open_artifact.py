@@ -19,8 +19,8 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from converters.errors import EdgeportError
-from validate.runtimes import RuntimeOptions, open_artifact
-path, device, batches = Path(sys.argv[1]), sys.argv[2], [int(n) for n in sys.argv[3:]]
+from validate.runtimes import Device, RuntimeOptions, open_artifact
+path, device, batches = Path(sys.argv[1]), Device(sys.argv[2]), [int(n) for n in sys.argv[3:]]
 found = {}
 try:
     runtime = open_artifact(path, RuntimeOptions(device=device))

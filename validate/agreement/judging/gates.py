@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from converters.formats import Precision
+from converters.formats import FLOATS, Precision
+from validate.runtimes.base import Arithmetic
 
 ULP = 2.0**-24
 """Half the gap between neighbouring float32 numbers at 1: the unit roundoff."""
@@ -61,7 +62,16 @@ class Gate:
 
 _EMULATED = "honest files were measured at 0.6 to 1.2 times the emulated rounding (docs/agreement.md)"
 
-GATES: dict[Precision, Gate] = {
+Computed = Precision | Arithmetic
+"""What a gate is of: the precision of a file, or the arithmetic of a setting."""
+
+
+def computed(name: str) -> Computed:
+    """By its name. `float16` is the precision, whose gate and rounding are those of the arithmetic."""
+    return Precision(name) if name in set(Precision) else Arithmetic(name)
+
+
+GATES: dict[Computed, Gate] = {
     Precision.FLOAT32: Gate(
         3.0, 75.0, 1.0, 8 * ULP,
         "honest files of 11 small models, ill-conditioned ones among them, were measured at 2.0 at most, the weakest "
@@ -86,14 +96,25 @@ GATES: dict[Precision, Gate] = {
     ),
     Precision.DYNAMIC_INT4: Gate(None, 8.0, 0.97, 2.0**-7, f"{_EMULATED}; a quarter as many steps as int8", 2.5),
     Precision.DYNAMIC_INT4_B32: Gate(None, 8.0, 0.97, 2.0**-7, f"{_EMULATED}; as for dynamic_int4", 2.5),
+    # What a setting computes in, whatever the file holds; the decibels are float16's, less 6 for each bit that is gone.
+    Arithmetic.BFLOAT16: Gate(None, 22.0, 0.99, 2.0**-7, f"{_EMULATED}; three bits less than float16", 2.5, 2.0**-8),
+    Arithmetic.TF32: Gate(
+        None, 40.0, 0.998, 2.0**-10, "as many bits as float16; never run, for want of a GPU", 2.5, 2.0**-11
+    ),
 }  # fmt: skip
 
 TOLERANCES = ("noise_ratio", "rounding_ratio", "sqnr_db", "top1")
 
 
-def gate_for(precision: Precision, tolerances: Mapping[str, float]) -> Gate:
-    """The table's row with what the user overrides, as `JudgeOptions` has checked it."""
-    gate = GATES[precision]
+def gate_for(precision: str, tolerances: Mapping[str, float], arithmetic: Arithmetic | None = None) -> Gate:
+    """The table's row with what the user overrides, as `JudgeOptions` has checked it.
+
+    Args:
+        precision: of the file; the name of an arithmetic gives the row of that.
+        arithmetic: what floats were computed in, where that is less than float32. It is what a file of floats is held
+            to; one of integers keeps its own gate, and what the arithmetic costs is added to its yardstick.
+    """
+    gate = GATES[computed(arithmetic if arithmetic is not None and precision in FLOATS else precision)]
     if not tolerances:
         return gate
     ratio = None if "sqnr_db" in tolerances else gate.rounding_ratio  # whoever names decibels wants them

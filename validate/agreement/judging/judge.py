@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from converters.arrays import Array
-from converters.formats import Precision
 from validate.agreement.arrays import read
 from validate.agreement.judging.class_decisions import (
     LabelAgreement,
@@ -60,7 +59,7 @@ def judge_output(
     )
     if not values.fits:
         return _shape_mismatch(name, basis, values)
-    return _row(_Head(name, basis, kind), values, reference, candidate.precision, gate)
+    return _row(_Head(name, basis, kind), values, reference, candidate, gate)
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class _Head:
     kind: str | None
 
 
-def _row(head: _Head, values: Values, reference: Reference, precision: Precision, gate: Gate) -> OutputRow:
+def _row(head: _Head, values: Values, reference: Reference, candidate: Candidate, gate: Gate) -> OutputRow:
     expected, kind, labels = values.expected, head.kind, reference.labels
     gap = difference(values.values, expected.values)
     probability = difference(values.outputs, values.reference_outputs) if head.basis == "logits" else gap
@@ -83,7 +82,7 @@ def _row(head: _Head, values: Values, reference: Reference, precision: Precision
         ratios,
         max(gap.mean_square, batch_gap.mean_square if batch_gap else 0.0),
         gate,
-        expected.roundings.get(precision),
+        expected.rounding(candidate),
         reference.drawn,
     )
     nonfinite = max(

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from converters.arrays import Array
-from converters.formats import Precision
+from converters.formats import FLOATS, Precision
 from validate.agreement.arrays import read, read_array, wide
 from validate.agreement.judging.decisions import Decides, Known, decides
-from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, ULP
+from validate.agreement.judging.gates import DRIFT, FLOOR_ULPS, GATES, ULP, Computed
 from validate.agreement.judging.metrics import Difference, Signal, difference, row_errors, row_maxima, signal
 from validate.agreement.plan import Plan
 from validate.agreement.worker.batches import SEQUENCE
 from validate.agreement.worker.ensemble import ALL, FIRST, MOVED, STEM, UNDECIDED, WHOLE
 from validate.agreement.worker.rounding import emulated
+from validate.runtimes.base import Arithmetic
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ class Reference:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The outputs of one candidate."""
+    """The outputs of one candidate, its precision, and what floats were computed in where that is less."""
 
     folder: Path
     kinds: dict[str, str]
     precision: Precision = Precision.FLOAT32
+    arithmetic: Arithmetic | None = None
 
     def values(self, stem: str, k: int) -> Array:
         return read_array(self.folder, stem, k)
@@ -135,9 +137,21 @@ class ReferenceValues:
     signal: Signal
     noise: Array | None
     edge_cases: dict[str, EdgeCases] = field(default_factory=dict)
-    roundings: dict[Precision, Rounding] = field(default_factory=dict)
+    roundings: dict[Computed, Rounding] = field(default_factory=dict)
     sequence: Sequence | None = None
     undecided: Array | None = None
+
+    def rounding(self, candidate: Candidate) -> Rounding | None:
+        """What a candidate's precision costs, or the lesser arithmetic of its setting; both together in a file of
+        integers, whose errors are independent."""
+        own, other = self.roundings.get(candidate.precision), None
+        if candidate.arithmetic is not None:
+            other = self.roundings.get(candidate.arithmetic)
+            if candidate.precision in FLOATS:
+                return other
+        if own is None or other is None:
+            return own
+        return Rounding(math.hypot(own.rms, other.rms), own.max_abs + other.max_abs)
 
     @property
     def constant(self) -> bool:
@@ -272,9 +286,9 @@ def _shift(rows: slice, by: int) -> slice:
     return slice(rows.start + by, rows.stop + by)
 
 
-def _roundings(reference: Reference, stem: str, k: int, values: Array) -> dict[Precision, Rounding]:
-    roundings: dict[Precision, Rounding] = {}
-    for precision in Precision:
+def _roundings(reference: Reference, stem: str, k: int, values: Array) -> dict[Computed, Rounding]:
+    roundings: dict[Computed, Rounding] = {}
+    for precision in GATES:
         rounded = [read(folder, stem, k) for folder in emulated(reference.work / "rounded", precision)]
         gaps = [difference(array, values[: len(array)]) for array in rounded if array is not None]
         gaps += _gaps_of_steps(reference, stem, k, precision)
@@ -283,7 +297,7 @@ def _roundings(reference: Reference, stem: str, k: int, values: Array) -> dict[P
     return {precision: rounding for precision, rounding in roundings.items() if math.isfinite(rounding.rms)}
 
 
-def _gaps_of_steps(reference: Reference, stem: str, k: int, precision: Precision) -> list[Difference]:
+def _gaps_of_steps(reference: Reference, stem: str, k: int, precision: Computed) -> list[Difference]:
     """What a precision costs in the long run of a step model; nothing of any other."""
     expected = read(reference.work / "reference", f"{stem}{SEQUENCE}", k)
     folders = emulated(reference.work / "rounded", precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,10 @@ from validate.agreement.worker.batches import Run, in_whole_batches, read_inputs
 from validate.agreement.worker.mapping import Names, Trial, renamed
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
-from validate.runtimes import RuntimeOptions, fixed_batch
-from validate.runtimes.base import Runtime
+from validate.runtimes import DeviceUnavailableError, fixed_batch, runtime_of
+from validate.runtimes.base import Device, Runtime
 from validate.runtimes.quantized import FloatEnds
+from validate.runtimes.variant import Variant
 
 
 def run_candidates(request: Message, channel: Channel) -> Message:
@@ -40,6 +42,9 @@ def run_candidates(request: Message, channel: Channel) -> Message:
         try:
             with noting() as left_out:
                 result = _run_candidate(entry, request, reference, inputs, channel)
+        except DeviceUnavailableError as error:
+            told = {"reason": error.message, "next": error.next_step}
+            channel.event(item=key, result={"unavailable": told})
         except EdgeportError as error:
             channel.event(item=key, error=error_document(error))
         else:
@@ -50,8 +55,11 @@ def run_candidates(request: Message, channel: Channel) -> Message:
 def _run_candidate(
     entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
 ) -> Message:
-    work, options = Path(request["work"]), RuntimeOptions(threads=request["threads"])
-    tapped = open_tapped(Path(entry["path"]), options, work / "taps" / entry["key"])
+    work, path, device = Path(request["work"]), Path(entry["path"]), Device(entry["device"])
+    options = Variant.from_json(entry["variant"]).options(device, request["threads"])
+    tapped = open_tapped(path, options, work / "taps" / entry["key"])
+    runtime = runtime_of(path, device)
+    ran = {"runtime": runtime.name, "runtime_version": runtime.version, "arithmetic": tapped.runtime.arithmetic}
     mapping: Names = {}
     told: list[str] = []
     if request.get("mapping") is not None:
@@ -67,7 +75,7 @@ def _run_candidate(
         theirs=request.get("mapping") is not None,
     )
     notes = [*told, *notes, *tapped.runtime.notes]
-    result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "mapping": mapping, "ran": False}
+    result = {"problems": problems, "notes": notes, "kinds": tapped.kinds, "mapping": mapping, "ran": False, **ran}
     if problems:
         return result
     plan, first_look = Plan.from_json(request["plan"]), request.get("first_look", False)
@@ -86,7 +94,34 @@ def _run_candidate(
         return {**result, "ran": True}
     few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
     special = special_values(tapped.run, few)
-    return {**result, "ran": True, "special": special, "accepted": shapes_accepted(tapped.runtime, few)}
+    return {
+        **result,
+        "ran": True,
+        "answers": _digest(work / entry["key"]),
+        "special": special,
+        "accepted": shapes_accepted(tapped.runtime, few),
+    }
+
+
+def default_arithmetic(_request: Message, _channel: Channel) -> Message:
+    """What OpenVINO computes float32 files in on this processor, told nothing: `arithmetic`, None where that is float32
+    or OpenVINO is not there."""
+    from validate.runtimes.openvino import default_arithmetic as told
+
+    try:
+        return {"arithmetic": told()}
+    except DeviceUnavailableError:
+        return {"arithmetic": None}
+
+
+def _digest(folder: Path) -> str:
+    """Of every answer of a candidate, bit for bit."""
+    sha = hashlib.sha256()
+    for file in sorted(folder.glob("*.npy")):
+        sha.update(f"{file.name} ".encode())
+        with file.open("rb") as content:
+            sha.update(hashlib.file_digest(content, "sha256").digest())
+    return sha.hexdigest()
 
 
 def _trial(work: Path, reference: Signature, inputs: Mapping[str, Any], batch: int) -> Trial:

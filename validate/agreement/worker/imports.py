@@ -5,6 +5,8 @@ The parent names these functions by the runtime (`processes`). None is given any
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 
 def tensorflow() -> None:
     """TensorFlow and Keras; their thread pools are set by the first step."""
@@ -28,6 +30,14 @@ def onnxruntime() -> None:
     """ONNX and its runtime."""
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
+
+    _steps()
+
+
+def openvino() -> None:
+    """OpenVINO, where it is installed: its runtime says what is missing."""
+    with suppress(ImportError):
+        import openvino  # noqa: F401
 
     _steps()
 

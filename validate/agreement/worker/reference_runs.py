@@ -23,11 +23,11 @@ from converters.checkpoints.identify import confirm
 from converters.checkpoints.load_options import LoadOptions
 from converters.compat.patch import noting
 from converters.errors import StepError
-from converters.formats import Precision
 from converters.isolation import Channel, Message
 from converters.signature import Signature
 from validate import inputs as inputs_of
 from validate.agreement.arrays import Writer
+from validate.agreement.judging.gates import computed
 from validate.agreement.plan import Plan, make_plan
 from validate.agreement.worker.batches import Run, read_inputs, run_batches
 from validate.agreement.worker.doubts import Doubt, EagerTapped, find_doubt
@@ -181,7 +181,7 @@ def _run_rounded(
     request: Message, tapped: Tapped, inputs: Mapping[str, Any], plan: Plan, on_progress: Callable[[float], None]
 ) -> list[str]:
     """Writes what each reduced precision asked for must cost; a note for each that cannot be emulated."""
-    precisions, model = [Precision(p) for p in request.get("precisions", ())], _model(tapped)
+    precisions, model = [computed(name) for name in request.get("precisions", ())], _model(tapped)
     if model is None or not precisions:
         return []
     if isinstance(tapped, EagerTapped):

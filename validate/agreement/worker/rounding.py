@@ -21,11 +21,15 @@ from converters.arrays import Array, Arrays
 from converters.errors import MisfitError
 from converters.formats import Precision
 from validate.compat.keras import OPERATION_CALL
+from validate.runtimes.base import Arithmetic
 
 DRAWS = (1.0, 1.09, 0.93)
 """By how much each draw's steps are wider: enough to decide most roundings anew, too little to change their size."""
 
 _HALF_MAX = 65504.0
+_TF32_LOST = 13
+"""Bits of a float32 that TF32 does not keep."""
+
 _UNROUNDED_OPERATIONS = {
     "BatchNormalization", "ReLU", "LeakyReLU", "PReLU", "Activation", "Softmax", "Dropout", "SpatialDropout2D",
     "Flatten", "Reshape", "Permute", "Rescaling", "Normalization", "InputLayer", "Identity", "ZeroPadding2D",
@@ -39,20 +43,24 @@ class Grid:
     """How a precision rounds.
 
     Attributes:
-        weights: bits of a weight; None is half-precision floating point, for activations too.
+        weights: bits of a weight; None is floating point, for activations too.
         activations: bits of an activation.
         all_operations: all operations compute so, not only those with weights.
         block: so many weights of a dense layer share a scale; None is a scale for each output channel.
+        floating: the floating point of weights and activations, where they are not integers.
     """
 
     weights: int | None
     activations: int
     all_operations: bool
     block: int | None = None
+    floating: Arithmetic = Arithmetic.FLOAT16
 
 
-GRIDS: dict[Precision, Grid] = {
+GRIDS: dict[Precision | Arithmetic, Grid] = {
     Precision.FLOAT16: Grid(None, 16, True),
+    Arithmetic.BFLOAT16: Grid(None, 16, True, floating=Arithmetic.BFLOAT16),
+    Arithmetic.TF32: Grid(None, 19, False, floating=Arithmetic.TF32),
     Precision.DYNAMIC_INT8: Grid(8, 8, False),
     Precision.INT8: Grid(8, 8, True),
     Precision.INT16X8: Grid(8, 16, True),
@@ -112,10 +120,8 @@ def _rounded_weights(model: Any, grid: Grid, step_scale: float) -> Iterator[None
 
 def _on_grid(value: Array, path: str, grid: Grid, step_scale: float) -> Array:
     if grid.weights is None:
-        half: Array = (
-            np.clip(value * step_scale, -_HALF_MAX, _HALF_MAX).astype(np.float16).astype(value.dtype) / step_scale
-        )
-        return half
+        rounded_floats: Array = _in_floats(value * step_scale, grid).numpy() / step_scale
+        return rounded_floats.astype(value.dtype)
     blocks = value
     if grid.block is not None and value.ndim == 2 and value.shape[0] % grid.block == 0:
         blocks = value.reshape(-1, grid.block, value.shape[1])
@@ -170,8 +176,7 @@ def _activation(value: Any, grid: Grid, step_scale: Any) -> Any:
 
     step_scale = tf.cast(step_scale, value.dtype)
     if grid.weights is None:
-        clipped = tf.clip_by_value(value * step_scale, -_HALF_MAX, _HALF_MAX)
-        return tf.cast(tf.cast(clipped, "float16"), value.dtype) / step_scale
+        return _in_floats(value * step_scale, grid) / step_scale
     axes = list(range(value.shape.rank - 1))
     low = tf.minimum(tf.reduce_min(value, axis=axes, keepdims=True), 0)
     high = tf.maximum(tf.reduce_max(value, axis=axes, keepdims=True), 0)
@@ -179,8 +184,25 @@ def _activation(value: Any, grid: Grid, step_scale: Any) -> Any:
     return tf.round(tf.math.divide_no_nan(value, step)) * step
 
 
+def _in_floats(value: Any, grid: Grid) -> Any:
+    """Values as the lesser floating point has them, in their own type."""
+    import tensorflow as tf
+
+    value = tf.convert_to_tensor(value)
+    if grid.floating is Arithmetic.TF32:  # float32 with 10 bits behind the point: half of the 13 that go is added first
+        bits = tf.bitcast(tf.cast(value, "float32"), "int32")
+        kept = tf.bitwise.bitwise_and(bits + (1 << (_TF32_LOST - 1)), -(1 << _TF32_LOST))
+        return tf.cast(tf.bitcast(kept, "float32"), value.dtype)
+    if grid.floating is Arithmetic.FLOAT16:
+        value = tf.clip_by_value(value, -_HALF_MAX, _HALF_MAX)
+    return tf.cast(tf.cast(value, str(grid.floating)), value.dtype)
+
+
 def run_rounded(
-    model: Any, trace: Callable[[], Any], precisions: Sequence[Precision], write: Callable[[str, Any], None]
+    model: Any,
+    trace: Callable[[], Any],
+    precisions: Sequence[Precision | Arithmetic],
+    write: Callable[[str, Any], None],
 ) -> dict[str, str]:
     """Has `write(name, run)` write what each precision gives, by draw; names are `<precision>-<draw>`.
 
@@ -200,6 +222,6 @@ def run_rounded(
     return reasons
 
 
-def emulated(folder: Path, precision: Precision) -> list[Path]:
+def emulated(folder: Path, precision: Precision | Arithmetic) -> list[Path]:
     """The folders that `run_rounded` had written for a precision; none where it could not be emulated."""
     return [path for k in range(len(DRAWS)) if (path := folder / f"{precision}-{k}").is_dir()]

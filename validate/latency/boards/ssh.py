@@ -30,7 +30,7 @@ _CODE = (
     "converters/shapes.py", "converters/signature.py", "converters/user_arrays.py", "converters/checks",
     "converters/compat", "converters/isolation", "converters/checkpoints", "converters/readers", "converters/rewrites",
     "converters/weightless_graph.py", "validate/__init__.py", "validate/written.py", "validate/compat",
-    "validate/inputs", "validate/runtimes", "validate/latency",
+    "validate/inputs", "validate/runtimes", "validate/targets", "validate/latency",
 )  # fmt: skip
 _CONNECT_S = 30
 _HOST_S = 60.0

@@ -9,16 +9,16 @@ from validate.latency.host.nvml import gpu_state
 from validate.runtimes.base import Runtime
 
 
-def placement(runtime: Runtime, device: str) -> dict[str, Any]:
+def placement(runtime: Runtime) -> dict[str, Any]:
     """Facts for the row, read after the timing. Empty for a CPU row of another runtime than ONNX Runtime."""
     facts: dict[str, Any] = {}
     session = runtime.session
     if session is not None:
         facts["providers"] = list(session.get_providers())
-        if device != "cpu":
+        if runtime.device.is_gpu:
             facts["provider_options"] = {name: dict(v) for name, v in session.get_provider_options().items()}
             facts["nodes"] = node_counts(session)
-    if device != "cpu":
+    if runtime.device.is_gpu:
         facts["gpu"] = gpu_state()
     return facts
 

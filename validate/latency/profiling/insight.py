@@ -58,7 +58,7 @@ def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
         "variant": row.variant.label,
     }
     try:
-        env = worker_environment(gpu=row.device != "cpu", threads=row.threads)
+        env = worker_environment(gpu=row.device.is_gpu, threads=row.threads)
         profile_result = _run(profile.TARGET, request, job, env, job.reads_of(row))
     except EdgeportError as error:
         return {**header, "error": error.message}
@@ -85,7 +85,7 @@ def roofline(timing: Timing, nodes: list[dict[str, Any]], row: Row, roof: Messag
         return {"macs": None, "macs_per_s": None, "roof_macs_per_s": None, "share_of_peak": None}
     macs = sum(node["macs"] for node in nodes)
     rate = macs / (timing.p50_ms.value / 1e3)
-    if row.device != "cpu":
+    if row.device.is_gpu:
         return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": None, "share_of_peak": None}
     roof_rate = min(roof["macs_per_s"], roof["bytes_per_s"] * macs / max(1, timing.size_bytes))
     return {"macs": macs, "macs_per_s": rate, "roof_macs_per_s": roof_rate, "share_of_peak": rate / roof["macs_per_s"]}

@@ -12,7 +12,8 @@ from typing import Any
 
 from converters.isolation import Message
 from validate.latency.profiling.nodes import RUNS, SECONDS, WARM, Node, inputs_of
-from validate.latency.variant import Variant
+from validate.runtimes.base import Device
+from validate.runtimes.variant import Variant
 
 _CONVOLUTIONS = {"Conv", "ConvInteger", "QLinearConv", "FusedConv", "NhwcFusedConv"}
 _PRODUCTS = {
@@ -38,11 +39,12 @@ def traced(path: Path, request: Message, variant: Variant) -> tuple[list[Node], 
     """The nodes, the runs, and for each provider its nodes and its microseconds a run."""
     from dataclasses import replace
 
-    from validate.latency.worker import runtime_options
     from validate.runtimes import open_artifact
 
     with tempfile.TemporaryDirectory() as folder:
-        options = replace(runtime_options(request, variant), profile=Path(folder) / "profile")
+        options = replace(
+            variant.options(Device(request["device"]), int(request["threads"])), profile=Path(folder) / "profile"
+        )
         runtime: Any = open_artifact(path, options)
         feeds = inputs_of(request, runtime)
         began, runs = time.monotonic(), 0

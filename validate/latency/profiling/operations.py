@@ -13,8 +13,8 @@ from converters.isolation import Channel, Message
 from validate.latency.host.facts import cpus_for
 from validate.latency.profiling import litert as profile_litert
 from validate.latency.profiling import onnxruntime as profile_onnx
-from validate.latency.variant import Variant
 from validate.latency.worker import pin
+from validate.runtimes.variant import Variant
 
 TARGET = "validate.latency.profiling.operations:serve"
 

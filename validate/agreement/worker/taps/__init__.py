@@ -14,6 +14,7 @@ from converters.arrays import Array, Arrays
 from converters.checkpoints.identify import needs_reader
 from converters.checkpoints.loaded import Loaded
 from converters.errors import RefusedError
+from converters.formats import Format, format_of
 from validate.agreement.worker.activation_coverage import Extremes
 from validate.runtimes import Runtime, RuntimeOptions, open_artifact, runtime_name
 from validate.runtimes.base import failed
@@ -47,7 +48,7 @@ def open_tapped(path: Path, options: RuntimeOptions, scratch: Path) -> Tapped:
     Args:
         scratch: a folder that need not exist, for a SavedModel's copy; the caller removes it.
     """
-    name = runtime_name(path)
+    name = runtime_name(path, options.device)
     if name == "keras" or (name == "saved_model" and options.opening and needs_reader(path, options.opening)):
         return TappedCheckpoint(path, options)
     try:
@@ -101,20 +102,18 @@ class TappedFile(Tapped):
 
 def _open_copy(path: Path, options: RuntimeOptions, scratch: Path) -> tuple[dict[str, str], Runtime | None]:
     """The tapped outputs with their kinds, and the copy opened; its outputs come in the untouched file's order."""
-    name = runtime_name(path)
-    if name == "onnxruntime" and path.suffix == ".onnx":
+    fmt = format_of(path)
+    if fmt is Format.ONNX:
         from validate.agreement.worker.taps.onnx import tapped_bytes
-        from validate.runtimes.onnxruntime import OnnxRuntime
 
         kinds, content = tapped_bytes(path)
-        return (kinds, OnnxRuntime(path, options, content)) if kinds else ({}, None)
-    if name == "tflite":
+        return (kinds, open_artifact(path, options, content)) if kinds else ({}, None)
+    if fmt is Format.TFLITE:
         from validate.agreement.worker.taps.tflite import tapped_bytes as tapped_flatbuffer
-        from validate.runtimes.tflite import TfliteRuntime
 
         kinds, content = tapped_flatbuffer(path)
-        return (kinds, TfliteRuntime(path, options, content)) if kinds else ({}, None)
-    if name == "saved_model":
+        return (kinds, open_artifact(path, options, content)) if kinds else ({}, None)
+    if fmt is Format.SAVEDMODEL:
         from validate.agreement.worker.taps.saved_model import tapped_folder
 
         kinds, copy = tapped_folder(path, scratch)

@@ -7,6 +7,7 @@ import pytest
 from converters.errors import UsageError
 from converters.formats import Format
 from validate.latency import Variant
+from validate.runtimes import Device
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from validate.latency import Variant
     ],
 )
 def test_a_row_keeps_what_its_runtime_knows(variant: Variant, fmt: Format, device: str, label: str) -> None:
-    kept = variant.for_row(fmt, device)
+    kept = variant.for_row(fmt, Device(device))
     assert kept.label == label
     assert Variant.from_json(kept.to_json()) == kept
 

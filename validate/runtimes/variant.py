@@ -10,6 +10,7 @@ from typing import Any
 from converters.checks.base import Options, checked
 from converters.checks.values import Flag, Word
 from converters.formats import Format
+from validate.runtimes import Device, RuntimeOptions, row_for
 
 
 class Interface(StrEnum):
@@ -57,6 +58,7 @@ class Variant(Options):
         spinning: ONNX Runtime: idle threads spin for work instead of sleeping.
         tf32: CUDA: matrix units may round float32 operands to TF32.
         conv_search: CUDA: how cuDNN's convolutions are chosen.
+        float32: OpenVINO: computes in float32; else in what it takes for this processor, which may be less.
         boundary: where a run's data begin and end.
     """
 
@@ -67,15 +69,31 @@ class Variant(Options):
     tf32: bool = checked(Flag("--tf32", _SWITCH), True)
     conv_search: ConvSearch = checked(Word("convolution search", (ConvSearch,)), ConvSearch.EXHAUSTIVE)
     boundary: Boundary = checked(Word("boundary", (Boundary,)), Boundary.HOST_TO_HOST)
+    float32: bool = checked(Flag("--float32", _SWITCH), False)
 
-    def for_row(self, fmt: Format, device: str) -> Variant:
+    def for_row(self, fmt: Format, device: Device) -> Variant:
         """The same with the defaults where a setting means nothing to this runtime or device."""
-        names = _APPLIES[fmt]
-        if fmt in _ONNX and device == "cpu":
+        row = row_for(fmt, device)
+        names = _APPLIES.get(row.name, set()) if row else set()
+        if not device.is_gpu:
             names = names - _CUDA_ONLY
-        if fmt is Format.TFLITE and self.interface is Interface.COMPILED:
+        if self.interface is Interface.COMPILED:
             names = names - {"xnnpack"}
         return replace(Variant(), **{name: getattr(self, name) for name in names})
+
+    def options(self, device: Device, threads: int) -> RuntimeOptions:
+        """How a runtime opens a file in this setting."""
+        return RuntimeOptions(
+            device=device,
+            threads=threads,
+            graph_optimization=self.graph,
+            delegates=self.xnnpack,
+            tf32=self.tf32,
+            interface=self.interface,
+            spinning=self.spinning,
+            conv_search=self.conv_search if device.is_gpu else None,
+            float32=self.float32,
+        )
 
     @property
     def label(self) -> str:
@@ -88,7 +106,7 @@ class Variant(Options):
             if field.name in {"interface", "boundary"}:
                 parts.append(str(value).replace("_", " "))
             elif isinstance(value, bool):
-                parts.append(f"no {field.name}")
+                parts.append(field.name if value else f"no {field.name}")
             else:
                 parts.append(f"{field.name} {value.lower()}")
         return ", ".join(parts)
@@ -101,12 +119,11 @@ class Variant(Options):
         return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
 
 
-_ONNX = frozenset({Format.ONNX, Format.ORT})
 _CUDA_ONLY = {"tf32", "conv_search", "boundary"}
-_APPLIES: dict[Format, set[str]] = {
-    Format.ONNX: {"graph", "spinning", *_CUDA_ONLY},
-    Format.ORT: {"graph", "spinning", *_CUDA_ONLY},
-    Format.TFLITE: {"interface", "xnnpack"},
-    Format.SAVEDMODEL: set(),
+_APPLIES: dict[str, set[str]] = {
+    "onnxruntime": {"graph", "spinning", *_CUDA_ONLY},
+    "tflite": {"interface", "xnnpack"},
+    "openvino": {"float32"},
 }
+"""By runtime, the settings that mean something to it."""
 DEFAULT = Variant()

@@ -1,0 +1,57 @@
+"""The verdicts and latencies of other places than the host, and of other settings than the default."""
+
+from __future__ import annotations
+
+from exporter.manifest.schema import Manifest
+from exporter.report import wording as say
+from exporter.report.cost import COST, GATE, LOSS, cost_words, loss_words, worst_output
+from exporter.report.headline import timed_rows
+from exporter.report.tables import Column, Table, table
+from validate.agreement.results import VerdictRow
+from validate.targets import HOST
+
+_NOTE = (
+    "Each file was judged where it was timed, in the very setting. Computed in: what the numbers were computed in "
+    "there, which may be less than what the file holds; that is what it is held to."
+)
+
+
+def placed(verdict: VerdictRow) -> str:
+    """The artifact, and where it was run where that is not the host in its default setting."""
+    place = (verdict.target, verdict.setting)
+    return verdict.artifact if place == (HOST.target, HOST.setting) else f"{verdict.artifact} ({', '.join(place)})"
+
+
+def elsewhere(manifest: Manifest) -> Table:
+    """One line for an artifact at a place that is not the host's own."""
+    columns = (
+        Column("Artifact", "name"),
+        Column("Target"),
+        Column("Setting"),
+        Column("Computed in"),
+        Column("Verdict", "status"),
+        Column(COST, "number"),
+        Column(GATE, "number"),
+        Column(LOSS),
+        Column("p50 [95 % CI]", "number"),
+    )
+    timings = {(row.artifact, row.target, row.setting): row for row in reversed(timed_rows(manifest))}
+    rows = []
+    for verdict in manifest.verdicts:
+        if (verdict.target, verdict.setting) == (HOST.target, HOST.setting):
+            continue
+        timing = timings.get((verdict.artifact, verdict.target, verdict.setting))
+        same = f", bit for bit as {verdict.same_as}" if verdict.same_as else ""
+        rows.append(
+            [
+                verdict.artifact,
+                " ".join(filter(None, (verdict.target, verdict.runtime_version))),
+                verdict.setting,
+                verdict.precision_computed or say.NONE,
+                f"{verdict.status}{same}",
+                *cost_words(worst_output(verdict)),
+                loss_words(verdict.loss),
+                say.interval(timing.p50_ms) if timing else say.NONE,
+            ]
+        )
+    return table("Other targets and settings", columns, rows, _NOTE)
