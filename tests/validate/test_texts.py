@@ -17,6 +17,7 @@ from validate.agreement.judging.reference_values import Candidate, Reference
 from validate.agreement.judging.texts import judge_texts
 from validate.agreement.plan import Plan
 from validate.inputs import InputOptions, edge_cases, generate, read, texts_that_run
+from validate.runtimes.base import refuse_other_batches
 
 WORDS = Texts(("cat", "dog", "über"), None, "the vocabulary of look")
 SENTENCES = Texts(("cat", "dog", "über"), " ", "the vocabulary of look")
@@ -61,6 +62,13 @@ def test_edge_cases_of_texts_are_picked_from_them() -> None:
     made = generate(Signature((NAMED,), ()), InputOptions(8, texts={"word": WORDS}))
     cases = edge_cases(made.arrays, made.ranges, 0, 4)["word"]
     assert set(cases.ravel().tolist()) <= set(made.arrays["word"].ravel().tolist())
+
+
+def test_a_files_bytes_are_to_be_decoded_outside() -> None:
+    with pytest.raises(RefusedError, match="single text") as caught:
+        refuse_other_batches(Signature((TensorSpec("wav_data", (), TEXT),), ()))
+    assert "--graph-input" in caught.value.next_step
+    assert "constant" not in caught.value.next_step
 
 
 def _fails(texts: list[bytes]) -> np.ndarray[Any, Any]:

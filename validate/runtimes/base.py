@@ -172,7 +172,10 @@ def fixed_batch(signature: Signature) -> int | None:
 def refuse_other_batches(signature: Signature) -> None:
     """Raises RefusedError where samples cannot be told apart along the first axis of an input."""
     for spec in signature.inputs:
-        if not spec.shape:
+        if not spec.shape and spec.is_text:
+            what = "is a single text, as of a file's bytes, which has no samples"
+            advice = "from behind what decodes it (of a graph: --graph-input NODE=batch,... names that tensor)"
+        elif not spec.shape:
             what, advice = "is a scalar, which has no samples", "with the scalar as a constant in the graph"
         elif BATCH in spec.shape[1:] and isinstance(spec.shape[0], int):
             what = f"has its batch on axis {spec.shape.index(BATCH)}, not on axis 0: {list(spec.shape)}"
