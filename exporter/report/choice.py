@@ -10,6 +10,7 @@ from exporter.report import wording as say
 from exporter.report.cost import loss_words, worst_output
 from exporter.report.headline import timed_rows
 from exporter.report.naming import short_names
+from validate.targets import HOST
 
 _OBJECTIVES = {"latency": "lowest p50", "size": "smallest file", "accuracy": "least error"}
 
@@ -42,10 +43,7 @@ def picks(manifest: Manifest) -> list[Pick]:
     passes = f"pass{'' if passed != 1 else 'es'}" + (" and are proven" if manifest.recommended.get("unproven") else "")
     among = f" among {say.count(passed, 'artifact')} that {passes}"
     why = f"{objective}{among}".capitalize()
-    result = [
-        _pick(manifest, f"Ship on {device}" if device != "any" else "Ship", path, why, device)
-        for device, path in chosen.items()
-    ]
+    result = [_pick(manifest, _title(manifest, device), path, why, device) for device, path in chosen.items()]
     shown = set(chosen.values())
     proven = " that is proven" if manifest.recommended.get("unproven") else ""
     for key, title in (("smallest", f"Smallest{proven}"), ("most_accurate", f"Most accurate{proven}")):
@@ -56,6 +54,14 @@ def picks(manifest: Manifest) -> list[Pick]:
             result.append(_pick(manifest, title, path, _named(note, manifest), next(iter(chosen), "")))
             shown.add(path)
     return result
+
+
+def _title(manifest: Manifest, device: str) -> str:
+    """The device, with the session settings in which the choice is that fast where they are not the default."""
+    if device == "any":
+        return "Ship"
+    setting = manifest.recommended.get("setting", {}).get(device)
+    return f"Ship on {device}, {setting}" if setting else f"Ship on {device}"
 
 
 def unproven(manifest: Manifest) -> str:
@@ -95,7 +101,9 @@ def _named(note: str, manifest: Manifest) -> str:
 
 def _pick(manifest: Manifest, title: str, path: str, why: str, device: str) -> Pick:
     artifact = next(row for row in manifest.artifacts if row.path == path)
-    timing = next((r for r in timed_rows(manifest) if r.artifact == path and r.device in (device, "")), None)
+    setting = manifest.recommended.get("setting", {}).get(device, HOST.setting)
+    timed = [r for r in timed_rows(manifest) if r.artifact == path and r.device in (device, "")]
+    timing = next((r for r in timed if r.setting == setting), timed[0] if timed else None)
     verdict = next((row for row in manifest.first_verdicts if row.artifact == path), None)
     output = worst_output(verdict) if verdict else None
     facts = [("Size", say.size(artifact.size_bytes))]

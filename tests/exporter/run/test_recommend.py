@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from exporter.manifest.passing import exit_code
+from exporter.manifest.passing import exit_code, passing
 from exporter.manifest.schema import Manifest
 from exporter.options import Choice
+from exporter.report.choice import picks
+from exporter.report.elsewhere import elsewhere as elsewhere_table
 from exporter.report.headline import headline
 from exporter.run.recommend import recommend
 
@@ -165,3 +167,46 @@ def test_the_smallest_says_where_another_is_faster_and_more_exact() -> None:
     assert (chosen["smallest"], chosen["smallest_note"]) == ("small", "slower and less exact than big")
     faster = bundle(big=(400, 2.0, 0.99, "agree"), small=(100, 1.0, 0.97, "agree"))
     assert "smallest_note" not in chosen_of(faster)
+
+
+def elsewhere(document: dict[str, Any], setting: str, p50: float, status: str) -> None:
+    """Adds the first artifact's row of a verdict and of a timing in OpenVINO."""
+    place = {"target": "openvino", "setting": setting}
+    document["verdicts"].append(document["verdicts"][0] | place | {"status": status})
+    document["timings"].append(document["timings"][0] | place | {"device": "openvino", "p50_ms": {"value": p50}})
+
+
+def test_a_setting_counts_only_where_it_passed() -> None:
+    """The faster setting of another target is wrong there: the slower one is chosen, and named."""
+    document = bundle(a=(100, 2.0, 0.99, "agree"), b=(90, 3.0, 0.99, "agree"))
+    elsewhere(document, "default", 0.5, "disagree")
+    elsewhere(document, "float32", 1.5, "agree")
+    chosen = chosen_of(document)
+    assert chosen["choice"] == {"cpu": "a", "openvino": "a"}
+    assert chosen["setting"] == {"openvino": "float32"}
+    manifest = Manifest.from_document(document | {"recommended": chosen})
+    titles = {pick.title: dict(pick.facts) for pick in picks(manifest)}
+    assert titles["Ship on openvino, float32"]["p50"] == "1.50 ms"
+    assert titles["Ship on cpu"]["p50"] == "2.00 ms"
+    (miss,) = passing(manifest).misses
+    assert (miss.subject, miss.target, miss.setting) == ("a", "openvino", "default")
+    assert miss.sentence.startswith("a (openvino, default): disagree")
+    assert exit_code(manifest) == 1
+
+
+def test_a_target_where_nothing_passed_has_no_choice() -> None:
+    document = bundle(a=(100, 2.0, 0.99, "agree"))
+    elsewhere(document, "default", 0.5, "disagree")
+    chosen = chosen_of(document)
+    assert chosen["choice"] == {"cpu": "a"}
+    assert "setting" not in chosen
+
+
+def test_the_table_of_other_places_has_each_with_what_it_was_computed_in() -> None:
+    document = bundle(a=(100, 2.0, 0.99, "agree"))
+    assert not elsewhere_table(Manifest.from_document(document)).rows
+    elsewhere(document, "default", 0.5, "agree")
+    document["verdicts"][-1] |= {"precision_computed": "bfloat16", "runtime_version": "2026.4", "same_as": "host, x"}
+    (row,) = elsewhere_table(Manifest.from_document(document)).rows
+    assert row[:5] == ("a", "openvino 2026.4", "default", "bfloat16", "agree, bit for bit as host, x")
+    assert row[-1] == "0.500 ms"
