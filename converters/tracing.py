@@ -219,7 +219,7 @@ def _plain_nodes(concrete: Any) -> Iterator[_Node]:
         plain.CopyFrom(node)
         for name in [n for n, v in node.attr.items() if v.HasField("func") or v.list.func or n in _COUNTED]:
             del plain.attr[name]
-        plain.name = places[node.name]
+        plain.MergeFrom(type(node)(name=places[node.name]))
         plain.input[:] = [_placed(reference, places) for reference in node.input]
         values = b""
         if node.name in kept:

@@ -93,7 +93,8 @@ def rounds(signature: Signature) -> Iterator[tuple[Draw, ...]]:
 def _maps_beside_images(signature: Signature) -> list[int]:
     """The likely sizes of maps whose own are unknown, such as the masks that go with an image: a whole part of its."""
     images = [spec for spec in signature.inputs if len(spec.shape) > _VECTORS]
-    known = [size for spec in images for size in spec.shape[1:-1] if isinstance(size, int)]
+    sizes = [[size for size in spec.shape[1:-1] if isinstance(size, int)] for spec in images if not spec.is_dynamic]
+    known = [size for of_image in sizes for size in of_image]
     if not known or not any(isinstance(size, str) for spec in images for size in spec.shape[_AXIS_OF_MAPS:-1]):
         return []
-    return [max(known) // part for part in (1, 2, 4, 8, 16)]
+    return [size for part in (1, 2, 4, 8, 16) if (size := max(known) // part)]

@@ -19,7 +19,7 @@ from converters.errors import EdgeportError, StepError
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
 from converters.progress import Progress
 from converters.signature import SIGNATURE_KEY
-from validate.runtimes.base import Device
+from validate.runtimes.devices import Device
 
 PROBE_TIMEOUT_S = 120.0
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

@@ -34,7 +34,7 @@ from validate.agreement.verdicts import error_verdict, settled
 from validate.agreement.worker.ensemble import ALL
 from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
-from validate.runtimes.base import Arithmetic, Device
+from validate.runtimes.devices import Arithmetic, Device
 from validate.targets import HOST
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20

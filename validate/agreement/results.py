@@ -14,7 +14,7 @@ from converters.shapes import Shapes
 from converters.signature import Signature
 from validate.agreement.losses import LOST, Loss
 from validate.inputs import Range
-from validate.runtimes.base import Arithmetic
+from validate.runtimes.devices import Arithmetic
 from validate.targets import HOST, Place
 from validate.written import SPARSE, written
 

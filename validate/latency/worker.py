@@ -31,7 +31,8 @@ from validate.latency.host.facts import cpus_for, physical_cores
 from validate.latency.host.noise import canary_ns
 from validate.latency.host.placement import placement
 from validate.latency.statistics.percentiles import is_steady
-from validate.runtimes.base import Device, Runtime
+from validate.runtimes.base import Runtime
+from validate.runtimes.devices import Device
 from validate.runtimes.variant import Variant
 
 TARGET = "validate.latency.worker:serve"

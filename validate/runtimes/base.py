@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.texts import Texts
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
+from validate.runtimes.devices import Arithmetic, Device
 
 _NO_ROW = re.compile(r"is not in \[0, (\d+)\)")
 _NO_MEMORY = re.compile(r"[Ff]ailed to allocate|bad_alloc|[Oo]ut of memory|RESOURCE_EXHAUSTED|OOM when")
@@ -31,33 +31,6 @@ class DeviceUnavailableError(StepError):
 
     Raise and catch it on the worker's side: across the process boundary it becomes a plain StepError.
     """
-
-
-class Device(StrEnum):
-    """Where a file runs, as `--device` and the rows of a manifest call it.
-
-    One that is missing is a row of its own, never silently the CPU.
-    """
-
-    CPU = "cpu"
-    CUDA = "cuda"
-    TENSORRT = "tensorrt"
-    OPENVINO = "openvino"
-
-    @property
-    def is_gpu(self) -> bool:
-        return self in {Device.CUDA, Device.TENSORRT}
-
-
-class Arithmetic(StrEnum):
-    """Floating point that a setting computes in where that is less than float32.
-
-    TF32 keeps 10 bits of a product's operands, and sums in float32.
-    """
-
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
-    TF32 = "tf32"
 
 
 @dataclass(frozen=True)

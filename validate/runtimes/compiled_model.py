@@ -11,7 +11,8 @@ import numpy as np
 from converters.arrays import Array, Arrays
 from converters.signature import SIGNATURE_KEY, Signature
 from validate.runtimes import base
-from validate.runtimes.base import Device, Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
+from validate.runtimes.devices import Device
 from validate.runtimes.tflite import TfliteRuntime, with_signature
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from converters.arrays import Array, Arrays, as_array
-from validate.runtimes.base import Device, DeviceUnavailableError, Runtime, RuntimeOptions, failed, ordered_inputs
+from validate.runtimes.base import DeviceUnavailableError, Runtime, RuntimeOptions, failed, ordered_inputs
 from validate.runtimes.batching import run_in_fixed_batches
+from validate.runtimes.devices import Device
 from validate.runtimes.saved_model import prepare_tensorflow
 
 

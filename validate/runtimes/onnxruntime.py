@@ -17,8 +17,9 @@ from converters.errors import RefusedError, StepError, UsageError
 from converters.formats import Format, format_of
 from converters.signature import TEXT, Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Arithmetic, Device, Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
+from validate.runtimes.devices import Arithmetic, Device
 
 _DTYPES = {
     "tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16",

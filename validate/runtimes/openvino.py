@@ -23,8 +23,9 @@ from converters.readers.tflite_quantization import read_end_quantization
 from converters.readers.tflite_signed import signed
 from converters.signature import Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Arithmetic, Device, Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
+from validate.runtimes.devices import Arithmetic, Device
 
 INSTALL = "pip install 'edgeport[openvino]'"
 _FRONT_ENDS = {Format.ONNX: "onnx", Format.TFLITE: "tflite"}

@@ -12,8 +12,9 @@ from converters.checkpoints.texts import texts_of_signature
 from converters.errors import RefusedError, StepError
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Device, Runtime, RuntimeOptions
+from validate.runtimes.base import Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
+from validate.runtimes.devices import Device
 
 
 class SavedModelRuntime(Runtime):

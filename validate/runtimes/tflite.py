@@ -19,8 +19,9 @@ from converters.shapes import sizes_to_try
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.compat.litert import RUNNER, has_variables, resized, subgraph_of
 from validate.runtimes import base
-from validate.runtimes.base import Device, Prepared, Runtime, RuntimeOptions
+from validate.runtimes.base import Prepared, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
+from validate.runtimes.devices import Device
 
 
 class TfliteRuntime(Runtime):

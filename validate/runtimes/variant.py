@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converters.checks.base import Options, checked
 from converters.checks.values import Flag, Word
 from converters.formats import Format
-from validate.runtimes import Device, RuntimeOptions, row_for
+from validate.runtimes.devices import Device
+from validate.runtimes.table import row_for
+
+if TYPE_CHECKING:
+    from validate.runtimes.base import RuntimeOptions
 
 
 class Interface(StrEnum):
@@ -83,6 +87,8 @@ class Variant(Options):
 
     def options(self, device: Device, threads: int) -> RuntimeOptions:
         """How a runtime opens a file in this setting."""
+        from validate.runtimes.base import RuntimeOptions
+
         return RuntimeOptions(
             device=device,
             threads=threads,

@@ -11,8 +11,8 @@ from typing import Any
 from converters.checks.base import Options, checked
 from converters.checks.values import Flag, Instance, Several, Word
 from converters.formats import Format
-from validate.runtimes import row_for
-from validate.runtimes.base import Device
+from validate.runtimes.devices import Device
+from validate.runtimes.table import row_for
 from validate.runtimes.variant import DEFAULT, GraphLevel, Interface, Variant
 
 __all__ = ["HOST", "TARGETS", "Device", "Place", "PlacedFile", "Places", "Target", "target_of"]

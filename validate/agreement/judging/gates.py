@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from converters.formats import FLOATS, Precision
-from validate.runtimes.base import Arithmetic
+from validate.runtimes.devices import Arithmetic
 
 ULP = 2.0**-24
 """Half the gap between neighbouring float32 numbers at 1: the unit roundoff."""

@@ -19,7 +19,7 @@ from validate.agreement.plan import Plan
 from validate.agreement.worker.batches import SEQUENCE
 from validate.agreement.worker.ensemble import ALL, FIRST, MOVED, STEM, UNDECIDED, WHOLE
 from validate.agreement.worker.rounding import emulated
-from validate.runtimes.base import Arithmetic
+from validate.runtimes.devices import Arithmetic
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from validate.agreement.worker.mapping import Names, Trial, renamed
 from validate.agreement.worker.special_values import special_values
 from validate.agreement.worker.taps import Tapped, open_tapped
 from validate.runtimes import DeviceUnavailableError, fixed_batch, runtime_of
-from validate.runtimes.base import Device, Runtime
+from validate.runtimes.base import Runtime
+from validate.runtimes.devices import Device
 from validate.runtimes.quantized import FloatEnds
 from validate.runtimes.variant import Variant
 

@@ -21,7 +21,7 @@ from converters.arrays import Array, Arrays
 from converters.errors import MisfitError
 from converters.formats import Precision
 from validate.compat.keras import OPERATION_CALL
-from validate.runtimes.base import Arithmetic
+from validate.runtimes.devices import Arithmetic
 
 DRAWS = (1.0, 1.09, 0.93)
 """By how much each draw's steps are wider: enough to decide most roundings anew, too little to change their size."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from converters.isolation import Message
 from validate.latency.profiling.nodes import RUNS, SECONDS, WARM, Node, inputs_of
-from validate.runtimes.base import Device
+from validate.runtimes.devices import Device
 from validate.runtimes.variant import Variant
 
 _CONVOLUTIONS = {"Conv", "ConvInteger", "QLinearConv", "FusedConv", "NhwcFusedConv"}

@@ -1,0 +1,67 @@
+"""Every runtime: one visible table. Reading it loads none of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from converters.formats import Format
+from validate.runtimes.devices import Device
+
+
+@dataclass(frozen=True)
+class RuntimeRow:
+    """A runtime: what it opens, where, and the class that does it.
+
+    Attributes:
+        home: `module:class` of this folder, imported when a file is opened.
+        library: the module whose import is timed.
+        distributions: the packages that bring it, of which one is installed.
+        devices: the devices that it serves.
+        interface: of the runtime's interfaces, the one that this class uses; None where it has one alone.
+    """
+
+    name: str
+    opens: frozenset[Format]
+    home: str
+    library: str
+    distributions: tuple[str, ...]
+    devices: frozenset[Device] = frozenset({Device.CPU, Device.CUDA, Device.TENSORRT})
+    interface: str | None = None
+
+    @property
+    def version(self) -> str:
+        """Of the installed package; empty where none is."""
+        for distribution in self.distributions:
+            with suppress(PackageNotFoundError):
+                return version(distribution)
+        return ""
+
+
+_KERAS = "keras"
+_TENSORFLOW = "tensorflow", ("tensorflow", "tensorflow-cpu")
+_LITERT = "ai_edge_litert.interpreter", ("ai-edge-litert",)
+RUNTIMES: tuple[RuntimeRow, ...] = (
+    RuntimeRow("saved_model", frozenset({Format.SAVEDMODEL}), "saved_model:SavedModelRuntime", *_TENSORFLOW),
+    RuntimeRow("tflite", frozenset({Format.TFLITE}), "tflite:TfliteRuntime", *_LITERT, interface="interpreter"),
+    RuntimeRow(
+        "tflite", frozenset({Format.TFLITE}), "compiled_model:CompiledModelRuntime", *_LITERT, interface="compiled"
+    ),
+    RuntimeRow(
+        "onnxruntime", frozenset({Format.ONNX, Format.ORT}), "onnxruntime:OnnxRuntime",
+        "onnxruntime", ("onnxruntime-gpu", "onnxruntime"),
+    ),
+    RuntimeRow(
+        "openvino", frozenset({Format.ONNX, Format.TFLITE}), "openvino:OpenVinoRuntime",
+        "openvino", ("openvino",), frozenset({Device.OPENVINO}),
+    ),
+    RuntimeRow(_KERAS, frozenset(), "keras:KerasRuntime", *_TENSORFLOW),
+)  # fmt: skip
+"""Every runtime. A new one is a file in this folder and a row here."""
+
+
+def row_for(fmt: Format, device: Device = Device.CPU, interface: str = "interpreter") -> RuntimeRow | None:
+    """The row of the table that opens a format on a device; None where nothing does."""
+    rows = (row for row in RUNTIMES if fmt in row.opens and device in row.devices)
+    return next((row for row in rows if row.interface in {None, interface}), None)
