@@ -35,19 +35,21 @@ def target_option(function: Command) -> Command:
 
 def taken_variants(chosen: MutableMapping[str, Any]) -> tuple[Variant, ...]:
     """Every combination of the settings that were given; takes their words out of `chosen`."""
-    settings = [chosen.pop(name) or (field.default,) for name, field in _SETTINGS.items()]
-    return tuple(Variant(*values) for values in itertools.product(*settings))
+    defaults = {field.name: field.default for field in dataclasses.fields(Variant)}
+    given = [chosen.pop(word) or (defaults[name],) for word, name in _SETTINGS.items()]
+    return tuple(Variant(**dict(zip(_SETTINGS.values(), values, strict=True))) for values in itertools.product(*given))
 
 
-_SETTINGS = dict(
-    zip(
-        ("litert", "xnnpack", "graphs", "spinning", "tf32", "conv_search", "boundary"),
-        dataclasses.fields(Variant),
-        strict=False,
-    )
-)
-"""The settings by their name on the command line, in the order of a Variant's fields; the last one, `float32`, is of a
-target, which takes both."""
+_SETTINGS = {
+    "litert": "interface",
+    "xnnpack": "xnnpack",
+    "graphs": "graph",
+    "spinning": "spinning",
+    "tf32": "tf32",
+    "conv_search": "conv_search",
+    "boundary": "boundary",
+}
+"""The fields of a Variant by their name on the command line. `float32` is a target's, which takes both."""
 
 _SEARCHES = Renamed("convolution search", {word.lower(): word for word in ConvSearch})
 _BOUNDARIES = Renamed("boundary", {"host": Boundary.HOST_TO_HOST, "device": Boundary.DEVICE_RESIDENT})

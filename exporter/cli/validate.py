@@ -176,7 +176,7 @@ def _matrix(paths: list[Path], job: JudgeJob, allow_inconclusive: bool, console:
     console.document({"matrix": [agreement.to_json() for agreement in agreements], "passing": passing.to_document()})
     rows = []
     for agreement in agreements:
-        by_path = {verdict.artifact: verdict for verdict in agreement.verdicts}
+        by_path = {verdict.artifact: verdict for verdict in agreement.first_verdicts}
         cells = [_cell(by_path[path]) if path in by_path else "" for path in paths]
         rows.append([agreement.reference.name, *cells])
     console.table("Row: reference. Column: candidate", ["", *(path.name for path in paths)], rows)

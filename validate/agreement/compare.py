@@ -253,7 +253,9 @@ class Comparison:
                 answered = Answered(entry, key, outcome, self._gate(entry, outcome))
                 same = alike.setdefault(answered.same, [])
                 same.append(answered)
-                if len(same) == 1:
+                if len(same) > 1:
+                    answered.remove(self._work)
+                else:
                     rows = self._jury.rows(answered)
                     if self._jury is self._of_all_runs or all(settled(row) for row in rows):
                         verdicts[k] = self._jury.verdict(answered, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ class Answered:
         """What two settings of one file share that gave the very same answers, computed in the same way."""
         answers = self.result.get("answers")
         return f"{self.entry.path} {answers} {self.ran.arithmetic}" if answers else self.key
+
+    def remove(self, work: Path) -> None:
+        """Removes its arrays: big outputs fill the disk before the next candidate."""
+        for file in (work / self.key).glob("*.npy"):
+            file.unlink()
 
     def shared(self, verdict: Verdict) -> Verdict:
         """The verdict on another setting whose answers were the same, as this one's."""
@@ -106,8 +112,7 @@ class Jury:
         if self.metric is not None:
             rows, scores = self.metric.judged(rows, self.reference.output_names, self.reference.work, candidate.folder)
         answers = self._answers(candidate)
-        for file in candidate.folder.glob("*.npy"):  # big outputs: free the disk before the next candidate
-            file.unlink()
+        answered.remove(self.reference.work)
         status, reason = overall(rows)
         if self.job.options.tolerances:
             overrides = ", ".join(f"{key}={value:g}" for key, value in self.job.options.tolerances.items())

@@ -119,6 +119,29 @@ class OutputRow:
     loss: Loss | None = None
     decides: str = ""
 
+    @classmethod
+    def without_figures(cls, name: str, basis: str, samples: int, status: VerdictStatus, reason: str) -> OutputRow:
+        """Of an output that no error can be measured of: its shape is another, or it is text."""
+        figures = (
+            "max_abs",
+            "rmse",
+            "sqnr_db",
+            "noise_ratio",
+            "top1_agreement",
+            "accuracy",
+            "probability_max_abs",
+            "ties",
+        )
+        nothing: dict[str, Any] = dict.fromkeys(figures)
+        told: dict[str, Any] = {
+            "nonfinite": 0,
+            "samples": samples,
+            "gate": GateRow(),
+            "status": status,
+            "reason": reason,
+        }
+        return cls(name=name, basis=basis, **nothing, **told)
+
 
 @dataclass(frozen=True)
 class Ran:

@@ -109,6 +109,15 @@ class Runtime(Protocol):
         return None
 
 
+def turned_away(run: Callable[[Arrays], Arrays], feeds: Arrays) -> bool:
+    """Whether a run of these fails: what `Runtime.refuses` tells where a runtime checks shapes itself."""
+    try:
+        run(feeds)
+    except StepError:
+        return True
+    return False
+
+
 def dimensions(name: str, sizes: tuple[int | str | None, ...]) -> tuple[Dimension, ...]:
     """A runtime's shape in the signature's words: unknown at 0 is `"batch"`, elsewhere `"<name>_dim<k>"`."""
     result: list[Dimension] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.arrays import Array, Arrays
-from converters.errors import RefusedError, StepError, UsageError
+from converters.errors import RefusedError, UsageError
 from converters.formats import Format, format_of
 from converters.signature import TEXT, Signature, TensorSpec
 from validate.runtimes import base
@@ -109,11 +109,7 @@ class OnnxRuntime(Runtime):
         return partial(self._session.run, None, feed), lambda results: dict(zip(names, results, strict=True))
 
     def refuses(self, feeds: Arrays) -> bool:
-        try:
-            self._run(base.ordered_inputs(self.signature, feeds, self.path))
-        except StepError:
-            return True
-        return False
+        return base.turned_away(self._run, base.ordered_inputs(self.signature, feeds, self.path))
 
     def _run(self, feeds: Arrays) -> Arrays:
         try:

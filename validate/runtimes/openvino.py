@@ -16,7 +16,7 @@ import numpy as np
 
 from converters.arrays import Array, Arrays
 from converters.checkpoints.parts import parts_of
-from converters.errors import RefusedError, StepError
+from converters.errors import RefusedError
 from converters.formats import Format, format_of
 from converters.readers.tflite_file import read_tflite
 from converters.readers.tflite_quantization import read_end_quantization
@@ -91,11 +91,7 @@ class OpenVinoRuntime(Runtime):
         return partial(self._request.infer, by_index, share_inputs=True), self._by_name
 
     def refuses(self, feeds: Arrays) -> bool:
-        try:
-            self._run(base.ordered_inputs(self.signature, feeds, self.path))
-        except StepError:
-            return True
-        return False
+        return base.turned_away(self._run, base.ordered_inputs(self.signature, feeds, self.path))
 
     def _run(self, feeds: Arrays) -> Arrays:
         try:

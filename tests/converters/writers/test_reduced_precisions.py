@@ -60,3 +60,21 @@ def test_constants_that_two_loops_share(precision: Precision, tmp_path: Path) ->
     found = np.concatenate([next(iter(runner(x=row[None]).values())) for row in value])
     expected = model(value, training=False).numpy()
     assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT16, Precision.INT8])
+def test_older_readers_find_every_operation_by_its_code(precision: Precision, tmp_path: Path) -> None:
+    """schema.fbs: a code below 127 stands in both fields; a reader of the old one takes 0 for ADD."""
+    import keras
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = keras.Sequential([keras.Input((4, 4, 1), name="x"), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
+    traced = trace(loaded_model(model))
+    write_saved_model(traced, tmp_path / "sm")
+    write_tflite(traced, lambda: tmp_path / "sm", tmp_path / "m.tflite")
+    value = RNG.uniform(-1, 1, (8, 4, 4, 1)).astype(np.float32)
+    TfliteSource(tmp_path / "m.tflite", traced.signature, {"x": value}).write(precision, tmp_path / "reduced.tflite")
+    file = schema.Model.GetRootAs((tmp_path / "reduced.tflite").read_bytes(), 0)
+    codes = [file.OperatorCodes(k) for k in range(file.OperatorCodesLength())]
+    assert {schema.BuiltinOperator.DEQUANTIZE} <= {code.BuiltinCode() for code in codes}
+    assert [code.DeprecatedBuiltinCode() for code in codes] == [code.BuiltinCode() for code in codes]

@@ -84,9 +84,9 @@ def test_what_it_is_computed_in_is_what_it_is_held_to(placed: Agreement) -> None
 
 
 def test_a_place_that_is_not_there_is_no_verdict(zoo: Path) -> None:
-    agreement = compare(zoo / "small.keras", [zoo / "small.onnx"], JudgeJob(places=Places(devices=("cuda",))))
     if Path("/dev/nvidiactl").exists():
         pytest.skip("needs a machine without a GPU")
+    agreement = compare(zoo / "small.keras", [zoo / "small.onnx"], JudgeJob(places=Places(devices=("cuda",))))
     assert [v.target for v in agreement.verdicts] == ["host"]
     (missing,) = agreement.unavailable
     assert missing.place.device is Device.CUDA

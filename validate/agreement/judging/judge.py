@@ -26,7 +26,7 @@ from validate.agreement.judging.lost_columns import lost_columns
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
 from validate.agreement.judging.texts import judge_texts
-from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, GateRow, OutputRow
+from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, OutputRow
 from validate.agreement.worker.batches import SEQUENCE, SMALL, WIDE
 
 
@@ -215,23 +215,7 @@ def _other_batches_difference(values: Values) -> Difference | None:
 
 def _shape_mismatch(name: str, basis: str, values: Values) -> OutputRow:
     reason = f"it has shape {values.outputs.shape} instead of {values.reference_outputs.shape}"
-    return OutputRow(
-        name=name,
-        basis=basis,
-        max_abs=None,
-        rmse=None,
-        sqnr_db=None,
-        noise_ratio=None,
-        top1_agreement=None,
-        accuracy=None,
-        nonfinite=0,
-        samples=len(values.values),
-        probability_max_abs=None,
-        ties=None,
-        gate=GateRow(),
-        status=DISAGREE,
-        reason=reason,
-    )
+    return OutputRow.without_figures(name, basis, len(values.values), DISAGREE, reason)
 
 
 def _dead_reason(expected: ReferenceValues, result: GateResult) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from converters.arrays import Array
@@ -60,21 +62,5 @@ def _told(values: Array) -> str:
 def _row(
     name: str, samples: int, status: VerdictStatus, reason: str, constant: bool = False, loss: Loss | None = None
 ) -> OutputRow:
-    return OutputRow(
-        name=name,
-        basis="outputs",
-        max_abs=None,
-        rmse=None,
-        sqnr_db=None,
-        noise_ratio=None,
-        top1_agreement=None,
-        accuracy=None,
-        nonfinite=0,
-        samples=samples,
-        probability_max_abs=None,
-        ties=None,
-        gate=GateRow(dead_passes=constant),
-        status=status,
-        reason=reason,
-        loss=loss,
-    )
+    row = OutputRow.without_figures(name, "outputs", samples, status, reason)
+    return replace(row, gate=GateRow(dead_passes=constant), loss=loss)
