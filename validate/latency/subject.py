@@ -81,6 +81,9 @@ class Subject:
             reason = f"{target.name} is not available: the package {target.package} is not installed."
             self.failed = _untimed(self.row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
             return
+        if target.untimed:
+            self.failed = _untimed(self.row, Status.UNTIMED, target.untimed, "")
+            return
         check(self.row.artifact)
         for _ in range(self.job.options.cold_starts - 1):
             self.worker = self.launch(self.row, self._request(warmup_s) | {"cold_only": True})

@@ -15,6 +15,7 @@ class Device(StrEnum):
     CUDA = "cuda"
     TENSORRT = "tensorrt"
     OPENVINO = "openvino"
+    TFLM = "tflm"
 
     @property
     def is_gpu(self) -> bool:

@@ -27,6 +27,7 @@ class Target:
         package: the module that it needs and edgeport does not bring; None where nothing is missing.
         install: the command that brings it.
         settings: what is judged and timed there, each as fields of a `Variant`.
+        untimed: why no times are taken there, as a sentence; empty where they are.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Target:
     package: str | None = None
     install: str = ""
     settings: tuple[Mapping[str, Any], ...] = ({},)
+    untimed: str = ""
 
     @property
     def installed(self) -> bool:
@@ -41,11 +43,13 @@ class Target:
         return self.package is None or find_spec(self.package) is not None
 
 
+_NOT_A_BOARD = "tflm is never timed: its reference kernels on this machine say nothing of the time that a board takes."
 TARGETS: tuple[Target, ...] = (
     Target("host", Device.CPU),
     Target("cuda", Device.CUDA),
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
+    Target("tflm", Device.TFLM, "tflite_micro", "pip install 'edgeport[tflm]'", untimed=_NOT_A_BOARD),
 )
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""
 
