@@ -16,11 +16,11 @@ _TENSOR, _NODE, _CHANNEL, _FIXED = 24, 64, 8, 2048
 """Bytes besides the tensors on a 32-bit board, from TFLM's structures: a tensor's evaluation entry and scale, a node
 with its operation's data, a channel's multiplier and shift, and the interpreter's own."""
 _INFO, _ENTRY = 40, 36
-"""Bytes that TFLM's planner takes for a tensor, and for one that has to be placed: four recurrent networks needed 0.97 to
-1.0 times that."""
+"""Bytes that TFLM's planner takes for a tensor, and for one that has to be placed. Four recurrent files took 1.0 to
+1.04 times as much."""
 _MEASURED_MARGIN = 1.01
 _MARGIN = 1.5
-"""Of six int8 files that TFLM ran (x86-64, 2026) the smallest arena was 0.9 to 1.4 times the plan and the overhead."""
+"""Of ten int8 files that TFLM ran (x86-64, November 2026) the least arena was 0.95 to 1.1 times the count."""
 _PRODUCTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _SUM = 4
 """Bytes of an int32 sum: TFLM's transposed convolution keeps one for each number of its output."""

@@ -50,6 +50,11 @@ def tflm() -> None:
     _steps()
 
 
+def elsewhere() -> None:
+    """Of a machine elsewhere: the runtimes are imported there."""
+    _steps()
+
+
 def _steps() -> None:
     import validate.agreement.worker.candidates
     import validate.agreement.worker.reference_runs  # noqa: F401
