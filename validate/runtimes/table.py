@@ -62,6 +62,10 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         "tflm", frozenset({Format.TFLITE}), "tflm:TflmRuntime",
         "tflite_micro", ("tflite-micro",), frozenset({"tflm"}),
     ),
+    RuntimeRow(
+        "vela", frozenset({Format.TFLITE}), "ethos_u:EthosURuntime",
+        "ethosu", ("ethos-u-vela",), frozenset({"ethos-u55", "ethos-u65", "ethos-u85"}),
+    ),
     RuntimeRow(_KERAS, frozenset(), "keras:KerasRuntime", *_TENSORFLOW),
 )  # fmt: skip
 """Every runtime. A new one is a file in this folder and a row here."""

@@ -78,6 +78,10 @@ TARGETS: tuple[Target, ...] = (
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
     Target("tflm", Device.TFLM, "tflite_micro", "pip install 'edgeport[tflm]'", time=Kind.NEVER),
+    *(
+        Target(name, Device(name), "ethosu", "pip install 'edgeport[ethos-u]'", numbers=Kind.NEVER, time=Kind.ESTIMATED)
+        for name in ("ethos-u55", "ethos-u65", "ethos-u85")
+    ),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
 )
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""
