@@ -285,8 +285,8 @@ class Latency:
         )
 
     def lacks(self, device: str) -> bool:
-        """True when no row could be timed on this device."""
-        return not any(t.row.device == device and t.status is Status.OK for t in self.timings)
+        """True when no row could be timed on this device, though it gives times."""
+        return not any(t.row.device == device and t.status in {Status.OK, Status.UNTIMED} for t in self.timings)
 
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
         """The `bench` document; paths below `base` are written relative to it."""

@@ -83,8 +83,7 @@ class Subject:
         """Starts the worker and waits until it is warm. The cold starts before it end after their first answer."""
         target = target_of(self.row.device)
         if not target.installed:
-            reason = f"{target.name} is not available: the package {target.package} is not installed."
-            self.failed = _untimed(self.row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
+            self.failed = _not_installed(self.row)
             return
         check(self.row.artifact)
         for _ in range(self.job.options.cold_starts - 1):
@@ -272,8 +271,16 @@ def untimed(row: Row, error: EdgeportError) -> Timing:
 
 def never_timed(row: Row) -> Timing:
     """The result of a row of a target whose time is not the device's."""
-    why = f"{row.place.target} is {target_of(row.device).numbers} here: how long it takes says nothing of the device."
-    return _untimed(row, Status.UNAVAILABLE, why, "Time the file on the device: --on ssh:HOST, or --adb SERIAL.")
+    if not target_of(row.device).installed:
+        return _not_installed(row)
+    why = f"{row.place.target} is never timed: how long it takes on this machine says nothing of the device."
+    return _untimed(row, Status.UNTIMED, why, "Time the file on the device: --on ssh:HOST, or --adb SERIAL.")
+
+
+def _not_installed(row: Row) -> Timing:
+    target = target_of(row.device)
+    reason = f"{target.name} is not available: the package {target.package} is not installed."
+    return _untimed(row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
 
 
 def _untimed(row: Row, status: Status, reason: str, next_step: str) -> Timing:
