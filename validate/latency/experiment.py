@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 
-from converters.errors import EdgeportError
+from converters.errors import EdgeportError, StepError
 from converters.progress import Progress
+from validate.latency.boards.adb import measure_on_phone
 from validate.latency.host.facts import host_facts
 from validate.latency.host.machine import Launch, launching
 from validate.latency.host.noise import MachineState, NoiseLog, SlotNoise
@@ -75,6 +76,11 @@ class _Part:
 
 def _measured(device: Device, rows: list[Row], job: BenchJob, progress: Progress) -> Latency:
     """The rows of one machine. Where it cannot be reached, each row says so."""
+    if device.kind == "adb":
+        try:
+            return measure_on_phone(rows, job)
+        except StepError as error:
+            return Latency({}, tuple(untimed(row, error) for row in rows))
     with contextlib.ExitStack() as stack:
         try:
             launch, facts = stack.enter_context(launching(device, rows, job))

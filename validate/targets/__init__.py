@@ -52,7 +52,7 @@ class Target:
         install: the command that brings it.
         settings: what is judged and timed there, each as fields of a `Variant`.
         machine: `module:class` of a machine elsewhere (see `machine.Machine`); empty where the file is opened here.
-        numbers, time: what its answers and its latencies are; a row of a target whose time is `never` is not timed.
+        numbers, time: what its answers and its latencies are. What is `never` seen is not judged, or not timed, there.
         detail: what stands behind a colon, as help shows it: `HOST` of `ssh:HOST`; empty where nothing does.
     """
 
@@ -79,6 +79,7 @@ TARGETS: tuple[Target, ...] = (
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
     Target("tflm", Device.TFLM, "tflite_micro", "pip install 'edgeport[tflm]'", time=Kind.NEVER),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
+    Target("adb", Device("adb"), settings=({}, {"gpu": True}), detail="SERIAL", numbers=Kind.NEVER),
 )
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""
 
@@ -198,5 +199,6 @@ class Places(Options):
 
     def judged(self, fmt: Format) -> tuple[Place, ...]:
         """Where a file is judged: on the host, in its default setting, and at every other place that opens it."""
-        others = [place for place in self.for_format(fmt) if row_for(fmt, place.device)]
+        seen = (place for place in self.for_format(fmt) if target_of(place.device).numbers is not Kind.NEVER)
+        others = [place for place in seen if row_for(fmt, place.device)]
         return tuple(dict.fromkeys([HOST, *others]))
