@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -246,6 +246,7 @@ class Latency:
         notes: rows left out and why, in sentences.
         profiles: where the time goes, one a profiled row (see `validate.latency.profiling.operations`).
         peaks: the machine's measured peak, by threads.
+        sustained, energy: each row under lasting load (see `validate.latency.sustained`); whether joules are known.
         tuned: the fastest settings of each artifact, where they were looked for (see `validate.latency.tuning`).
     """
 
@@ -258,6 +259,8 @@ class Latency:
     profiles: tuple[dict[str, Any], ...] = ()
     peaks: tuple[dict[str, Any], ...] = ()
     tuned: tuple[dict[str, Any], ...] = ()
+    sustained: tuple[dict[str, Any], ...] = ()
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def unavailable(self) -> tuple[Timing, ...]:
@@ -280,6 +283,7 @@ class Latency:
             timings=(*self.timings, *chain(*(other.timings for other in others))),
             comparisons=(*self.comparisons, *chain(*(other.comparisons for other in others))),
             controls=(*self.controls, *chain(*(other.controls for other in others))),
+            sustained=(*self.sustained, *chain(*(other.sustained for other in others))),
             notes=(*self.notes, *chain(*(other.notes for other in others))),
         )
 
@@ -299,6 +303,7 @@ class Latency:
             "profiles": list(self.profiles),
             "peaks": list(self.peaks),
             **({"tuned": list(self.tuned)} if self.tuned else {}),
+            **({"sustained": list(self.sustained), "energy": dict(self.energy)} if self.sustained else {}),
         }
 
     def save_samples(self, folder: Path) -> Latency:

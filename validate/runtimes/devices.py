@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 _GPUS: Final = {"cuda", "tensorrt"}
-_ELSEWHERE: Final = {"ssh"}
+_ELSEWHERE: Final = {"ssh", "adb"}
 
 
 class Device(str):
@@ -38,7 +38,7 @@ class Device(str):
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether a worker on another machine, real or emulated, opens the file (see `targets.remote`)."""
+        """Whether another machine, real or emulated, opens the file: a worker of ours there, but on a phone."""
         return self.kind in _ELSEWHERE
 
 

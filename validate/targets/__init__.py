@@ -52,7 +52,7 @@ class Target:
         install: the command that brings it.
         settings: what is judged and timed there, each as fields of a `Variant`.
         machine: `module:class` of a machine elsewhere (see `machine.Machine`); empty where the file is opened here.
-        numbers, time: what its answers and its latencies are; a row of a target whose time is `never` is not timed.
+        numbers, time: what its answers and its latencies are. What is `never` seen is not judged, or not timed, there.
         detail: what stands behind a colon, as help shows it: `HOST` of `ssh:HOST`; empty where nothing does.
     """
 
@@ -83,6 +83,7 @@ TARGETS: tuple[Target, ...] = (
         for name in ("ethos-u55", "ethos-u65", "ethos-u85")
     ),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
+    Target("adb", Device("adb"), settings=({}, {"gpu": True}), detail="SERIAL", numbers=Kind.NEVER),
 )
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""
 
@@ -202,5 +203,10 @@ class Places(Options):
 
     def judged(self, fmt: Format) -> tuple[Place, ...]:
         """Where a file is judged: on the host, in its default setting, and at every other place that opens it."""
-        others = [place for place in self.for_format(fmt) if row_for(fmt, place.device)]
+        unseen = self.unseen(fmt)
+        others = [p for p in self.for_format(fmt) if p not in unseen and row_for(fmt, p.device)]
         return tuple(dict.fromkeys([HOST, *others]))
+
+    def unseen(self, fmt: Format) -> tuple[Place, ...]:
+        """Where a file was asked to run whose numbers nobody sees there."""
+        return tuple(place for place in self.for_format(fmt) if target_of(place.device).numbers is Kind.NEVER)

@@ -69,7 +69,8 @@ def test_numbers_are_not_claimed_there(files: Path) -> None:
     agreement = compare(files / "small.keras", [files / "small.int8.tflite"], job)
     assert [verdict.target for verdict in agreement.verdicts] == ["host"]
     (missing,) = agreement.unavailable
-    assert "judged before Vela" in missing.reason
+    assert "is not seen here" in missing.reason
+    assert "bench --on ethos-u55" in missing.next
 
 
 class _Channel:

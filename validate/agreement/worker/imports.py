@@ -50,11 +50,6 @@ def tflm() -> None:
     _steps()
 
 
-def vela() -> None:
-    """Of Ethos-U: nothing is run there."""
-    _steps()
-
-
 def elsewhere() -> None:
     """Of a machine elsewhere: the runtimes are imported there."""
     _steps()
