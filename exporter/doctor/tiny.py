@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from converters.isolation import Channel, Message
 from converters.signature import SIGNATURE_KEY
 
 FEEDS = {"a": [1.0, 2.0], "b": [3.0, 4.0]}
@@ -45,3 +48,13 @@ def tiny_tflite() -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def write_both(request: Message, _: Channel) -> Message:
+    """Writes both into a folder, in a worker: `{paths}`."""
+    paths = []
+    for name, content in (("tiny.tflite", tiny_tflite()), ("tiny.onnx", tiny_onnx())):
+        path = Path(request["folder"]) / name
+        path.write_bytes(content)
+        paths.append(str(path))
+    return {"paths": paths}

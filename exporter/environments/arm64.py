@@ -7,11 +7,10 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from converters.artifact import digest_file
-from converters.errors import EdgeportError, StepError, UsageError
+from converters.errors import StepError, UsageError
 from converters.progress import Progress
 from exporter.environments import debian
 from exporter.environments.commands import STEP, carried_out
@@ -33,7 +32,9 @@ _EMULATOR, _PROGRAM = "qemu-user-static", "./usr/bin/qemu-aarch64-static"
 _PACKAGES = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6")
 _UNUSED = ("usr/share", "usr/sbin", "sbin", "var", "etc/init.d", "usr/lib/python3")
 _INTERPRETER = re.compile(r"python3\.(1[1-9]|[2-9]\d)")
-_ASK = "import json, platform, sys; print(json.dumps([sys.version.split()[0], platform.libc_ver(), platform.machine()]))"
+_ASK = (
+    "import json, platform, sys; print(json.dumps([sys.version.split()[0], platform.libc_ver(), platform.machine()]))"
+)
 _TREE_HINT = "Give a whole arm64 file system, for example an unpacked image of a container with Python 3.11."
 
 
@@ -141,8 +142,8 @@ def _qemu_version(program: Path) -> str:
     asked = "Asking the emulator for its version"
     hint = "Give a qemu-aarch64 of version 7.2 or newer with --qemu PROGRAM, or leave that option out."
     told = carried_out([str(program), "--version"], asked, hint)
-    known = carried_out([str(program), "-cpu", "help"], asked, hint)
-    if lacking := [core for core in CORES if core not in known.split()]:
+    listed = subprocess.run([program, "-cpu", "help"], capture_output=True, text=True, check=False)  # ends with 1
+    if lacking := [core for core in CORES if core not in listed.stdout.split()]:
         raise UsageError(f"{program} does not know {', '.join(lacking)}.", next_step=hint, file=program)
     match = re.search(r"version (\S+)", told)
     return match[1] if match else told.strip()[:40]
@@ -169,12 +170,12 @@ def _pair(version: str) -> tuple[int, int]:
 
 def _trust(request: Request) -> str:
     """Who vouches for the files, in words."""
-    fetched = f"Debian {debian.SUITE}, index signed by {(request.keyring or debian.KEYRING).name}; wheels by pip's index"
+    fetched = (
+        f"Debian {debian.SUITE}, index signed by {(request.keyring or debian.KEYRING).name}; wheels by pip's index"
+    )
     given = [name for name, value in (("--python-tree", request.tree), ("--qemu", request.qemu)) if value]
     return f"{fetched}; given by {' and '.join(given)}" if given else fetched
 
 
 def _part(progress: Progress, start: float, end: float) -> Progress:
     return lambda label, share: progress(label, start + (end - start) * share)
-
-

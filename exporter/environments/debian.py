@@ -1,7 +1,7 @@
 """Debian's packages for another processor, unpacked into a folder: by apt, which is told to keep to that folder.
 
-apt verifies the signature of the archive's index with the keyring given, and each package by its digest in that index. It
-reads the machine's own settings (proxies, credentials), and nothing of the system is written: nothing is installed.
+apt verifies the signature of the archive's index with the keyring given, and each package by its digest in that index.
+It reads the machine's own settings (proxies, credentials), and nothing of the system is written: nothing is installed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.errors import StepError, UsageError
+from converters.errors import StepError
 from converters.progress import Progress
 from exporter.environments.commands import STEP, carried_out
 
@@ -79,7 +79,10 @@ class Archive:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "status").write_text("")
         options = f"arch={','.join(architectures)} signed-by={self.keyring.resolve()}"
-        (self.folder / "sources.list").write_text(f"deb [{options}] {self.mirror or _own_mirror()} {SUITE} main\n")
+        mirror = re.sub(
+            "^file:", "copy:", self.mirror or _own_mirror()
+        )  # apt leaves the files of `file:` where they lie
+        (self.folder / "sources.list").write_text(f"deb [{options}] {mirror} {SUITE} main\n")
         config = self.folder / "apt.conf"
         config.write_text(_CONFIG.format(folder=self.folder, first=architectures[0]))
         with config.open("a") as file:
@@ -90,13 +93,6 @@ class Archive:
 def unpacked(package: Path, folder: Path) -> None:
     """Unpacks a package's files, as the user who runs this."""
     carried_out(["dpkg-deb", "-x", str(package), str(folder)], f"Unpacking {package.name}", _AGAIN)
-
-
-def checked_mirror(text: str) -> str:
-    """A mirror as a user names it. Raises UsageError: no address, or one that would say more than where it is."""
-    if not re.fullmatch(r"(https?|file|ftp)://?[^\s\[\]]+", text):
-        raise UsageError(f"--mirror has to be an address, not {text!r}.", next_step=f"Give one like {_DEFAULT_MIRROR}.")
-    return text.rstrip("/")
 
 
 def _apt(config: Path) -> list[str]:

@@ -132,6 +132,6 @@ def _translated(home: Path) -> Iterator[None]:
         kind: type[EdgeportError] = ResourceError if cause.errno in {errno.ENOSPC, errno.EDQUOT} else StepError
         raise kind(
             f"{cause.filename or home} cannot be written: {cause.strerror or cause}.",
-            next_step="Make room there, or name another cache folder with XDG_CACHE_HOME.",
+            next_step="Make room there, or name another folder with EDGEPORT_TARGETS.",
             step=STEP,
         ) from cause

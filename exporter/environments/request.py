@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from converters.errors import UsageError
+
+_ADDRESS = re.compile(r"(https?|file|ftp):/[^\s\[\]]+")
 
 
 @dataclass(frozen=True)
@@ -23,3 +28,10 @@ class Request:
     tree: Path | None = None
     qemu: Path | None = None
     wheels: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a mirror that is no address: it is written into a line that apt reads."""
+        if self.mirror is not None and not _ADDRESS.fullmatch(self.mirror):
+            raise UsageError(
+                f"--mirror has to be an address, not {self.mirror!r}.", next_step="Give one like http://HOST/debian."
+            )

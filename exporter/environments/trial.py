@@ -1,4 +1,4 @@
-"""An environment is tried before it counts: both runtimes add two vectors in it."""
+"""An environment is tried before it counts: both runtimes add two vectors in it. Apart from how it is made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from converters.errors import EdgeportError, StepError
-from exporter.doctor.tiny import FEEDS, TOTAL, tiny_onnx, tiny_tflite
+from converters.isolation import run_step
+from exporter.doctor.tiny import FEEDS, TOTAL
 from exporter.environments.commands import STEP
 from validate.targets.arm64 import Arm64
 from validate.targets.environment import Environment
@@ -24,9 +25,8 @@ def tried(environment: Environment) -> None:
         StepError: one of them does not open it, dies or adds wrongly.
     """
     with tempfile.TemporaryDirectory(prefix="edgeport-trial-") as name:
-        for file, content in (("tiny.tflite", tiny_tflite()), ("tiny.onnx", tiny_onnx())):
-            path = Path(name) / file
-            path.write_bytes(content)
+        written = run_step("exporter.doctor.tiny:write_both", {"folder": name}, step=STEP, writes=[Path(name)])
+        for path in map(Path, written["paths"]):
             try:
                 total = _run(environment, path)
             except EdgeportError as error:
@@ -34,7 +34,7 @@ def tried(environment: Environment) -> None:
                     f"The environment does not work. {error.message}", next_step=_NEXT_STEP, step=STEP
                 ) from error
             if total != TOTAL:
-                raise StepError(f"{file} adds to {total} there, not {TOTAL}.", next_step=_NEXT_STEP, step=STEP)
+                raise StepError(f"{path.name} adds to {total} there, not {TOTAL}.", next_step=_NEXT_STEP, step=STEP)
 
 
 _NEXT_STEP = "Report it with `edgeport doctor --json`; another emulator or file system is --qemu or --python-tree."

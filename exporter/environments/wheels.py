@@ -47,7 +47,9 @@ def versions_here(distributions: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return found
 
 
-def installed(packages: Mapping[str, str], python: Interpreter, folder: Path, wheels: Path | None) -> list[dict[str, str]]:
+def installed(
+    packages: Mapping[str, str], python: Interpreter, folder: Path, wheels: Path | None
+) -> list[dict[str, str]]:
     """Puts packages of these versions into a folder and nothing that they depend on: `{name, sha256}` of each wheel.
 
     Args:

@@ -1,7 +1,7 @@
 """A 64-bit Arm, emulated: our worker in an arm64 Python, its instructions emulated by QEMU one by one.
 
-What runs are the very kernels that a phone or a board runs: LiteRT's and ONNX Runtime's for this processor, NEON and dot
-products included. How long it takes says nothing of one.
+What runs are the very kernels that a phone or a board runs: LiteRT's and ONNX Runtime's for this processor, with NEON
+and dot products. How long it takes says nothing of one.
 
 Both runtimes ask the kernel what processor they run on, in /proc/cpuinfo and below /sys, and die where it answers with
 another kind. So bubblewrap shows them an Arm's. It also keeps them from the network and from all files but their own.
@@ -120,7 +120,7 @@ class Connection:
         """The argument vector of its Python with these arguments."""
         variables = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": "/tmp",  # noqa: S108 - a folder of its own, empty and gone with it
+            "HOME": "/tmp",
             "PYTHONPATH": "/edgeport/site:/edgeport/code",
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": str(threads),
@@ -146,7 +146,7 @@ def _installed() -> Environment:
 def _system(environment: Environment, writable: bool) -> list[str]:
     """Its file system: the tree of the environment, the packages, the emulator and our code."""
     bind = "--bind" if writable else "--ro-bind"
-    layout = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - its own
+    layout = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     for entry in sorted((environment.folder / ROOT).iterdir()):
         if entry.name in _OWN:
             continue

@@ -18,7 +18,9 @@ SCHEMA = "edgeport.environment/1"
 
 
 def environments_folder() -> Path:
-    """Where environments lie: `edgeport/targets` in the cache folder of the XDG base directories."""
+    """Where environments lie: what EDGEPORT_TARGETS names, or `edgeport/targets` in the user's cache folder (XDG)."""
+    if own := os.environ.get("EDGEPORT_TARGETS"):
+        return Path(own).absolute()
     cache = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "edgeport" / "targets"
 
