@@ -36,6 +36,6 @@ def _state(target: Target) -> State:
     environment = environment_of(target.name) if target.environment else None
     if environment is not None:
         return State(target.name, INSTALLED, "", environment.versions, environment.size_bytes, environment.trust)
-    if target.device.is_gpu or (target.machine and not target.environment):
+    if target.device.is_gpu or target.detail:
         return State(target.name, UNKNOWN)
     return State(target.name, INSTALLED) if target.installed else State(target.name, MISSING, target.install)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 _GPUS: Final = {"cuda", "tensorrt"}
-_ELSEWHERE: Final = {"arm64", "ssh"}
+_ELSEWHERE: Final = {"arm64", "ssh", "adb"}
 
 
 class Device(str):
@@ -20,6 +20,7 @@ class Device(str):
     CUDA: ClassVar[Device]
     TENSORRT: ClassVar[Device]
     OPENVINO: ClassVar[Device]
+    TFLM: ClassVar[Device]
 
     @property
     def kind(self) -> str:
@@ -37,11 +38,12 @@ class Device(str):
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether a worker on another machine, real or emulated, opens the file (see `targets.remote`)."""
+        """Whether another machine, real or emulated, opens the file: a worker of ours there, but on a phone."""
         return self.kind in _ELSEWHERE
 
 
 Device.CPU, Device.CUDA, Device.TENSORRT, Device.OPENVINO = map(Device, ("cpu", "cuda", "tensorrt", "openvino"))
+Device.TFLM = Device("tflm")
 
 
 class Arithmetic(StrEnum):

@@ -15,7 +15,7 @@ class RuntimeRow:
     """A runtime: what it opens, where, and the class that does it.
 
     Attributes:
-        home: `module:class` of this folder, imported when a file is opened.
+        home: `module:class` of this folder, imported when a file is opened; empty where it is a program on a phone.
         library: the module whose import is timed.
         distributions: the packages that bring it, of which one is installed.
         devices: the kinds of devices that it serves.
@@ -58,6 +58,11 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         "openvino", frozenset({Format.ONNX, Format.TFLITE}), "openvino:OpenVinoRuntime",
         "openvino", ("openvino",), frozenset({"openvino"}),
     ),
+    RuntimeRow(
+        "tflm", frozenset({Format.TFLITE}), "tflm:TflmRuntime",
+        "tflite_micro", ("tflite-micro",), frozenset({"tflm"}),
+    ),
+    RuntimeRow("benchmark_model", frozenset({Format.TFLITE}), "", "", (), frozenset({"adb"})),
     RuntimeRow(_KERAS, frozenset(), "keras:KerasRuntime", *_TENSORFLOW),
 )  # fmt: skip
 """Every runtime. A new one is a file in this folder and a row here."""

@@ -53,7 +53,7 @@ class Target:
         install: the command that brings it.
         settings: what is judged and timed there, each as fields of a `Variant`.
         machine: `module:class` of a machine elsewhere (see `machine.Machine`); empty where the file is opened here.
-        numbers, time: what its answers and its latencies are; a row of a target whose time is `never` is not timed.
+        numbers, time: what its answers and its latencies are. What is `never` seen is not judged, or not timed, there.
         detail: what stands behind a colon, as help shows it: `HOST` of `ssh:HOST`; empty where nothing does.
         choices: of a target that has its own, what may stand there; the first where nothing does.
         environment: whether `edgeport target install` makes it an environment of its own.
@@ -88,7 +88,9 @@ TARGETS: tuple[Target, ...] = (
         "arm64", Device("arm64"), install="edgeport target install arm64", machine="validate.targets.arm64:Arm64",
         choices=("cortex-a76", "cortex-a72", "cortex-a53"), environment=True, numbers=Kind.EMULATED, time=Kind.NEVER,
     ),
+    Target("tflm", Device.TFLM, "tflite_micro", "pip install 'edgeport[tflm]'", time=Kind.NEVER),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
+    Target("adb", Device("adb"), settings=({}, {"gpu": True}), detail="SERIAL", numbers=Kind.NEVER),
 )  # fmt: skip
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""
 
@@ -216,5 +218,6 @@ class Places(Options):
 
     def judged(self, fmt: Format) -> tuple[Place, ...]:
         """Where a file is judged: on the host, in its default setting, and at every other place that opens it."""
-        others = [place for place in self.for_format(fmt) if row_for(fmt, place.device)]
+        seen = (place for place in self.for_format(fmt) if target_of(place.device).numbers is not Kind.NEVER)
+        others = [place for place in seen if row_for(fmt, place.device)]
         return tuple(dict.fromkeys([HOST, *others]))
