@@ -42,7 +42,7 @@ class RuntimeRow:
 _KERAS = "keras"
 _TENSORFLOW = "tensorflow", ("tensorflow", "tensorflow-cpu")
 _LITERT = "ai_edge_litert.interpreter", ("ai-edge-litert",)
-_OURS = frozenset({"cpu", "cuda", "tensorrt", "ssh"})
+_OURS = frozenset({"cpu", "cuda", "tensorrt", "arm64", "ssh"})
 """Where a worker of ours runs: here, and on machines that have Python and the runtime."""
 RUNTIMES: tuple[RuntimeRow, ...] = (
     RuntimeRow("saved_model", frozenset({Format.SAVEDMODEL}), "saved_model:SavedModelRuntime", *_TENSORFLOW),

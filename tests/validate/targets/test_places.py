@@ -38,7 +38,7 @@ def test_a_user_names_targets_and_which_one() -> None:
 
 def test_a_target_that_needs_a_package_says_what_brings_it() -> None:
     for target in TARGETS:
-        assert (target.package is None) == (target.install == "")
+        assert bool(target.package or target.environment) == bool(target.install)
         known = {field.name for field in fields(Variant)}
         assert all(set(setting) <= known for setting in target.settings)
 
