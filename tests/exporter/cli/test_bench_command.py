@@ -22,8 +22,8 @@ from validate.agreement.results import OutputRow
 QUICK = ["--max-seconds", "2", "--threads", "1", "-q"]
 _MAKE = """
 import pathlib, sys
-from exporter.doctor.checks import _tiny_onnx
-pathlib.Path(sys.argv[1]).write_bytes(_tiny_onnx())
+from exporter.doctor.tiny import tiny_onnx
+pathlib.Path(sys.argv[1]).write_bytes(tiny_onnx())
 """
 
 
