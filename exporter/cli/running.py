@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -26,7 +27,7 @@ from exporter.report.terminal import terminal_tables
 from exporter.report.view import shared_notes
 from exporter.run.localize import sentence_of
 from exporter.run.pipeline import Outcome, run
-from validate.targets import TARGETS, Device
+from validate.targets import Device
 
 _FIELDS = {
     "max_latency": "max_latency_ms",
@@ -64,18 +65,20 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
         limits=limits(words.pop("timeout"), words.pop("memory_limit")),
         tolerances=tolerances(words.pop("tolerances", ())),
         shapes=shapes_of(words.pop("shapes")),
-        devices=devices_of(words),
+        **places_of(words),
         command=("edgeport", *sys.argv[1:]),
         **renamed,
         **words,
     )
 
 
-def devices_of(words: dict[str, Any]) -> tuple[Device, ...]:
-    """Takes `--device` and `--on` out of the words; the host where neither is given."""
-    named = words.pop("targets", ())
-    targets = [target.device for name in named for target in TARGETS if target.name == name]
-    return tuple(dict.fromkeys([*words.pop("devices", ()), *targets])) or (Device.CPU,)
+def places_of(words: dict[str, Any]) -> dict[str, Any]:
+    """Takes `--device`, `--on` and how boards are reached out of the words, as fields of Places."""
+    ssh = words.pop("ssh", None)
+    board = [Device(f"ssh:{ssh}")] if ssh else []
+    devices = dict.fromkeys([*words.pop("devices", ()), *words.pop("targets", ()), *board])
+    python, options = words.pop("ssh_python", "python3"), shlex.split(words.pop("ssh_options", ""))
+    return {"devices": tuple(devices) or (Device.CPU,), "ssh": {"python": python, "ssh_options": options}}
 
 
 def common_of(chosen: dict[str, Any]) -> Common:

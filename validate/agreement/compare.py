@@ -28,14 +28,14 @@ from validate.agreement.judging.reference_values import Reference
 from validate.agreement.jury import Answered, Jury, Told
 from validate.agreement.metric import UserMetric
 from validate.agreement.plan import Plan
-from validate.agreement.processes import TENSORFLOW, Entry, Processes, processes, reads_of_reference
+from validate.agreement.processes import ELSEWHERE, TENSORFLOW, Entry, Processes, processes, reads_of_reference
 from validate.agreement.results import Agreement, Golden, Unavailable, Verdict
 from validate.agreement.verdicts import error_verdict, settled
 from validate.agreement.worker.ensemble import ALL
 from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
 from validate.runtimes.devices import Arithmetic, Device
-from validate.targets import HOST
+from validate.targets import HOST, Places
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
 _REFERENCE = 2
@@ -77,12 +77,13 @@ def entries_of(path: Path, job: JudgeJob) -> list[Entry]:
     return [Entry(path, place, precision) for place in (job.places.judged(fmt) if fmt else (HOST,))]
 
 
-def _asked(key: str, entry: Entry) -> Message:
+def _asked(key: str, entry: Entry, places: Places) -> Message:
     place = entry.place
     return {
         "key": key,
         "path": str(entry.path.resolve()),
         "device": place.device,
+        "machine": dict(places.machine(place.device)),
         "variant": place.variant.to_json(),
     }
 
@@ -190,7 +191,7 @@ class Comparison:
         device, variant = entry.place.device, entry.place.variant
         if device.is_gpu:
             return (Arithmetic.TF32,) if variant.tf32 else ()
-        if device is not Device.OPENVINO or variant.float32:
+        if device != Device.OPENVINO or variant.float32:
             return ()
         if self._openvino is None:
             step = "candidates:default_arithmetic"
@@ -205,6 +206,7 @@ class Comparison:
         """
         self._total, self._done, self._first_look = len(entries), 0, first_look
         verdicts: dict[int, Verdict] = {}
+        self._alike: dict[str, list[Answered]] = {}
         by_process: dict[str, dict[int, Entry]] = {}
         for k, entry in enumerate(entries):
             try:
@@ -213,10 +215,15 @@ class Comparison:
                 by_process.setdefault(process, {})[k] = entry
             except EdgeportError as error:
                 verdicts[k] = error_verdict(entry.path, error)
-        for process in sorted(by_process, key=lambda name: name not in TENSORFLOW):
+        for process in sorted(by_process, key=lambda name: (name not in TENSORFLOW, name.startswith(ELSEWHERE))):
             if process not in TENSORFLOW:
                 self._running.rest("keras")
             verdicts |= self._run_some(process, by_process[process])
+        verdicts |= {
+            int(other.key): other.shared(verdicts[int(first.key)])
+            for first, *others in self._alike.values()
+            for other in others
+        }
         return tuple(verdicts[k] for k in sorted(verdicts))
 
     def _run_some(self, process: str, entries: Mapping[int, Entry]) -> dict[int, Verdict]:
@@ -234,7 +241,7 @@ class Comparison:
                 "fixed_batch": self._job.fixed_batch,
                 "mapping": None if self._job.mapping is None else dict(self._job.mapping),
                 "first_look": self._first_look,
-                "candidates": [_asked(key, entries[int(key)]) for key in pending],
+                "candidates": [_asked(key, entries[int(key)], self._job.places) for key in pending],
                 **self._places(),
             }
 
@@ -242,7 +249,6 @@ class Comparison:
         batch = self._running.batch(process, "candidates:run_candidates", [str(k) for k in entries], request, reads)
         verdicts: dict[int, Verdict] = {}
         unsettled: dict[int, Answered] = {}
-        alike: dict[str, list[Answered]] = {}
         for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
             k, entry = int(key), entries[int(key)]
             if isinstance(outcome, EdgeportError):
@@ -251,7 +257,7 @@ class Comparison:
                 self.unavailable.append(Unavailable(entry.path, entry.place, **outcome["unavailable"]))
             else:
                 answered = Answered(entry, key, outcome, self._gate(entry, outcome))
-                same = alike.setdefault(answered.same, [])
+                same = self._alike.setdefault(answered.same, [])
                 same.append(answered)
                 if len(same) > 1:
                     answered.remove(self._work)
@@ -263,12 +269,7 @@ class Comparison:
                         unsettled[k] = answered
             self._done += 1
             tell(0.0)
-        verdicts |= self._settle(process, unsettled)
-        return verdicts | {
-            int(other.key): other.shared(verdicts[int(first.key)])
-            for first, *others in alike.values()
-            for other in others
-        }
+        return verdicts | self._settle(process, unsettled)
 
     def _settle(self, process: str, unsettled: Mapping[int, Answered]) -> dict[int, Verdict]:
         """Judges by all runs of the ensemble what the first ones could not settle."""

@@ -15,7 +15,7 @@ from converters.signature import Signature
 from validate.agreement.losses import LOST, Loss
 from validate.inputs import Range
 from validate.runtimes.devices import Arithmetic
-from validate.targets import HOST, Place
+from validate.targets import HOST, Kind, Place, target_of
 from validate.written import SPARSE, written
 
 
@@ -274,6 +274,7 @@ class Verdict:
             self.ran.runtime,
             self.ran.runtime_version,
             self.ran.place.setting,
+            emulated=target_of(self.ran.place.device).numbers is Kind.EMULATED,
             precision_computed=self._computed,
             same_as=self.same_as,
         )

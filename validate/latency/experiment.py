@@ -7,20 +7,22 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 
+from converters.errors import EdgeportError
 from converters.progress import Progress
 from validate.latency.host.facts import host_facts
-from validate.latency.host.machine import Launch
+from validate.latency.host.machine import Launch, launching
 from validate.latency.host.noise import MachineState, NoiseLog, SlotNoise
 from validate.latency.host.nvml import gpu_state
 from validate.latency.job import BenchJob, rows_of
 from validate.latency.results import Compared, Control, Latency, Row
 from validate.latency.rows import Status
 from validate.latency.statistics.pairwise import Paired, paired_ratio, verdicts
-from validate.latency.subject import Subject, launch_here
+from validate.latency.subject import Subject, never_timed, untimed
+from validate.targets import Device, Kind, target_of
 
 MIN_ROUNDS = 6
 ROUNDS_BEFORE_STOPPING = 30
@@ -37,22 +39,47 @@ def measure(artifacts: Sequence[Path], job: BenchJob = BenchJob(), on_progress: 
     Phases are timed apart (import, load, first run, warm-up, steady). The rounds end when every row's p50 is known to
     1 % and its p90 to 3 % (half the 95 % interval), or when the time is up. Rows that crash, hang or answer wrongly
     become `error`, those whose device is missing `unavailable`; the others go on. One row of each device and number
-    of threads is timed in a second process too: that A/A control sets the noise floor. Call it from the main thread.
+    of threads is timed in a second process too: that A/A control sets the noise floor. Machines elsewhere take their
+    turn one after the other. Call it from the main thread.
 
     Raises:
         UsageError: there is nothing to time, or an artifact does not exist.
-        StepError: the board (`job.board`) cannot be reached.
     """
-    rows = rows_of(artifacts, job)
+    rows, progress = rows_of(artifacts, job), on_progress or (lambda _label, _fraction: None)
+    timed = [row for row in rows if target_of(row.device).time is not Kind.NEVER]
+    groups: dict[Device, list[Row]] = {}
+    for row in timed:
+        groups.setdefault(row.device if row.device.is_elsewhere else Device.CPU, []).append(row)
+    latencies: list[Latency] = []
+    for device, some in groups.items():
+        part = _Part(sum(len(latency.timings) for latency in latencies) / len(timed), len(some) / len(timed))
+        options = replace(job.options, max_seconds=job.options.max_seconds * part.share)
+        latencies.append(_measured(device, some, replace(job, options=options), part.of(progress)))
+    never = tuple(never_timed(row) for row in rows if row not in timed)
+    first, *others = latencies or [Latency(host_facts(), ())]
+    return replace(first, timings=(*first.timings, *never)).beside(others)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a measurement: where it begins, and its share."""
+
+    start: float
+    share: float
+
+    def of(self, progress: Progress) -> Progress:
+        return lambda label, fraction: progress(label, self.start + self.share * fraction)
+
+
+def _measured(device: Device, rows: list[Row], job: BenchJob, progress: Progress) -> Latency:
+    """The rows of one machine. Where it cannot be reached, each row says so."""
     with contextlib.ExitStack() as stack:
-        launch, host = launch_here(job), host_facts
-        if job.board is not None:
-            goldens = {*job.golden_of.values(), *([job.golden] if job.golden else [])}
-            board = stack.enter_context(job.board.connected([*{row.artifact: None for row in rows}, *goldens]))
-            launch, host = board.launch, board.host
-        experiment = Experiment(rows, job, on_progress or (lambda _label, _fraction: None), launch)
+        try:
+            launch, facts = stack.enter_context(launching(device, rows, job))
+        except EdgeportError as error:  # a machine that cannot be reached
+            return Latency({}, tuple(untimed(row, error) for row in rows))
+        experiment = Experiment(rows, job, progress, launch)
         stack.enter_context(contextlib.closing(experiment))
-        facts = host()
         before = MachineState.now()
         experiment.start_workers()
         experiment.share_out()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from validate.latency.rows import ComparisonRow, Status, TimingRow, sample_names
 from validate.latency.statistics.pairwise import Comparison
 from validate.latency.statistics.percentiles import Interval, Samples
 from validate.runtimes.variant import DEFAULT, Variant
-from validate.targets import Device, Place
+from validate.targets import Device, Kind, Place, target_of
 from validate.written import written
 
 
@@ -151,7 +153,7 @@ class Timing:
             runtime=self.runtime,
             runtime_version=self.runtime_version,
             setting=row.place.setting,
-            kind="real" if self.status is Status.OK else "never",
+            kind=target_of(row.device).time if self.status is Status.OK else Kind.NEVER,
             arithmetic=self.arithmetic,
             shapes=self.shapes,
             boundary=row.variant.boundary,
@@ -263,6 +265,20 @@ class Latency:
     def errors(self) -> tuple[Timing, ...]:
         """The rows whose artifact crashed, hung, was refused or answered wrongly."""
         return tuple(t for t in self.timings if t.status is Status.ERROR)
+
+    def beside(self, others: Sequence[Latency]) -> Latency:
+        """This and what other machines gave, as one: their facts and noise stand under `machines`, by device."""
+        if not others:
+            return self
+        machines = {str(other.timings[0].row.device): {**other.host, "noise": other.noise} for other in others}
+        return replace(
+            self,
+            host={**self.host, "machines": machines},
+            timings=(*self.timings, *chain(*(other.timings for other in others))),
+            comparisons=(*self.comparisons, *chain(*(other.comparisons for other in others))),
+            controls=(*self.controls, *chain(*(other.controls for other in others))),
+            notes=(*self.notes, *chain(*(other.notes for other in others))),
+        )
 
     def lacks(self, device: str) -> bool:
         """True when no row could be timed on this device."""

@@ -32,7 +32,8 @@ class TimingRow:
         target: where it ran, as `targets.TARGETS` calls it; `device` is the same in older words.
         runtime, runtime_version: what ran it; empty where nothing did.
         setting: the session settings in words, `default` or those that differ.
-        kind: `real` where it was measured on the hardware itself, `never` where there are no figures.
+        kind: `real` where it was measured on the hardware itself, `estimated` where a model tells it, `never` where
+            there are no figures.
         arithmetic: floating point that it computed in, where that is less than float32.
         shapes: by input that leaves sizes open, the shape that was timed.
         session: the settings that `variant` names, one by one.

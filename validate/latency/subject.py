@@ -13,15 +13,16 @@ import numpy as np
 from converters.artifact import size_of
 from converters.checkpoints.scan_file import check
 from converters.errors import CrashError, EdgeportError, ResourceError, StepTimeoutError
-from converters.isolation import Limits, Message, Worker, worker_environment
-from validate.latency import worker as worker_side
-from validate.latency.host.machine import Launch, Speaker
+from converters.isolation import Message
+from validate.latency.host.machine import Launch
 from validate.latency.host.noise import SlotNoise
 from validate.latency.job import BenchJob
 from validate.latency.results import Phases, Row, Timing
 from validate.latency.rows import Status
 from validate.latency.statistics.percentiles import Interval, Samples, percentile
+from validate.runtimes import DeviceUnavailableError
 from validate.targets import Device, target_of
+from validate.targets.machine import Speaker
 
 P50_KNOWN_TO, P90_KNOWN_TO = 0.01, 0.03
 QUANTILES = (("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99))
@@ -134,8 +135,7 @@ class Subject:
         try:
             yield
         except EdgeportError as error:
-            untimed = _untimed(self.row, Status.ERROR, error.message, error.next_step)
-            self.failed = replace(untimed, exit_code=error.exit_code)
+            self.failed = untimed(self.row, error)
         finally:
             if self.failed is not None:
                 self.end()
@@ -239,27 +239,6 @@ class Subject:
                 return content
 
 
-def launch_here(job: BenchJob) -> Launch:
-    """Workers on this machine: a fresh interpreter each."""
-
-    def launch(row: Row, request: Message) -> Speaker:
-        env = worker_environment(gpu=row.device.is_gpu, threads=row.threads)
-        if not row.variant.tf32:
-            env["NVIDIA_TF32_OVERRIDE"] = "0"  # TensorRT and TensorFlow have no option of their own (CUDA's has)
-        limits = Limits(memory_bytes=job.common.limits.memory_bytes)
-        return Worker(
-            worker_side.TARGET,
-            request,
-            step="bench",
-            limits=limits,
-            log=job.common.log,
-            env=env,
-            reads=job.reads_of(row),
-        )
-
-    return launch
-
-
 def _located(error: EdgeportError, row: Row, phase: str) -> EdgeportError:
     """The same error with the file in its sentence, and the phase where the worker could not speak for itself."""
     name = row.artifact.name
@@ -269,6 +248,19 @@ def _located(error: EdgeportError, row: Row, phase: str) -> EdgeportError:
         error.message = f"{name}: {error.message}"
     error.file = error.file or str(row.artifact)
     return error
+
+
+def untimed(row: Row, error: EdgeportError) -> Timing:
+    """The result of a row that an error kept from being timed: a device that is missing, or a failure."""
+    status = Status.UNAVAILABLE if isinstance(error, DeviceUnavailableError) else Status.ERROR
+    timing = _untimed(row, status, error.message, error.next_step)
+    return timing if status is Status.UNAVAILABLE else replace(timing, exit_code=error.exit_code)
+
+
+def never_timed(row: Row) -> Timing:
+    """The result of a row of a target whose time is not the device's."""
+    why = f"{row.place.target} is {target_of(row.device).numbers} here: how long it takes says nothing of the device."
+    return _untimed(row, Status.UNAVAILABLE, why, "Time the file on the device: --on ssh:HOST, or --adb SERIAL.")
 
 
 def _untimed(row: Row, status: Status, reason: str, next_step: str) -> Timing:

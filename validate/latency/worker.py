@@ -35,8 +35,6 @@ from validate.runtimes.base import Runtime
 from validate.runtimes.devices import Device
 from validate.runtimes.variant import Variant
 
-TARGET = "validate.latency.worker:serve"
-
 WARMUP_RUNS = 10
 WARMUP_S = 0.5
 _WINDOW_S = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -47,6 +47,7 @@ class RuntimeOptions:
         spinning: ONNX Runtime: idle threads spin for work.
         conv_search: CUDA: how cuDNN's convolutions are chosen; None leaves ONNX Runtime's default.
         float32: OpenVINO: computes in float32; else in what it takes for this processor.
+        machine: of a device elsewhere, how it is reached; see the class in its target's row.
         profile: ONNX Runtime: write a profile to files that begin so (`session.end_profiling()` ends it).
         opening: how a source is opened; None for an artifact, which says all itself.
         checkpoint: the source, where it has been scanned already; None has it scanned when it is opened.
@@ -61,6 +62,7 @@ class RuntimeOptions:
     spinning: bool = True
     conv_search: str | None = None
     float32: bool = False
+    machine: Mapping[str, Any] = field(default_factory=dict, hash=False)
     profile: Path | None = None
     opening: LoadOptions | None = None
     checkpoint: Checkpoint | None = None
@@ -74,6 +76,7 @@ class Runtime(Protocol):
         device: where it runs.
         ordered: False where the file keys its tensors by name alone (SavedModel), so that their order says nothing.
         notes: what is worth knowing of how it was opened, in sentences.
+        version: of the runtime's package where that is on another machine; empty where it is installed here.
         arithmetic: what floats are computed in, as it was opened; None is float32.
         texts: of each input of texts, what it is meant to be fed.
         quantization: by name, scale and zero point of the inputs and outputs that are integers standing for floats.
@@ -83,6 +86,7 @@ class Runtime(Protocol):
     device: Device
     ordered: bool
     notes: tuple[str, ...]
+    version: str = ""
     arithmetic: Arithmetic | None = None
     texts: Mapping[str, Texts] = MappingProxyType({})
     quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar, Final
+
+_GPUS: Final = {"cuda", "tensorrt"}
+_ELSEWHERE: Final = {"ssh"}
 
 
-class Device(StrEnum):
-    """Where a file runs, as `--device` and the rows of a manifest call it.
+class Device(str):
+    """Where a file runs, as `--device`, `--on` and the rows of a manifest call it: a kind, and after a colon which one.
 
-    One that is missing is a row of its own, never silently the CPU.
+    One that is missing is a row of its own, never silently the CPU. `targets.device_of` checks what a user types.
     """
 
-    CPU = "cpu"
-    CUDA = "cuda"
-    TENSORRT = "tensorrt"
-    OPENVINO = "openvino"
+    __slots__ = ()
+    CPU: ClassVar[Device]
+    CUDA: ClassVar[Device]
+    TENSORRT: ClassVar[Device]
+    OPENVINO: ClassVar[Device]
+
+    @property
+    def kind(self) -> str:
+        """`ssh` of `ssh:pi@board`."""
+        return self.partition(":")[0]
+
+    @property
+    def detail(self) -> str:
+        """`pi@board` of `ssh:pi@board`; empty where there is one alone."""
+        return self.partition(":")[2]
 
     @property
     def is_gpu(self) -> bool:
-        return self in {Device.CUDA, Device.TENSORRT}
+        return self.kind in _GPUS
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether a worker on another machine, real or emulated, opens the file (see `targets.remote`)."""
+        return self.kind in _ELSEWHERE
+
+
+Device.CPU, Device.CUDA, Device.TENSORRT, Device.OPENVINO = map(Device, ("cpu", "cuda", "tensorrt", "openvino"))
 
 
 class Arithmetic(StrEnum):

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from converters.checks.base import Options, checked
-from converters.checks.values import Flag, Instance, Several, Word
+from converters.checks.values import Flag, Instance, Several, no_such, refusal
+from converters.errors import UsageError
 from converters.formats import Format
 from validate.runtimes.devices import Device
 from validate.runtimes.table import row_for
 from validate.runtimes.variant import DEFAULT, GraphLevel, Interface, Variant
 
-__all__ = ["HOST", "TARGETS", "Device", "Place", "PlacedFile", "Places", "Target", "target_of"]
+__all__ = [
+    "HOST",
+    "TARGETS",
+    "Device",
+    "Kind",
+    "Place",
+    "PlacedFile",
+    "Places",
+    "Target",
+    "device_of",
+    "target_of",
+    "target_words",
+]
+
+
+class Kind(StrEnum):
+    """What a figure of a target is: the thing itself, the thing on emulated instructions, or a model's estimate."""
+
+    REAL = "real"
+    EMULATED = "emulated"
+    ESTIMATED = "estimated"
+    NEVER = "never"
 
 
 @dataclass(frozen=True)
@@ -24,9 +47,13 @@ class Target:
 
     Attributes:
         name: as `--on` and the rows call it.
+        device: of one that is a machine elsewhere, the kind.
         package: the module that it needs and edgeport does not bring; None where nothing is missing.
         install: the command that brings it.
         settings: what is judged and timed there, each as fields of a `Variant`.
+        machine: `module:class` of a machine elsewhere (see `machine.Machine`); empty where the file is opened here.
+        numbers, time: what its answers and its latencies are; a row of a target whose time is `never` is not timed.
+        detail: what stands behind a colon, as help shows it: `HOST` of `ssh:HOST`; empty where nothing does.
     """
 
     name: str
@@ -34,6 +61,10 @@ class Target:
     package: str | None = None
     install: str = ""
     settings: tuple[Mapping[str, Any], ...] = ({},)
+    machine: str = ""
+    detail: str = ""
+    numbers: Kind = Kind.REAL
+    time: Kind = Kind.REAL
 
     @property
     def installed(self) -> bool:
@@ -46,13 +77,41 @@ TARGETS: tuple[Target, ...] = (
     Target("cuda", Device.CUDA),
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
+    Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
 )
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""
 
 
-def target_of(device: str) -> Target:
+def target_of(device: Device) -> Target:
     """The target of a device."""
-    return next(target for target in TARGETS if target.device == device)
+    return next(target for target in TARGETS if target.device.kind == device.kind)
+
+
+def device_of(word: str) -> Device:
+    """The device that a user names, as a target or in the older words of `--device`. Raises UsageError."""
+    kind, colon, detail = word.partition(":")
+    target = next((t for t in TARGETS if kind in {t.name, t.device}), None)
+    if target is None or (colon and not target.detail):
+        raise no_such("target", word, target_words())
+    if target.detail and not detail:
+        raise UsageError(f"The target {kind} needs to be told which one.", next_step=f"Give {kind}:{target.detail}.")
+    return Device(f"{target.device}:{detail}") if detail else target.device
+
+
+def target_words() -> tuple[str, ...]:
+    """Every target as a user may write it: `ssh:HOST`."""
+    return tuple(f"{target.name}:{target.detail}" if target.detail else target.name for target in TARGETS)
+
+
+class _Devices:
+    """The check of one device."""
+
+    def __call__(self, value: Any) -> Device:
+        if not isinstance(value, str):
+            raise refusal("--on", value, "a target's name")
+        return device_of(value)
+
+    read = __call__
 
 
 @dataclass(frozen=True)
@@ -64,7 +123,9 @@ class Place:
 
     @property
     def target(self) -> str:
-        return target_of(self.device).name
+        """Its target, and which one where there are several: `openvino`, `ssh:pi@board`."""
+        detail = f":{self.device.detail}" if self.device.detail else ""
+        return f"{target_of(self.device).name}{detail}"
 
     @property
     def setting(self) -> str:
@@ -105,17 +166,23 @@ class Places(Options):
         require: devices that are run on too, and without which a run fails.
         variants: session settings; one that means nothing to a row's runtime is taken once.
         tune: tries every setting of a runtime, in the place of `variants`.
+        ssh: how boards are reached, as arguments of `ssh.Board`: `python`, `ssh_options`.
     """
 
-    devices: tuple[Device, ...] = checked(Several("--device", Word("device", (Device,)), least=1), (Device.CPU,))
-    require: tuple[Device, ...] = checked(Several("--require", Word("device", (Device,))), ())
+    devices: tuple[Device, ...] = checked(Several("--device", _Devices(), least=1), (Device.CPU,))
+    require: tuple[Device, ...] = checked(Several("--require", _Devices()), ())
     variants: tuple[Variant, ...] = checked(Several("variants", Instance("variants", Variant), least=1), (DEFAULT,))
     tune: bool = checked(Flag("--tune"), False)
+    ssh: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def all_devices(self) -> tuple[Device, ...]:
         """Required devices too, each once."""
         return tuple(dict.fromkeys([*self.devices, *self.require]))
+
+    def machine(self, device: Device) -> Mapping[str, Any]:
+        """How a machine elsewhere is reached, besides what the device says."""
+        return self.ssh if device.kind == "ssh" else {}
 
     def for_format(self, fmt: Format) -> tuple[Place, ...]:
         """Every place for a format, in the order of the devices; also those where nothing opens it."""

@@ -57,10 +57,12 @@ def _run_candidate(
     entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
 ) -> Message:
     work, path, device = Path(request["work"]), Path(entry["path"]), Device(entry["device"])
-    options = Variant.from_json(entry["variant"]).options(device, request["threads"])
+    variant = Variant.from_json(entry["variant"])
+    options = replace(variant.options(device, request["threads"]), machine=entry["machine"])
     tapped = open_tapped(path, options, work / "taps" / entry["key"])
     runtime = runtime_of(path, device)
-    ran = {"runtime": runtime.name, "runtime_version": runtime.version, "arithmetic": tapped.runtime.arithmetic}
+    version = tapped.runtime.version or runtime.version
+    ran = {"runtime": runtime.name, "runtime_version": version, "arithmetic": tapped.runtime.arithmetic}
     mapping: Names = {}
     told: list[str] = []
     if request.get("mapping") is not None:

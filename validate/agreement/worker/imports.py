@@ -42,6 +42,11 @@ def openvino() -> None:
     _steps()
 
 
+def elsewhere() -> None:
+    """Of a machine elsewhere: the runtimes are imported there."""
+    _steps()
+
+
 def _steps() -> None:
     import validate.agreement.worker.candidates
     import validate.agreement.worker.reference_runs  # noqa: F401
