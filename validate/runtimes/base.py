@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,30 @@ class RuntimeOptions:
     checkpoint: Checkpoint | None = None
 
 
+class Stopwatch(Protocol):
+    """Times runs where they happen, in a process that is not ours, with that one's clock.
+
+    Attributes:
+        process: the process that runs the model: its memory and its CPU time are the row's.
+        group: the process group that it belongs to: all that runs on this machine for the row.
+        phases: `import_ms` and `load_ms` there, `idle_rss_bytes` before the load and `load_peak_bytes` after it.
+        facts: of how it measures, for the row.
+    """
+
+    process: int
+    group: int
+    phases: Mapping[str, float]
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+    def prepare(self, feeds: Sequence[Arrays]) -> None:
+        """Has the inputs ready there; runs go through them in turn."""
+
+    def timed(self, count: int) -> list[int]:
+        """Nanoseconds of runs, about `count`; a sample may be the mean of several."""
+
+
 class Runtime(Protocol):
     """An opened artifact. What not every runtime can do has an answer here that says so; a runtime inherits these.
 
@@ -80,6 +104,8 @@ class Runtime(Protocol):
         arithmetic: what floats are computed in, as it was opened; None is float32.
         texts: of each input of texts, what it is meant to be fed.
         quantization: by name, scale and zero point of the inputs and outputs that are integers standing for floats.
+        stopwatch: what times runs that happen in another process; None where our own clock is right beside them.
+        facts: of where it runs, for the row of a timing.
     """
 
     signature: Signature
@@ -90,6 +116,8 @@ class Runtime(Protocol):
     arithmetic: Arithmetic | None = None
     texts: Mapping[str, Texts] = MappingProxyType({})
     quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})
+    stopwatch: Stopwatch | None = None
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def session(self) -> Any:

@@ -77,6 +77,7 @@ TARGETS: tuple[Target, ...] = (
     Target("cuda", Device.CUDA),
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
+    Target("browser", Device("browser"), machine="validate.targets.browser:BrowserMachine"),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
 )
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""

@@ -20,12 +20,14 @@ from typing import Any
 
 from converters.errors import CrashError, StepTimeoutError
 from converters.isolation import guard
+from converters.isolation.process_groups import await_end
 from validate.runtimes.base import DeviceUnavailableError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 VARIABLE = "CHROME"
 INSTALL = f"Install Chromium or Chrome, or say where it is with {VARIABLE}=PATH."
-_START_S = 60.0
+_START_S, _CLOSE_S = 60.0, 10.0
+_AGAIN = "Run it again; if it happens again, give a smaller model or batch there."
 _NO_SANDBOX = "--no-sandbox"
 _FLAGS = (
     "--headless=new", "--disable-gpu-compositing", "--disable-dev-shm-usage", "--no-first-run",
@@ -47,34 +49,34 @@ os.execv(sys.argv[3], sys.argv[3:])
 """Chromium reads its commands from descriptor 3 and answers to 4."""
 
 
-def find_browser() -> str | None:
-    """The path of the browser: what CHROME names, or the first that is installed."""
+def browser_path() -> str:
+    """The browser: what CHROME names, or the first that is installed. Raises DeviceUnavailableError."""
     given = os.environ.get(VARIABLE)
-    return shutil.which(given) if given else next((path for name in NAMES if (path := shutil.which(name))), None)
+    path = shutil.which(given) if given else next((path for name in NAMES if (path := shutil.which(name))), None)
+    if path is None:
+        what = f"{VARIABLE} names {given}, which is no program" if given else "no Chromium or Chrome is installed"
+        raise DeviceUnavailableError(f"browser is not available: {what}.", next_step=INSTALL)
+    return path
 
 
 class Chromium:
-    """A browser process with one page. `close` ends it and removes its profile.
+    """A browser process. `close` ends it and removes its profile.
 
     Attributes:
         version: as it calls itself, `Chrome/156.0.0.0`.
-        sandboxed: whether its own sandbox holds its pages; it does not run as root.
+        sandboxed: whether its own sandbox holds its pages; root has none, nor a system without user namespaces.
 
     Raises:
         DeviceUnavailableError: there is none, or it does not start.
     """
 
     def __init__(self) -> None:
-        path = find_browser()
-        if path is None:
-            given = os.environ.get(VARIABLE)
-            what = f"{VARIABLE} names {given}, which is no program" if given else "no Chromium or Chrome is installed"
-            raise DeviceUnavailableError(f"browser is not available: {what}.", next_step=INSTALL)
+        path = browser_path()
         self._folder = tempfile.mkdtemp(prefix="edgeport-browser-")
         self._log = Path(self._folder) / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._out, self._in, self._rest, self._number = -1, -1, b"", 0
-        self._page: str | None = None
+        self._crashed: set[str] = set()
         self.sandboxed = os.geteuid() != 0
         try:
             self._start(path)
@@ -95,16 +97,20 @@ class Chromium:
             self.sandboxed = False  # this system gives it no user namespaces
             self._start(path)
             return
-        targets = self.ask("Target.getTargets")["targetInfos"]
-        page = next(target["targetId"] for target in targets if target["type"] == "page")
-        self._page = self.ask("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+
+    def tab(self) -> Tab:
+        """An empty tab."""
+        target = self.ask("Target.createTarget", _START_S, url="about:blank")["targetId"]
+        session = self.ask("Target.attachToTarget", _START_S, targetId=target, flatten=True)["sessionId"]
+        tab = Tab(self, target, session)
         for domain in ("Page", "Inspector"):
-            self.ask(f"{domain}.enable")
+            tab.ask(f"{domain}.enable", _START_S)
+        return tab
 
     def _launch(self, path: str) -> None:
         (commands, ours), (theirs, answers) = os.pipe(), os.pipe()
         flags = [*_FLAGS, *([] if self.sandboxed else [_NO_SANDBOX]), f"--user-data-dir={self._folder}/profile"]
-        env = os.environ | {name: self._folder for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "TMPDIR")}
+        env = os.environ | dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "TMPDIR"), self._folder)
         self._out, self._in, self._rest = ours, theirs, b""
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -120,39 +126,43 @@ class Chromium:
         os.close(answers)
         guard.watch(self._process.pid)
 
-    def ask(self, method: str, timeout_s: float | None = None, **params: Any) -> dict[str, Any]:
-        """Sends a command and returns its result.
+    def ask(self, method: str, timeout_s: float | None = None, session: str = "", **params: Any) -> dict[str, Any]:
+        """Sends a command, to a tab's session where one is named, and returns its result.
 
         Raises:
             StepTimeoutError: no answer came in time.
             CrashError: the browser or its page is gone, or it refuses the command.
         """
         self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
-        if self._page:
-            message["sessionId"] = self._page
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        number, deadline = self._number, None if timeout_s is None else time.monotonic() + timeout_s
+        self._send({"id": number, "method": method, "params": params, **({"sessionId": session} if session else {})})
+        while session not in self._crashed:
+            answer = self._next(deadline)
+            if answer.get("method") == "Inspector.targetCrashed":
+                self._crashed.add(answer.get("sessionId", ""))
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise CrashError(
+                        f"The browser refused {method}: {answer['error'].get('message')}.", next_step=_AGAIN
+                    )
+                return dict(answer["result"])
+        raise CrashError("The browser's page crashed: it may have run out of memory.", next_step=_AGAIN)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        data = memoryview(json.dumps(message).encode() + b"\0")
         try:
-            data = memoryview(json.dumps(message).encode() + b"\0")
             while data:
                 data = data[os.write(self._out, data) :]
         except BrokenPipeError:
             raise self._gone() from None
-        while True:
-            answer = self._next(deadline)
-            if answer.get("method") == "Inspector.targetCrashed":
-                raise CrashError("The browser's page crashed: it may have run out of memory.", next_step=_SMALLER)
-            if answer.get("id") == self._number:
-                if "error" in answer:
-                    raise CrashError(f"The browser refused {method}: {answer['error'].get('message')}.", next_step=INSTALL)
-                return dict(answer["result"])
 
     def _next(self, deadline: float | None) -> dict[str, Any]:
+        """Its next message, be it an answer or an event."""
         while b"\0" not in self._rest:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             ready, _, _ = select.select([self._in], [], [], left)
             if not ready:
-                raise StepTimeoutError("The browser did not answer in time.", next_step="Give it more --timeout.")
+                raise StepTimeoutError("The browser did not answer in time.", next_step=_AGAIN)
             part = os.read(self._in, 1 << 20)
             if not part:
                 raise self._gone()
@@ -160,21 +170,18 @@ class Chromium:
         message, _, self._rest = self._rest.partition(b"\0")
         return dict(json.loads(message))
 
-    def renderer(self) -> int | None:
-        """The process id of the page; None where the browser does not tell."""
-        page, self._page = self._page, None  # a question to the browser itself
+    @property
+    def pages(self) -> list[int]:
+        """The process ids of its pages; empty where the browser does not tell."""
         try:
-            rows = self.ask("SystemInfo.getProcessInfo")["processInfo"]
+            rows = self.ask("SystemInfo.getProcessInfo", _START_S)["processInfo"]
         except CrashError:
-            return None
-        finally:
-            self._page = page
-        found = [int(row["id"]) for row in rows if row["type"] == "renderer"]
-        return found[-1] if found else None
+            return []
+        return [int(row["id"]) for row in rows if row["type"] == "renderer"]
 
     @property
-    def pid(self) -> int:
-        """The browser's own process; it leads the group of all of them."""
+    def group(self) -> int:
+        """The process group of all its processes."""
         assert self._process is not None
         return self._process.pid
 
@@ -184,12 +191,13 @@ class Chromium:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self) -> None:
-        process, self._process, self._page = self._process, None, None
+        process, self._process = self._process, None
         if process is None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        await_end(process.pid)
         guard.forget(process.pid)
         for fd in (self._out, self._in):
             os.close(fd)
@@ -202,7 +210,21 @@ class Chromium:
         return lines[-1].strip()[:200] if lines else "it said nothing"
 
     def _gone(self) -> CrashError:
-        return CrashError(f"The browser is gone ({self._last_words()}).", next_step=_SMALLER)
+        return CrashError(f"The browser is gone ({self._last_words()}).", next_step=_AGAIN)
 
 
-_SMALLER = "Try again; if it happens again, time a smaller model or batch there."
+class Tab:
+    """A tab of a browser: it dies alone where its page crashes."""
+
+    def __init__(self, browser: Chromium, target: str, session: str) -> None:
+        self.browser = browser
+        self._target, self._session = target, session
+
+    def ask(self, method: str, timeout_s: float | None = None, **params: Any) -> dict[str, Any]:
+        """As `Chromium.ask`."""
+        return self.browser.ask(method, timeout_s, self._session, **params)
+
+    def close(self) -> None:
+        """Closes it, where the browser is still there."""
+        with contextlib.suppress(CrashError, StepTimeoutError):
+            self.browser.ask("Target.closeTarget", _CLOSE_S, targetId=self._target)

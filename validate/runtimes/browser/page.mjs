@@ -37,12 +37,24 @@ function resolution() {
   return Math.round(least * 1e6);
 }
 
+/** A module with one instruction of 128 bits: i8x16.splat. */
+const SIMD = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
+]);
+
+async function spin({ ms }) {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+  return {};
+}
+
 async function facts() {
   return {
     agent: navigator.userAgent,
     isolated: crossOriginIsolated,
     logical_cpus: navigator.hardwareConcurrency,
     clock_resolution_ns: resolution(),
+    simd: WebAssembly.validate(SIMD),
     gpu: await adapter().then(() => null, (error) => error.message),
   };
 }
@@ -111,7 +123,7 @@ async function time({ count, inner }) {
   return { ns };
 }
 
-const CALLS = { facts, load, open, run, prepare, time };
+const CALLS = { facts, spin, load, open, run, prepare, time };
 
 globalThis.edgeport = async (name, argument) => {
   try {

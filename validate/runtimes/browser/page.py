@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from converters.errors import CrashError
-from validate.runtimes.browser.chromium import INSTALL, Chromium
+from validate.runtimes.browser.chromium import Chromium
 from validate.runtimes.browser.server import Server
 
 _HERE = Path(__file__).parent
 _LOAD_S = 60.0
+_UNTIL_LOADED = """
+new Promise(done => { const wait = () => globalThis.edgeport ? done(true) : setTimeout(wait, 10); wait(); })
+"""
+NEXT_STEP = "Run edgeport doctor; another browser can be named with CHROME=PATH."
 
 
 class PageError(Exception):
@@ -19,24 +23,19 @@ class PageError(Exception):
 
 
 class Page:
-    """Our page in a browser of its own.
+    """Our page in a tab of its own, with a server of its own behind it.
 
     Args:
         library: the folder of onnxruntime-web's files.
+
+    Raises:
+        CrashError: the browser, or the page, is gone.
     """
 
-    def __init__(self, library: Path) -> None:
-        self.server = Server()
-        for name in ("page.html", "page.mjs"):
-            self.server.content[name] = _HERE / name
-        for file in library.iterdir():
-            if file.suffix in {".mjs", ".wasm"}:
-                self.server.content[f"ort/{file.name}"] = file
-        try:
-            self.browser = Chromium()
-        except BaseException:
-            self.server.close()
-            raise
+    def __init__(self, browser: Chromium, library: Path) -> None:
+        self._tab, self.server = browser.tab(), Server()
+        self.server.content |= {name: _HERE / name for name in ("page.html", "page.mjs")}
+        self.server.content |= {f"ort/{p.name}": p for p in library.iterdir() if p.suffix in {".mjs", ".wasm"}}
         try:
             self._open()
         except BaseException:
@@ -44,13 +43,10 @@ class Page:
             raise
 
     def _open(self) -> None:
-        answer = self.browser.ask("Page.navigate", _LOAD_S, url=f"{self.server.url}page.html")
+        answer = self._tab.ask("Page.navigate", _LOAD_S, url=f"{self.server.url}page.html")
         if "errorText" in answer:
-            raise CrashError(f"The browser did not open its page: {answer['errorText']}.", next_step=INSTALL)
-        waiting = (
-            "new Promise(done => { const wait = () => globalThis.edgeport ? done(true) : setTimeout(wait, 10); wait(); })"
-        )
-        self.browser.ask("Runtime.evaluate", _LOAD_S, expression=waiting, awaitPromise=True)
+            raise CrashError(f"The browser did not open its page: {answer['errorText']}.", next_step=NEXT_STEP)
+        self._tab.ask("Runtime.evaluate", _LOAD_S, expression=_UNTIL_LOADED, awaitPromise=True)
 
     def call(self, name: str, **argument: Any) -> Any:
         """What a function of the page gives.
@@ -60,14 +56,12 @@ class Page:
             CrashError: the page or the browser is gone.
         """
         expression = f"edgeport({json.dumps(name)}, {json.dumps(argument)})"
-        answer = self.browser.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in answer:
-            raise PageError(str(answer["exceptionDetails"].get("text", "it failed")))
-        value = answer["result"].get("value") or {}
+        answer = self._tab.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        value = answer["result"].get("value") or {"error": answer.get("exceptionDetails", {}).get("text", "no answer")}
         if "error" in value:
             raise PageError(value["error"])
         return value["result"]
 
     def close(self) -> None:
-        self.browser.close()
+        self._tab.close()
         self.server.close()

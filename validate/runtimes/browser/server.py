@@ -36,7 +36,8 @@ class Server:
         secret = secrets.token_urlsafe(24)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, secret))
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/{secret}/"
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.url = f"http://{self.host}/{secret}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -50,9 +51,9 @@ def _handler(owner: Server, secret: str) -> type[BaseHTTPRequestHandler]:
 
         def _name(self) -> str | None:
             """What is asked for; None for whoever does not know the secret, or came by another name of this machine."""
-            prefix, host = f"/{secret}/", f"127.0.0.1:{self.server.server_address[1]}"
+            prefix = f"/{secret}/"
             known = secrets.compare_digest(self.path[: len(prefix)].encode(), prefix.encode())
-            return self.path[len(prefix) :] if known and self.headers.get("Host") == host else None
+            return self.path[len(prefix) :] if known and self.headers.get("Host") == owner.host else None
 
         def _begin(self, status: HTTPStatus, length: int, kind: str = "application/octet-stream") -> None:
             self.send_response(status)
