@@ -111,10 +111,12 @@ def _measure(paths: list[Path], job: BenchJob, chosen: dict[str, Any], progress:
     from exporter.run.bench import time_artifacts
     from validate.latency.boards.adb import measure_on_phone
 
-    elsewhere = [name for name in ("ssh", "adb") if chosen[name]] + [d for d in chosen["targets"] if d.is_elsewhere]
-    if elsewhere and (chosen["tuning"] or chosen["profiling"]):
+    elsewhere = [f"--{name}" for name in ("adb", "ssh") if chosen[name]]
+    elsewhere += [f"--on {device}" for device in chosen["targets"] if device.is_elsewhere]
+    if (chosen["adb"] and len(elsewhere) > 1) or (elsewhere and (chosen["tuning"] or chosen["profiling"])):
         raise UsageError(
-            f"{elsewhere[0]} goes with neither --tune nor --profile-ops.", next_step="Ask for one of them at a time."
+            f"{elsewhere[0]} goes with none of --adb, --ssh, --tune and --profile-ops.",
+            next_step="Ask for one of them at a time.",
         )
     if chosen["adb"]:
         return measure_on_phone(paths, job, chosen["adb"])
