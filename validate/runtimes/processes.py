@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import resource
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ def own_usage() -> Usage:
     return Usage(spent, spent, used.ru_nivcsw, used.ru_majflt)
 
 
-def usage_of(process: int, group: int) -> Usage:
-    """Another process's, and CPU seconds of its whole group with ours. Processes that are gone count as nothing."""
+def usage_of(process: int) -> Usage:
+    """That of a process that we started, or one of ours did; with the CPU seconds of all of them and our own."""
     import psutil
 
-    spent = {pid: cpu_s(pid) for pid in psutil.pids() if _group(pid) == group}
+    spent = {child.pid: cpu_s(child.pid) for child in psutil.Process().children(recursive=True)}
     switches = 0
     with suppress(psutil.Error):
         switches = int(psutil.Process(process).num_ctx_switches().involuntary)
@@ -58,14 +58,27 @@ def forget_peak(process: int | str = "self") -> None:
         Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
-def _group(pid: int) -> int:
-    try:
-        return os.getpgid(pid)
-    except (ProcessLookupError, PermissionError):
-        return -1
+def end_with_descendants(process: subprocess.Popen[bytes], timeout_s: float = 5.0) -> None:
+    """Kills a process and all that come from it, and waits until they are gone."""
+    import psutil
+
+    started = []
+    with suppress(psutil.Error):
+        started = psutil.Process(process.pid).children(recursive=True)
+    if process.poll() is None:
+        process.kill()
+    for child in started:
+        with suppress(psutil.Error):
+            child.kill()
+    process.wait()
+    psutil.wait_procs(started, timeout_s)
 
 
 def cpu_s(pid: int) -> float:
+    """CPU seconds of a process: of its threads, to the nanosecond, where the kernel tells; 0 where it is gone."""
+    tasks = Path(f"/proc/{pid}/task")
+    with suppress(OSError, IndexError, ValueError):
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
     import psutil
 
     try:

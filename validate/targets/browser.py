@@ -13,6 +13,7 @@ from converters.isolation import Message
 from validate.runtimes.browser.chromium import browser_path
 from validate.runtimes.browser.library import VARIABLE, library
 from validate.runtimes.devices import Device
+from validate.runtimes.processes import end_with_descendants
 from validate.targets.worker_by_pipe import WorkerByPipe
 
 _PAGE = Device("page")
@@ -32,7 +33,7 @@ class BrowserMachine:
             DeviceUnavailableError: one of them is missing.
         """
         browser_path()
-        with tempfile.TemporaryDirectory(prefix="edgeport-browser-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(prefix="edgeport-", ignore_cleanup_errors=True) as folder:
             yield BrowserConnection(folder, str(library()), {str(p.absolute()): str(p.absolute()) for p in files})
 
 
@@ -44,11 +45,19 @@ class BrowserConnection:
     library: str
     paths: Mapping[str, str]
 
-    def worker(self, request: Message, threads: int) -> WorkerByPipe:
+    def worker(self, request: Message, threads: int) -> BrowserWorker:
         """A worker whose files are opened by pages."""
         asked = {**request, "device": _PAGE}
         if "request" in request:
             asked["request"] = {**request["request"], "device": _PAGE}
         env = ["env", f"TMPDIR={self.folder}", f"{VARIABLE}={self.library}", f"OMP_NUM_THREADS={threads}"]
         command = [*env, sys.executable, "-I", "-m", "validate.targets.remote_worker"]
-        return WorkerByPipe("The browser's worker", command, asked, "Run edgeport doctor.")
+        return BrowserWorker("The browser's worker", command, asked, "Run edgeport doctor.")
+
+
+class BrowserWorker(WorkerByPipe):
+    """Its end is the browser's too."""
+
+    def close(self) -> None:
+        end_with_descendants(self.process)
+        super().close()

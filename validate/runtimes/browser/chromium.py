@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.errors import CrashError, StepTimeoutError
-from converters.isolation import guard
-from converters.isolation.process_groups import await_end
 from validate.runtimes.base import DeviceUnavailableError
+from validate.runtimes.processes import end_with_descendants
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 VARIABLE = "CHROME"
@@ -34,11 +33,13 @@ _FLAGS = (
     "--no-default-browser-check", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-extensions", "--disable-default-apps", "--disable-breakpad", "--disable-domain-reliability",
     "--disable-client-side-phishing-detection", "--metrics-recording-only", "--no-pings", "--mute-audio",
-    "--hide-scrollbars", "--password-store=basic", "--use-mock-keychain", "--remote-debugging-pipe",
-    "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows",
+    "--hide-scrollbars", "--no-startup-window", "--password-store=basic", "--use-mock-keychain",
+    "--remote-debugging-pipe", "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--disable-features=Translate,OptimizationHints,MediaRouter,WebRtcHideLocalIpsWithMdns,InterestFeedContentSuggestions",
+    "--disable-features=PreloadTopChromeWebUI,SpareRendererForSitePerProcess,Translate,OptimizationHints,MediaRouter,WebRtcHideLocalIpsWithMdns,InterestFeedContentSuggestions",
 )  # fmt: skip
+_NOISE = re.compile(r"dbus|crashpad|org\.freedesktop|DevTools listening")
+"""Of what it logs, what a machine without a desktop always gives."""
 _HANDING_OVER = """
 import fcntl, os, sys
 read, write = (fcntl.fcntl(int(fd), fcntl.F_DUPFD, 10) for fd in sys.argv[1:3])
@@ -72,7 +73,7 @@ class Chromium:
 
     def __init__(self) -> None:
         path = browser_path()
-        self._folder = tempfile.mkdtemp(prefix="edgeport-browser-")
+        self._folder = tempfile.mkdtemp(prefix="p")  # a short one: a socket's path below it has 107 characters at most
         self._log = Path(self._folder) / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._out, self._in, self._rest, self._number = -1, -1, b"", 0
@@ -103,7 +104,7 @@ class Chromium:
         target = self.ask("Target.createTarget", _START_S, url="about:blank")["targetId"]
         session = self.ask("Target.attachToTarget", _START_S, targetId=target, flatten=True)["sessionId"]
         tab = Tab(self, target, session)
-        for domain in ("Page", "Inspector"):
+        for domain in ("Page", "Inspector", "Performance"):
             tab.ask(f"{domain}.enable", _START_S)
         return tab
 
@@ -120,11 +121,9 @@ class Chromium:
                 stdout=log,
                 stderr=log,
                 env=env,
-                start_new_session=True,
             )
         os.close(commands)
         os.close(answers)
-        guard.watch(self._process.pid)
 
     def ask(self, method: str, timeout_s: float | None = None, session: str = "", **params: Any) -> dict[str, Any]:
         """Sends a command, to a tab's session where one is named, and returns its result.
@@ -149,6 +148,8 @@ class Chromium:
         raise CrashError("The browser's page crashed: it may have run out of memory.", next_step=_AGAIN)
 
     def _send(self, message: dict[str, Any]) -> None:
+        if self._process is None:
+            raise CrashError("The browser has ended.", next_step=_AGAIN)
         data = memoryview(json.dumps(message).encode() + b"\0")
         try:
             while data:
@@ -180,8 +181,8 @@ class Chromium:
         return [int(row["id"]) for row in rows if row["type"] == "renderer"]
 
     @property
-    def group(self) -> int:
-        """The process group of all its processes."""
+    def pid(self) -> int:
+        """Its own process, from which all others come."""
         assert self._process is not None
         return self._process.pid
 
@@ -194,11 +195,7 @@ class Chromium:
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        await_end(process.pid)
-        guard.forget(process.pid)
+        end_with_descendants(process)
         for fd in (self._out, self._in):
             os.close(fd)
 
@@ -206,8 +203,10 @@ class Chromium:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _last_words(self) -> str:
-        lines = [line for line in self._said().splitlines() if line.strip()]
-        return lines[-1].strip()[:200] if lines else "it said nothing"
+        lines = [line.strip() for line in self._said().splitlines() if line.strip()]
+        fatal = [line for line in lines if "FATAL" in line]
+        telling = fatal or [line for line in lines if not _NOISE.search(line)] or ["it said nothing"]
+        return telling[-1][:300]
 
     def _gone(self) -> CrashError:
         return CrashError(f"The browser is gone ({self._last_words()}).", next_step=_AGAIN)

@@ -9,9 +9,10 @@ from typing import Any
 from converters.errors import CrashError
 from validate.runtimes.browser.chromium import Chromium
 from validate.runtimes.browser.server import Server
+from validate.runtimes.processes import cpu_s
 
 _HERE = Path(__file__).parent
-_LOAD_S = 60.0
+_LOAD_S, _SPIN_MS = 60.0, 50
 _UNTIL_LOADED = """
 new Promise(done => { const wait = () => globalThis.edgeport ? done(true) : setTimeout(wait, 10); wait(); })
 """
@@ -61,6 +62,15 @@ class Page:
         if "error" in value:
             raise PageError(value["error"])
         return value["result"]
+
+    @property
+    def process(self) -> int:
+        """The process that the page runs in: of the browser's, the one whose CPU time is what the page has spent."""
+        self.call("spin", ms=_SPIN_MS)
+        metrics = self._tab.ask("Performance.getMetrics", _LOAD_S)["metrics"]
+        spent = next((float(row["value"]) for row in metrics if row["name"] == "ProcessTime"), 0.0)
+        browser = self._tab.browser
+        return min(browser.pages, key=lambda pid: abs(cpu_s(pid) - spent), default=browser.pid)
 
     def close(self) -> None:
         self._tab.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import math
 import re
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,14 +24,14 @@ from validate.runtimes.browser.chromium import Chromium
 from validate.runtimes.browser.library import MODULE, library
 from validate.runtimes.browser.page import Page, PageError
 from validate.runtimes.devices import Device
-from validate.runtimes.processes import cpu_s, forget_peak, resident_bytes
+from validate.runtimes.processes import forget_peak, resident_bytes
 
 _LEVELS = {"off": "disabled", "basic": "basic", "extended": "extended", "all": "all"}
 _KINDS = ("float32", "float64", "float16", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))
 _NO_MEMORY = re.compile(r"memory size exceeded|allocation failed|could not allocate|bad_alloc|out of memory", re.I)
 _SHARE_OF_CLOCK = 0.01
 """The most that a step of the page's clock may be of a timed sample."""
-_SETTLED_NS = 50_000_000
+_SETTLED_NS, _SETTLED_SAMPLES = 50_000_000, 20
 
 
 class OnnxRuntimeWeb(Runtime):
@@ -55,9 +56,9 @@ class OnnxRuntimeWeb(Runtime):
         self._page = Page(browser, library() / "dist")
         try:
             facts = self._page.call("facts")
-            process = busy_process(browser, self._page)
+            process = self._page.process
             loaded = self._page.call("load", library=MODULE, threads=options.threads)
-            self.stopwatch = PageClock(self._page, process, browser.group, int(facts["clock_resolution_ns"]))
+            self.stopwatch = PageClock(self._page, process, int(facts["clock_resolution_ns"]))
             forget_peak(process)
             idle = resident_bytes("VmRSS", process)
             opened = self._open(options, content)
@@ -65,6 +66,7 @@ class OnnxRuntimeWeb(Runtime):
         except BaseException:
             self._page.close()
             raise
+        weakref.finalize(self, self._page.close)
         self.version = str(loaded["version"])
         self.signature = Signature(
             tuple(_spec(path, row) for row in opened["inputs"]), tuple(_spec(path, row) for row in opened["outputs"])
@@ -82,7 +84,6 @@ class OnnxRuntimeWeb(Runtime):
             "wasm_threads": opened["threads"],
             "wasm_simd": facts["simd"],
             "cross_origin_isolated": facts["isolated"],
-            "clock_resolution_ns": facts["clock_resolution_ns"],
         }
 
     def _open(self, options: RuntimeOptions, content: bytes | None) -> Any:
@@ -128,10 +129,6 @@ class OnnxRuntimeWeb(Runtime):
                 file=self.path,
             ) from cause
 
-    def __del__(self) -> None:
-        if "_page" in vars(self):
-            self._page.close()
-
 
 class PageClock:
     """Times runs in the page, with its clock. Where a run is short against the clock's steps, a sample is the mean of
@@ -140,9 +137,9 @@ class PageClock:
     Attributes: see `base.Stopwatch`.
     """
 
-    def __init__(self, page: Page, process: int, group: int, resolution_ns: int) -> None:
-        self._page, self.process, self.group = page, process, group
-        self._least_ns = resolution_ns / _SHARE_OF_CLOCK
+    def __init__(self, page: Page, process: int, resolution_ns: int) -> None:
+        self._page, self.process = page, process
+        self._resolution_ns = resolution_ns
         self.runs_per_sample, self._settled = 1, False
         self.phases: Mapping[str, float] = {}
 
@@ -156,13 +153,15 @@ class PageClock:
         inner = min(self.runs_per_sample, count)
         ns = [int(one) for one in self._page.call("time", count=max(1, count // inner), inner=inner)["ns"]]
         if not self._settled:
-            self.runs_per_sample = max(1, math.ceil(self._least_ns / max(1.0, float(np.median(ns)))))
-            self._settled = sum(ns) * inner > _SETTLED_NS
+            self.runs_per_sample = max(
+                1, math.ceil(self._resolution_ns / _SHARE_OF_CLOCK / max(1.0, float(np.median(ns))))
+            )
+            self._settled = len(ns) >= _SETTLED_SAMPLES and sum(ns) * inner > _SETTLED_NS
         return ns
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"runs_per_sample": self.runs_per_sample}
+        return {"clock_resolution_ns": self._resolution_ns, "runs_per_sample": self.runs_per_sample}
 
 
 def offered(page: Page, feeds: Arrays, prefix: str = "") -> list[dict[str, Any]]:
@@ -218,11 +217,3 @@ def _browser() -> Chromium:
     browser = Chromium()
     atexit.register(browser.close)
     return browser
-
-
-def busy_process(browser: Chromium, page: Page) -> int:
-    """The process of a page: of the browser's, the one whose CPU time grows while the page counts."""
-    pages = browser.pages
-    before = {pid: cpu_s(pid) for pid in pages}
-    page.call("spin", ms=60)
-    return max(pages, key=lambda pid: cpu_s(pid) - before[pid], default=browser.group)
