@@ -52,6 +52,13 @@ _PATH = click.Path(path_type=Path)
     help="Time for everything together.",
 )
 @click.option(
+    "--sustain",
+    "sustain_s",
+    type=type_of(BenchOptions, "sustain_s"),
+    metavar="TIME",
+    help="Keep all under load so long (30m): p50 by minute, and where throttling begins.",
+)
+@click.option(
     "--seed",
     type=type_of(Common, "seed"),
     default=0,

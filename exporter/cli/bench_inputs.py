@@ -45,7 +45,7 @@ def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     options = BenchOptions(
         threads=threads or None,
         batches=batches or None,
-        **{name: chosen[name] for name in ("cold_starts", "max_seconds")},
+        **{name: chosen[name] for name in ("cold_starts", "max_seconds", "sustain_s")},
         profile=chosen["profiling"],
     )
     words = dict(chosen)

@@ -45,6 +45,7 @@ PROBES = (
     Probe("onnxruntime", "tensorrt", "exporter.doctor.checks:probe_onnxruntime"),
     Probe("tensorflow", "cuda", "exporter.doctor.checks:probe_tensorflow"),
     Probe("openvino", "openvino", "exporter.doctor.checks:probe_openvino"),
+    Probe("tflm", "tflm", "exporter.doctor.checks:probe_tflm"),
 )
 
 
@@ -216,10 +217,22 @@ def probe_tensorflow(request: Message, _: Channel) -> Message:
 
 def probe_openvino(_request: Message, _: Channel) -> Message:
     """Adds two vectors in OpenVINO, an extra."""
-    version = version_of("openvino")
-    if version is None:
-        raise StepError("The package openvino is not installed.", next_step="pip install 'edgeport[openvino]'")
+    version = _extra("openvino", "openvino")
     return {"version": _runs(_tiny_onnx(), "tiny.onnx", Device.OPENVINO) and version}
+
+
+def probe_tflm(_request: Message, _: Channel) -> Message:
+    """Adds two vectors in TensorFlow Lite for Microcontrollers, an extra."""
+    version = _extra("tflite-micro", "tflm")
+    return {"version": _runs(_tiny_tflite(), "tiny.tflite", Device.TFLM) and version}
+
+
+def _extra(distribution: str, name: str) -> str:
+    """The version of a package that an extra brings."""
+    version = version_of(distribution)
+    if version is None:
+        raise StepError(f"The package {distribution} is not installed.", next_step=f"pip install 'edgeport[{name}]'")
+    return version
 
 
 class _needing:  # noqa: N801 - reads as a verb where it is used

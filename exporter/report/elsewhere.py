@@ -14,6 +14,7 @@ _NOTE = (
     "Each file was judged where it was timed, in the very setting. Computed in: what the numbers were computed in "
     "there, which may be less than what the file holds; that is what it is held to."
 )
+_ARENA = " Arena: the least in which TensorFlow Lite for Microcontrollers starts, measured with pointers of 64 bits."
 
 
 def placed(verdict: VerdictRow) -> str:
@@ -33,6 +34,7 @@ def elsewhere(manifest: Manifest) -> Table:
         Column(COST, "number"),
         Column(GATE, "number"),
         Column(LOSS),
+        Column("Arena", "number"),
         Column("p50 [95 % CI]", "number"),
     )
     timings = {(row.artifact, row.target, row.setting): row for row in reversed(timed_rows(manifest))}
@@ -51,7 +53,9 @@ def elsewhere(manifest: Manifest) -> Table:
                 f"{verdict.status}{same}",
                 *cost_words(worst_output(verdict)),
                 loss_words(verdict.loss),
+                f"{verdict.arena.least} bytes" if verdict.arena else say.NONE,
                 say.interval(timing.p50_ms) if timing else say.NONE,
             ]
         )
-    return table("Other targets and settings", columns, rows, _NOTE)
+    note = _NOTE + (_ARENA if any(verdict.arena for verdict in manifest.verdicts) else "")
+    return table("Other targets and settings", columns, rows, note)

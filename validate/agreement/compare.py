@@ -74,7 +74,8 @@ def compare(
 def entries_of(path: Path, job: JudgeJob) -> list[Entry]:
     """A candidate at every place where it is judged."""
     fmt, precision = format_of(path), job.precision or known_precision(path) or Precision.FLOAT32
-    return [Entry(path, place, precision) for place in (job.places.judged(fmt) if fmt else (HOST,))]
+    places = (*(job.places.judged(fmt) if fmt else (HOST,)), *job.proven_on.get(path, ()))
+    return [Entry(path, place, precision) for place in dict.fromkeys(places)]
 
 
 def _asked(key: str, entry: Entry, places: Places) -> Message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -243,6 +243,7 @@ class Latency:
         notes: rows left out and why, in sentences.
         profiles: where the time goes, one a profiled row (see `validate.latency.profiling.operations`).
         peaks: the machine's measured peak, by threads.
+        sustained, energy: each row under lasting load (see `validate.latency.sustained`); whether joules are known.
         tuned: the fastest settings of each artifact, where they were looked for (see `validate.latency.tuning`).
     """
 
@@ -255,6 +256,8 @@ class Latency:
     profiles: tuple[dict[str, Any], ...] = ()
     peaks: tuple[dict[str, Any], ...] = ()
     tuned: tuple[dict[str, Any], ...] = ()
+    sustained: tuple[dict[str, Any], ...] = ()
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def unavailable(self) -> tuple[Timing, ...]:
@@ -277,12 +280,13 @@ class Latency:
             timings=(*self.timings, *chain(*(other.timings for other in others))),
             comparisons=(*self.comparisons, *chain(*(other.comparisons for other in others))),
             controls=(*self.controls, *chain(*(other.controls for other in others))),
+            sustained=(*self.sustained, *chain(*(other.sustained for other in others))),
             notes=(*self.notes, *chain(*(other.notes for other in others))),
         )
 
     def lacks(self, device: str) -> bool:
-        """True when no row could be timed on this device."""
-        return not any(t.row.device == device and t.status is Status.OK for t in self.timings)
+        """True when no row could be timed on this device, though it gives times."""
+        return not any(t.row.device == device and t.status in {Status.OK, Status.UNTIMED} for t in self.timings)
 
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
         """The `bench` document; paths below `base` are written relative to it."""
@@ -296,6 +300,7 @@ class Latency:
             "profiles": list(self.profiles),
             "peaks": list(self.peaks),
             **({"tuned": list(self.tuned)} if self.tuned else {}),
+            **({"sustained": list(self.sustained), "energy": dict(self.energy)} if self.sustained else {}),
         }
 
     def save_samples(self, folder: Path) -> Latency:

@@ -16,9 +16,11 @@ from validate.written import SPARSE
 
 
 class Status(StrEnum):
-    """`unavailable`: the device is missing. `error`: the artifact does not run, or gives wrong answers."""
+    """`untimed`: its target gives no times. `unavailable`: the device is missing. `error`: the artifact does not run,
+    or gives wrong answers."""
 
     OK = "ok"
+    UNTIMED = "untimed"
     UNAVAILABLE = "unavailable"
     ERROR = "error"
 

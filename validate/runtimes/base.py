@@ -19,6 +19,7 @@ from converters.checkpoints.texts import Texts
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
 from validate.runtimes.devices import Arithmetic, Device
+from validate.runtimes.tflm_arena import Arena
 
 _NO_ROW = re.compile(r"is not in \[0, (\d+)\)")
 _NO_MEMORY = re.compile(r"[Ff]ailed to allocate|bad_alloc|[Oo]ut of memory|RESOURCE_EXHAUSTED|OOM when")
@@ -118,6 +119,11 @@ class Runtime(Protocol):
     quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})
     stopwatch: Stopwatch | None = None
     facts: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def arena(self) -> Arena | None:
+        """The memory that it takes on a board, measured; None in every runtime but TFLM."""
+        return None
 
     @property
     def session(self) -> Any:

@@ -20,6 +20,7 @@ class Device(str):
     CUDA: ClassVar[Device]
     TENSORRT: ClassVar[Device]
     OPENVINO: ClassVar[Device]
+    TFLM: ClassVar[Device]
 
     @property
     def kind(self) -> str:
@@ -50,6 +51,7 @@ class Device(str):
 
 
 Device.CPU, Device.CUDA, Device.TENSORRT, Device.OPENVINO = map(Device, ("cpu", "cuda", "tensorrt", "openvino"))
+Device.TFLM = Device("tflm")
 
 
 class Arithmetic(StrEnum):

@@ -62,6 +62,10 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         "openvino", frozenset({Format.ONNX, Format.TFLITE}), "openvino:OpenVinoRuntime",
         "openvino", ("openvino",), frozenset({"openvino"}),
     ),
+    RuntimeRow(
+        "tflm", frozenset({Format.TFLITE}), "tflm:TflmRuntime",
+        "tflite_micro", ("tflite-micro",), frozenset({"tflm"}),
+    ),
     RuntimeRow(_KERAS, frozenset(), "keras:KerasRuntime", *_TENSORFLOW),
 )  # fmt: skip
 """Every runtime. A new one is a file in this folder and a row here."""

@@ -78,6 +78,7 @@ TARGETS: tuple[Target, ...] = (
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
     Target("browser", Device("browser"), machine="validate.targets.browser:BrowserMachine"),
+    Target("tflm", Device.TFLM, "tflite_micro", "pip install 'edgeport[tflm]'", time=Kind.NEVER),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
 )
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""

@@ -27,6 +27,7 @@ from validate.runtimes.base import Runtime
 from validate.runtimes.devices import Device
 from validate.runtimes.quantized import FloatEnds
 from validate.runtimes.variant import Variant
+from validate.written import written
 
 
 def run_candidates(request: Message, channel: Channel) -> Message:
@@ -63,6 +64,8 @@ def _run_candidate(
     runtime = runtime_of(path, device)
     version = tapped.runtime.version or runtime.version
     ran = {"runtime": runtime.name, "runtime_version": version, "arithmetic": tapped.runtime.arithmetic}
+    if not request.get("first_look", False):
+        ran["arena"] = written(tapped.runtime.arena)
     mapping: Names = {}
     told: list[str] = []
     if request.get("mapping") is not None:
