@@ -26,6 +26,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 VARIABLE = "CHROME"
 INSTALL = f"Install Chromium or Chrome, or say where it is with {VARIABLE}=PATH."
 _START_S, _CLOSE_S = 60.0, 10.0
+_LONGEST = 52
+"""Characters of the folder of temporary files: the path of a socket below it has 107 at most."""
 _AGAIN = "Run it again; if it happens again, give a smaller model or batch there."
 _NO_SANDBOX = "--no-sandbox"
 _FLAGS = (
@@ -73,7 +75,8 @@ class Chromium:
 
     def __init__(self) -> None:
         path = browser_path()
-        self._folder = tempfile.mkdtemp(prefix="p")  # a short one: a socket's path below it has 107 characters at most
+        usual = tempfile.gettempdir()
+        self._folder = tempfile.mkdtemp(prefix="p", dir=usual if len(usual) <= _LONGEST else "/tmp")
         self._log = Path(self._folder) / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._out, self._in, self._rest, self._number = -1, -1, b"", 0

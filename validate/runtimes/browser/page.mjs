@@ -77,10 +77,12 @@ async function load({ library, threads }) {
 
 async function open({ model, external, options }) {
   const start = performance.now();
-  const data = await Promise.all(external.map(async ({ path, name }) => ({ path, data: new Uint8Array(await fetched(name)) })));
-  session = await ort.InferenceSession.create(new Uint8Array(await fetched(model)), { ...options, externalData: data });
+  const part = async ({ path, name }) => ({ path, data: new Uint8Array(await fetched(name)) });
+  const externalData = await Promise.all(external.map(part));
+  session = await ort.InferenceSession.create(new Uint8Array(await fetched(model)), { ...options, externalData });
   const load_ms = performance.now() - start;
-  const described = (rows) => rows.map(({ name, isTensor, type, shape }) => ({ name, isTensor, type, shape }));
+  const known = (size) => (size >= 2 ** 31 ? -1 : size); // an unknown size without a name is -1, read as unsigned
+  const described = (rows) => rows.map(({ name, isTensor, type, shape }) => ({ name, isTensor, type, shape: shape?.map(known) }));
   return {
     load_ms,
     threads: ort.env.wasm.numThreads,

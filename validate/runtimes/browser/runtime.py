@@ -16,6 +16,7 @@ import numpy as np
 from converters.arrays import Array, Arrays, as_array
 from converters.checkpoints.parts import parts_of
 from converters.errors import RefusedError, ResourceError, StepError
+from converters.readers.onnx_file import DTYPES
 from converters.signature import TEXT, Signature, TensorSpec
 from validate.runtimes import base
 from validate.runtimes.base import Runtime, RuntimeOptions
@@ -29,6 +30,7 @@ from validate.runtimes.processes import forget_peak, resident_bytes
 _LEVELS = {"off": "disabled", "basic": "basic", "extended": "extended", "all": "all"}
 _KINDS = ("float32", "float64", "float16", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))
 _NO_MEMORY = re.compile(r"memory size exceeded|allocation failed|could not allocate|bad_alloc|out of memory", re.I)
+_NUMBER_OF_TYPE = re.compile(r"unsupported data type: (\d+)")
 _SHARE_OF_CLOCK = 0.01
 """The most that a step of the page's clock may be of a timed sample."""
 _SETTLED_NS, _SETTLED_SAMPLES = 50_000_000, 20
@@ -52,7 +54,7 @@ class OnnxRuntimeWeb(Runtime):
 
     def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
         self.path = path
-        browser = _browser()
+        browser = the_browser()
         self._page = Page(browser, library() / "dist")
         try:
             facts = self._page.call("facts")
@@ -208,11 +210,13 @@ def _spec(path: Path, row: Mapping[str, Any]) -> TensorSpec:
 
 
 def _short(cause: PageError) -> str:
-    return " ".join(str(cause).split())[:300]
+    """What it says; of a type that it calls by ONNX's number the name too."""
+    text = " ".join(str(cause).split())[:300]
+    return _NUMBER_OF_TYPE.sub(lambda found: f"{found[0]} ({DTYPES.get(int(found[1]), 'of no name')})", text)
 
 
 @cache
-def _browser() -> Chromium:
+def the_browser() -> Chromium:
     """The one browser of this process; each file is a tab."""
     browser = Chromium()
     atexit.register(browser.close)
