@@ -59,6 +59,7 @@ _TARGET_OPTIONS = (
                  help=f"Judge it there too, and time it there; repeat: {', '.join(target_words())}. [host]"),
     click.option("--ssh", metavar="HOST", help="The same as --on ssh:HOST."),
     click.option("--ssh-python", default="python3", show_default=True, metavar="PATH", help="The Python there."),
+    click.option("--adb", metavar="SERIAL", help="The same as --on adb:SERIAL, a phone; timed, not judged."),
     click.option("--ssh-options", default="", metavar="TEXT", help="More arguments for ssh, as one text."),
 )  # fmt: skip
 _OPTIONS = (

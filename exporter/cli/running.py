@@ -74,9 +74,8 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
 
 def places_of(words: dict[str, Any]) -> dict[str, Any]:
     """Takes `--device`, `--on` and how boards are reached out of the words, as fields of Places."""
-    ssh = words.pop("ssh", None)
-    board = [Device(f"ssh:{ssh}")] if ssh else []
-    devices = dict.fromkeys([*words.pop("devices", ()), *words.pop("targets", ()), *board])
+    boards = [Device(f"{kind}:{name}") for kind in ("ssh", "adb") if (name := words.pop(kind, None))]
+    devices = dict.fromkeys([*words.pop("devices", ()), *words.pop("targets", ()), *boards])
     python, options = words.pop("ssh_python", "python3"), shlex.split(words.pop("ssh_options", ""))
     return {"devices": tuple(devices) or (Device.CPU,), "ssh": {"python": python, "ssh_options": options}}
 
