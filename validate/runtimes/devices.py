@@ -6,11 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 _GPUS: Final = {"cuda", "tensorrt"}
-<<<<<<< HEAD
-_ELSEWHERE: Final = {"ssh", "browser"}
-=======
-_ELSEWHERE: Final = {"arm64", "ssh", "adb"}
->>>>>>> main
+_ELSEWHERE: Final = {"arm64", "browser", "ssh", "adb"}
 
 
 class Device(str):
@@ -47,14 +43,10 @@ class Device(str):
 
     @property
     def is_elsewhere(self) -> bool:
-<<<<<<< HEAD
-        """Whether a worker on another machine, real or emulated, opens the file (see `targets.remote`).
+        """Whether another machine, real or emulated, opens the file: a worker of ours there, but on a phone.
 
         To the worker of a `browser`, which has the pages, the device is a `page`.
         """
-=======
-        """Whether another machine, real or emulated, opens the file: a worker of ours there, but on a phone."""
->>>>>>> main
         return self.kind in _ELSEWHERE
 
 

@@ -84,14 +84,11 @@ TARGETS: tuple[Target, ...] = (
     Target("cuda", Device.CUDA),
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
-<<<<<<< HEAD
     Target("browser", Device("browser"), machine="validate.targets.browser:BrowserMachine"),
-=======
     Target(
         "arm64", Device("arm64"), install="edgeport target install arm64", machine="validate.targets.arm64:Arm64",
         choices=("cortex-a76", "cortex-a72", "cortex-a53"), environment=True, numbers=Kind.EMULATED, time=Kind.NEVER,
     ),
->>>>>>> main
     Target("tflm", Device.TFLM, "tflite_micro", "pip install 'edgeport[tflm]'", time=Kind.NEVER),
     *(
         Target(name, Device(name), "ethosu", "pip install 'edgeport[ethos-u]'", numbers=Kind.NEVER, time=Kind.ESTIMATED)
