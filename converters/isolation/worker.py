@@ -87,13 +87,15 @@ class Worker:
         self._over_memory = False
         self._scratch = tempfile.mkdtemp(prefix="edgeport-")
         self._sandboxed = sandboxed and sandbox.current() == sandbox.BUBBLEWRAP
+        own_temporaries = self._sandboxed or not sandboxed
         child_read, parent_write = os.pipe()
         parent_read, child_write = os.pipe()
         try:
             command = self._command(target, (child_read, child_write))
             environment = dict(env or worker_environment())
-            if self._sandboxed:
+            if own_temporaries:  # what a machine elsewhere leaves there goes with it, however it ends
                 environment["TMPDIR"] = self._scratch
+            if self._sandboxed:
                 grants = sandbox.Grants(tuple(reads), (*writes, Path(self._scratch)))
                 command = sandbox.wrapped(command, environment, grants)
             self._process = self._spawn(command, (child_read, child_write), log, environment)
