@@ -55,6 +55,10 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         "onnxruntime", ("onnxruntime-gpu", "onnxruntime"), _OURS,
     ),
     RuntimeRow(
+        "onnxruntime-web", frozenset({Format.ONNX, Format.ORT}), "browser.runtime:OnnxRuntimeWeb",
+        "validate.runtimes.browser.page", (), frozenset({"browser", "page"}),
+    ),
+    RuntimeRow(
         "openvino", frozenset({Format.ONNX, Format.TFLITE}), "openvino:OpenVinoRuntime",
         "openvino", ("openvino",), frozenset({"openvino"}),
     ),

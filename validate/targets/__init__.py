@@ -84,6 +84,7 @@ TARGETS: tuple[Target, ...] = (
     Target("cuda", Device.CUDA),
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
+    Target("browser", Device("browser"), machine="validate.targets.browser:BrowserMachine"),
     Target(
         "arm64", Device("arm64"), install="edgeport target install arm64", machine="validate.targets.arm64:Arm64",
         choices=("cortex-a76", "cortex-a72", "cortex-a53"), environment=True, numbers=Kind.EMULATED, time=Kind.NEVER,
