@@ -231,6 +231,8 @@ def _show(agreement: Agreement, console: Console) -> None:
             console.say(f"{_placed(verdict)}: {verdict.status}: {verdict.reason}")
         elif verdict.loss is not None and verdict.loss.status != "kept":
             console.say(f"{_placed(verdict)}: {verdict.loss.status}: {verdict.loss.reason}")
+        if (arena := verdict.row.arena) is not None:
+            console.say(f"{_placed(verdict)}: it starts in a tensor arena of {arena.least} bytes.")
     for missing in agreement.unavailable:
         console.say(f"{missing.artifact.name}, {missing.place.target}: {missing.reason} {missing.next}")
 
