@@ -27,16 +27,17 @@ def run_cut(request: Message, _channel: Channel) -> Message:
     work, path = Path(request["work"]), Path(request["path"])
     names, tensors = list(request["input_names"]), list(request["tensors"])
     feeds = {name: np.load(path_of(work, "in", k)) for k, name in enumerate(names)}
-    values = _CUTS[runtime_name(path)](path, feeds, tensors, int(request["threads"]))
+    options = RuntimeOptions(threads=int(request["threads"]), signature=request["key"])
+    values = _CUTS[runtime_name(path)](path, feeds, tensors, options)
     for k, tensor in enumerate(tensors):
         np.save(path_of(work, request["stem"], k), values[tensor])
     return {}
 
 
-def _onnx(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
+def _onnx(path: Path, feeds: Arrays, tensors: Sequence[str], options: RuntimeOptions) -> Arrays:
     from validate.runtimes.onnxruntime import OnnxRuntime
 
-    runtime = OnnxRuntime(path, RuntimeOptions(threads=threads), cut_onnx(load_onnx(path), tensors))
+    runtime = OnnxRuntime(path, options, cut_onnx(load_onnx(path), tensors))
     return _run(runtime, feeds)
 
 
@@ -76,15 +77,18 @@ def needed(operations: Sequence[tuple[Iterable[Any], Iterable[Any]]], targets: I
     return places
 
 
-def _tflite(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
+def _tflite(path: Path, feeds: Arrays, tensors: Sequence[str], options: RuntimeOptions) -> Arrays:
     from validate.runtimes.tflite import TfliteRuntime
 
-    runtime = TfliteRuntime(path, RuntimeOptions(threads=threads), cut_tflite(path, [int(t) for t in tensors]))
+    runtime = TfliteRuntime(path, options, cut_tflite(path, [int(t) for t in tensors], options.key))
     return _run(FloatEnds(runtime, [*feeds, *tensors]), feeds)
 
 
-def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
+def cut_tflite(path: Path, tensors: Sequence[int], key: str | None = None) -> bytes:
     """The file up to these tensors of its first subgraph, each an output of every signature, by its number.
+
+    Args:
+        key: of a file that has several signatures, the one that is the first subgraph's then.
 
     Raises:
         RefusedError: the file is damaged.
@@ -93,7 +97,7 @@ def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
     from ai_edge_litert.tools import flatbuffer_utils
 
     try:
-        model = flatbuffer_utils.read_model_from_bytearray(bytearray(signed(path) or path.read_bytes()))
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(signed(path, key).content or path.read_bytes()))
     except Exception as cause:
         damaged(path, "a TFLite model", cause)
     graph = model.subgraphs[0]
@@ -124,12 +128,12 @@ def _run(runtime: Runtime, feeds: Arrays) -> Arrays:
     return {name: value[:count] for name, value in runtime.run(filled(runtime.signature, feeds)).items()}
 
 
-def _saved_model(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
-    cut = FrozenSavedModel(path, list(feeds), threads, tensors)
+def _saved_model(path: Path, feeds: Arrays, tensors: Sequence[str], options: RuntimeOptions) -> Arrays:
+    cut = FrozenSavedModel(path, list(feeds), options, tensors)
     return dict(cut.values(list(feeds.values())))
 
 
-_CUTS: dict[str, Callable[[Path, dict[str, Array], Sequence[str], int], Arrays]] = {
+_CUTS: dict[str, Callable[[Path, dict[str, Array], Sequence[str], RuntimeOptions], Arrays]] = {
     "onnxruntime": _onnx,
     "tflite": _tflite,
     "saved_model": _saved_model,

@@ -58,6 +58,7 @@ def _run_candidate(
 ) -> Message:
     work, path, device = Path(request["work"]), Path(entry["path"]), Device(entry["device"])
     options = Variant.from_json(entry["variant"]).options(device, request["threads"])
+    options = replace(options, signature=request.get("key"))
     tapped = open_tapped(path, options, work / "taps" / entry["key"])
     runtime = runtime_of(path, device)
     ran = {"runtime": runtime.name, "runtime_version": runtime.version, "arithmetic": tapped.runtime.arithmetic}
