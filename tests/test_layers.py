@@ -78,7 +78,7 @@ def test_arrows(path: Path) -> None:
     assert not {name for name in names if name.split(".")[0] in {"scripts", "tests"}}
 
 
-CAPABILITIES = {"session", "prepared", "refuses", "quantization", "loaded", "extremes", "notes"}
+CAPABILITIES = {"session", "prepared", "refuses", "quantization", "stopwatch", "facts", "loaded", "extremes", "notes"}
 """Of `Runtime` and `Tapped`: their Protocols have an answer for each, so nobody has to ask whether it is there."""
 
 

@@ -43,8 +43,9 @@ class Standing:
         reads: Sequence[Path] = (),
         writes: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
+        sandboxed: bool = True,
     ) -> None:
-        self._env = env
+        self._env, self._sandboxed = env, sandboxed
         self.folder = Path(tempfile.mkdtemp(prefix="edgeport-"))
         self._preparing, self._limits, self._log = preparing, limits, log
         self._grants = sandbox.Grants(tuple(reads), (*writes, self.folder))
@@ -131,6 +132,7 @@ class Standing:
             env=self._env,
             reads=grants.reads,
             writes=grants.writes,
+            sandboxed=self._sandboxed,
         )
         return self._worker
 

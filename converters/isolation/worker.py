@@ -64,6 +64,7 @@ class Worker:
         log: file that stdout and stderr are appended to; None discards them.
         reads, writes: the files and folders that the worker is shown where it runs in a sandbox, besides its own
             temporary folder; the request names none by itself.
+        sandboxed: False for a worker that opens no file of the user's itself, but reaches another machine.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Worker:
         env: Mapping[str, str] | None = None,
         reads: Sequence[Path] = (),
         writes: Sequence[Path] = (),
+        sandboxed: bool = True,
     ) -> None:
         self.step = step
         self.peak_rss_bytes = 0
@@ -84,14 +86,16 @@ class Worker:
         self._started = time.monotonic()
         self._over_memory = False
         self._scratch = tempfile.mkdtemp(prefix="edgeport-")
-        self._sandboxed = sandbox.current() == sandbox.BUBBLEWRAP
+        self._sandboxed = sandboxed and sandbox.current() == sandbox.BUBBLEWRAP
+        own_temporaries = self._sandboxed or not sandboxed
         child_read, parent_write = os.pipe()
         parent_read, child_write = os.pipe()
         try:
             command = self._command(target, (child_read, child_write))
             environment = dict(env or worker_environment())
-            if self._sandboxed:
+            if own_temporaries:  # what a machine elsewhere leaves there goes with it, however it ends
                 environment["TMPDIR"] = self._scratch
+            if self._sandboxed:
                 grants = sandbox.Grants(tuple(reads), (*writes, Path(self._scratch)))
                 command = sandbox.wrapped(command, environment, grants)
             self._process = self._spawn(command, (child_read, child_write), log, environment)

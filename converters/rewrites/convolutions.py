@@ -79,6 +79,13 @@ def is_of_another_rank(operation: Any) -> bool:
     return operation.get_attr("data_format") == b"NCHW" and operation.inputs[0].shape.rank not in (None, 2, 4)
 
 
+def is_across_rows(operation: Any) -> bool:
+    """Whether a bias is added along the rows of what a convolution gives. tf2onnx makes it the convolution's own."""
+    x = operation.inputs[0]
+    first = operation.get_attr("data_format") == b"NCHW" and x.shape.rank == 4
+    return first and x.op.type in {"Conv2D", "Conv2DBackpropInput"} and x.op.get_attr("data_format") == b"NHWC"
+
+
 def bias(_operation: Any, inputs: Sequence[Any]) -> Any:
     import tensorflow as tf
 

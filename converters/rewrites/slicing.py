@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from converters.rewrites.row import constant, reshaped, sizes
 
 _MOST_AXES = 5  # that TFLite's strided slice takes
@@ -17,7 +19,6 @@ def is_known_roll(operation: Any) -> bool:
 
 def roll(operation: Any, inputs: Sequence[Any]) -> Any:
     """What leaves at one end comes in at the other: a concatenation of two slices for each axis."""
-    import numpy as np
     import tensorflow as tf
 
     x = inputs[0]
@@ -68,6 +69,14 @@ def is_longer(operation: Any) -> bool:
         return False
     longer = operation.inputs[1].shape.num_elements() > shape.rank or operation.get_attr("ellipsis_mask")
     return bool(longer and operation.get_attr("new_axis_mask")) and shape.as_list().count(None) > 1
+
+
+def has_ellipsis(operation: Any) -> bool:
+    """A slice along known places with an ellipsis beside new axes or steps, whose axes tf2onnx miscounts."""
+    if operation.inputs[0].shape.rank is None or any(constant(operation, k) is None for k in (1, 2, 3)):
+        return False
+    more = operation.get_attr("new_axis_mask") or (np.asarray(constant(operation, 3)) != 1).any()
+    return bool(operation.get_attr("ellipsis_mask") and more)
 
 
 def with_new_axes(operation: Any, inputs: Sequence[Any]) -> Any:
@@ -129,7 +138,6 @@ def is_wide_pad(operation: Any) -> bool:
 
 def pad(operation: Any, inputs: Sequence[Any]) -> Any:
     """One axis after the other."""
-    import numpy as np
     import tensorflow as tf
 
     x = inputs[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from converters.common import Common
 from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
-from exporter.cli.latency_options import session_options, target_option
+from exporter.cli.latency_options import session_options, target_options
 from exporter.cli.options import limit_options, output_options, shape_option, signature_option
 from exporter.cli.types import Numbers, type_of
 from validate.latency.options import BenchOptions
@@ -31,7 +30,7 @@ _PATH = click.Path(path_type=Path)
 @click.command("bench")
 @click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True, type=_PATH)
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to run; repeat for several. [cpu]")
-@target_option
+@target_options
 @click.option(
     "--threads", multiple=True, type=Numbers(BenchOptions, "threads"), metavar="N,...", help="Threads. [physical cores]"
 )
@@ -53,6 +52,13 @@ _PATH = click.Path(path_type=Path)
     help="Time for everything together.",
 )
 @click.option(
+    "--sustain",
+    "sustain_s",
+    type=type_of(BenchOptions, "sustain_s"),
+    metavar="TIME",
+    help="Keep all under load so long (30m): p50 by minute, and where throttling begins.",
+)
+@click.option(
     "--seed",
     type=type_of(Common, "seed"),
     default=0,
@@ -69,10 +75,6 @@ _PATH = click.Path(path_type=Path)
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write the rows as JUnit XML.")
 @click.option("--markdown", type=_PATH, metavar="FILE", help="Write the tables for a pull request.")
 @click.option("--save-samples", type=_PATH, help="Folder for the raw samples (.npy, nanoseconds).")
-@click.option("--ssh", metavar="HOST", help="Measure on this board, with our own worker.")
-@click.option("--ssh-python", default="python3", show_default=True, metavar="PATH", help="The Python there.")
-@click.option("--ssh-options", default="", metavar="TEXT", help="More arguments for ssh, as one text.")
-@click.option("--adb", metavar="SERIAL", help="Measure on this phone, with the benchmark binary that is on it.")
 @limit_options
 @output_options
 def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int:
@@ -91,13 +93,13 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     if chosen["max_slowdown"] and not chosen["earlier"]:
         raise UsageError("--max-slowdown compares with nothing.", next_step="Give --compare OLD.json too.")
     old = read_result(chosen["earlier"]) if chosen["earlier"] else None  # refused before minutes are spent
-    if old and not (chosen["ssh"] or chosen["adb"]):
-        refuse_unlike(old, host_facts(), chosen["earlier"])
     timed = expand(artifacts, console)
     check_signature(chosen["signature"], timed.paths)
     job = bench_job(chosen, timed)
+    if old and not any(device.is_elsewhere for device in job.places.devices):
+        refuse_unlike(old, host_facts(), chosen["earlier"])
     with console.progress() as progress:
-        latency = _measure(timed.paths, job, chosen, progress)
+        latency = _measure(timed.paths, job, progress)
     changes = _changes(old, latency, chosen)
     if chosen["save_samples"] is not None:
         latency = latency.save_samples(chosen["save_samples"])
@@ -114,23 +116,14 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     return GATE_FAILED if any(change.fails for change in changes) else 0
 
 
-def _measure(paths: list[Path], job: BenchJob, chosen: dict[str, Any], progress: Any) -> Latency:
+def _measure(paths: list[Path], job: BenchJob, progress: Any) -> Latency:
     from exporter.run.bench import time_artifacts
-    from validate.latency import measure
-    from validate.latency.boards.adb import measure_on_phone
-    from validate.latency.boards.ssh import Board
 
-    boards = [name for name in ("ssh", "adb") if chosen[name]]
-    if len(boards) > 1 or (boards and (chosen["tuning"] or chosen["profiling"])):
+    elsewhere = [device for device in job.places.devices if device.is_elsewhere]
+    if elsewhere and (job.places.tune or job.options.profile):
         raise UsageError(
-            f"--{boards[0]} goes with none of --adb, --ssh, --tune and --profile-ops.",
-            next_step="Ask for one of them at a time.",
+            f"{elsewhere[0]} goes with neither --tune nor --profile-ops.", next_step="Leave one of them out."
         )
-    if chosen["adb"]:
-        return measure_on_phone(paths, job, chosen["adb"])
-    if chosen["ssh"]:
-        board = Board(chosen["ssh"], chosen["ssh_python"], tuple(shlex.split(chosen["ssh_options"])))
-        return measure(paths, replace(job, board=board), progress)
     return time_artifacts(paths, job, progress)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from converters.common import Common
 from exporter.cli.bundles import bundle_at
 from exporter.cli.latency_options import taken_variants
-from exporter.cli.running import devices_of, limits, shapes_of
+from exporter.cli.running import limits, places_of, shapes_of
 from exporter.manifest.schema import GOLDEN
 from validate.targets import PlacedFile, Places
 
@@ -45,11 +45,13 @@ def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     options = BenchOptions(
         threads=threads or None,
         batches=batches or None,
-        **{name: chosen[name] for name in ("cold_starts", "max_seconds")},
+        **{name: chosen[name] for name in ("cold_starts", "max_seconds", "sustain_s")},
         profile=chosen["profiling"],
     )
     words = dict(chosen)
-    places = Places(devices_of(words), chosen["require"], taken_variants(words), chosen["tuning"])
+    places = Places(
+        **places_of(words), require=chosen["require"], variants=taken_variants(words), tune=chosen["tuning"]
+    )
     limited = limits(chosen["timeout"], chosen["memory_limit"])
     common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]), signature=chosen["signature"])
     golden = chosen["golden"]

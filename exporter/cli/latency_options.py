@@ -12,7 +12,7 @@ import click
 from exporter.cli.types import Renamed, type_of
 from validate.latency.options import BenchOptions
 from validate.runtimes.variant import Boundary, ConvSearch, Variant
-from validate.targets import TARGETS
+from validate.targets import Places, target_words
 
 Command = Callable[..., Any]
 
@@ -26,11 +26,11 @@ def session_options(function: Command) -> Command:
     return function
 
 
-def target_option(function: Command) -> Command:
-    """Adds `--on`, of which `--device` names those of the host."""
-    choice = click.Choice([target.name for target in TARGETS])
-    help_text = "Judge it there too, and time it there; repeat. [host]"
-    return click.option("--on", "targets", multiple=True, type=choice, metavar="TARGET", help=help_text)(function)
+def target_options(function: Command) -> Command:
+    """Adds `--on`, of which `--device` names those of the host, and how boards are reached."""
+    for option in reversed(_TARGET_OPTIONS):
+        function = option(function)
+    return function
 
 
 def taken_variants(chosen: MutableMapping[str, Any]) -> tuple[Variant, ...]:
@@ -54,6 +54,14 @@ _SETTINGS = {
 _SEARCHES = Renamed("convolution search", {word.lower(): word for word in ConvSearch})
 _BOUNDARIES = Renamed("boundary", {"host": Boundary.HOST_TO_HOST, "device": Boundary.DEVICE_RESIDENT})
 
+_TARGET_OPTIONS = (
+    click.option("--on", "targets", multiple=True, type=type_of(Places, "devices"), metavar="TARGET",
+                 help=f"Judge it there too, and time it there; repeat: {', '.join(target_words())}. [host]"),
+    click.option("--ssh", metavar="HOST", help="The same as --on ssh:HOST."),
+    click.option("--ssh-python", default="python3", show_default=True, metavar="PATH", help="The Python there."),
+    click.option("--adb", metavar="SERIAL", help="The same as --on adb:SERIAL, a phone; timed, not judged."),
+    click.option("--ssh-options", default="", metavar="TEXT", help="More arguments for ssh, as one text."),
+)  # fmt: skip
 _OPTIONS = (
     click.option("--litert", multiple=True, type=type_of(Variant, "interface"),
                  help="LiteRT's interface; repeat for both. [interpreter]"),

@@ -10,7 +10,7 @@ import click
 from converters.common import Common
 from converters.options import QuantizeOptions
 from exporter.cli.console import Console
-from exporter.cli.latency_options import session_options, target_option
+from exporter.cli.latency_options import session_options, target_options
 from exporter.cli.options import limit_options, metric_options, output_options, source_options
 from exporter.cli.types import Numbers, type_of
 from exporter.options import Choice
@@ -34,7 +34,7 @@ _DEVICES = type_of(Places, "devices")
 @metric_options
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--device", "devices", multiple=True, type=_DEVICES, help="Where to time; repeat for several. [cpu]")
-@target_option
+@target_options
 @click.option(
     "--threads",
     multiple=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -26,7 +27,7 @@ from exporter.report.terminal import terminal_tables
 from exporter.report.view import shared_notes
 from exporter.run.localize import sentence_of
 from exporter.run.pipeline import Outcome, run
-from validate.targets import TARGETS, Device
+from validate.targets import Device, target_of
 
 _FIELDS = {
     "max_latency": "max_latency_ms",
@@ -64,18 +65,19 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
         limits=limits(words.pop("timeout"), words.pop("memory_limit")),
         tolerances=tolerances(words.pop("tolerances", ())),
         shapes=shapes_of(words.pop("shapes")),
-        devices=devices_of(words),
+        **places_of(words),
         command=("edgeport", *sys.argv[1:]),
         **renamed,
         **words,
     )
 
 
-def devices_of(words: dict[str, Any]) -> tuple[Device, ...]:
-    """Takes `--device` and `--on` out of the words; the host where neither is given."""
-    named = words.pop("targets", ())
-    targets = [target.device for name in named for target in TARGETS if target.name == name]
-    return tuple(dict.fromkeys([*words.pop("devices", ()), *targets])) or (Device.CPU,)
+def places_of(words: dict[str, Any]) -> dict[str, Any]:
+    """Takes `--device`, `--on` and how boards are reached out of the words, as fields of Places."""
+    boards = [Device(f"{kind}:{name}") for kind in ("ssh", "adb") if (name := words.pop(kind, None))]
+    devices = dict.fromkeys([*words.pop("devices", ()), *words.pop("targets", ()), *boards])
+    python, options = words.pop("ssh_python", "python3"), shlex.split(words.pop("ssh_options", ""))
+    return {"devices": tuple(devices) or (Device.CPU,), "ssh": {"python": python, "ssh_options": options}}
 
 
 def common_of(chosen: dict[str, Any]) -> Common:
@@ -145,10 +147,23 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
 def _shipped(manifest: Manifest) -> list[str]:
     """The contents of the profiles' folders, and the operations that delegates do not take."""
     rows: Any = manifest.shipping or {}
-    lines = [f"Packed for {name}: {name}/." for name in ("server", "microcontroller") if name in rows]
-    for board in rows.get("microcontroller", ()):
-        lines.append(f"{board['artifact']}: begin with a tensor arena of {board['arena']['estimate_bytes']} bytes.")
+    packed = {"server": [*chain(*rows.get("server", {}).values())], "microcontroller": rows.get("microcontroller")}
+    lines = [
+        f"Packed for {name}: {name}/." if packed[name] else f"Nothing was packed for {name}: no file for it passed."
+        for name in packed
+        if name in rows
+    ]
+    lines += [_arena(board["artifact"], board["arena"]) for board in rows.get("microcontroller", ())]
     for row in rows.get("mobile", {}).get("usability", ()):
         if row["verdict"] != "yes":
             lines.append(f"{row['artifact']}: {row['delegate']}: {row['verdict']}: {row['reason']}")
     return lines
+
+
+def _arena(artifact: str, arena: Mapping[str, Any]) -> str:
+    """The tensor arena of a board's file, and where its size is from."""
+    if arena["basis"] == "measured":
+        from_where = f"TensorFlow Lite for Microcontrollers was seen to start it in {arena['least_bytes']}"
+    else:
+        from_where = f"an estimate, which `{target_of(Device.TFLM).install}` lets edgeport measure"
+    return f"{artifact}: a tensor arena of {arena['bytes']} bytes ({from_where})."

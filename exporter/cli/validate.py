@@ -14,7 +14,7 @@ from converters.common import Common
 from converters.errors import UsageError, error_from_json
 from converters.shapes import shapes_text
 from exporter.cli.console import Console
-from exporter.cli.latency_options import target_option
+from exporter.cli.latency_options import target_options
 from exporter.cli.options import (
     baking_options,
     building_options,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--map", "mapping", multiple=True, metavar="THEIRS=OURS", help="A candidate's name for an input or output. [found]"
 )
 @click.option("--tolerance", "tolerances", multiple=True, metavar="KEY=VALUE", help="Override a gate.")
-@target_option
+@target_options
 @metric_options
 @click.option("--allow-inconclusive", is_flag=True, help="Pass where the inputs cannot tell.")
 @click.option("--matrix", is_flag=True, help="Every file named is the reference in turn.")
@@ -73,13 +73,13 @@ def command(
     from exporter.cli.junit import junit, verdict_case, write_text
     from exporter.cli.mapping import check_mapping, mapping_of
     from exporter.cli.opening import reference_of
-    from exporter.cli.running import common_of, devices_of, tolerances
+    from exporter.cli.running import common_of, places_of, tolerances
     from exporter.cli.signatures import settled
     from validate.agreement import JudgeJob, JudgeOptions
     from validate.agreement.compare import compare
 
     common = common_of(chosen)
-    places = Places(devices_of(chosen))
+    places = Places(**places_of(chosen))
     words = {name: chosen.pop(name) for name in ("metric", "metric_lower", "max_drop")}
     judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive, **words)
     self_test, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")

@@ -29,6 +29,7 @@ from exporter.run.localize import locate
 from exporter.run.plan import calibrated
 from exporter.run.task import Task, planned, working
 from exporter.selfcheck import refuse_names, write_selfcheck
+from exporter.shipping.board import tried_on_board
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Terms, contract_of
 from validate.agreement.metric import UserMetric
@@ -65,13 +66,14 @@ def run(
         verdicts = judge(task, artifacts, job)
         rescued = rescue(task, artifacts, verdicts, job)
         located = locate(task.checkpoint, rescued.agreement, task.options, task.place)
+        boards = tried_on_board(rescued.conversion, rescued.agreement, task.options)
         shipping = ship(
             task.options,
-            Shipment(task.checkpoint.name, rescued.conversion, contract, rescued.agreement),
+            Shipment(task.checkpoint.name, rescued.conversion, contract, rescued.agreement, boards),
             task.place.staging,
         )
         timings = time(task, rescued)
-        manifest = write(task, Findings(facts, contract, calibration, rescued, located, shipping, timings))
+        manifest = write(task, Findings(facts, contract, calibration, rescued, located, boards, shipping, timings))
     _required_devices(timings, plan.options, output)
     return Outcome(manifest, exit_code(manifest))
 
@@ -140,7 +142,7 @@ def write(task: Task, findings: Findings) -> Manifest:
     """The self-check, the reports and, last, the manifest with the digests of everything."""
     staging, options = task.place.staging, task.options
     remove_hidden(staging)
-    details = artifact_details(findings.rescued, findings.calibration, task.checkpoint, options)
+    details = artifact_details(findings.rescued, findings.calibration, task.checkpoint, options, findings.boards)
     manifest = describe(task, findings, details)
     if options.ship.selfcheck:
         write_selfcheck(staging, manifest, options.judge.tolerances if options.judge else {})

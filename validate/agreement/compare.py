@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,14 @@ from validate.agreement.judging.reference_values import Reference
 from validate.agreement.jury import Answered, Jury, Told
 from validate.agreement.metric import UserMetric
 from validate.agreement.plan import Plan
-from validate.agreement.processes import TENSORFLOW, Entry, Processes, processes, reads_of_reference
+from validate.agreement.processes import ELSEWHERE, TENSORFLOW, Entry, Processes, processes, reads_of_reference
 from validate.agreement.results import Agreement, Golden, Unavailable, Verdict
 from validate.agreement.verdicts import error_verdict, settled
 from validate.agreement.worker.ensemble import ALL
 from validate.inputs import Range, suites, untold
 from validate.runtimes import runtime_name
 from validate.runtimes.devices import Arithmetic, Device
-from validate.targets import HOST
+from validate.targets import HOST, Places
 
 _GOLDEN_SAMPLES, _GOLDEN_BYTES = 16, 64 << 20
 _REFERENCE = 2
@@ -74,15 +74,17 @@ def compare(
 def entries_of(path: Path, job: JudgeJob) -> list[Entry]:
     """A candidate at every place where it is judged."""
     fmt, precision = format_of(path), job.precision or known_precision(path) or Precision.FLOAT32
-    return [Entry(path, place, precision) for place in (job.places.judged(fmt) if fmt else (HOST,))]
+    places = (*(job.places.judged(fmt) if fmt else (HOST,)), *job.proven_on.get(path, ()))
+    return [Entry(path, place, precision) for place in dict.fromkeys(places)]
 
 
-def _asked(key: str, entry: Entry) -> Message:
+def _asked(key: str, entry: Entry, places: Places) -> Message:
     place = entry.place
     return {
         "key": key,
         "path": str(entry.path.resolve()),
         "device": place.device,
+        "machine": dict(places.machine(place.device)),
         "variant": place.variant.to_json(),
     }
 
@@ -190,7 +192,7 @@ class Comparison:
         device, variant = entry.place.device, entry.place.variant
         if device.is_gpu:
             return (Arithmetic.TF32,) if variant.tf32 else ()
-        if device is not Device.OPENVINO or variant.float32:
+        if device != Device.OPENVINO or variant.float32:
             return ()
         if self._openvino is None:
             step = "candidates:default_arithmetic"
@@ -205,6 +207,7 @@ class Comparison:
         """
         self._total, self._done, self._first_look = len(entries), 0, first_look
         verdicts: dict[int, Verdict] = {}
+        self._alike: dict[str, list[Answered]] = {}
         by_process: dict[str, dict[int, Entry]] = {}
         for k, entry in enumerate(entries):
             try:
@@ -213,10 +216,15 @@ class Comparison:
                 by_process.setdefault(process, {})[k] = entry
             except EdgeportError as error:
                 verdicts[k] = error_verdict(entry.path, error)
-        for process in sorted(by_process, key=lambda name: name not in TENSORFLOW):
+        for process in sorted(by_process, key=lambda name: (name not in TENSORFLOW, name.startswith(ELSEWHERE))):
             if process not in TENSORFLOW:
                 self._running.rest("keras")
             verdicts |= self._run_some(process, by_process[process])
+        verdicts |= {
+            int(other.key): other.shared(verdicts[int(first.key)])
+            for first, *others in self._alike.values()
+            for other in others
+        }
         return tuple(verdicts[k] for k in sorted(verdicts))
 
     def _run_some(self, process: str, entries: Mapping[int, Entry]) -> dict[int, Verdict]:
@@ -235,7 +243,7 @@ class Comparison:
                 "key": self._job.common.signature,
                 "mapping": None if self._job.mapping is None else dict(self._job.mapping),
                 "first_look": self._first_look,
-                "candidates": [_asked(key, entries[int(key)]) for key in pending],
+                "candidates": [_asked(key, entries[int(key)], self._job.places) for key in pending],
                 **self._places(),
             }
 
@@ -243,7 +251,6 @@ class Comparison:
         batch = self._running.batch(process, "candidates:run_candidates", [str(k) for k in entries], request, reads)
         verdicts: dict[int, Verdict] = {}
         unsettled: dict[int, Answered] = {}
-        alike: dict[str, list[Answered]] = {}
         for key, outcome in each(batch, on_event=lambda _key, event: tell(float(event["fraction"]))):
             k, entry = int(key), entries[int(key)]
             if isinstance(outcome, EdgeportError):
@@ -252,7 +259,7 @@ class Comparison:
                 self.unavailable.append(Unavailable(entry.path, entry.place, **outcome["unavailable"]))
             else:
                 answered = Answered(entry, key, outcome, self._gate(entry, outcome))
-                same = alike.setdefault(answered.same, [])
+                same = self._alike.setdefault(answered.same, [])
                 same.append(answered)
                 if len(same) > 1:
                     answered.remove(self._work)
@@ -264,12 +271,7 @@ class Comparison:
                         unsettled[k] = answered
             self._done += 1
             tell(0.0)
-        verdicts |= self._settle(process, unsettled)
-        return verdicts | {
-            int(other.key): other.shared(verdicts[int(first.key)])
-            for first, *others in alike.values()
-            for other in others
-        }
+        return verdicts | self._settle(process, unsettled)
 
     def _settle(self, process: str, unsettled: Mapping[int, Answered]) -> dict[int, Verdict]:
         """Judges by all runs of the ensemble what the first ones could not settle."""
@@ -313,10 +315,18 @@ class Comparison:
             notes=self._jury.told.notes,
             unexercised=tuple(document["unexercised"]),
             doubts=self._jury.told.doubts,
-            unavailable=tuple(self.unavailable),
+            unavailable=(*self.unavailable, *(row for v in verdicts if v.ran.place == HOST for row in self._unseen(v))),
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
             texts=dict(document["texts"]),
         )
+
+    def _unseen(self, verdict: Verdict) -> Iterator[Unavailable]:
+        """Of a candidate, the places that it was to be judged at and whose numbers nobody sees."""
+        fmt = format_of(verdict.artifact)
+        for place in self._job.places.unseen(fmt) if fmt else ():
+            why = f"What {place.target} computes is not seen here: {verdict.artifact.name} is judged elsewhere."
+            then = f"edgeport bench --on {place.target} tells what is known of it there."
+            yield Unavailable(verdict.artifact, place, why, then)
 
     def _golden(self) -> Golden:
         sides = (("inputs", "in", self.signature.input_names), ("reference", "out", self.signature.output_names))

@@ -36,8 +36,13 @@ class Entry:
         return process_of(runtime_name(self.path, self.place.device), self.place)
 
 
+ELSEWHERE = "elsewhere"
+
+
 def process_of(runtime: str, place: Place = HOST) -> str:
-    """A process by its runtime; what runs on a GPU has one of its own, which sees it."""
+    """A process by its runtime. What runs on a GPU has one of its own, which sees it; so has a machine elsewhere."""
+    if place.device.is_elsewhere:
+        return f"{ELSEWHERE}:{place.device}"
     return f"{runtime}:{place.device}" if place.device.is_gpu else runtime
 
 
@@ -130,6 +135,7 @@ def processes(reference: Path, candidates: Sequence[Entry], job: JudgeJob) -> It
                 reads=files_of[name],
                 writes=[work],
                 env=worker_environment(gpu=on_gpu.get(name, False)),
+                sandboxed=library != ELSEWHERE,
             )
             by_name[name] = stack.enter_context(worker)
             if start_early and files_of[name]:

@@ -14,7 +14,6 @@ from converters.formats import format_of
 from converters.readers.precision import known_precision
 from converters.shapes import check_batch, timed_batch
 from validate.latency.host.facts import physical_cores
-from validate.latency.host.machine import Machine
 from validate.latency.options import BenchOptions
 from validate.latency.results import Row
 from validate.targets import HOST, PlacedFile, Places
@@ -38,7 +37,6 @@ class BenchJob(Options):
         golden_of: golden vectors of single artifacts, where they differ from `golden`.
         allowed_of: of artifacts whose verdict is `agree`, by target, setting and output how far from the golden one
             its answers may lie.
-        board: where to measure, when not here (see `validate.latency.boards.ssh`).
         compare_settings: compare an artifact's rows of all settings with each other, not artifacts of one setting.
     """
 
@@ -49,7 +47,6 @@ class BenchJob(Options):
     golden: Path | None = None
     golden_of: Mapping[Path, Path] = field(default_factory=dict)
     allowed_of: Allowed = field(default_factory=dict)
-    board: Machine | None = None
     compare_settings: bool = False
 
     def __post_init__(self) -> None:
@@ -113,6 +110,6 @@ def rows_of(artifacts: Sequence[Path], job: BenchJob) -> list[Row]:
             for threads in job.threads
             for batch in job.batches
             for place in job.places.for_format(fmt)
-            if place.device is device
+            if place.device == device
         ]
     return rows

@@ -12,6 +12,8 @@ from validate.runtimes.devices import Device
 from validate.runtimes.table import RUNTIMES, RuntimeRow, row_for
 
 _HOME = "validate.runtimes"
+_ELSEWHERE = "validate.targets.remote:RemoteRuntime"
+"""What opens a file on another machine; named, for the targets are made of what is here."""
 _CHECKPOINTS = {".keras", ".h5", ".hdf5", ".pb", ".index"}
 
 
@@ -34,7 +36,7 @@ def runtime_of(path: Path, device: Device = Device.CPU, interface: str = "interp
     if fmt is not None:
         row = row_for(fmt, device, interface)
         if row is None:
-            opened = sorted({other for r in RUNTIMES if device in r.devices for other in r.opens})
+            opened = sorted({other for r in RUNTIMES if device.kind in r.devices for other in r.opens})
             raise DeviceUnavailableError(
                 f"{device} is not available to {path.name}: it opens {' and '.join(opened)} files alone.",
                 next_step="Time another artifact of the model there.",
@@ -53,6 +55,8 @@ def runtime_of(path: Path, device: Device = Device.CPU, interface: str = "interp
 def open_artifact(path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> Runtime:
     """Opens an artifact or a Keras checkpoint in its own runtime. Loads that framework, and no other.
 
+    Where the device is another machine, that one opens it.
+
     Args:
         content: of a `.tflite` or `.onnx` file, runs these bytes instead of the file's.
 
@@ -62,7 +66,8 @@ def open_artifact(path: Path, options: RuntimeOptions = RuntimeOptions(), conten
         DeviceUnavailableError: the device asked for does not work here.
     """
     row = runtime_of(path, options.device, options.interface)
-    module, _, kind = row.home.partition(":")
-    opened = getattr(import_module(f"{_HOME}.{module}"), kind)
+    home = _ELSEWHERE if options.device.is_elsewhere else f"{_HOME}.{row.home}"
+    module, _, kind = home.partition(":")
+    opened = getattr(import_module(module), kind)
     runtime: Runtime = opened(path, options) if content is None else opened(path, options, content)
     return runtime

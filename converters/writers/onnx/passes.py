@@ -86,9 +86,26 @@ def _sweep(rules: TransposeRules, graph: Any) -> bool:
     moved = False
     for node in [n for n in graph.get_nodes() if n.type == "Transpose" and n.get_attr("perm")]:
         while graph.get_node_by_name(node.name) is node:
+            _keep_from_convolution(graph, node)
             if rules.is_useless(node):
                 rules.remove(node)
             elif not rules.push(node):
                 break
             moved = True
     return moved
+
+
+def _keep_from_convolution(graph: Any, transpose: Any) -> None:
+    """Puts a constant first that is added behind a convolution's transpose along another axis than the channels.
+
+    tf2onnx takes a second operand of as many numbers for the convolution's bias, whatever axis they lie along.
+    """
+    convolution, readers = transpose.inputs[0], graph.find_output_consumers(transpose.output[0])
+    if convolution.type not in {"Conv", "ConvTranspose"} or len(readers) != 1 or readers[0].type != "Add":
+        return
+    values = readers[0].inputs[1]
+    if values.is_const():
+        axes = transpose.get_attr_value("perm")
+        shape = [1] * len(axes) + list(values.get_tensor_value(as_list=False).shape)
+        if any(size > 1 and axis != 1 for size, axis in zip(shape[-len(axes) :], axes, strict=True)):
+            graph.replace_inputs(readers[0], readers[0].input[::-1])

@@ -64,6 +64,7 @@ def resized(ctx: Any, node: Any, name: str, _args: Any) -> None:
             step="convert",
         )
     images, wanted = node.input
+    is_turned = resize.kind == "ResizeBilinear" and _is_turned(node.inputs[0])
     is_cast = ctx.get_dtype(images) != ctx.get_dtype(node.output[0])
     new = Replacement(ctx, node)
     if is_cast:
@@ -77,9 +78,45 @@ def resized(ctx: Any, node: Any, name: str, _args: Any) -> None:
         images = new.add("AveragePool", [images], kernel_shape=factors, strides=factors)
     elif resize.kind in _WEIGHTS:
         images = _multiplied(new, images, wanted, resize)
+    elif is_turned:
+        planes = new.add("Reshape", [images, new.constant([1, -1, 0, 0])])
+        planes = _interpolated(new, planes, wanted, resize)
+        images = new.add("Reshape", [planes, _stacked(new, images, image[3])])
     else:
         images = _interpolated(new, images, wanted, resize)
     new.finish("Transpose", [images], perm=channels_last(4))
+
+
+def _stacked(new: Replacement, images: str, channels: int) -> str:
+    """The shape of resized images whose planes were one image meanwhile; 0 keeps a size."""
+    if channels > 0:
+        return new.constant([-1, channels, 0, 0])
+    first = new.add("Slice", [new.add("Shape", [images]), new.constant([0]), new.constant([2])])
+    return new.add("Concat", [first, new.constant([0, 0])], axis=0)
+
+
+_OF_LAYOUT = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "Resize"}
+"""What tf2onnx puts transposes around, and what ONNX Runtime moves none past."""
+
+
+def _is_turned(node: Any) -> bool:
+    """Whether a transpose of the model's own reaches the images.
+
+    ONNX Runtime moves it past the Resize, and then has no kernel for the axes that it resizes. Past a Reshape, which
+    costs nothing, it moves none.
+    """
+    pending, seen = [node], set[int]()
+    while pending:
+        node = pending.pop()
+        if node is None or id(node) in seen or node.type in {*_OF_LAYOUT, "Reshape"}:
+            continue
+        seen.add(id(node))
+        before = node.inputs[0] if node.type == "Transpose" else None
+        if node.type == "Transpose" and (before is None or before.type not in _OF_LAYOUT):
+            return True
+        if before is None:
+            pending += node.inputs
+    return False
 
 
 def _gathered(new: Replacement, images: str, wanted: str, resize: _Resize) -> None:

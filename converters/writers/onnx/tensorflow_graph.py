@@ -163,6 +163,18 @@ def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("Sub", [one.output[0], erf.output[0]], outputs=[output], name=name, shapes=[shape], dtypes=[dtype])
 
 
+def _bias(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """tf2onnx adds only a constant along the second axis. Keras makes such a bias of any vector, whatever gives it."""
+    from tf2onnx.onnx_opset.nn import BiasAdd
+
+    values = node.inputs[1]
+    if not (node.is_nhwc() or values.is_const()):
+        sizes = [-1] + [1] * (ctx.get_rank(node.input[0]) - 2)
+        upright = ctx.make_node("Reshape", [node.input[1], _constant(ctx, node.name, np.array(sizes, np.int64))])
+        ctx.replace_input(node, node.input[1], upright.output[0], 1)
+    BiasAdd.version_7(ctx, node)
+
+
 _CHOSEN = ("FLOAT", "DOUBLE", "INT32", "INT64")
 
 
@@ -204,6 +216,7 @@ def _split(ctx: Any, node: Any, _name: str, _args: Any) -> None:
 
 
 _RULES: dict[str, Callable[[Any, Any, str, Any], None]] = {
+    "BiasAdd": _bias,
     "Erfc": _erfc,
     "SelectV2": _where,
     "Split": _split,

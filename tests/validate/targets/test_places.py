@@ -13,20 +13,32 @@ from validate.latency import BenchJob
 from validate.latency.job import rows_of
 from validate.runtimes import RUNTIMES
 from validate.runtimes.variant import Variant
-from validate.targets import HOST, TARGETS, Device, Place, Places, target_of
+from validate.targets import HOST, TARGETS, Device, Kind, Place, Places, device_of, target_of
 
 
-def test_every_device_is_one_target_with_a_runtime() -> None:
-    assert [target.device for target in TARGETS] == list(Device)
+def test_every_target_is_a_device_with_a_runtime() -> None:
+    assert len({target.device for target in TARGETS}) == len(TARGETS)
     assert len({target.name for target in TARGETS}) == len(TARGETS)
-    for device in Device:
-        assert any(device in row.devices for row in RUNTIMES)
-        assert target_of(device).device is device
+    for target in TARGETS:
+        assert any(target.device.kind in row.devices for row in RUNTIMES)
+        assert target_of(target.device) is target
+        timed_alone = target.numbers is Kind.NEVER and target.time is Kind.REAL
+        assert target.device.is_elsewhere == bool(target.machine or timed_alone)
+
+
+def test_a_user_names_targets_and_which_one() -> None:
+    assert device_of("host") == device_of("cpu") == Device.CPU
+    board = device_of("ssh:pi@board")
+    assert (board.kind, board.detail, Place(board).target) == ("ssh", "pi@board", "ssh:pi@board")
+    for word in ("ssh", "ssh:", "moon", "openvino:fast", "cuda:"):
+        with pytest.raises(UsageError) as error:
+            Places(devices=(word,))
+        assert "ssh:HOST" in error.value.next_step
 
 
 def test_a_target_that_needs_a_package_says_what_brings_it() -> None:
     for target in TARGETS:
-        assert (target.package is None) == (target.install == "")
+        assert bool(target.package or target.environment) == bool(target.install)
         known = {field.name for field in fields(Variant)}
         assert all(set(setting) <= known for setting in target.settings)
 
@@ -51,8 +63,14 @@ def test_what_is_timed_is_judged_in_the_very_setting(tmp_path: Path, places: Pla
     for fmt, name in ((Format.ONNX, "x.onnx"), (Format.TFLITE, "x.tflite")):
         (tmp_path / name).write_bytes(b"")
         timed = {row.place for row in rows_of([tmp_path / name], BenchJob(places=places))}
-        opened = {place for place in timed if any(fmt in r.opens and place.device in r.devices for r in RUNTIMES)}
+        opened = {place for place in timed if any(fmt in r.opens and place.device.kind in r.devices for r in RUNTIMES)}
         assert opened <= set(places.judged(fmt))
+
+
+def test_a_phone_is_timed_and_not_judged() -> None:
+    places = Places(devices=("cpu", "adb:phone1"))
+    assert [place.setting for place in places.for_format(Format.TFLITE)] == ["default", "default", "gpu"]
+    assert places.judged(Format.TFLITE) == (HOST,)
 
 
 def test_settings_that_mean_nothing_there_are_one_place() -> None:

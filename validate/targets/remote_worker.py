@@ -1,6 +1,6 @@
-"""The worker on a board: `python -m validate.latency.boards.remote_worker`. Needs numpy alone.
+"""The worker on another machine: `python -m validate.targets.remote_worker`. Needs numpy and the one runtime.
 
-It speaks JSON lines on stdin and stdout.
+It speaks JSON lines on stdin and stdout, see `machine`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 from converters.errors import EdgeportError, StepError
-from converters.isolation import Channel
+from converters.isolation import Channel, Message, resolve
+from validate.targets.serving import serve_runs
 
 
 def main() -> int:
@@ -35,18 +35,21 @@ def main() -> int:
     except Exception as cause:
         traceback.print_exc()
         text = f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
-        channel.send({"error": StepError(f"The step failed ({text}).", next_step="Look at the board.").to_json()})
+        channel.send({"error": StepError(f"The step failed ({text}).", next_step="Look at the machine.").to_json()})
     return 0
 
 
-def _answer(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def _answer(request: Message, channel: Channel) -> Message:
+    """What is asked for. Named, not imported: a machine that only runs files is not sent what times them."""
     if request["do"] == "host":
-        from validate.latency.host.facts import host_facts
-
-        return host_facts()
-    from validate.latency.worker import serve
-
-    return serve({**request["request"], "spawned_ns": _started_ns()}, channel)
+        facts: Message = resolve("validate.latency.host.facts:host_facts")()
+        return facts
+    if request["do"] == "run":
+        return serve_runs(request, channel)
+    answer: Message = resolve("validate.latency.worker:serve")(
+        {**request["request"], "spawned_ns": _started_ns()}, channel
+    )
+    return answer
 
 
 def _started_ns() -> int:

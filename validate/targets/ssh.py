@@ -1,4 +1,4 @@
-"""Measuring on a board over ssh: our own worker on it, its lines over ssh's pipes, the statistics here.
+"""A board over ssh: our own worker on it, its lines over ssh's pipes; verdicts and statistics are made here.
 
 The board needs a shell, tar, Python 3.11 with numpy, and the one runtime that opens the artifact. What is sent goes
 into a fresh folder below /tmp and is removed at the end.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import shlex
 import shutil
 import subprocess
@@ -16,14 +15,13 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from converters.artifact import files_of
-from converters.errors import CrashError, StepError, StepTimeoutError, error_from_json
-from converters.isolation import Channel, Message
-from validate.latency.results import Row
+from converters.errors import StepError
+from converters.isolation import Message
+from validate.targets.worker_by_pipe import WorkerByPipe
 
-_ROOT = Path(__file__).parents[3]
+_ROOT = Path(__file__).parents[2]
 _CODE = (
     "converters/__init__.py", "converters/arrays.py", "converters/artifact.py", "converters/common.py",
     "converters/errors.py", "converters/faces.py", "converters/formats.py", "converters/progress.py",
@@ -33,7 +31,6 @@ _CODE = (
     "validate/inputs", "validate/runtimes", "validate/targets", "validate/latency",
 )  # fmt: skip
 _CONNECT_S = 30
-_HOST_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -97,95 +94,15 @@ class Connection:
     folder: str
     paths: Mapping[str, str]
 
-    def launch(self, row: Row, request: Message) -> RemoteWorker:
-        golden = request["golden"]
-        remote_request = request | {
-            "artifact": self.paths[request["artifact"]],
-            "golden": golden and self.paths[golden],
-        }
-        return self._worker({"do": "serve", "request": remote_request}, str(row.threads))
-
-    def host(self) -> dict[str, Any]:
-        """The board's facts. Raises StepError where its Python or numpy is missing."""
-        worker = self._worker({"do": "host"}, "1")
-        try:
-            facts: dict[str, Any] = worker.receive(_HOST_S)["result"]
-        finally:
-            worker.close()
-        return facts
-
-    def _worker(self, request: Message, threads: str) -> RemoteWorker:
+    def worker(self, request: Message, threads: int) -> WorkerByPipe:
+        """A worker there. With the end of the one that runs files, however it comes, the folder is removed."""
         env = f"PYTHONPATH={self.folder}/code PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS={threads}"
-        remote = (
-            f"cd {self.folder} && {env} exec {shlex.quote(self.board.python)} -m validate.latency.boards.remote_worker"
-        )
-        return RemoteWorker(self.board, remote, request)
-
-
-class RemoteWorker:
-    """A worker on a board, with the interface of a local one. When ssh ends, it ends too."""
-
-    def __init__(self, board: Board, remote: str, request: Message) -> None:
-        self._board = board
-        self._process = subprocess.Popen(
-            board.command(remote), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._channel = Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
-        self.send(request)
-
-    def send(self, message: Message) -> None:
-        try:
-            self._channel.send(message)
-        except BrokenPipeError:
-            raise self._death() from None
-
-    def receive(self, timeout_s: float | None = None) -> Message:
-        """Raises StepTimeoutError, CrashError, or the EdgeportError that the worker reports."""
-        try:
-            message = self._channel.receive(timeout_s)
-        except TimeoutError:
-            self.close()
-            raise StepTimeoutError(
-                f"The worker on {self._board.host} was stopped: it ran past its limit of {timeout_s:.0f} s.",
-                next_step="Give it more time with --timeout SECONDS.",
-                step="bench",
-            ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as cause:
-            self.close()
-            raise CrashError(
-                f"The board {self._board.host} sent something that is not JSON.",
-                next_step="Its shell must print nothing for commands (look at its profile files).",
-                step="bench",
-            ) from cause
-        if message is None:
-            raise self._death()
-        if "error" in message:
-            raise error_from_json(message["error"])
-        return message
-
-    def close(self) -> None:
-        """Ends ssh, and with it the worker on the board: its watchdog sees the closed pipe."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
-
-    def _death(self) -> CrashError:
-        stderr = b""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            stderr = self._process.communicate(timeout=5)[1] or b""
-        lines = stderr.decode(errors="replace").strip().splitlines()
-        self.close()
-        return CrashError(
-            f"The worker on {self._board.host} is gone: {lines[-1] if lines else 'it said nothing'}.",
-            next_step="The board needs Python 3.11 or newer with numpy and the runtime; name it with --ssh-python.",
-            step="bench",
-        )
+        python = f"{shlex.quote(self.board.python)} -m validate.targets.remote_worker"
+        remote = f"cd {self.folder} && {env} exec {python}"
+        if request["do"] == "run":
+            remote = f"cd {self.folder} && {env} {python}; status=$?; rm -rf {self.folder}; exit $status"
+        hint = "The board needs Python 3.11 or newer with numpy and the runtime; name it with --ssh-python."
+        return WorkerByPipe(f"The worker on {self.board.host}", self.board.command(remote), request, hint)
 
 
 def _archive(names: Mapping[Path, str]) -> bytes:
