@@ -16,7 +16,9 @@ import pytest
 from hypothesis import settings
 
 from .skips import SkipGate
+from .targets import NONE, arm64, own_targets, shared_targets
 
+__all__ = ["arm64", "own_targets", "shared_targets"]
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 
@@ -25,7 +27,11 @@ settings.load_profile("edgeport")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Under CI=true skips are judged, by the process that hears of all of them: not by xdist's workers."""
+    """Under CI=true skips are judged, by the process that hears of all of them: not by xdist's workers.
+
+    What is installed of targets on this machine counts in no test but those that ask for it (`tests/targets.py`).
+    """
+    os.environ["EDGEPORT_TARGETS"] = str(NONE)
     if os.environ.get("CI", "").lower() == "true" and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipGate())
 

@@ -84,6 +84,24 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Duration:
+    """A time in seconds, on the command line with its unit: `90s`, `30m`, `2h`."""
+
+    option: str
+
+    def __call__(self, value: Any) -> float:
+        return float(Number(self.option, 0, above=True)(value))
+
+    def read(self, text: str) -> float:
+        """The seconds that a text of the command line says."""
+        seconds = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+        try:
+            return self(float(text[:-1]) * seconds) if seconds else self(number_in(text))
+        except (ValueError, UsageError):
+            raise refusal(self.option, text, "a time with its unit (90s, 30m, 2h)") from None
+
+
+@dataclass(frozen=True)
 class Word:
     """One of the words of some enumerations.
 

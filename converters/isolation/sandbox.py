@@ -22,7 +22,7 @@ from converters.errors import StepError, UsageError
 MODES = ("auto", "require", "off")
 BUBBLEWRAP, CRASH_ISOLATION = "bubblewrap", "crash isolation"
 
-_NAMESPACES = (
+NAMESPACES = (
     "--unshare-user-try",
     "--unshare-net",
     "--unshare-pid",
@@ -121,7 +121,7 @@ def wrapped(command: Sequence[str], environment: Mapping[str, str], grants: Gran
     for option, paths in (("--ro-bind", (*_interpreter(), *libraries, *grants.reads)), ("--bind", grants.writes)):
         for place in (place for path in paths if path.exists() for place in (path.absolute(), path.resolve())):
             layout[place] = [option, str(place)]
-    arguments = [shutil.which("bwrap") or "bwrap", *_NAMESPACES]
+    arguments = [shutil.which("bwrap") or "bwrap", *NAMESPACES]
     for place in sorted(layout):  # a folder before what lies in it
         if not _shown_already(place, layout):
             arguments += [*layout[place], str(place)]

@@ -13,7 +13,7 @@ from converters.common import Common
 from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
 from exporter.cli.latency_options import session_options, target_options
-from exporter.cli.options import limit_options, output_options, shape_option
+from exporter.cli.options import limit_options, output_options, shape_option, signature_option
 from exporter.cli.types import Numbers, type_of
 from validate.latency.options import BenchOptions
 from validate.targets import Places
@@ -52,6 +52,13 @@ _PATH = click.Path(path_type=Path)
     help="Time for everything together.",
 )
 @click.option(
+    "--sustain",
+    "sustain_s",
+    type=type_of(BenchOptions, "sustain_s"),
+    metavar="TIME",
+    help="Keep all under load so long (30m): p50 by minute, and where throttling begins.",
+)
+@click.option(
     "--seed",
     type=type_of(Common, "seed"),
     default=0,
@@ -60,6 +67,7 @@ _PATH = click.Path(path_type=Path)
     help="Of the order and of inputs made up.",
 )
 @shape_option
+@signature_option
 @click.option("--golden", type=_PATH, help="Golden vectors (.npz); a bundle's own by default.")
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
 @click.option("--compare", "earlier", type=_PATH, metavar="OLD.json", help="Against an earlier result of such a host.")
@@ -67,7 +75,6 @@ _PATH = click.Path(path_type=Path)
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write the rows as JUnit XML.")
 @click.option("--markdown", type=_PATH, metavar="FILE", help="Write the tables for a pull request.")
 @click.option("--save-samples", type=_PATH, help="Folder for the raw samples (.npy, nanoseconds).")
-@click.option("--adb", metavar="SERIAL", help="Measure on this phone, with the benchmark binary that is on it.")
 @limit_options
 @output_options
 def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int:
@@ -79,18 +86,20 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     from exporter.cli import bench_output
     from exporter.cli.bench_inputs import bench_job, expand
     from exporter.cli.junit import write_text
+    from exporter.cli.signatures import check_signature
     from validate.latency.host.facts import host_facts
     from validate.latency.statistics.earlier import read_result, refuse_unlike
 
     if chosen["max_slowdown"] and not chosen["earlier"]:
         raise UsageError("--max-slowdown compares with nothing.", next_step="Give --compare OLD.json too.")
     old = read_result(chosen["earlier"]) if chosen["earlier"] else None  # refused before minutes are spent
-    if old and not (chosen["ssh"] or chosen["adb"] or any(d.is_elsewhere for d in chosen["targets"])):
-        refuse_unlike(old, host_facts(), chosen["earlier"])
     timed = expand(artifacts, console)
+    check_signature(chosen["signature"], timed.paths)
     job = bench_job(chosen, timed)
+    if old and not any(device.is_elsewhere for device in job.places.devices):
+        refuse_unlike(old, host_facts(), chosen["earlier"])
     with console.progress() as progress:
-        latency = _measure(timed.paths, job, chosen, progress)
+        latency = _measure(timed.paths, job, progress)
     changes = _changes(old, latency, chosen)
     if chosen["save_samples"] is not None:
         latency = latency.save_samples(chosen["save_samples"])
@@ -107,19 +116,14 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     return GATE_FAILED if any(change.fails for change in changes) else 0
 
 
-def _measure(paths: list[Path], job: BenchJob, chosen: dict[str, Any], progress: Any) -> Latency:
+def _measure(paths: list[Path], job: BenchJob, progress: Any) -> Latency:
     from exporter.run.bench import time_artifacts
-    from validate.latency.boards.adb import measure_on_phone
 
-    elsewhere = [f"--{name}" for name in ("adb", "ssh") if chosen[name]]
-    elsewhere += [f"--on {device}" for device in chosen["targets"] if device.is_elsewhere]
-    if (chosen["adb"] and len(elsewhere) > 1) or (elsewhere and (chosen["tuning"] or chosen["profiling"])):
+    elsewhere = [device for device in job.places.devices if device.is_elsewhere]
+    if elsewhere and (job.places.tune or job.options.profile):
         raise UsageError(
-            f"{elsewhere[0]} goes with none of --adb, --ssh, --tune and --profile-ops.",
-            next_step="Ask for one of them at a time.",
+            f"{elsewhere[0]} goes with neither --tune nor --profile-ops.", next_step="Leave one of them out."
         )
-    if chosen["adb"]:
-        return measure_on_phone(paths, job, chosen["adb"])
     return time_artifacts(paths, job, progress)
 
 

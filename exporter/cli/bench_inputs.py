@@ -45,7 +45,7 @@ def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
     options = BenchOptions(
         threads=threads or None,
         batches=batches or None,
-        **{name: chosen[name] for name in ("cold_starts", "max_seconds")},
+        **{name: chosen[name] for name in ("cold_starts", "max_seconds", "sustain_s")},
         profile=chosen["profiling"],
     )
     words = dict(chosen)
@@ -53,7 +53,7 @@ def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
         **places_of(words), require=chosen["require"], variants=taken_variants(words), tune=chosen["tuning"]
     )
     limited = limits(chosen["timeout"], chosen["memory_limit"])
-    common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]))
+    common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]), signature=chosen["signature"])
     golden = chosen["golden"]
     if golden:  # other samples than those of the verdicts
         return BenchJob(options, common, places, golden=golden)

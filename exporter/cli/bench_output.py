@@ -76,9 +76,34 @@ def tables(latency: Latency, changes: Sequence[Change]) -> list[Table]:
         for c in latency.comparisons
     ]
     sections.append(("Compared", ["candidate", "setting", "is", "ratio of p50", "against", "noise floor"], comparisons))
+    sections.append(_sustained_table(latency))
     change_rows = [[c.row, c.verdict + (", over the gate" if c.fails else ""), _ratio(c.ratio)] for c in changes]
     sections.append(("Since the earlier result", ["row", "now", "now / then"], change_rows))
     return [*sections, *(table for profile in latency.profiles for table in _profile_tables(profile))]
+
+
+def _sustained_table(latency: Latency) -> Table:
+    """A line for each row under lasting load: p50 at some minutes, and from when on it is slower."""
+    count = max((len(row["minutes"]) for row in latency.sustained), default=0)
+    shown = sorted({1, 2, 5, 10, 20, 30, 60, count} & set(range(1, count + 1)))
+    columns = ["artifact", "setting", *(f"p50 ms, minute {k}" for k in shown), "slower from", "by", "joules a run"]
+    rows = []
+    for row in latency.sustained:
+        by_minute = {entry["minute"]: entry["p50_ms"]["value"] for entry in row["minutes"]}
+        slow = row["slowdown"]
+        threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+        setting = f"{row['target']}, {row['setting']}, {threads}"
+        rows.append(
+            [
+                row["artifact"],
+                setting,
+                *(f"{by_minute[k]:.4g}" if k in by_minute else "n/a" for k in shown),
+                f"{slow['begins_s']:.0f} s" if slow else "stays",
+                f"{slow['ratio']:.2f}x" if slow else "",
+                "n/a" if row["joules"] is None else f"{row['joules']:.3g}",
+            ]
+        )
+    return "Under lasting load", columns, rows
 
 
 def remarks(latency: Latency) -> list[str]:
@@ -97,6 +122,13 @@ def remarks(latency: Latency) -> list[str]:
     if noise.get("tainted_rounds"):
         reasons = ", ".join(f"{name} {count}" for name, count in noise["reasons"].items())
         lines.append(f"{noise['tainted_rounds']} of {noise['rounds']} rounds were disturbed ({reasons}).")
+    for row in latency.sustained:
+        if slow := row["slowdown"]:
+            lines.append(
+                f"{row['artifact']} takes {slow['ratio']:.2f} times as long from {slow['begins_s']:.0f} s on (known to "
+                f"{slow['within_s']:.0f} s): {slow['cause']}."
+            )
+    lines += [str(latency.energy["reason"])] if latency.energy.get("reason") else []
     for profile in latency.profiles:
         if profile["error"]:
             lines.append(profile["error"])

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sign": ("exporter.cli.sign", "Sign a bundle with a private key."),
     "diff": ("exporter.cli.diff", "Tell what changed between two bundles."),
     "report": ("exporter.cli.report", "Write a bundle's report again from its manifest."),
+    "target": ("exporter.cli.target", "List, install and remove the targets that run files elsewhere than here."),
     "doctor": ("exporter.cli.doctor", "Tell which runtimes and devices work on this machine."),
 }
 

@@ -27,7 +27,7 @@ from exporter.report.terminal import terminal_tables
 from exporter.report.view import shared_notes
 from exporter.run.localize import sentence_of
 from exporter.run.pipeline import Outcome, run
-from validate.targets import Device
+from validate.targets import Device, Kind, Places, target_of
 
 _FIELDS = {
     "max_latency": "max_latency_ms",
@@ -74,11 +74,22 @@ def run_options(chosen: dict[str, Any]) -> RunOptions:
 
 def places_of(words: dict[str, Any]) -> dict[str, Any]:
     """Takes `--device`, `--on` and how boards are reached out of the words, as fields of Places."""
-    ssh = words.pop("ssh", None)
-    board = [Device(f"ssh:{ssh}")] if ssh else []
-    devices = dict.fromkeys([*words.pop("devices", ()), *words.pop("targets", ()), *board])
+    boards = [Device(f"{kind}:{name}") for kind in ("ssh", "adb") if (name := words.pop(kind, None))]
+    devices = dict.fromkeys([*words.pop("devices", ()), *words.pop("targets", ()), *boards])
     python, options = words.pop("ssh_python", "python3"), shlex.split(words.pop("ssh_options", ""))
     return {"devices": tuple(devices) or (Device.CPU,), "ssh": {"python": python, "ssh_options": options}}
+
+
+def judging_places(words: dict[str, Any]) -> Places:
+    """The same where files are judged alone. Raises UsageError: a target shows no answers."""
+    places = Places(**places_of(words))
+    for device in places.devices:
+        if target_of(device).numbers is Kind.NEVER:
+            raise UsageError(
+                f"{device} shows no answers: files are timed there, not judged.",
+                next_step=f"Time them with edgeport bench --on {device}, and leave it out here.",
+            )
+    return places
 
 
 def common_of(chosen: dict[str, Any]) -> Common:
@@ -148,10 +159,23 @@ def show(outcome: Outcome, output: Path, console: Console) -> None:
 def _shipped(manifest: Manifest) -> list[str]:
     """The contents of the profiles' folders, and the operations that delegates do not take."""
     rows: Any = manifest.shipping or {}
-    lines = [f"Packed for {name}: {name}/." for name in ("server", "microcontroller") if name in rows]
-    for board in rows.get("microcontroller", ()):
-        lines.append(f"{board['artifact']}: begin with a tensor arena of {board['arena']['estimate_bytes']} bytes.")
+    packed = {"server": [*chain(*rows.get("server", {}).values())], "microcontroller": rows.get("microcontroller")}
+    lines = [
+        f"Packed for {name}: {name}/." if packed[name] else f"Nothing was packed for {name}: no file for it passed."
+        for name in packed
+        if name in rows
+    ]
+    lines += [_arena(board["artifact"], board["arena"]) for board in rows.get("microcontroller", ())]
     for row in rows.get("mobile", {}).get("usability", ()):
         if row["verdict"] != "yes":
             lines.append(f"{row['artifact']}: {row['delegate']}: {row['verdict']}: {row['reason']}")
     return lines
+
+
+def _arena(artifact: str, arena: Mapping[str, Any]) -> str:
+    """The tensor arena of a board's file, and where its size is from."""
+    if arena["basis"] == "measured":
+        from_where = f"TensorFlow Lite for Microcontrollers was seen to start it in {arena['least_bytes']}"
+    else:
+        from_where = f"an estimate, which `{target_of(Device.TFLM).install}` lets edgeport measure"
+    return f"{artifact}: a tensor arena of {arena['bytes']} bytes ({from_where})."

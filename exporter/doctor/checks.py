@@ -18,7 +18,7 @@ from typing import Any
 from converters.errors import EdgeportError, StepError
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
 from converters.progress import Progress
-from converters.signature import SIGNATURE_KEY
+from exporter.doctor.tiny import FEEDS, TOTAL, tiny_onnx, tiny_tflite
 from validate.runtimes.devices import Device
 
 PROBE_TIMEOUT_S = 120.0
@@ -45,6 +45,8 @@ PROBES = (
     Probe("onnxruntime", "tensorrt", "exporter.doctor.checks:probe_onnxruntime"),
     Probe("tensorflow", "cuda", "exporter.doctor.checks:probe_tensorflow"),
     Probe("openvino", "openvino", "exporter.doctor.checks:probe_openvino"),
+    Probe("tflm", "tflm", "exporter.doctor.checks:probe_tflm"),
+    Probe("vela", "ethos-u55", "exporter.doctor.checks:probe_vela"),
 )
 
 
@@ -186,7 +188,7 @@ def probe_litert(_: Message, __: Channel) -> Message:
     """Adds two vectors with a `.tflite` file made for this."""
     with _needing("ai-edge-litert"):
         import ai_edge_litert.interpreter  # noqa: F401
-    return {"version": _runs(_tiny_tflite(), "tiny.tflite", "cpu") and version_of("ai-edge-litert")}
+    return {"version": _runs(tiny_tflite(), "tiny.tflite", "cpu") and version_of("ai-edge-litert")}
 
 
 def probe_onnxruntime(request: Message, _: Channel) -> Message:
@@ -195,7 +197,7 @@ def probe_onnxruntime(request: Message, _: Channel) -> Message:
         import onnx  # noqa: F401
     with _needing("onnxruntime-gpu" if sys.platform in {"linux", "win32"} else "onnxruntime"):
         import onnxruntime
-    return {"version": _runs(_tiny_onnx(), "tiny.onnx", request["device"]) and onnxruntime.__version__}
+    return {"version": _runs(tiny_onnx(), "tiny.onnx", request["device"]) and onnxruntime.__version__}
 
 
 def probe_tensorflow(request: Message, _: Channel) -> Message:
@@ -216,10 +218,30 @@ def probe_tensorflow(request: Message, _: Channel) -> Message:
 
 def probe_openvino(_request: Message, _: Channel) -> Message:
     """Adds two vectors in OpenVINO, an extra."""
-    version = version_of("openvino")
+    version = _extra("openvino", "openvino")
+    return {"version": _runs(tiny_onnx(), "tiny.onnx", Device.OPENVINO) and version}
+
+
+def probe_tflm(_request: Message, _: Channel) -> Message:
+    """Adds two vectors in TensorFlow Lite for Microcontrollers, an extra."""
+    version = _extra("tflite-micro", "tflm")
+    return {"version": _runs(tiny_tflite(), "tiny.tflite", Device.TFLM) and version}
+
+
+def probe_vela(_request: Message, _: Channel) -> Message:
+    """Loads Arm's compiler for Ethos-U, an extra. It runs nothing."""
+    version = _extra("ethos-u-vela", "ethos-u")
+    with _needing("ethos-u-vela"):
+        import ethosu.vela.vela  # noqa: F401
+    return {"version": version}
+
+
+def _extra(distribution: str, name: str) -> str:
+    """The version of a package that an extra brings."""
+    version = version_of(distribution)
     if version is None:
-        raise StepError("The package openvino is not installed.", next_step="pip install 'edgeport[openvino]'")
-    return {"version": _runs(_tiny_onnx(), "tiny.onnx", Device.OPENVINO) and version}
+        raise StepError(f"The package {distribution} is not installed.", next_step=f"pip install 'edgeport[{name}]'")
+    return version
 
 
 class _needing:  # noqa: N801 - reads as a verb where it is used
@@ -249,51 +271,12 @@ def _runs(content: bytes, name: str, device: str) -> bool:
         path = Path(folder) / name
         path.write_bytes(content)
         runtime = open_artifact(path, RuntimeOptions(device=Device(device), threads=1))
-        feeds = {"a": np.asarray([1, 2], np.float32), "b": np.asarray([3, 4], np.float32)}
+        feeds = {key: np.asarray(values, np.float32) for key, values in FEEDS.items()}
         (total,) = runtime.run(feeds).values()
     _right(total.tolist(), name)
     return True
 
 
 def _right(total: list[float], what: str) -> None:
-    if total != [4.0, 6.0]:
+    if total != TOTAL:
         raise StepError(f"{what} runs, but adds [1, 2] and [3, 4] to {total}.", next_step="Install it again.")
-
-
-def _tiny_onnx() -> bytes:
-    """`sum = a + b` of two float32 vectors. Opset 17 and IR version 8 are read by every ONNX Runtime since 1.12."""
-    from onnx import TensorProto, helper
-
-    a, b, total = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("a", "b", "sum"))
-    graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["sum"])], "tiny", [a, b], [total])
-    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
-    content: bytes = model.SerializeToString()
-    return content
-
-
-def _tiny_tflite() -> bytes:
-    """`sum = a + b` of two float32 vectors, with the signature `serving_default`."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    names = ("a", "b", "sum")
-    model, graph, signature = schema.ModelT(), schema.SubGraphT(), schema.SignatureDefT()
-    code, operator = schema.OperatorCodeT(), schema.OperatorT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.ADD
-    operator.inputs, operator.outputs = [0, 1], [2]
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
-    graph.tensors, maps = [], []
-    for index, name in enumerate(names):
-        tensor, entry = schema.TensorT(), schema.TensorMapT()
-        tensor.name, tensor.shape, tensor.type = name, [2], schema.TensorType.FLOAT32
-        entry.name, entry.tensorIndex = name, index
-        graph.tensors.append(tensor)
-        maps.append(entry)
-    graph.inputs, graph.outputs, graph.operators = [0, 1], [2], [operator]
-    signature.signatureKey, signature.subgraphIndex = SIGNATURE_KEY, 0
-    signature.inputs, signature.outputs = maps[:2], maps[2:]
-    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
-    model.buffers, model.signatureDefs = [schema.BufferT()], [signature]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())

@@ -290,10 +290,18 @@ class ServerFacts(TypedDict, total=False):
 
 @_open
 class ArenaFacts(TypedDict, total=False):
-    """Bytes of a tensor arena; see `exporter.shipping.arena.Arena`."""
+    """Bytes of a tensor arena: those to give it, and, by `basis`, what was `measured` (see
+    `validate.runtimes.tflm_arena.Arena`) or `estimated` (see `exporter.shipping.arena.Estimate`)."""
 
-    estimate_bytes: int
+    bytes: int
+    basis: str
+    least_bytes: int
+    recorded_bytes: int
+    head_bytes: int
+    tail_bytes: int
+    runtime_version: str
     planned_bytes: int
+    planning_bytes: int
     overhead_bytes: int
     at_least_bytes: int
 

@@ -14,7 +14,7 @@ from exporter.inspection.nonfinite_weights import finite_gate, nonfinite_weights
 from exporter.manifest.rows import CalibrationRow, Gate, IntegerRow, RescueRow
 from exporter.options import RunOptions
 from exporter.rescue.rescue import Rescued
-from exporter.shipping.ship import board_gates
+from exporter.shipping.board import OnBoard
 
 Notes = Mapping[str, tuple[str, ...]]
 """By artifact file name, what its verdict is to note besides."""
@@ -37,10 +37,17 @@ class Details:
 
 
 def artifact_details(
-    rescued: Rescued, calibration: Calibration | None, source: Checkpoint, options: RunOptions
+    rescued: Rescued,
+    calibration: Calibration | None,
+    source: Checkpoint,
+    options: RunOptions,
+    boards: Mapping[str, OnBoard],
 ) -> dict[str, Details]:
-    """By artifact file name, the further fields of its row."""
-    boards = board_gates(options.ship.profiles, rescued.conversion)
+    """By artifact file name, the further fields of its row.
+
+    Args:
+        boards: by artifact file name, what TFLM says of those that are to run on boards.
+    """
     reports = count_all(rescued.conversion.artifacts, options.common.limits, options.common.log)
     layers = layer_names(source.path) if reports else ()
     strict = options.judge is not None and not options.judge.allow_nonfinite
@@ -53,7 +60,7 @@ def artifact_details(
         gates = (
             _fully_integer(integer) if integer and options.quantize.fully_integer and calibrated else None,
             finite_gate(nonfinite) if nonfinite else None,
-            boards.get(name),
+            boards[name].gate if name in boards else None,
         )
         details[name] = Details(
             integer,

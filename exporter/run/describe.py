@@ -25,6 +25,7 @@ from exporter.run.bench import kept_profiles, kept_settings
 from exporter.run.localize import Located
 from exporter.run.recommend import recommend
 from exporter.run.task import Task
+from exporter.shipping.board import OnBoard
 from exporter.shipping.profiles import batch_of
 from validate.agreement import Agreement
 from validate.latency import Latency
@@ -39,6 +40,7 @@ class Findings:
     Attributes:
         contract: what a device feeds and reads.
         rescued: the artifacts and their verdicts.
+        boards: by file name, what TFLM says of the files that are to run on boards.
         shipping: what lies in the profiles' folders.
     """
 
@@ -47,6 +49,7 @@ class Findings:
     calibration: Calibration | None
     rescued: Rescued
     located: Located
+    boards: Mapping[str, OnBoard]
     shipping: dict[str, Any] | None
     latency: Latency | None
 

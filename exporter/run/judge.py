@@ -12,6 +12,7 @@ from exporter.manifest.schema import ANSWERS, GOLDEN, SCORES
 from exporter.rescue.rescue import Rescued, RescueJob, rescue_missed
 from exporter.run.plan import Selection, keep_passing
 from exporter.run.task import Task
+from exporter.shipping.board import proven_on
 from validate.agreement import Agreement, JudgeJob, JudgeOptions
 from validate.agreement.compare import compare
 
@@ -25,7 +26,7 @@ def judge(task: Task, conversion: Conversion, derive: DeriveJob) -> Agreement | 
     if task.options.judge is None:
         return None
     paths = [artifact.path for artifact in conversion.artifacts]
-    job, progress = _job(task, task.options.judge, derive), task.place.share("validate")
+    job, progress = _job(task, task.options.judge, derive, conversion), task.place.share("validate")
     agreement = compare(task.checkpoint.path, paths, job, progress)
     write_golden(task.place.staging / GOLDEN, agreement.golden.inputs, agreement.golden.outputs)
     return agreement
@@ -36,7 +37,7 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     if agreement is None or task.options.judge is None:
         return Rescued(conversion, agreement)
     staging, progress = task.place.staging, task.place.share("validate")
-    job = RescueJob(derive, _job(task, task.options.judge, derive), staging / GOLDEN)
+    job = RescueJob(derive, _job(task, task.options.judge, derive, conversion), staging / GOLDEN)
     fixed, verdicts, rescues = rescue_missed(conversion, agreement, job, progress)
     auto = Auto.AUTO in (task.options.convert.precisions or ())
     lenient = task.options.judge.allow_inconclusive
@@ -47,12 +48,13 @@ def rescue(task: Task, conversion: Conversion, agreement: Agreement | None, deri
     return Rescued(selection.conversion, selection.agreement, rescues, selection.dropped)
 
 
-def _job(task: Task, options: JudgeOptions, derive: DeriveJob) -> JudgeJob:
+def _job(task: Task, options: JudgeOptions, derive: DeriveJob, conversion: Conversion) -> JudgeJob:
     outputs = derive.contract.outputs if derive.contract is not None else ()
     return JudgeJob(
         options,
         task.options.common,
         task.options.places,
+        proven_on={artifact.path: places for artifact, places in proven_on(conversion, task.options).items()},
         fixed_batch=task.options.convert.batch,
         named=frozenset(row.name for row in outputs if row.labels),
         checkpoint=task.checkpoint,

@@ -29,10 +29,12 @@ from exporter.run.localize import locate
 from exporter.run.plan import calibrated
 from exporter.run.task import Task, planned, working
 from exporter.selfcheck import refuse_names, write_selfcheck
+from exporter.shipping.board import tried_on_board
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Terms, contract_of
 from validate.agreement.metric import UserMetric
 from validate.latency import BenchJob, Latency
+from validate.runtimes import fixed_batch
 
 LATENCY = "latency"
 
@@ -64,13 +66,14 @@ def run(
         verdicts = judge(task, artifacts, job)
         rescued = rescue(task, artifacts, verdicts, job)
         located = locate(task.checkpoint, rescued.agreement, task.options, task.place)
+        boards = tried_on_board(rescued.conversion, rescued.agreement, task.options)
         shipping = ship(
             task.options,
-            Shipment(task.checkpoint.name, rescued.conversion, contract, rescued.agreement),
+            Shipment(task.checkpoint.name, rescued.conversion, contract, rescued.agreement, boards),
             task.place.staging,
         )
         timings = time(task, rescued)
-        manifest = write(task, Findings(facts, contract, calibration, rescued, located, shipping, timings))
+        manifest = write(task, Findings(facts, contract, calibration, rescued, located, boards, shipping, timings))
     _required_devices(timings, plan.options, output)
     return Outcome(manifest, exit_code(manifest))
 
@@ -119,20 +122,19 @@ def _calibration_file(task: Task) -> Path:
 
 def time(task: Task, rescued: Rescued) -> Latency | None:
     """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
-    bench, batch, golden = task.options.bench, task.options.convert.batch, task.place.staging / GOLDEN
+    bench, golden, artifacts = task.options.bench, task.place.staging / GOLDEN, rescued.conversion.artifacts
     if bench is None:
         return None
+    stated = {fixed_batch(artifact.signature) for artifact in artifacts}
     job = BenchJob(
         bench,
         task.options.common,
         task.options.places,
-        batch=batch,
+        batch=task.options.convert.batch or (stated.pop() if len(stated) == 1 else None),
         golden=golden if golden.is_file() else None,
         allowed_of=allowed_of(rescued.agreement),
     )
-    latency = time_artifacts(
-        [artifact.path for artifact in rescued.conversion.artifacts], job, task.place.share("bench")
-    )
+    latency = time_artifacts([artifact.path for artifact in artifacts], job, task.place.share("bench"))
     return latency.save_samples(task.place.staging / LATENCY)
 
 
@@ -140,7 +142,7 @@ def write(task: Task, findings: Findings) -> Manifest:
     """The self-check, the reports and, last, the manifest with the digests of everything."""
     staging, options = task.place.staging, task.options
     remove_hidden(staging)
-    details = artifact_details(findings.rescued, findings.calibration, task.checkpoint, options)
+    details = artifact_details(findings.rescued, findings.calibration, task.checkpoint, options, findings.boards)
     manifest = describe(task, findings, details)
     if options.ship.selfcheck:
         write_selfcheck(staging, manifest, options.judge.tolerances if options.judge else {})

@@ -1,19 +1,26 @@
-"""The memory that a board needs for a model's tensors: an estimate from their lifetimes in the file."""
+"""The memory that a board needs for a model's tensors: what TFLM was measured to need, or an estimate from the tensors'
+lifetimes in the file."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from converters.readers.tflite_graph import GraphOp, GraphTensor
+from validate.runtimes.tflm_arena import Arena
 
 _ALIGNMENT = 16
 _TENSOR, _NODE, _CHANNEL, _FIXED = 24, 64, 8, 2048
 """Bytes besides the tensors on a 32-bit board, from TFLM's structures: a tensor's evaluation entry and scale, a node
 with its operation's data, a channel's multiplier and shift, and the interpreter's own."""
+_INFO, _ENTRY = 40, 36
+"""Bytes that TFLM's planner takes for a tensor, and for one that has to be placed. Four recurrent files took 1.0 to
+1.04 times as much."""
+_MEASURED_MARGIN = 1.01
 _MARGIN = 1.5
-"""Of six int8 files that TFLM ran (x86-64, 2026) the smallest arena was 0.9 to 1.4 times the plan and the overhead."""
+"""Of ten int8 files that TFLM ran (x86-64, November 2026) the least arena was 0.95 to 1.1 times the count."""
 _PRODUCTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _SUM = 4
 """Bytes of an int32 sum: TFLM's transposed convolution keeps one for each number of its output."""
@@ -21,27 +28,57 @@ _BITS = {"float32": 32, "int32": 32, "uint32": 32, "float16": 16, "int16": 16, "
 
 
 @dataclass(frozen=True)
-class Arena:
-    """Bytes of a tensor arena.
+class Measured:
+    """An arena that TFLM was seen to start in, on a machine with pointers of 64 bits.
+
+    Attributes:
+        version: of the package `tflite-micro`.
+    """
+
+    arena: Arena
+    version: str
+
+    @property
+    def size(self) -> int:
+        """The size to give a board: one hundredth more than the least, in steps of 16.
+
+        A 32-bit core has smaller pointers, so that it needs less: the margin is for an array that does not begin at the
+        alignment, and for another version's structures.
+        """
+        return math.ceil(self.arena.least * _MEASURED_MARGIN / _ALIGNMENT) * _ALIGNMENT
+
+    def to_json(self) -> dict[str, Any]:
+        told = {f"{name}_bytes": size for name, size in vars(self.arena).items()}
+        return {"bytes": self.size, "basis": "measured", **told, "runtime_version": self.version}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of a tensor arena, estimated.
 
     Attributes:
         planned: of the tensors, laid out so that those alive at once do not overlap, and of the sums that a transposed
             convolution keeps; other scratch buffers of kernels are not in it.
+        planning: that TFLM's planner takes meanwhile, in the same room: more, where many tensors are small.
         overhead: of the interpreter's structures, by rule of thumb.
         at_least: the maximum sum of tensors alive at once: no plan can do with less.
     """
 
     planned: int
+    planning: int
     overhead: int
     at_least: int
 
     @property
-    def estimate(self) -> int:
+    def size(self) -> int:
         """The size to begin with, in whole kibibytes: 1.5 times the count, since too small an arena does not start.
 
         `arena_used_bytes()` on the board tells the truth.
         """
-        return math.ceil((self.planned + self.overhead) * _MARGIN / 1024) * 1024
+        return math.ceil((max(self.planned, self.planning) + self.overhead) * _MARGIN / 1024) * 1024
+
+    def to_json(self) -> dict[str, Any]:
+        return {"bytes": self.size, "basis": "estimated", **{f"{name}_bytes": n for name, n in vars(self).items()}}
 
 
 @dataclass(frozen=True)
@@ -54,7 +91,7 @@ class _Life:
         return self.first <= other.last and other.first <= self.last
 
 
-def arena_of(ops: Sequence[GraphOp], outputs: Sequence[str]) -> Arena:
+def estimate_of(ops: Sequence[GraphOp], outputs: Sequence[str]) -> Estimate:
     """The arena for operations that run in this order on one sample.
 
     Args:
@@ -65,7 +102,7 @@ def arena_of(ops: Sequence[GraphOp], outputs: Sequence[str]) -> Arena:
     channels = sum(op.outputs[0].shape[-1] for op in ops if op.kind in _PRODUCTS and op.outputs and op.outputs[0].shape)
     overhead = _FIXED + _TENSOR * len(tensors) + _NODE * len(ops) + _CHANNEL * channels
     peak = max((sum(x.size for x in lives if x.first <= k <= x.last) for k in range(len(ops))), default=0)
-    return Arena(_planned(lives), overhead, peak)
+    return Estimate(_planned(lives), _INFO * len(tensors) + _ENTRY * len(lives), overhead, peak)
 
 
 def _lives(ops: Sequence[GraphOp], outputs: Sequence[str]) -> list[_Life]:

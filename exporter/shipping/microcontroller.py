@@ -13,21 +13,22 @@ from converters.errors import UsageError
 from converters.readers.tflite_file import read_tflite
 from converters.readers.tflite_graph import read_tflite_graph
 from converters.stamping import tflite
-from exporter.shipping.arena import Arena, arena_of
+from exporter.shipping.arena import Estimate, Measured, estimate_of
 
 _NAMES = """
     ABS ADD ADD_N ARG_MAX ARG_MIN ASSIGN_VARIABLE AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS
-    BROADCAST_TO CALL_ONCE CAST CEIL CONCATENATION CONV_2D COS CUMSUM DEPTH_TO_SPACE DEPTHWISE_CONV_2D DEQUANTIZE DIV
-    ELU EMBEDDING_LOOKUP EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GATHER_ND GREATER
-    GREATER_EQUAL HARD_SWISH IF L2_NORMALIZATION L2_POOL_2D LEAKY_RELU LESS LESS_EQUAL LOG LOG_SOFTMAX LOGICAL_AND
-    LOGICAL_NOT LOGICAL_OR LOGISTIC MAX_POOL_2D MAXIMUM MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL PACK PAD PADV2 PRELU
-    QUANTIZE READ_VARIABLE REDUCE_MAX RELU RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR ROUND RSQRT SELECT_V2
-    SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE
-    STRIDED_SLICE SUB SUM SVDF TANH TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE
-    ZEROS_LIKE
+    BROADCAST_TO CALL_ONCE CAST CEIL CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE
+    DIV DYNAMIC_UPDATE_SLICE ELU EMBEDDING_LOOKUP EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV FLOOR_MOD
+    FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH IF L2_NORMALIZATION L2_POOL_2D LEAKY_RELU LESS
+    LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM
+    MIRROR_PAD MUL NEG NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE READ_VARIABLE REDUCE_ALL REDUCE_MAX REDUCE_MIN RELU
+    RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX
+    SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF
+    TANH TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
 """
 _KERNELS = frozenset(_NAMES.split())
-"""Operators that TFLM has kernels for. Source: its micro_mutable_op_resolver.h, `Add` and the name in mixed case."""
+"""Operators that TFLM has kernels for, of some types. Source: its micro_mutable_op_resolver.h of August 2026, `Add` and
+the name in mixed case. Where TFLM is installed it is asked instead."""
 
 _SPELLED = {
     "PADV2": "PadV2",
@@ -75,17 +76,22 @@ def missing_kernels(path: Path) -> list[str]:
     return sorted({op.kind for op in read_tflite_graph(path) if op.custom or op.kind not in _KERNELS})
 
 
-def write_microcontroller(folder: Path, model: str, artifact: Artifact, contract: Contract) -> dict[str, Any]:
+def write_microcontroller(
+    folder: Path, model: str, artifact: Artifact, contract: Contract, measured: Measured | None
+) -> dict[str, Any]:
     """Writes `<name>_model.h`, `<name>_model.cc` and `<name>_ops.h`; returns a row of `shipping.microcontroller`.
 
     The array is the file without its metadata, which only takes room on a board.
+
+    Args:
+        measured: the arena that TFLM takes; None where it was not asked, which leaves an estimate.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = c_name(model)
     content = tflite.plain(artifact.path.read_bytes())
     ops = read_tflite_graph(artifact.path)
     used = sorted({op.kind for op in ops})
-    arena = arena_of(ops, [tensor.name for tensor in read_tflite(artifact.path).outputs])
+    arena = measured or estimate_of(ops, [tensor.name for tensor in read_tflite(artifact.path).outputs])
     (folder / f"{name}_model.h").write_text(_header(name, artifact.path.name, used, arena, contract), encoding="utf-8")
     (folder / f"{name}_ops.h").write_text(_resolver(name, artifact.path.name, used), encoding="utf-8")
     (folder / f"{name}_model.cc").write_text(_source(name, artifact.path.name, content), encoding="utf-8")
@@ -94,16 +100,11 @@ def write_microcontroller(folder: Path, model: str, artifact: Artifact, contract
         "operators": used,
         "missing_kernels": missing_kernels(artifact.path),
         "model_bytes": len(content),
-        "arena": {
-            "estimate_bytes": arena.estimate,
-            "planned_bytes": arena.planned,
-            "overhead_bytes": arena.overhead,
-            "at_least_bytes": arena.at_least,
-        },
+        "arena": arena.to_json(),
     }
 
 
-def _header(name: str, file: str, used: Sequence[str], arena: Arena, contract: Contract) -> str:
+def _header(name: str, file: str, used: Sequence[str], arena: Measured | Estimate, contract: Contract) -> str:
     guard, camel = f"{name.upper()}_MODEL_H_", _camel(name)
     return f"""// {file} for TensorFlow Lite for Microcontrollers. Written by edgeport; do not edit.
 #ifndef {guard}
@@ -114,15 +115,26 @@ def _header(name: str, file: str, used: Sequence[str], arena: Arena, contract: C
 extern const unsigned char g_{name}_model[];
 extern const std::size_t g_{name}_model_size;
 
-// An ESTIMATE: {arena.planned} bytes of tensors, laid out greedily by size as TFLM's planner does, and
-// {arena.overhead} bytes for the interpreter's structures by rule of thumb, and half of that again, since too small an
-// arena does not start. Kernels with scratch buffers (CMSIS-NN, ESP-NN) may need more. Begin with it, read
-// MicroInterpreter::arena_used_bytes() after AllocateTensors(), and set it so.
-constexpr std::size_t k{camel}ArenaSize = {arena.estimate};
+{_told(arena)}
+constexpr std::size_t k{camel}ArenaSize = {arena.size};
 constexpr unsigned int k{camel}OpCount = {len(used)};
 {_labels(name, contract)}
 #endif  // {guard}
 """
+
+
+def _told(arena: Measured | Estimate) -> str:
+    """Where the arena's size is from, as a comment."""
+    if isinstance(arena, Measured):
+        return f"""// MEASURED: TFLM itself (tflite-micro {arena.version}, reference kernels, x86-64) starts the
+// model in {arena.arena.least} bytes and not in 16 less; this is one hundredth more. A 32-bit core has smaller pointers
+// and needs less; kernels with scratch buffers of their own (CMSIS-NN, ESP-NN) may need more: set it by
+// MicroInterpreter::arena_used_bytes() after AllocateTensors() on the board."""
+    return f"""// An ESTIMATE, since tflite-micro was not there to measure it: {arena.planned} bytes of tensors, laid
+// out greedily by size as TFLM's planner does, {arena.overhead} bytes for the interpreter's structures by rule of
+// thumb, and half of both again, since too small an arena does not start. Kernels with scratch buffers (CMSIS-NN,
+// ESP-NN) may need more. Begin with it, read MicroInterpreter::arena_used_bytes() after AllocateTensors(), and set it
+// so."""
 
 
 def _resolver(name: str, file: str, used: Sequence[str]) -> str:

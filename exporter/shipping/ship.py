@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from converters.artifact import Artifact
 from converters.contract import Contract
-from converters.formats import Format, Precision
+from converters.formats import Format
 from converters.reduced_precisions import Conversion
-from exporter.manifest.rows import Gate
 from exporter.options import RunOptions
-from exporter.shipping.microcontroller import c_name, check_outputs, missing_kernels, write_microcontroller
+from exporter.shipping.board import OnBoard
+from exporter.shipping.microcontroller import c_name, check_outputs, write_microcontroller
 from exporter.shipping.server import write_server
 from exporter.shipping.usability import usability
 from validate.agreement import Agreement
@@ -30,17 +30,20 @@ class Shipment:
     Attributes:
         model: the name that artifacts begin with.
         agreement: None where nothing was judged.
+        boards: by file name, what TFLM says of the files that are to run on boards.
     """
 
     model: str
     conversion: Conversion
     contract: Contract
     agreement: Agreement | None
+    boards: Mapping[str, OnBoard] = field(default_factory=dict)
 
     @property
     def refused(self) -> list[str]:
         verdicts = () if self.agreement is None else self.agreement.first_verdicts
-        return sorted(v.artifact.name for v in verdicts if v.missed or v.status == ERROR)
+        on_boards = (name for name, board in self.boards.items() if board.refusal)
+        return sorted({*(v.artifact.name for v in verdicts if v.missed or v.status == ERROR), *on_boards})
 
     def artifacts(self, *formats: Format) -> list[Artifact]:
         refused = self.refused
@@ -66,25 +69,11 @@ def ship(options: RunOptions, shipment: Shipment, staging: Path) -> dict[str, An
         rows["server"] = write_server(staging / FOLDERS["server"], shipment.model, artifacts, shipment.contract)
     if "microcontroller" in options.ship.profiles:
         folder = staging / FOLDERS["microcontroller"]
-        boards = [a for a in shipment.artifacts(Format.TFLITE) if a.precision is Precision.INT8]
-        rows["microcontroller"] = [write_microcontroller(folder, shipment.model, a, shipment.contract) for a in boards]
+        boards = [shipment.boards[a.path.name] for a in shipment.artifacts(*Format) if a.path.name in shipment.boards]
+        rows["microcontroller"] = [
+            write_microcontroller(folder, shipment.model, board.artifact, shipment.contract, board.measured)
+            for board in boards
+        ]
     if rows and shipment.refused:
         rows["left_out"] = shipment.refused
     return rows or None
-
-
-def board_gates(profiles: Collection[str], conversion: Conversion) -> dict[str, Gate]:
-    """By file name, a gate of its own for int8 files that are to run on a board: TFLM has all of their kernels."""
-    if "microcontroller" not in profiles:
-        return {}
-    gates = {}
-    for artifact in conversion.artifacts:
-        if artifact.format is Format.TFLITE and artifact.precision is Precision.INT8:
-            missing = missing_kernels(artifact.path)
-            reason = (
-                f"TensorFlow Lite for Microcontrollers has no kernel for {', '.join(missing)}."
-                if missing
-                else "TensorFlow Lite for Microcontrollers has all of its kernels."
-            )
-            gates[artifact.path.name] = Gate(gate="microcontroller", passed=not missing, reason=reason)
-    return gates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.checkpoints.checkpoint import Checkpoint
@@ -13,7 +13,7 @@ from converters.common import Common
 from converters.formats import Precision
 from converters.isolation import Standing
 from validate.agreement.options import JudgeOptions
-from validate.targets import Places
+from validate.targets import Place, Places
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class JudgeJob(Options):
         fixed_batch: a batch size that candidates may insist on, besides 1.
         mapping: names of candidates -> the reference's; others are matched by shape and value. None wants the very
             names, as edgeport gives them.
+        proven_on: by candidate, places where it is judged besides those of `places`.
         chosen_with: so many of the labelled samples a candidate was chosen with (`metric.apart`): its metric is told
             from the others.
         named: outputs whose classes or labels the user gave names to.
@@ -40,6 +41,7 @@ class JudgeJob(Options):
     precision: Precision | None = checked(Word("precision", (Precision,)), None)
     fixed_batch: int | None = None
     mapping: Mapping[str, str] | None = None
+    proven_on: Mapping[Path, tuple[Place, ...]] = field(default_factory=dict)
     chosen_with: int = 0
     named: frozenset[str] = frozenset()
     cache: Path | None = None

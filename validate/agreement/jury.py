@@ -19,6 +19,7 @@ from validate.agreement.metric import UserMetric
 from validate.agreement.processes import Entry
 from validate.agreement.results import DISAGREE, OutputRow, Ran, Verdict
 from validate.agreement.verdicts import overall
+from validate.runtimes.tflm_arena import Arena
 
 _ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
 
@@ -35,7 +36,9 @@ class Answered:
     @property
     def ran(self) -> Ran:
         """Where and how it was run."""
-        return Ran(self.entry.place, *(self.result.get(name) for name in ("runtime", "runtime_version", "arithmetic")))
+        told = {name: self.result.get(name) for name in ("runtime", "runtime_version", "arithmetic")}
+        arena = self.result.get("arena")
+        return Ran(self.entry.place, **told, arena=Arena(**arena) if arena else None)
 
     @property
     def same(self) -> str:

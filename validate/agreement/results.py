@@ -15,6 +15,7 @@ from converters.signature import Signature
 from validate.agreement.losses import LOST, Loss
 from validate.inputs import Range
 from validate.runtimes.devices import Arithmetic
+from validate.runtimes.tflm_arena import Arena
 from validate.targets import HOST, Kind, Place, target_of
 from validate.written import SPARSE, written
 
@@ -150,12 +151,14 @@ class Ran:
     Attributes:
         runtime, runtime_version: what ran it; None where nothing did.
         arithmetic: floating point that it computed in, where that is less than float32.
+        arena: the memory that it takes on a board, where that was measured.
     """
 
     place: Place = HOST
     runtime: str | None = None
     runtime_version: str | None = None
     arithmetic: Arithmetic | None = None
+    arena: Arena | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,7 @@ class VerdictRow:
         emulated: the instructions were emulated, not those of the machine.
         precision_computed: what the numbers were computed in there: the file's precision, or less where the setting
             says so (`bfloat16`; `int8+bfloat16` of an integer file whose float operations were).
+        arena: bytes of the tensor arena, measured; there of the target tflm alone.
         same_as: another setting that gave the very same answers, bit for bit, and whose verdict this is.
         precision: whose gate it was held to, as the file's tensors tell; None in a row that an older version wrote.
         mapping: the file's own name of an input or output -> the reference's that it was taken for, where they differ.
@@ -210,6 +214,7 @@ class VerdictRow:
     emulated: bool = False
     precision_computed: str | None = None
     same_as: str | None = field(default=None, metadata=SPARSE)
+    arena: Arena | None = field(default=None, metadata=SPARSE)
 
 
 @dataclass(frozen=True)
@@ -277,6 +282,7 @@ class Verdict:
             emulated=target_of(self.ran.place.device).numbers is Kind.EMULATED,
             precision_computed=self._computed,
             same_as=self.same_as,
+            arena=self.ran.arena,
         )
 
     @property

@@ -6,13 +6,15 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 
-from converters.errors import EdgeportError
+from converters.errors import EdgeportError, StepError
 from converters.progress import Progress
+from validate.latency.boards.adb import measure_on_phone
+from validate.latency.estimates import not_timed
 from validate.latency.host.facts import host_facts
 from validate.latency.host.machine import Launch, launching
 from validate.latency.host.noise import MachineState, NoiseLog, SlotNoise
@@ -21,7 +23,9 @@ from validate.latency.job import BenchJob, rows_of
 from validate.latency.results import Compared, Control, Latency, Row
 from validate.latency.rows import Status
 from validate.latency.statistics.pairwise import Paired, paired_ratio, verdicts
-from validate.latency.subject import Subject, never_timed, untimed
+from validate.latency.subject import Subject, untimed
+from validate.latency.sustained import overtaken
+from validate.latency.under_load import UnderLoad
 from validate.targets import Device, Kind, target_of
 
 MIN_ROUNDS = 6
@@ -46,7 +50,7 @@ def measure(artifacts: Sequence[Path], job: BenchJob = BenchJob(), on_progress: 
         UsageError: there is nothing to time, or an artifact does not exist.
     """
     rows, progress = rows_of(artifacts, job), on_progress or (lambda _label, _fraction: None)
-    timed = [row for row in rows if target_of(row.device).time is not Kind.NEVER]
+    timed = [row for row in rows if target_of(row.device).time in {Kind.REAL, Kind.EMULATED}]
     groups: dict[Device, list[Row]] = {}
     for row in timed:
         groups.setdefault(row.device if row.device.is_elsewhere else Device.CPU, []).append(row)
@@ -55,9 +59,9 @@ def measure(artifacts: Sequence[Path], job: BenchJob = BenchJob(), on_progress: 
         part = _Part(sum(len(latency.timings) for latency in latencies) / len(timed), len(some) / len(timed))
         options = replace(job.options, max_seconds=job.options.max_seconds * part.share)
         latencies.append(_measured(device, some, replace(job, options=options), part.of(progress)))
-    never = tuple(never_timed(row) for row in rows if row not in timed)
+    untaken = tuple(not_timed(row, job) for row in rows if row not in timed)
     first, *others = latencies or [Latency(host_facts(), ())]
-    return replace(first, timings=(*first.timings, *never)).beside(others)
+    return replace(first, timings=(*first.timings, *untaken)).beside(others)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,11 @@ class _Part:
 
 def _measured(device: Device, rows: list[Row], job: BenchJob, progress: Progress) -> Latency:
     """The rows of one machine. Where it cannot be reached, each row says so."""
+    if device.kind == "adb":
+        try:
+            return measure_on_phone(rows, job)
+        except StepError as error:
+            return Latency({}, tuple(untimed(row, error) for row in rows))
     with contextlib.ExitStack() as stack:
         try:
             launch, facts = stack.enter_context(launching(device, rows, job))
@@ -99,6 +108,7 @@ class Experiment:
         self.controls: list[Subject] = []
         self.noise = NoiseLog()
         self.notes: list[str] = []
+        self.load: UnderLoad | None = None
         self._job = job
         self._progress = progress
         self._launch = launch
@@ -133,6 +143,9 @@ class Experiment:
 
     def take_rounds(self) -> None:
         """Rounds until the figures are precise enough or the time is up; tainted ones are made up for by more."""
+        if self._job.options.sustain_s:
+            self._take_lasting_rounds(self._job.options.sustain_s)
+            return
         order = random.Random(self._job.common.seed)
         start, rounds, check_at = time.monotonic(), 0, ROUNDS_BEFORE_STOPPING
         longest = 0.0
@@ -149,6 +162,16 @@ class Experiment:
                 if time.monotonic() - start >= SECONDS_BEFORE_STOPPING and self._all_precise():
                     return
                 check_at = rounds + max(10, rounds // 3)
+
+    def _take_lasting_rounds(self, seconds: float) -> None:
+        """Rounds without a pause until the time is up: nobody sits out, and nothing ends sooner."""
+        order = random.Random(self._job.common.seed)
+        self.load = UnderLoad(seconds, here=not any(s.row.device.is_elsewhere for s in self.subjects))
+        while self.running and not self.load.over:
+            self._progress(f"under load, minute {int(self.load.passed_s / 60) + 1}", self.load.passed_s / seconds)
+            turns = self.running
+            order.shuffle(turns)
+            self._take_round(turns, self.noise.rounds)
 
     def finish_workers(self) -> None:
         """Memory, placement and the check of the answers."""
@@ -167,15 +190,23 @@ class Experiment:
         controls = tuple(
             control_result for control in self.controls if (control_result := self._control(control)) is not None
         )
-        comparisons = tuple(self._comparisons({(c.row.device, c.row.threads): c.noise_floor for c in controls}))
-        return Latency(host, timings, comparisons, controls, self.noise.to_json(), tuple(self.notes))
+        floors = {(c.row.device, c.row.threads): c.noise_floor for c in controls}
+        comparisons = tuple(self._comparisons(floors))
+        latency = Latency(host, timings, comparisons, controls, self.noise.to_json(), tuple(self.notes))
+        if self.load is None:
+            return latency
+        lasting = self.load.results([s for s in self.subjects if s.failed is None], floors)
+        notes = (*latency.notes, *overtaken(lasting))
+        return replace(latency, sustained=tuple(r.to_json() for r in lasting), energy=self.load.energy, notes=notes)
 
     def _take_round(self, turns: Sequence[Subject], number: int) -> None:
         before, cpu_start = MachineState.now(), time.process_time()
         slots: dict[int, SlotNoise] = {}
         for subject in turns:
-            with subject.failing():
+            with subject.failing(), self.load.slot(subject) if self.load else contextlib.nullcontext():
                 slots[id(subject)] = subject.take_slot(number)
+        if self.load:
+            self.load.note_machine()
         self.noise.judge(number, before, slots, time.process_time() - cpu_start)
         if any(subject.row.device.is_gpu for subject in turns):
             self.noise.judge_gpu(number, gpu_state())
@@ -186,7 +217,8 @@ class Experiment:
 
     @property
     def _tainted(self) -> set[int]:
-        return set(self.noise.tainted)
+        """Under lasting load what disturbs is what is looked for."""
+        return set() if self.load else set(self.noise.tainted)
 
     def _stopped_growing(self, row: Row) -> bool:
         """Whether two smaller batches in a row brought no more throughput than the best one before them."""
@@ -221,7 +253,7 @@ class Experiment:
             return None
         return Control(original.row, paired.interval, paired.floor if math.isfinite(paired.floor) else None)
 
-    def _comparisons(self, floors: dict[tuple[str, int], float | None]) -> list[Compared]:
+    def _comparisons(self, floors: Mapping[tuple[Device, int], float | None]) -> list[Compared]:
         """Each row against the first one that could be timed under the same device, threads and batch."""
         families: dict[object, list[Subject]] = {}
         for subject in self.subjects:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -17,6 +17,7 @@ from validate.latency.statistics.pairwise import Comparison
 from validate.latency.statistics.percentiles import Interval, Samples
 from validate.runtimes.variant import DEFAULT, Variant
 from validate.targets import Device, Kind, Place, target_of
+from validate.targets.ethos_u import Estimate
 from validate.written import written
 
 
@@ -110,7 +111,7 @@ class Timing:
         tainted: the rounds that something outside disturbed; the figures leave them out unless most are.
         facts: further facts from the worker: CPUs it was pinned to, node placement, GPU memory.
         flags: warnings to a reader of the row.
-        runtime, runtime_version, arithmetic: as in `TimingRow`.
+        runtime, runtime_version, arithmetic, estimate: as in `TimingRow`.
     """
 
     row: Row
@@ -135,6 +136,7 @@ class Timing:
     runtime: str = ""
     runtime_version: str = ""
     arithmetic: str | None = None
+    estimate: Estimate | None = None
 
     def entry(self, base: Path | None = None) -> TimingRow:
         """The document's row; paths are relative to `base` where they lie below it."""
@@ -153,7 +155,8 @@ class Timing:
             runtime=self.runtime,
             runtime_version=self.runtime_version,
             setting=row.place.setting,
-            kind=target_of(row.device).time if self.status is Status.OK else Kind.NEVER,
+            kind=target_of(row.device).time if self.status is Status.OK or self.estimate else Kind.NEVER,
+            estimate=self.estimate,
             arithmetic=self.arithmetic,
             shapes=self.shapes,
             boundary=row.variant.boundary,
@@ -243,6 +246,7 @@ class Latency:
         notes: rows left out and why, in sentences.
         profiles: where the time goes, one a profiled row (see `validate.latency.profiling.operations`).
         peaks: the machine's measured peak, by threads.
+        sustained, energy: each row under lasting load (see `validate.latency.sustained`); whether joules are known.
         tuned: the fastest settings of each artifact, where they were looked for (see `validate.latency.tuning`).
     """
 
@@ -255,6 +259,8 @@ class Latency:
     profiles: tuple[dict[str, Any], ...] = ()
     peaks: tuple[dict[str, Any], ...] = ()
     tuned: tuple[dict[str, Any], ...] = ()
+    sustained: tuple[dict[str, Any], ...] = ()
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def unavailable(self) -> tuple[Timing, ...]:
@@ -277,12 +283,13 @@ class Latency:
             timings=(*self.timings, *chain(*(other.timings for other in others))),
             comparisons=(*self.comparisons, *chain(*(other.comparisons for other in others))),
             controls=(*self.controls, *chain(*(other.controls for other in others))),
+            sustained=(*self.sustained, *chain(*(other.sustained for other in others))),
             notes=(*self.notes, *chain(*(other.notes for other in others))),
         )
 
     def lacks(self, device: str) -> bool:
-        """True when no row could be timed on this device."""
-        return not any(t.row.device == device and t.status is Status.OK for t in self.timings)
+        """True when no row could be timed on this device, though it gives times."""
+        return not any(t.row.device == device and t.status in {Status.OK, Status.UNTIMED} for t in self.timings)
 
     def to_json(self, base: Path | None = None) -> dict[str, Any]:
         """The `bench` document; paths below `base` are written relative to it."""
@@ -296,6 +303,7 @@ class Latency:
             "profiles": list(self.profiles),
             "peaks": list(self.peaks),
             **({"tuned": list(self.tuned)} if self.tuned else {}),
+            **({"sustained": list(self.sustained), "energy": dict(self.energy)} if self.sustained else {}),
         }
 
     def save_samples(self, folder: Path) -> Latency:

@@ -20,6 +20,7 @@ from validate.latency.job import BenchJob
 from validate.latency.results import Phases, Row, Timing
 from validate.latency.rows import Status
 from validate.latency.statistics.percentiles import Interval, Samples, percentile
+from validate.latency.sustained import Lasting
 from validate.runtimes import DeviceUnavailableError
 from validate.targets import Device, target_of
 from validate.targets.machine import Speaker
@@ -29,6 +30,8 @@ QUANTILES = (("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99))
 _SLOT_S = 0.03
 _LONGEST_SLOT_S = 0.5
 _SLOT_CALLS = (3, 200)
+_LASTING_SLOT_S, _LASTING_CALLS, _KEPT = 0.1, 5000, 50
+"""Of a sustained timing: longer slots, of whose samples so many are kept."""
 _STEP_TIMEOUT_S = {Device.CUDA: 300.0, Device.TENSORRT: 900.0}  # TensorRT builds its engine while loading
 _TIMEOUT_S = 180.0
 
@@ -54,6 +57,7 @@ class Subject:
     failed: Timing | None = None
     end_facts: Message = field(default_factory=dict)
     cold_ms: list[float] = field(default_factory=list)
+    lasting: Lasting = field(default_factory=Lasting)
 
     @property
     def running(self) -> bool:
@@ -79,8 +83,7 @@ class Subject:
         """Starts the worker and waits until it is warm. The cold starts before it end after their first answer."""
         target = target_of(self.row.device)
         if not target.installed:
-            reason = f"{target.name} is not available: the package {target.package} is not installed."
-            self.failed = _untimed(self.row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
+            self.failed = not_installed(self.row)
             return
         check(self.row.artifact)
         for _ in range(self.job.options.cold_starts - 1):
@@ -96,23 +99,32 @@ class Subject:
             return
         self.cold_ms.append(self.ready["cold_ms"])
         per_call = self.ready["p50_ns"] / 1e9
-        few, many = _SLOT_CALLS
-        self.calls = min(many, max(few, round(_SLOT_S / per_call)))
+        (few, many), slot_s = _SLOT_CALLS, _SLOT_S
+        if self.job.options.sustain_s:
+            many, slot_s = _LASTING_CALLS, _LASTING_SLOT_S
+        self.calls = min(many, max(few, round(slot_s / per_call)))
         if self.calls * per_call > _LONGEST_SLOT_S:
             self.calls = max(1, int(_LONGEST_SLOT_S / per_call))
 
     @property
+    def runs_in_slot(self) -> int:
+        """The runs before it that are not timed included."""
+        return self.calls + max(1, self.calls // 10)
+
+    @property
     def slot_s(self) -> float:
-        """Rough seconds of a slot, the runs before it that are not timed included."""
-        return (self.calls + max(1, self.calls // 10)) * float(self.ready["p50_ns"]) / 1e9
+        """Rough seconds of a slot."""
+        return self.runs_in_slot * float(self.ready["p50_ns"]) / 1e9
 
     def take_slot(self, number: int) -> SlotNoise:
         """One slot of runs for round `number`."""
         assert self.worker is not None
         self.worker.send({"do": "slot", "calls": self.calls})
         slot = self._receive("slot", "its rounds")
-        self.rounds.append(slot["ns"])
+        self.rounds.append(slot["ns"][:: max(1, self.calls // _KEPT)] if self.job.options.sustain_s else slot["ns"])
         self.round_numbers.append(number)
+        self.lasting.mean_ns.append(float(np.mean(slot["ns"])))
+        self.lasting.canary_ns.append(int(slot["canary_ns"]))
         self.cpu_s += slot["cpu_s"]
         cpu_s, self.cpu_total_s = slot["cpu_total_s"] - self.cpu_total_s, slot["cpu_total_s"]
         return SlotNoise(slot["canary_ns"], slot["switches"], slot["faults"], cpu_s)
@@ -162,7 +174,7 @@ class Subject:
             idle_rss_bytes=ready["idle_rss_bytes"],
             peak_rss_bytes=self.end_facts["peak_rss_bytes"],
             libraries=self.end_facts["libraries"],
-            cpu_seconds=self.cpu_s / len(self.samples),
+            cpu_seconds=self.cpu_s / (len(self.rounds) * self.calls),
         )
         tainted_rounds = sorted(tainted & set(self.round_numbers))
         return Timing(
@@ -201,6 +213,7 @@ class Subject:
             "allowed": job.allowed_for(row),
             "variant": row.variant.to_json(),
             "shapes": dict(job.common.shapes),
+            "key": job.common.signature,
             "spawned_ns": time.monotonic_ns(),
         }
 
@@ -232,7 +245,7 @@ class Subject:
                 phase = f"its {message['event']['phase']}"
             elif "unavailable" in message:
                 refusal = message["unavailable"]
-                self.failed = _untimed(self.row, Status.UNAVAILABLE, refusal["reason"], refusal["next"])
+                self.failed = without_figures(self.row, Status.UNAVAILABLE, refusal["reason"], refusal["next"])
                 return {}
             elif key in message:
                 content: Message = message[key]
@@ -253,15 +266,25 @@ def _located(error: EdgeportError, row: Row, phase: str) -> EdgeportError:
 def untimed(row: Row, error: EdgeportError) -> Timing:
     """The result of a row that an error kept from being timed: a device that is missing, or a failure."""
     status = Status.UNAVAILABLE if isinstance(error, DeviceUnavailableError) else Status.ERROR
-    timing = _untimed(row, status, error.message, error.next_step)
+    timing = without_figures(row, status, error.message, error.next_step)
     return timing if status is Status.UNAVAILABLE else replace(timing, exit_code=error.exit_code)
 
 
 def never_timed(row: Row) -> Timing:
     """The result of a row of a target whose time is not the device's."""
-    why = f"{row.place.target} is {target_of(row.device).numbers} here: how long it takes says nothing of the device."
-    return _untimed(row, Status.UNAVAILABLE, why, "Time the file on the device: --on ssh:HOST, or --adb SERIAL.")
+    if not target_of(row.device).installed:
+        return not_installed(row)
+    why = f"{row.place.target} is never timed: how long it takes on this machine says nothing of the device."
+    return without_figures(row, Status.UNTIMED, why, "Time the file on the device: --on ssh:HOST, or --adb SERIAL.")
 
 
-def _untimed(row: Row, status: Status, reason: str, next_step: str) -> Timing:
+def not_installed(row: Row) -> Timing:
+    """The result of a row whose target's package is not there."""
+    target = target_of(row.device)
+    reason = f"{target.name} is not available: the package {target.package} is not installed."
+    return without_figures(row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
+
+
+def without_figures(row: Row, status: Status, reason: str, next_step: str) -> Timing:
+    """The result of a row that was not timed."""
     return Timing(row, status, reason, next_step, size_bytes=size_of(row.artifact))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from converters.checkpoints.texts import Texts
 from converters.errors import RefusedError, ResourceError, StepError, UsageError
 from converters.signature import BATCH, Dimension, Signature
 from validate.runtimes.devices import Arithmetic, Device
+from validate.runtimes.tflm_arena import Arena
 
 _NO_ROW = re.compile(r"is not in \[0, (\d+)\)")
 _NO_MEMORY = re.compile(r"[Ff]ailed to allocate|bad_alloc|[Oo]ut of memory|RESOURCE_EXHAUSTED|OOM when")
@@ -49,7 +50,8 @@ class RuntimeOptions:
         float32: OpenVINO: computes in float32; else in what it takes for this processor.
         machine: of a device elsewhere, how it is reached; see the class in its target's row.
         profile: ONNX Runtime: write a profile to files that begin so (`session.end_profiling()` ends it).
-        opening: how a source is opened; None for an artifact, which says all itself.
+        opening: how a source is opened; None for an artifact, which says all itself but for `signature`.
+        signature: of a file that has several signatures, which one.
         checkpoint: the source, where it has been scanned already; None has it scanned when it is opened.
     """
 
@@ -65,7 +67,37 @@ class RuntimeOptions:
     machine: Mapping[str, Any] = field(default_factory=dict, hash=False)
     profile: Path | None = None
     opening: LoadOptions | None = None
+    signature: str | None = None
     checkpoint: Checkpoint | None = None
+
+    @property
+    def key(self) -> str | None:
+        """Which of several signatures."""
+        return self.opening.signature if self.opening else self.signature
+
+
+class Stopwatch(Protocol):
+    """Times runs where they happen, in a process that is not ours, with that one's clock.
+
+    Attributes:
+        process: the process that runs the model: its memory and its CPU time are the row's.
+        phases: `import_ms` and `load_ms` there, `idle_rss_bytes` before the load and `load_peak_bytes` after it.
+        runs_per_sample: how many runs a sample is the mean of; more than one where the clock's steps are coarse.
+        facts: of how it measures, for the row.
+    """
+
+    process: int
+    runs_per_sample: int
+    phases: Mapping[str, float]
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+    def prepare(self, feeds: Sequence[Arrays]) -> None:
+        """Has the inputs ready there; runs go through them in turn."""
+
+    def timed(self, count: int) -> list[int]:
+        """Nanoseconds of runs, about `count`; a sample may be the mean of several."""
 
 
 class Runtime(Protocol):
@@ -80,6 +112,8 @@ class Runtime(Protocol):
         arithmetic: what floats are computed in, as it was opened; None is float32.
         texts: of each input of texts, what it is meant to be fed.
         quantization: by name, scale and zero point of the inputs and outputs that are integers standing for floats.
+        stopwatch: what times runs that happen in another process; None where our own clock is right beside them.
+        facts: of where it runs, for the row of a timing.
     """
 
     signature: Signature
@@ -90,6 +124,13 @@ class Runtime(Protocol):
     arithmetic: Arithmetic | None = None
     texts: Mapping[str, Texts] = MappingProxyType({})
     quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})
+    stopwatch: Stopwatch | None = None
+    facts: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def arena(self) -> Arena | None:
+        """The memory that it takes on a board, measured; None in every runtime but TFLM."""
+        return None
 
     @property
     def session(self) -> Any:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 _GPUS: Final = {"cuda", "tensorrt"}
-_ELSEWHERE: Final = {"ssh"}
+_ELSEWHERE: Final = {"arm64", "browser", "ssh", "adb"}
 
 
 class Device(str):
@@ -20,6 +20,7 @@ class Device(str):
     CUDA: ClassVar[Device]
     TENSORRT: ClassVar[Device]
     OPENVINO: ClassVar[Device]
+    TFLM: ClassVar[Device]
 
     @property
     def kind(self) -> str:
@@ -36,12 +37,21 @@ class Device(str):
         return self.kind in _GPUS
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether a timed process keeps to as many CPUs as it has threads. A browser's may use all, as a user's do."""
+        return not self.is_gpu and self.kind != "page"
+
+    @property
     def is_elsewhere(self) -> bool:
-        """Whether a worker on another machine, real or emulated, opens the file (see `targets.remote`)."""
+        """Whether another machine, real or emulated, opens the file: a worker of ours there, but on a phone.
+
+        To the worker of a `browser`, which has the pages, the device is a `page`.
+        """
         return self.kind in _ELSEWHERE
 
 
 Device.CPU, Device.CUDA, Device.TENSORRT, Device.OPENVINO = map(Device, ("cpu", "cuda", "tensorrt", "openvino"))
+Device.TFLM = Device("tflm")
 
 
 class Arithmetic(StrEnum):

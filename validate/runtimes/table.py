@@ -15,7 +15,7 @@ class RuntimeRow:
     """A runtime: what it opens, where, and the class that does it.
 
     Attributes:
-        home: `module:class` of this folder, imported when a file is opened.
+        home: `module:class` of this folder, imported when a file is opened; empty where it is a program on a phone.
         library: the module whose import is timed.
         distributions: the packages that bring it, of which one is installed.
         devices: the kinds of devices that it serves.
@@ -42,7 +42,7 @@ class RuntimeRow:
 _KERAS = "keras"
 _TENSORFLOW = "tensorflow", ("tensorflow", "tensorflow-cpu")
 _LITERT = "ai_edge_litert.interpreter", ("ai-edge-litert",)
-_OURS = frozenset({"cpu", "cuda", "tensorrt", "ssh"})
+_OURS = frozenset({"cpu", "cuda", "tensorrt", "arm64", "ssh"})
 """Where a worker of ours runs: here, and on machines that have Python and the runtime."""
 RUNTIMES: tuple[RuntimeRow, ...] = (
     RuntimeRow("saved_model", frozenset({Format.SAVEDMODEL}), "saved_model:SavedModelRuntime", *_TENSORFLOW),
@@ -55,9 +55,22 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         "onnxruntime", ("onnxruntime-gpu", "onnxruntime"), _OURS,
     ),
     RuntimeRow(
+        "onnxruntime-web", frozenset({Format.ONNX, Format.ORT}), "browser.runtime:OnnxRuntimeWeb",
+        "validate.runtimes.browser.page", (), frozenset({"browser", "page"}),
+    ),
+    RuntimeRow(
         "openvino", frozenset({Format.ONNX, Format.TFLITE}), "openvino:OpenVinoRuntime",
         "openvino", ("openvino",), frozenset({"openvino"}),
     ),
+    RuntimeRow(
+        "tflm", frozenset({Format.TFLITE}), "tflm:TflmRuntime",
+        "tflite_micro", ("tflite-micro",), frozenset({"tflm"}),
+    ),
+    RuntimeRow(
+        "vela", frozenset({Format.TFLITE}), "", "ethosu", ("ethos-u-vela",),
+        frozenset({"ethos-u55", "ethos-u65", "ethos-u85"}),
+    ),
+    RuntimeRow("benchmark_model", frozenset({Format.TFLITE}), "", "", (), frozenset({"adb"})),
     RuntimeRow(_KERAS, frozenset(), "keras:KerasRuntime", *_TENSORFLOW),
 )  # fmt: skip
 """Every runtime. A new one is a file in this folder and a row here."""

@@ -63,6 +63,7 @@ class Variant(Options):
         tf32: CUDA: matrix units may round float32 operands to TF32.
         conv_search: CUDA: how cuDNN's convolutions are chosen.
         float32: OpenVINO: computes in float32; else in what it takes for this processor, which may be less.
+        gpu: of a phone: TFLite's GPU delegate takes what it can.
         boundary: where a run's data begin and end.
     """
 
@@ -74,6 +75,7 @@ class Variant(Options):
     conv_search: ConvSearch = checked(Word("convolution search", (ConvSearch,)), ConvSearch.EXHAUSTIVE)
     boundary: Boundary = checked(Word("boundary", (Boundary,)), Boundary.HOST_TO_HOST)
     float32: bool = checked(Flag("--float32", _SWITCH), False)
+    gpu: bool = checked(Flag("--gpu", _SWITCH), False)
 
     def for_row(self, fmt: Format, device: Device) -> Variant:
         """The same with the defaults where a setting means nothing to this runtime or device."""
@@ -129,7 +131,9 @@ _CUDA_ONLY = {"tf32", "conv_search", "boundary"}
 _APPLIES: dict[str, set[str]] = {
     "onnxruntime": {"graph", "spinning", *_CUDA_ONLY},
     "tflite": {"interface", "xnnpack"},
+    "onnxruntime-web": {"graph"},
     "openvino": {"float32"},
+    "benchmark_model": {"xnnpack", "gpu"},
 }
 """By runtime, the settings that mean something to it."""
 DEFAULT = Variant()

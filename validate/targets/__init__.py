@@ -16,6 +16,7 @@ from converters.formats import Format
 from validate.runtimes.devices import Device
 from validate.runtimes.table import row_for
 from validate.runtimes.variant import DEFAULT, GraphLevel, Interface, Variant
+from validate.targets.environment import environment_of
 
 __all__ = [
     "HOST",
@@ -52,8 +53,10 @@ class Target:
         install: the command that brings it.
         settings: what is judged and timed there, each as fields of a `Variant`.
         machine: `module:class` of a machine elsewhere (see `machine.Machine`); empty where the file is opened here.
-        numbers, time: what its answers and its latencies are; a row of a target whose time is `never` is not timed.
+        numbers, time: what its answers and its latencies are. What is `never` seen is not judged, or not timed, there.
         detail: what stands behind a colon, as help shows it: `HOST` of `ssh:HOST`; empty where nothing does.
+        choices: of a target that has its own, what may stand there; the first where nothing does.
+        environment: whether `edgeport target install` makes it an environment of its own.
     """
 
     name: str
@@ -63,12 +66,16 @@ class Target:
     settings: tuple[Mapping[str, Any], ...] = ({},)
     machine: str = ""
     detail: str = ""
+    choices: tuple[str, ...] = ()
+    environment: bool = False
     numbers: Kind = Kind.REAL
     time: Kind = Kind.REAL
 
     @property
     def installed(self) -> bool:
-        """Whether its package is there; whether the device is, its runtime says when a file is opened."""
+        """Whether its package or environment is there; of the device its runtime tells when a file is opened."""
+        if self.environment:
+            return environment_of(self.name) is not None
         return self.package is None or find_spec(self.package) is not None
 
 
@@ -77,8 +84,19 @@ TARGETS: tuple[Target, ...] = (
     Target("cuda", Device.CUDA),
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
+    Target("browser", Device("browser"), machine="validate.targets.browser:BrowserMachine"),
+    Target(
+        "arm64", Device("arm64"), install="edgeport target install arm64", machine="validate.targets.arm64:Arm64",
+        choices=("cortex-a76", "cortex-a72", "cortex-a53"), environment=True, numbers=Kind.EMULATED, time=Kind.NEVER,
+    ),
+    Target("tflm", Device.TFLM, "tflite_micro", "pip install 'edgeport[tflm]'", time=Kind.NEVER),
+    *(
+        Target(name, Device(name), "ethosu", "pip install 'edgeport[ethos-u]'", numbers=Kind.NEVER, time=Kind.ESTIMATED)
+        for name in ("ethos-u55", "ethos-u65", "ethos-u85")
+    ),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
-)
+    Target("adb", Device("adb"), settings=({}, {"gpu": True}), detail="SERIAL", numbers=Kind.NEVER),
+)  # fmt: skip
 """Every target. What opens which format there stands in `runtimes.RUNTIMES`."""
 
 
@@ -91,16 +109,24 @@ def device_of(word: str) -> Device:
     """The device that a user names, as a target or in the older words of `--device`. Raises UsageError."""
     kind, colon, detail = word.partition(":")
     target = next((t for t in TARGETS if kind in {t.name, t.device}), None)
-    if target is None or (colon and not target.detail):
+    if target is None or (colon and not (target.detail or detail in target.choices)):
         raise no_such("target", word, target_words())
+    if target.choices:
+        detail = detail or target.choices[0]
     if target.detail and not detail:
         raise UsageError(f"The target {kind} needs to be told which one.", next_step=f"Give {kind}:{target.detail}.")
     return Device(f"{target.device}:{detail}") if detail else target.device
 
 
 def target_words() -> tuple[str, ...]:
-    """Every target as a user may write it: `ssh:HOST`."""
-    return tuple(f"{target.name}:{target.detail}" if target.detail else target.name for target in TARGETS)
+    """Every target as a user may write it: `ssh:HOST`, `arm64[:cortex-a76|cortex-a72]`."""
+    return tuple(_word(target) for target in TARGETS)
+
+
+def _word(target: Target) -> str:
+    if target.choices:
+        return f"{target.name}[:{'|'.join(target.choices)}]"
+    return f"{target.name}:{target.detail}" if target.detail else target.name
 
 
 class _Devices:
@@ -197,5 +223,10 @@ class Places(Options):
 
     def judged(self, fmt: Format) -> tuple[Place, ...]:
         """Where a file is judged: on the host, in its default setting, and at every other place that opens it."""
-        others = [place for place in self.for_format(fmt) if row_for(fmt, place.device)]
+        unseen = self.unseen(fmt)
+        others = [p for p in self.for_format(fmt) if p not in unseen and row_for(fmt, p.device)]
         return tuple(dict.fromkeys([HOST, *others]))
+
+    def unseen(self, fmt: Format) -> tuple[Place, ...]:
+        """Where a file was asked to run whose numbers nobody sees there."""
+        return tuple(place for place in self.for_format(fmt) if target_of(place.device).numbers is Kind.NEVER)

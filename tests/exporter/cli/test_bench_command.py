@@ -22,8 +22,8 @@ from validate.agreement.results import OutputRow
 QUICK = ["--max-seconds", "2", "--threads", "1", "-q"]
 _MAKE = """
 import pathlib, sys
-from exporter.doctor.checks import _tiny_onnx
-pathlib.Path(sys.argv[1]).write_bytes(_tiny_onnx())
+from exporter.doctor.tiny import tiny_onnx
+pathlib.Path(sys.argv[1]).write_bytes(tiny_onnx())
 """
 
 
@@ -142,7 +142,8 @@ def test_an_unavailable_device_is_exit_0_when_not_required(artifact: Path, capsy
         (["{}", "--batch", "1,x"], "whole number"),
         (["{}", "--max-slowdown", "5%"], "compares with nothing"),
         (["{}", "--compare", "nowhere.json"], "nowhere.json"),
-        (["{}", "--ssh", "a", "--adb", "b"], "--ssh"),
+        (["{}", "--ssh", "a", "--tune"], "ssh:a goes with neither --tune"),
+        (["{}", "--on", "ssh"], "told which one"),
         (["{}", "--cold", "0"], "--cold"),
         (["{}", "--batch", "2,0"], "1 or more, not 0"),
     ],

@@ -114,6 +114,14 @@ def float16_weights(converter: Any) -> None:
     converter.target_spec.supported_types = [tf.float16]
 
 
+def all_int8(converter: Any) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    images = np.random.default_rng(3).uniform(0, 255, (24, 1, 16, 16, 3)).astype(np.float32)
+    converter.representative_dataset = lambda: ([image] for image in images)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+
+
 def changed(change: Callable[[keras.Model], None]) -> keras.Model:
     model = classifier()
     change(model)
@@ -187,6 +195,7 @@ def honest(folder: Path) -> None:
     good.save(folder / "small.keras")
     saved_model(good, folder / "small.savedmodel")
     tflite(folder / "small.savedmodel", folder / "small.tflite")
+    tflite(folder / "small.savedmodel", folder / "small.int8.tflite", all_int8)
     to_onnx(good, folder / "small.onnx")
     pair = two_in_two_out()
     pair.save(folder / "pair.keras")

@@ -13,7 +13,7 @@ from validate.latency import BenchJob
 from validate.latency.job import rows_of
 from validate.runtimes import RUNTIMES
 from validate.runtimes.variant import Variant
-from validate.targets import HOST, TARGETS, Device, Place, Places, device_of, target_of
+from validate.targets import HOST, TARGETS, Device, Kind, Place, Places, device_of, target_of
 
 
 def test_every_target_is_a_device_with_a_runtime() -> None:
@@ -22,7 +22,8 @@ def test_every_target_is_a_device_with_a_runtime() -> None:
     for target in TARGETS:
         assert any(target.device.kind in row.devices for row in RUNTIMES)
         assert target_of(target.device) is target
-        assert target.device.is_elsewhere == bool(target.machine)
+        timed_alone = target.numbers is Kind.NEVER and target.time is Kind.REAL
+        assert target.device.is_elsewhere == bool(target.machine or timed_alone)
 
 
 def test_a_user_names_targets_and_which_one() -> None:
@@ -37,7 +38,7 @@ def test_a_user_names_targets_and_which_one() -> None:
 
 def test_a_target_that_needs_a_package_says_what_brings_it() -> None:
     for target in TARGETS:
-        assert (target.package is None) == (target.install == "")
+        assert bool(target.package or target.environment) == bool(target.install)
         known = {field.name for field in fields(Variant)}
         assert all(set(setting) <= known for setting in target.settings)
 
@@ -64,6 +65,12 @@ def test_what_is_timed_is_judged_in_the_very_setting(tmp_path: Path, places: Pla
         timed = {row.place for row in rows_of([tmp_path / name], BenchJob(places=places))}
         opened = {place for place in timed if any(fmt in r.opens and place.device.kind in r.devices for r in RUNTIMES)}
         assert opened <= set(places.judged(fmt))
+
+
+def test_a_phone_is_timed_and_not_judged() -> None:
+    places = Places(devices=("cpu", "adb:phone1"))
+    assert [place.setting for place in places.for_format(Format.TFLITE)] == ["default", "default", "gpu"]
+    assert places.judged(Format.TFLITE) == (HOST,)
 
 
 def test_settings_that_mean_nothing_there_are_one_place() -> None:

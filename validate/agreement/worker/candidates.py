@@ -27,6 +27,7 @@ from validate.runtimes.base import Runtime
 from validate.runtimes.devices import Device
 from validate.runtimes.quantized import FloatEnds
 from validate.runtimes.variant import Variant
+from validate.written import written
 
 
 def run_candidates(request: Message, channel: Channel) -> Message:
@@ -57,12 +58,14 @@ def _run_candidate(
     entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
 ) -> Message:
     work, path, device = Path(request["work"]), Path(entry["path"]), Device(entry["device"])
-    variant = Variant.from_json(entry["variant"])
-    options = replace(variant.options(device, request["threads"]), machine=entry["machine"])
+    options = Variant.from_json(entry["variant"]).options(device, request["threads"])
+    options = replace(options, machine=entry["machine"], signature=request.get("key"))
     tapped = open_tapped(path, options, work / "taps" / entry["key"])
     runtime = runtime_of(path, device)
     version = tapped.runtime.version or runtime.version
     ran = {"runtime": runtime.name, "runtime_version": version, "arithmetic": tapped.runtime.arithmetic}
+    if not request.get("first_look", False):
+        ran["arena"] = written(tapped.runtime.arena)
     mapping: Names = {}
     told: list[str] = []
     if request.get("mapping") is not None:

@@ -42,6 +42,14 @@ def openvino() -> None:
     _steps()
 
 
+def tflm() -> None:
+    """TensorFlow Lite for Microcontrollers, where it is installed."""
+    with suppress(ImportError):
+        import tflite_micro.python.tflite_micro.runtime  # noqa: F401
+
+    _steps()
+
+
 def elsewhere() -> None:
     """Of a machine elsewhere: the runtimes are imported there."""
     _steps()

@@ -1,7 +1,7 @@
 """Measuring on a phone: the artifact is pushed over adb and timed by the TFLite benchmark binary on it.
 
 The binary is TensorFlow's `benchmark_model`, put at `/data/local/tmp/benchmark_model` by whoever owns the phone. It
-reports a median and no samples, so that these rows have no interval.
+reports a median and no samples, so that these rows have no interval, and answers that nobody sees.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from converters.artifact import size_of
 from converters.errors import StepError
 from converters.formats import Format
-from validate.latency.job import BenchJob, rows_of
+from converters.readers.tflite_file import read_tflite
+from validate.latency.job import BenchJob
 from validate.latency.results import Latency, Row, Timing
 from validate.latency.rows import Status
 from validate.latency.statistics.percentiles import Interval
@@ -26,16 +26,26 @@ _FOLDER = "/data/local/tmp/edgeport-bench"
 _TIMEOUT_S = 300
 _STATISTICS = re.compile(r"count=(?P<count>\d+).*?first=(?P<first>\d+).*?min=(?P<min>\d+).*?avg=(?P<avg>[\d.e+]+)")
 _MEDIAN = re.compile(r"median=(?P<median>\d+)")
+_REPLACED = re.compile(
+    r"Replacing (?P<taken>\d+) out of (?P<total>\d+) node\(s\) with delegate \((?P<name>\w+)\) node, "
+    r"yielding (?P<partitions>\d+) partitions"
+)
+_UNSUPPORTED = "operations are not supported by GPU delegate:"
+_ON_GPU = re.compile(
+    r"(?P<taken>\d+) operations will run on the GPU, and the remaining (?P<left>\d+) operations will run on the CPU"
+)
+_REASON = re.compile(r"(?:^|: )([A-Z][A-Z0-9_]+):[ \t]*([^\n]*?)[ \t]*$", re.MULTILINE)
+_UNUSED = re.compile(r"Though (?P<name>\w+) delegate is explicitly applied, the model graph will not be executed[^\n]*")
 _P95 = re.compile(r"p95=(?P<p95>\d+)")
 
 
-def measure_on_phone(artifacts: Sequence[Path], job: BenchJob, serial: str) -> Latency:
-    """Times `.tflite` files on the phone `serial`; other formats are `unavailable` there.
+def measure_on_phone(rows: Sequence[Row], job: BenchJob) -> Latency:
+    """Times the rows of one phone; formats other than `.tflite` are `unavailable` there.
 
     Raises:
         StepError: adb is not installed, the phone does not answer, or the binary is not on it.
     """
-    rows = rows_of(artifacts, job)
+    serial = rows[0].device.detail
     if shutil.which("adb") is None:
         raise StepError(
             "adb is not installed here.", next_step="Install the Android platform tools, or use --ssh.", step="bench"
@@ -69,22 +79,40 @@ def parse(row: Row, output: str) -> Timing:
         min_ms=int(last["min"]) / 1e3,
         throughput=row.batch * 1e6 / float(last["avg"]),
         flags=flags,
-        facts={"runs": int(last["count"])},
+        facts={"runs": int(last["count"]), **delegates(output)},
         **extras,
     )
+
+
+def delegates(output: str) -> dict[str, Any]:
+    """`delegates` of a row's facts: what each took of the file's operations, and why it left the rest, as far as the
+    runtime says: its GPU delegate names the operations, XNNPACK tells numbers alone."""
+    found = []
+    for match in _REPLACED.finditer(output):
+        taken, total, partitions = (int(match[name]) for name in ("taken", "total", "partitions"))
+        found.append({"delegate": match["name"], "taken": taken, "of": total, "partitions": partitions})
+    if gpu := _ON_GPU.search(output):
+        taken, left = int(gpu["taken"]), int(gpu["left"])
+        reasons = dict(_REASON.findall(output[: gpu.start()].partition(_UNSUPPORTED)[2]))
+        found.append({"delegate": "GPU", "taken": taken, "of": taken + left, "left": reasons})
+    if unused := _UNUSED.search(output):
+        found.append({"delegate": unused["name"], "taken": 0, "reason": unused[0].strip()})
+    return {"delegates": found} if found else {}
 
 
 def _time(row: Row, serial: str, seconds: float) -> Timing:
     if row.format is not Format.TFLITE:
         reason = f"{row.artifact.name}: benchmark_model runs .tflite files alone."
         return Timing(row, Status.UNAVAILABLE, reason, "Measure it with --ssh on a board that has its runtime.")
+    if len(read_tflite(row.artifact).signatures) > 1:
+        reason = f"{row.artifact.name}: benchmark_model runs a file's first signature, and it has several."
+        return Timing(row, Status.UNAVAILABLE, reason, "Measure it here, or with --ssh, with --signature NAME.")
     remote_path = f"{_FOLDER}/{row.artifact.name}"
     try:
         _adb(serial, "push", str(row.artifact), remote_path)
-        xnnpack = "true" if row.variant.xnnpack else "false"
-        arguments = (
-            f"--graph={remote_path} --num_threads={row.threads} --use_xnnpack={xnnpack} --max_secs={seconds:.0f}"
-        )
+        xnnpack, gpu = ("true" if on else "false" for on in (row.variant.xnnpack, row.variant.gpu))
+        delegate = f"--use_xnnpack={xnnpack}" + (f" --use_gpu={gpu}" if row.variant.gpu else "")
+        arguments = f"--graph={remote_path} --num_threads={row.threads} {delegate} --max_secs={seconds:.0f}"
         return parse(row, _adb(serial, "shell", f"{BINARY} {arguments} 2>&1"))
     except StepError as error:
         return Timing(row, Status.ERROR, error.message, error.next_step, error.exit_code)

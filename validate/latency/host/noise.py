@@ -5,6 +5,7 @@ A round is tainted by observations outside the samples, never by their values: a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import time
@@ -160,12 +161,31 @@ class NoiseLog:
 
 
 def _throttled() -> int:
-    """How often the control group was out of its quota."""
-    for path in ("/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpu/cpu.stat"):
+    """How often the control group, or the outermost one that is seen, was out of its quota."""
+    for path in _cpu_stats():
         for line in (_read(path) or "").splitlines():
             if line.startswith("nr_throttled"):
                 return int(line.split()[1])
     return 0
+
+
+@functools.cache
+def _cpu_stats() -> tuple[str, ...]:
+    """Where the counters of our control group lie (versions 2 and 1, see cgroups(7)), the group's own first."""
+    paths = []
+    for line in (_read("/proc/self/cgroup") or "").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            paths.append(f"/sys/fs/cgroup{group.rstrip('/')}/cpu.stat")
+        elif "cpu" in controllers.split(","):
+            paths.append(f"/sys/fs/cgroup/cpu{group.rstrip('/')}/cpu.stat")
+    return (*paths, "/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpu/cpu.stat")
+
+
+def hottest_celsius() -> float | None:
+    """The hottest of the machine's thermal zones; None where it has none."""
+    texts = (_read(str(zone)) or "" for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp"))
+    return max((int(text) / 1000 for text in texts if text.strip().lstrip("-").isdigit()), default=None)
 
 
 def _clock_mhz() -> float | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from converters.errors import StepError
-from validate.latency import BenchJob, Status
-from validate.latency.boards.adb import measure_on_phone, parse
+from validate.latency import BenchJob, Status, measure
+from validate.latency.boards.adb import delegates, parse
 from validate.latency.job import rows_of
 
 # TensorFlow's tflite/tools/benchmark prints such lines; durations are microseconds.
@@ -43,6 +43,35 @@ def test_the_steady_statistics_become_the_row(artifact: Path) -> None:
     assert timing.to_json()["p50_ms"]["value"] == 37.895
 
 
+# Lines as people published them: tensorflow#56301, #57907, #49012.
+_ON_A_GPU = """E tflite  : Following operations are not supported by GPU delegate:
+E tflite  : ARG_MAX: Operation is not supported.
+CAST: Not supported cast case
+DEQUANTIZE:
+E tflite  : 294 operations will run on the GPU, and the remaining 7 operations will run on the CPU.
+"""
+_XNNPACK = (
+    "INFO: Replacing 5 out of 31 node(s) with delegate (TfLiteXNNPackDelegate) node, "
+    "yielding 3 partitions for the whole graph.\n"
+)
+
+
+def test_delegates_are_counted_with_the_reasons_for_the_rest() -> None:
+    assert delegates(PRINTED) == {}
+    assert delegates(_XNNPACK)["delegates"] == [
+        {"delegate": "TfLiteXNNPackDelegate", "taken": 5, "of": 31, "partitions": 3}
+    ]
+    (gpu,) = delegates(_ON_A_GPU)["delegates"]
+    assert (gpu["taken"], gpu["of"]) == (294, 301)
+    assert gpu["left"] == {
+        "ARG_MAX": "Operation is not supported.",
+        "CAST": "Not supported cast case",
+        "DEQUANTIZE": "",
+    }
+    unused = "Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
+    assert delegates(unused)["delegates"] == [{"delegate": "GPU", "taken": 0, "reason": unused}]
+
+
 def test_a_binary_without_percentiles_has_its_mean_flagged(artifact: Path) -> None:
     (row,) = rows_of([artifact], BenchJob())
     timing = parse(row, "count=50 first=10 curr=12 min=9 max=20 avg=11.5 std=1")
@@ -59,8 +88,9 @@ def test_no_statistics_is_an_error(artifact: Path) -> None:
 
 def test_without_adb_the_mend_is_told(artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(StepError, match="adb is not installed"):
-        measure_on_phone([artifact], BenchJob(), "emulator-5554")
+    (timing, _) = measure([artifact], BenchJob.of(devices=("adb:emulator-5554",))).timings
+    assert timing.status is Status.ERROR
+    assert "adb is not installed" in timing.reason
 
 
 # No phone is here: the script below stands in for adb. It shows that the commands are really executed in their order
@@ -96,8 +126,10 @@ def adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_protocol_with_a_stand_in_for_adb(adb: Path, artifact: Path, tmp_path: Path) -> None:
     other = tmp_path / "m.float32.onnx"
     other.write_bytes(b"onnx")
-    latency = measure_on_phone([artifact, other], BenchJob.of(threads=(2,), max_seconds=10), "phone1")
-    timed, untimed = latency.timings
+    latency = measure([artifact, other], BenchJob.of(threads=(2,), max_seconds=15, devices=("adb:phone1",)))
+    timed, with_gpu, untimed = latency.timings[:3]
+    assert timed.entry().target == "adb:phone1"
+    assert (timed.entry().setting, with_gpu.entry().setting) == ("default", "gpu")
     assert timed.p50_ms is not None
     assert timed.p50_ms.value == 37.895
     assert untimed.status is Status.UNAVAILABLE
@@ -109,8 +141,9 @@ def test_protocol_with_a_stand_in_for_adb(adb: Path, artifact: Path, tmp_path: P
 
 
 def test_protocol_what_adb_refuses_is_told(adb: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StepError, match="device 'phone2' not found"):
-        measure_on_phone([artifact], BenchJob(), "phone2")
+    def reason(phone: str) -> str:
+        return measure([artifact], BenchJob.of(devices=(f"adb:{phone}",))).timings[0].reason
+
+    assert "device 'phone2' not found" in reason("phone2")
     monkeypatch.setenv("ADB_NO_BINARY", "1")
-    with pytest.raises(StepError, match="benchmark_model is not there"):
-        measure_on_phone([artifact], BenchJob(), "phone1")
+    assert "benchmark_model is not there" in reason("phone1")

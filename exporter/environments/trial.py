@@ -1,0 +1,55 @@
+"""An environment is tried before it counts: both runtimes add two vectors in it. Apart from how it is made."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from converters.errors import EdgeportError, StepError
+from converters.isolation import run_step
+from exporter.doctor.tiny import FEEDS, TOTAL
+from exporter.environments.commands import STEP
+from validate.targets.arm64 import Arm64
+from validate.targets.environment import Environment
+from validate.targets.tensors import packed, unpacked
+
+_PATIENCE_S = 300.0
+
+
+def tried(environment: Environment) -> None:
+    """Opens a tiny file in each runtime and runs it. The bytecode of what is imported stays in the environment.
+
+    Raises:
+        StepError: one of them does not open it, dies or adds wrongly.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeport-trial-") as name:
+        written = run_step("exporter.doctor.tiny:write_both", {"folder": name}, step=STEP, writes=[Path(name)])
+        for path in map(Path, written["paths"]):
+            try:
+                total = _run(environment, path)
+            except EdgeportError as error:
+                raise StepError(
+                    f"The environment does not work. {error.message}", next_step=_NEXT_STEP, step=STEP
+                ) from error
+            if total != TOTAL:
+                raise StepError(f"{path.name} adds to {total} there, not {TOTAL}.", next_step=_NEXT_STEP, step=STEP)
+
+
+_NEXT_STEP = "Report it with `edgeport doctor --json`; another emulator or file system is --qemu or --python-tree."
+
+
+def _run(environment: Environment, path: Path) -> list[float]:
+    with Arm64(environment=environment).connected((path,), writable=True) as connected:
+        worker = connected.worker({"do": "run"}, 1)
+        try:
+            options = {"threads": 1}
+            worker.send({"open": 0, "path": connected.paths[str(path.absolute())], "options": options})
+            worker.receive(_PATIENCE_S)
+            feeds = {key: np.asarray(values, np.float32) for key, values in FEEDS.items()}
+            worker.send({"run": 0, "feeds": packed(feeds)})
+            (total,) = unpacked(worker.receive(_PATIENCE_S)["outputs"]).values()
+        finally:
+            worker.close()
+    return [float(value) for value in total]

@@ -1,0 +1,59 @@
+"""Environments of targets in tests: made once into a folder that later sessions find too, or the test is skipped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from validate.targets.environment import Environment, environment_of
+
+from .tools import program
+
+NONE = Path(__file__).parents[1] / "build" / "no_targets"
+"""What EDGEPORT_TARGETS names in tests, so that what is installed on a machine changes none of them."""
+
+_SHARED = Path(__file__).parents[1] / "build" / "targets"
+
+
+@pytest.fixture(scope="session")
+def shared_targets() -> Path:
+    """The folder with the target arm64 in it: about 30 s and 250 MB, the first time."""
+    for name in ("bwrap", "gpgv", "apt-get", "dpkg-deb"):
+        program(name)
+    _SHARED.parent.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, FileLock(_SHARED.with_suffix(".lock")):
+        patch.setenv("EDGEPORT_TARGETS", str(_SHARED))
+        if not _fits(environment_of("arm64")):
+            from exporter.environments.installing import install
+
+            install("arm64")
+    return _SHARED
+
+
+@pytest.fixture
+def arm64(shared_targets: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """The target arm64, installed."""
+    monkeypatch.setenv("EDGEPORT_TARGETS", str(shared_targets))
+    environment = environment_of("arm64")
+    assert environment is not None
+    return environment
+
+
+@pytest.fixture
+def own_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for environments of this test alone."""
+    folder = tmp_path / "targets"
+    monkeypatch.setenv("EDGEPORT_TARGETS", str(folder))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fits(environment: Environment | None) -> bool:
+    """Whether it has the versions that are installed here."""
+    names = ("numpy", "ai-edge-litert")
+    return environment is not None and all(environment.versions.get(name) == version(name) for name in names)
