@@ -97,9 +97,8 @@ def test_a_record_that_is_none_is_no_environment(tmp_path: Path, content: str) -
 def test_an_emulator_that_dies_is_named(half: Environment) -> None:
     (half.folder / QEMU).chmod(0o755)
     with Arm64().connected(()) as connected:
-        worker = connected.worker({"do": "host"}, 1)
         with pytest.raises(CrashError, match="The worker on arm64:cortex-a76 is gone") as error:
-            worker.receive(30)
+            connected.worker({"do": "host"}, 1).receive(30)
     assert "edgeport doctor" in error.value.next_step
 
 
