@@ -87,13 +87,15 @@ class Worker:
         self._over_memory = False
         self._scratch = tempfile.mkdtemp(prefix="edgeport-")
         self._sandboxed = sandboxed and sandbox.current() == sandbox.BUBBLEWRAP
+        own_temporaries = self._sandboxed or not sandboxed
         child_read, parent_write = os.pipe()
         parent_read, child_write = os.pipe()
         try:
             command = self._command(target, (child_read, child_write))
             environment = dict(env or worker_environment())
-            if self._sandboxed:
+            if own_temporaries:  # what a machine elsewhere leaves there goes with it, however it ends
                 environment["TMPDIR"] = self._scratch
+            if self._sandboxed:
                 grants = sandbox.Grants(tuple(reads), (*writes, Path(self._scratch)))
                 command = sandbox.wrapped(command, environment, grants)
             self._process = self._spawn(command, (child_read, child_write), log, environment)
@@ -279,6 +281,7 @@ def run_step(
     on_event: EventHandler | None = None,
     reads: Sequence[Path] = (),
     writes: Sequence[Path] = (),
+    sandboxed: bool = True,
 ) -> Message:
     """Runs `module:function` in a worker and returns its result document. Arguments as for `Worker`.
 
@@ -287,7 +290,17 @@ def run_step(
     Raises:
         EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when the worker died.
     """
-    with Worker(target, request, step=step, limits=limits, log=log, env=env, reads=reads, writes=writes) as worker:
+    with Worker(
+        target,
+        request,
+        step=step,
+        limits=limits,
+        log=log,
+        env=env,
+        reads=reads,
+        writes=writes,
+        sandboxed=sandboxed,
+    ) as worker:
         while True:
             message = worker.receive()
             if "event" in message:

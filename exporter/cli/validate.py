@@ -25,7 +25,6 @@ from exporter.cli.options import (
     shape_option,
 )
 from exporter.cli.types import type_of
-from validate.targets import Places
 
 if TYPE_CHECKING:
     from exporter.manifest.rows import Passing
@@ -73,12 +72,12 @@ def command(
     from exporter.cli.junit import junit, verdict_case, write_text
     from exporter.cli.mapping import check_mapping, mapping_of
     from exporter.cli.opening import reference_of
-    from exporter.cli.running import common_of, places_of, tolerances
+    from exporter.cli.running import common_of, judging_places, tolerances
     from validate.agreement import JudgeJob, JudgeOptions
     from validate.agreement.compare import compare
 
     common = common_of(chosen)
-    places = Places(**places_of(chosen))
+    places = judging_places(chosen)
     words = {name: chosen.pop(name) for name in ("metric", "metric_lower", "max_drop")}
     judge_options = JudgeOptions(tolerances(chosen.pop("tolerances")), allow_inconclusive, **words)
     self_test, formats, matrix = chosen.pop("self_test"), chosen.pop("formats"), chosen.pop("matrix")

@@ -46,6 +46,7 @@ PROBES = (
     Probe("tensorflow", "cuda", "exporter.doctor.checks:probe_tensorflow"),
     Probe("openvino", "openvino", "exporter.doctor.checks:probe_openvino"),
     Probe("tflm", "tflm", "exporter.doctor.checks:probe_tflm"),
+    Probe("vela", "ethos-u55", "exporter.doctor.checks:probe_vela"),
 )
 
 
@@ -225,6 +226,14 @@ def probe_tflm(_request: Message, _: Channel) -> Message:
     """Adds two vectors in TensorFlow Lite for Microcontrollers, an extra."""
     version = _extra("tflite-micro", "tflm")
     return {"version": _runs(tiny_tflite(), "tiny.tflite", Device.TFLM) and version}
+
+
+def probe_vela(_request: Message, _: Channel) -> Message:
+    """Loads Arm's compiler for Ethos-U, an extra. It runs nothing."""
+    version = _extra("ethos-u-vela", "ethos-u")
+    with _needing("ethos-u-vela"):
+        import ethosu.vela.vela  # noqa: F401
+    return {"version": version}
 
 
 def _extra(distribution: str, name: str) -> str:

@@ -22,6 +22,7 @@ from validate.inputs import Range
 from validate.latency.rows import ComparisonRow, TimingRow
 from validate.latency.statistics.percentiles import Interval
 from validate.runtimes.tflm_arena import Arena
+from validate.targets.ethos_u import Estimate as Compiled
 from validate.written import written
 
 Sha256 = str
@@ -29,7 +30,7 @@ HEX = r"^[0-9a-f]{64}$"
 
 for _row in (
     GateRow, OutputRow, JudgedRow, Range, TimingRow, ComparisonRow, Interval, Finding, Contract, InputContract,
-    OutputContract, Loss, LossGate, Changed, Estimate, Arena,
+    OutputContract, Loss, LossGate, Changed, Estimate, Arena, Compiled,
 ):  # fmt: skip
     with_config(ConfigDict(extra="allow", strict=True))(_row)
 

@@ -1,4 +1,4 @@
-"""The verdicts and latencies of other places than the host, and of other settings than the default."""
+"""The verdicts and latencies of other places than the host, and of other settings than the default; and estimates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _NOTE = (
     "there, which may be less than what the file holds; that is what it is held to."
 )
 _ARENA = " Arena: the least in which TensorFlow Lite for Microcontrollers starts, measured with pointers of 64 bits."
+_ESTIMATED = "The files were judged before they were compiled; after it their inputs and outputs were the same."
 
 
 def placed(verdict: VerdictRow) -> str:
@@ -59,3 +60,28 @@ def elsewhere(manifest: Manifest) -> Table:
         )
     note = _NOTE + (_ARENA if any(verdict.arena for verdict in manifest.verdicts) else "")
     return table("Other targets and settings", columns, rows, note)
+
+
+def estimated(manifest: Manifest) -> Table:
+    """What a compiler says of a file on a device that was not there; apart from all that was measured."""
+    columns = (
+        Column("Artifact", "name"),
+        Column("Target"),
+        Column("Estimated, not measured", "number"),
+        Column("On the NPU", "number"),
+        Column("Memory"),
+        Column("On the CPU, whose time is not in it"),
+    )
+    rows = [
+        [
+            row.artifact,
+            f"{found.accelerator}, {found.clock_mhz:.0f} MHz, {found.system}, {found.memory}, by {found.compiler}",
+            f"{say.milliseconds(found.ms)}{', loops once' if found.loops else ''}",
+            f"{found.npu} of {found.operators}",
+            found.memory_words,
+            found.left or say.NONE,
+        ]
+        for row in manifest.timings
+        if (found := row.estimate)
+    ]
+    return table("Estimated on NPUs", columns, rows, _ESTIMATED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.manifest.schema import Manifest
 from exporter.report import view
-from exporter.report.elsewhere import elsewhere
+from exporter.report.elsewhere import elsewhere, estimated
 
 TerminalTable = tuple[str, list[str], list[list[str]]]
 
@@ -16,6 +16,7 @@ def terminal_tables(manifest: Manifest) -> list[TerminalTable]:
         view.summary(manifest),
         elsewhere(manifest),
         view.failures(manifest),
+        estimated(manifest),
         view.not_timed(manifest),
         *view.profiles(manifest),
     )

@@ -11,7 +11,7 @@ from exporter.manifest.schema import Manifest
 from exporter.report import facts, precisions
 from exporter.report import wording as say
 from exporter.report.cost import COST, GATE, LOSS, NOTE, cost_words, loss_words, worst_output
-from exporter.report.elsewhere import elsewhere, placed
+from exporter.report.elsewhere import elsewhere, estimated, placed
 from exporter.report.gates import gates
 from exporter.report.headline import timed_rows
 from exporter.report.tables import Column, Table, table
@@ -226,7 +226,7 @@ def not_timed(manifest: Manifest) -> Table:
     columns = (Column("Device"), Column("Status", "status"), Column("Artifacts"), Column("Reason"))
     groups: dict[tuple[str, str, str], list[str]] = {}
     for row in manifest.timings:
-        if row.status != "ok":
+        if row.status != "ok" and row.estimate is None:
             why = " ".join(text for text in (row.reason, row.next) if text) or say.NONE
             groups.setdefault((row.device, row.status, why), []).append(row.artifact)
     rows = [[device, status, say.listed(names), reason] for (device, status, reason), names in groups.items()]
@@ -281,6 +281,7 @@ def tables(manifest: Manifest) -> list[Table]:
         start,
         agreement,
         comparisons,
+        estimated,
         not_timed,
         notes,
         signature,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -314,10 +314,18 @@ class Comparison:
             notes=self._jury.told.notes,
             unexercised=tuple(document["unexercised"]),
             doubts=self._jury.told.doubts,
-            unavailable=tuple(self.unavailable),
+            unavailable=(*self.unavailable, *(row for v in verdicts if v.ran.place == HOST for row in self._unseen(v))),
             shapes={name: tuple(sizes) for name, sizes in document["shapes"].items()},
             texts=dict(document["texts"]),
         )
+
+    def _unseen(self, verdict: Verdict) -> Iterator[Unavailable]:
+        """Of a candidate, the places that it was to be judged at and whose numbers nobody sees."""
+        fmt = format_of(verdict.artifact)
+        for place in self._job.places.unseen(fmt) if fmt else ():
+            why = f"What {place.target} computes is not seen here: {verdict.artifact.name} is judged elsewhere."
+            then = f"edgeport bench --on {place.target} tells what is known of it there."
+            yield Unavailable(verdict.artifact, place, why, then)
 
     def _golden(self) -> Golden:
         sides = (("inputs", "in", self.signature.input_names), ("reference", "out", self.signature.output_names))

@@ -14,6 +14,7 @@ from statistics import median_low
 from converters.errors import EdgeportError, StepError
 from converters.progress import Progress
 from validate.latency.boards.adb import measure_on_phone
+from validate.latency.estimates import not_timed
 from validate.latency.host.facts import host_facts
 from validate.latency.host.machine import Launch, launching
 from validate.latency.host.noise import MachineState, NoiseLog, SlotNoise
@@ -22,7 +23,7 @@ from validate.latency.job import BenchJob, rows_of
 from validate.latency.results import Compared, Control, Latency, Row
 from validate.latency.rows import Status
 from validate.latency.statistics.pairwise import Paired, paired_ratio, verdicts
-from validate.latency.subject import Subject, never_timed, untimed
+from validate.latency.subject import Subject, untimed
 from validate.latency.sustained import overtaken
 from validate.latency.under_load import UnderLoad
 from validate.targets import Device, Kind, target_of
@@ -49,7 +50,7 @@ def measure(artifacts: Sequence[Path], job: BenchJob = BenchJob(), on_progress: 
         UsageError: there is nothing to time, or an artifact does not exist.
     """
     rows, progress = rows_of(artifacts, job), on_progress or (lambda _label, _fraction: None)
-    timed = [row for row in rows if target_of(row.device).time is not Kind.NEVER]
+    timed = [row for row in rows if target_of(row.device).time in {Kind.REAL, Kind.EMULATED}]
     groups: dict[Device, list[Row]] = {}
     for row in timed:
         groups.setdefault(row.device if row.device.is_elsewhere else Device.CPU, []).append(row)
@@ -58,9 +59,9 @@ def measure(artifacts: Sequence[Path], job: BenchJob = BenchJob(), on_progress: 
         part = _Part(sum(len(latency.timings) for latency in latencies) / len(timed), len(some) / len(timed))
         options = replace(job.options, max_seconds=job.options.max_seconds * part.share)
         latencies.append(_measured(device, some, replace(job, options=options), part.of(progress)))
-    never = tuple(never_timed(row) for row in rows if row not in timed)
+    untaken = tuple(not_timed(row, job) for row in rows if row not in timed)
     first, *others = latencies or [Latency(host_facts(), ())]
-    return replace(first, timings=(*first.timings, *never)).beside(others)
+    return replace(first, timings=(*first.timings, *untaken)).beside(others)
 
 
 @dataclass(frozen=True)

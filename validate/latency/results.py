@@ -17,6 +17,7 @@ from validate.latency.statistics.pairwise import Comparison
 from validate.latency.statistics.percentiles import Interval, Samples
 from validate.runtimes.variant import DEFAULT, Variant
 from validate.targets import Device, Kind, Place, target_of
+from validate.targets.ethos_u import Estimate
 from validate.written import written
 
 
@@ -110,7 +111,7 @@ class Timing:
         tainted: the rounds that something outside disturbed; the figures leave them out unless most are.
         facts: further facts from the worker: CPUs it was pinned to, node placement, GPU memory.
         flags: warnings to a reader of the row.
-        runtime, runtime_version, arithmetic: as in `TimingRow`.
+        runtime, runtime_version, arithmetic, estimate: as in `TimingRow`.
     """
 
     row: Row
@@ -135,6 +136,7 @@ class Timing:
     runtime: str = ""
     runtime_version: str = ""
     arithmetic: str | None = None
+    estimate: Estimate | None = None
 
     def entry(self, base: Path | None = None) -> TimingRow:
         """The document's row; paths are relative to `base` where they lie below it."""
@@ -153,7 +155,8 @@ class Timing:
             runtime=self.runtime,
             runtime_version=self.runtime_version,
             setting=row.place.setting,
-            kind=target_of(row.device).time if self.status is Status.OK else Kind.NEVER,
+            kind=target_of(row.device).time if self.status is Status.OK or self.estimate else Kind.NEVER,
+            estimate=self.estimate,
             arithmetic=self.arithmetic,
             shapes=self.shapes,
             boundary=row.variant.boundary,

@@ -12,6 +12,7 @@ from converters.formats import Format, Precision
 from converters.signature import unique_names
 from validate.latency.statistics.pairwise import Comparison
 from validate.latency.statistics.percentiles import Interval
+from validate.targets.ethos_u import Estimate
 from validate.written import SPARSE
 
 
@@ -37,6 +38,7 @@ class TimingRow:
         kind: `real` where it was measured on the hardware itself, `estimated` where a model tells it, `never` where
             there are no figures.
         arithmetic: floating point that it computed in, where that is less than float32.
+        estimate: what a compiler says of it; such a row is `untimed`, of kind `estimated`, without figures besides.
         shapes: by input that leaves sizes open, the shape that was timed.
         session: the settings that `variant` names, one by one.
         samples: number of runs; the raw ones are in `samples_file`, None where they were not stored.
@@ -57,6 +59,7 @@ class TimingRow:
     setting: str = "default"
     kind: str = "real"
     arithmetic: str | None = field(default=None, metadata=SPARSE)
+    estimate: Estimate | None = field(default=None, metadata=SPARSE)
     shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     boundary: str = ""
     variant: str = ""

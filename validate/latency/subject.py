@@ -83,7 +83,7 @@ class Subject:
         """Starts the worker and waits until it is warm. The cold starts before it end after their first answer."""
         target = target_of(self.row.device)
         if not target.installed:
-            self.failed = _not_installed(self.row)
+            self.failed = not_installed(self.row)
             return
         check(self.row.artifact)
         for _ in range(self.job.options.cold_starts - 1):
@@ -244,7 +244,7 @@ class Subject:
                 phase = f"its {message['event']['phase']}"
             elif "unavailable" in message:
                 refusal = message["unavailable"]
-                self.failed = _untimed(self.row, Status.UNAVAILABLE, refusal["reason"], refusal["next"])
+                self.failed = without_figures(self.row, Status.UNAVAILABLE, refusal["reason"], refusal["next"])
                 return {}
             elif key in message:
                 content: Message = message[key]
@@ -265,23 +265,25 @@ def _located(error: EdgeportError, row: Row, phase: str) -> EdgeportError:
 def untimed(row: Row, error: EdgeportError) -> Timing:
     """The result of a row that an error kept from being timed: a device that is missing, or a failure."""
     status = Status.UNAVAILABLE if isinstance(error, DeviceUnavailableError) else Status.ERROR
-    timing = _untimed(row, status, error.message, error.next_step)
+    timing = without_figures(row, status, error.message, error.next_step)
     return timing if status is Status.UNAVAILABLE else replace(timing, exit_code=error.exit_code)
 
 
 def never_timed(row: Row) -> Timing:
     """The result of a row of a target whose time is not the device's."""
     if not target_of(row.device).installed:
-        return _not_installed(row)
+        return not_installed(row)
     why = f"{row.place.target} is never timed: how long it takes on this machine says nothing of the device."
-    return _untimed(row, Status.UNTIMED, why, "Time the file on the device: --on ssh:HOST, or --adb SERIAL.")
+    return without_figures(row, Status.UNTIMED, why, "Time the file on the device: --on ssh:HOST, or --adb SERIAL.")
 
 
-def _not_installed(row: Row) -> Timing:
+def not_installed(row: Row) -> Timing:
+    """The result of a row whose target's package is not there."""
     target = target_of(row.device)
     reason = f"{target.name} is not available: the package {target.package} is not installed."
-    return _untimed(row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
+    return without_figures(row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
 
 
-def _untimed(row: Row, status: Status, reason: str, next_step: str) -> Timing:
+def without_figures(row: Row, status: Status, reason: str, next_step: str) -> Timing:
+    """The result of a row that was not timed."""
     return Timing(row, status, reason, next_step, size_bytes=size_of(row.artifact))

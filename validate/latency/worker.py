@@ -12,7 +12,6 @@ import importlib.metadata
 import itertools
 import math
 import os
-import resource
 import statistics
 import sys
 import time
@@ -33,6 +32,7 @@ from validate.latency.host.placement import placement
 from validate.latency.statistics.percentiles import is_steady
 from validate.runtimes.base import Runtime
 from validate.runtimes.devices import Device
+from validate.runtimes.processes import Usage, forget_peak, own_usage, resident_bytes, usage_of
 from validate.runtimes.variant import Variant
 
 WARMUP_RUNS = 10
@@ -56,9 +56,25 @@ class _Subject:
 
     def timed(self, count: int) -> list[int]:
         """Nanoseconds of `count` runs. The garbage collector is off meanwhile."""
+        if self.runtime.stopwatch is not None:
+            return self.runtime.stopwatch.timed(count)
         runs = [call.run for call in itertools.islice(itertools.cycle(self.calls), self.turn, self.turn + count)]
         self.turn = (self.turn + count) % len(self.calls)
         return time_calls(runs)
+
+    @property
+    def process(self) -> int | str:
+        """Whose memory counts."""
+        return "self" if self.runtime.stopwatch is None else self.runtime.stopwatch.process
+
+    @property
+    def runs_per_sample(self) -> int:
+        return 1 if self.runtime.stopwatch is None else self.runtime.stopwatch.runs_per_sample
+
+    @property
+    def usage(self) -> Usage:
+        clock = self.runtime.stopwatch
+        return own_usage() if clock is None else usage_of(clock.process)
 
 
 def time_calls(runs: Sequence[Callable[[], Any]]) -> list[int]:
@@ -88,7 +104,7 @@ def serve(request: Message, channel: Channel) -> Message:
     from validate.runtimes import DeviceUnavailableError
 
     request["cores"] = physical_cores()  # before we narrow them ourselves
-    pin(cpus_for(int(request["threads"])) if not Device(request["device"]).is_gpu else [])
+    pin(cpus_for(int(request["threads"])) if Device(request["device"]).is_pinned else [])
     try:
         subject, phases = _prepare(request, channel)
     except DeviceUnavailableError as error:
@@ -122,7 +138,8 @@ def _serve_slots(subject: _Subject, channel: Channel) -> None:
 
 def _finish(subject: _Subject, phases: Message, request: Message) -> Message:
     """Memory first, then the answers of the very calls that were timed."""
-    peak_bytes = max(phases["load_peak_bytes"], _resident("VmHWM") - subject.feeds.nbytes)
+    peak = resident_bytes("VmHWM", subject.process)
+    peak_bytes = max(phases["load_peak_bytes"], peak - subject.feeds.nbytes)
     facts = placement(subject.runtime)
     precision = Precision(request["precision"]) if request["precision"] else None
     allowed = request.get("allowed", {})
@@ -147,14 +164,16 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
     golden = Golden.read(Path(request["golden"])) if request["golden"] else None
     channel.event(phase="import")
     _, import_ms = _clocked(lambda: _import(row.library))
-    _forget_peak()
-    idle = _resident("VmRSS")
+    forget_peak()
+    idle = resident_bytes("VmRSS")
     channel.event(phase="load")
     runtime, load_ms = _clocked(lambda: open_artifact(path, variant.options(device, int(request["threads"]))))
-    load_peak = _resident("VmHWM")
+    load_peak = resident_bytes("VmHWM")
     feeds, shapes = feeds_of(request, runtime, golden)
     calls = prepare(runtime, feeds.inputs, variant.boundary)
     subject = _Subject(runtime, feeds, calls, golden)
+    if runtime.stopwatch is not None:
+        runtime.stopwatch.prepare(feeds.inputs)
     channel.event(phase="first run")
     first_ns = _first_run(subject, path)
     cold_ms = (time.monotonic_ns() - int(request["spawned_ns"])) / 1e6
@@ -171,10 +190,11 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
         "shapes": dict(shapes),
         "notes": list(runtime.notes),
         "runtime": row.name,
-        "runtime_version": row.version,
+        "runtime_version": runtime.version or row.version,
         "arithmetic": runtime.arithmetic,
         "cores": request["cores"],
         "cpus": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        **({} if runtime.stopwatch is None else runtime.stopwatch.phases),
     }
 
 
@@ -216,16 +236,16 @@ def _slot(subject: _Subject, calls: int) -> Message:
     """Times `calls` runs after a tenth as many that are not timed: the caches still hold the other rows' weights."""
     canary = canary_ns()
     subject.timed(max(1, calls // 10))
-    usage, cpu = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+    before = subject.usage
     durations = subject.timed(calls)
-    spent, after = time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF)
+    after = subject.usage
     return {
         "ns": durations,
-        "cpu_s": spent,
-        "cpu_total_s": time.process_time(),
+        "cpu_s": (after.cpu_s - before.cpu_s) / subject.runs_per_sample,
+        "cpu_total_s": after.total_s,
         "canary_ns": canary,
-        "switches": after.ru_nivcsw - usage.ru_nivcsw,
-        "faults": after.ru_majflt - usage.ru_majflt,
+        "switches": after.switches - before.switches,
+        "faults": after.faults - before.faults,
     }
 
 
@@ -257,18 +277,3 @@ def _loaded_libraries() -> dict[str, str]:
             with suppress(importlib.metadata.PackageNotFoundError):
                 versions[distribution] = importlib.metadata.version(distribution)
     return versions
-
-
-def _forget_peak() -> None:
-    """Sets this process's VmHWM back to what is resident now: proc(5), /proc/pid/clear_refs, value 5."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _resident(field: str) -> int:
-    """VmRSS or VmHWM in bytes; 0 where the kernel does not report it."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) * 1024
-    return 0

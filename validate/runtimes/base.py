@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,30 @@ class RuntimeOptions:
     checkpoint: Checkpoint | None = None
 
 
+class Stopwatch(Protocol):
+    """Times runs where they happen, in a process that is not ours, with that one's clock.
+
+    Attributes:
+        process: the process that runs the model: its memory and its CPU time are the row's.
+        phases: `import_ms` and `load_ms` there, `idle_rss_bytes` before the load and `load_peak_bytes` after it.
+        runs_per_sample: how many runs a sample is the mean of; more than one where the clock's steps are coarse.
+        facts: of how it measures, for the row.
+    """
+
+    process: int
+    runs_per_sample: int
+    phases: Mapping[str, float]
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+    def prepare(self, feeds: Sequence[Arrays]) -> None:
+        """Has the inputs ready there; runs go through them in turn."""
+
+    def timed(self, count: int) -> list[int]:
+        """Nanoseconds of runs, about `count`; a sample may be the mean of several."""
+
+
 class Runtime(Protocol):
     """An opened artifact. What not every runtime can do has an answer here that says so; a runtime inherits these.
 
@@ -81,6 +105,8 @@ class Runtime(Protocol):
         arithmetic: what floats are computed in, as it was opened; None is float32.
         texts: of each input of texts, what it is meant to be fed.
         quantization: by name, scale and zero point of the inputs and outputs that are integers standing for floats.
+        stopwatch: what times runs that happen in another process; None where our own clock is right beside them.
+        facts: of where it runs, for the row of a timing.
     """
 
     signature: Signature
@@ -91,6 +117,8 @@ class Runtime(Protocol):
     arithmetic: Arithmetic | None = None
     texts: Mapping[str, Texts] = MappingProxyType({})
     quantization: Mapping[str, tuple[float, int]] = MappingProxyType({})
+    stopwatch: Stopwatch | None = None
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def arena(self) -> Arena | None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 _GPUS: Final = {"cuda", "tensorrt"}
-_ELSEWHERE: Final = {"arm64", "ssh", "adb"}
+_ELSEWHERE: Final = {"arm64", "browser", "ssh", "adb"}
 
 
 class Device(str):
@@ -37,8 +37,16 @@ class Device(str):
         return self.kind in _GPUS
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether a timed process keeps to as many CPUs as it has threads. A browser's may use all, as a user's do."""
+        return not self.is_gpu and self.kind != "page"
+
+    @property
     def is_elsewhere(self) -> bool:
-        """Whether another machine, real or emulated, opens the file: a worker of ours there, but on a phone."""
+        """Whether another machine, real or emulated, opens the file: a worker of ours there, but on a phone.
+
+        To the worker of a `browser`, which has the pages, the device is a `page`.
+        """
         return self.kind in _ELSEWHERE
 
 

@@ -55,12 +55,20 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         "onnxruntime", ("onnxruntime-gpu", "onnxruntime"), _OURS,
     ),
     RuntimeRow(
+        "onnxruntime-web", frozenset({Format.ONNX, Format.ORT}), "browser.runtime:OnnxRuntimeWeb",
+        "validate.runtimes.browser.page", (), frozenset({"browser", "page"}),
+    ),
+    RuntimeRow(
         "openvino", frozenset({Format.ONNX, Format.TFLITE}), "openvino:OpenVinoRuntime",
         "openvino", ("openvino",), frozenset({"openvino"}),
     ),
     RuntimeRow(
         "tflm", frozenset({Format.TFLITE}), "tflm:TflmRuntime",
         "tflite_micro", ("tflite-micro",), frozenset({"tflm"}),
+    ),
+    RuntimeRow(
+        "vela", frozenset({Format.TFLITE}), "", "ethosu", ("ethos-u-vela",),
+        frozenset({"ethos-u55", "ethos-u65", "ethos-u85"}),
     ),
     RuntimeRow("benchmark_model", frozenset({Format.TFLITE}), "", "", (), frozenset({"adb"})),
     RuntimeRow(_KERAS, frozenset(), "keras:KerasRuntime", *_TENSORFLOW),

@@ -131,6 +131,7 @@ _CUDA_ONLY = {"tf32", "conv_search", "boundary"}
 _APPLIES: dict[str, set[str]] = {
     "onnxruntime": {"graph", "spinning", *_CUDA_ONLY},
     "tflite": {"interface", "xnnpack"},
+    "onnxruntime-web": {"graph"},
     "openvino": {"float32"},
     "benchmark_model": {"xnnpack", "gpu"},
 }

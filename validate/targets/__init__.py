@@ -84,11 +84,16 @@ TARGETS: tuple[Target, ...] = (
     Target("cuda", Device.CUDA),
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
+    Target("browser", Device("browser"), machine="validate.targets.browser:BrowserMachine"),
     Target(
         "arm64", Device("arm64"), install="edgeport target install arm64", machine="validate.targets.arm64:Arm64",
         choices=("cortex-a76", "cortex-a72", "cortex-a53"), environment=True, numbers=Kind.EMULATED, time=Kind.NEVER,
     ),
     Target("tflm", Device.TFLM, "tflite_micro", "pip install 'edgeport[tflm]'", time=Kind.NEVER),
+    *(
+        Target(name, Device(name), "ethosu", "pip install 'edgeport[ethos-u]'", numbers=Kind.NEVER, time=Kind.ESTIMATED)
+        for name in ("ethos-u55", "ethos-u65", "ethos-u85")
+    ),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
     Target("adb", Device("adb"), settings=({}, {"gpu": True}), detail="SERIAL", numbers=Kind.NEVER),
 )  # fmt: skip
@@ -218,6 +223,10 @@ class Places(Options):
 
     def judged(self, fmt: Format) -> tuple[Place, ...]:
         """Where a file is judged: on the host, in its default setting, and at every other place that opens it."""
-        seen = (place for place in self.for_format(fmt) if target_of(place.device).numbers is not Kind.NEVER)
-        others = [place for place in seen if row_for(fmt, place.device)]
+        unseen = self.unseen(fmt)
+        others = [p for p in self.for_format(fmt) if p not in unseen and row_for(fmt, p.device)]
         return tuple(dict.fromkeys([HOST, *others]))
+
+    def unseen(self, fmt: Format) -> tuple[Place, ...]:
+        """Where a file was asked to run whose numbers nobody sees there."""
+        return tuple(place for place in self.for_format(fmt) if target_of(place.device).numbers is Kind.NEVER)

@@ -19,7 +19,7 @@ from typing import Any
 
 from converters.errors import EdgeportError
 from converters.isolation import Channel, Message
-from validate.runtimes import DeviceUnavailableError, RuntimeOptions, open_artifact, runtime_of
+from validate.runtimes import Device, DeviceUnavailableError, RuntimeOptions, RuntimeRow, open_artifact, runtime_of
 from validate.runtimes.base import Runtime
 from validate.targets.tensors import packed, unpacked
 
@@ -27,13 +27,17 @@ SETTINGS = ("threads", "graph_optimization", "delegates", "interface", "spinning
 """Of RuntimeOptions, what means something on a machine elsewhere."""
 
 
-def serve_runs(_request: Message, channel: Channel) -> Message:
-    """Answers one message after another until the other side closes the pipe."""
+def serve_runs(request: Message, channel: Channel) -> Message:
+    """Answers one message after another until the other side closes the pipe.
+
+    The request names a `device` of that machine where it is another than its CPU.
+    """
+    device = Device(request.get("device", Device.CPU))
     opened: dict[int, Runtime] = {}
     with tempfile.TemporaryDirectory(prefix="edgeport-") as folder:
         while (message := channel.receive()) is not None:
             try:
-                channel.send(_answer(message, opened, Path(folder)))
+                channel.send(_answer(message, device, opened, Path(folder)))
             except DeviceUnavailableError as error:
                 channel.send({"unavailable": {"reason": error.message, "next": error.next_step}})
             except EdgeportError as error:
@@ -41,12 +45,12 @@ def serve_runs(_request: Message, channel: Channel) -> Message:
     return {}
 
 
-def _answer(message: Message, opened: dict[int, Runtime], folder: Path) -> Message:
+def _answer(message: Message, device: Device, opened: dict[int, Runtime], folder: Path) -> Message:
     if "open" in message:
         path = _file_of(message, folder / str(message["open"]))
-        runtime = open_artifact(path, RuntimeOptions(**message["options"]))
+        runtime = open_artifact(path, RuntimeOptions(device, **message["options"]))
         opened[message["open"]] = runtime
-        return {"opened": _told(runtime, path)}
+        return {"opened": _told(runtime, runtime_of(path, device))}
     if "run" in message:
         return {"outputs": packed(opened[message["run"]].run(unpacked(message["feeds"])))}
     if "refuses" in message:
@@ -65,12 +69,11 @@ def _file_of(message: Mapping[str, Any], folder: Path) -> Path:
     return folder / Path(next(iter(message["files"]))).name
 
 
-def _told(runtime: Runtime, path: Path) -> Message:
+def _told(runtime: Runtime, row: RuntimeRow) -> Message:
     """What `remote.RemoteRuntime` answers for it."""
-    row = runtime_of(path)
     return {
         "runtime": row.name,
-        "version": row.version,
+        "version": runtime.version or row.version,
         "signature": runtime.signature.to_json(),
         "ordered": runtime.ordered,
         "notes": list(runtime.notes),

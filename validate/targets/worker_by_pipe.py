@@ -26,10 +26,10 @@ class WorkerByPipe:
         self._name, self._hint = name, hint
         # What it prints goes to a file: a pipe that nobody reads would stop a worker that says much.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the program
-        self._process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._channel = Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
+        self.process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._channel = Channel(self.process.stdout.fileno(), self.process.stdin.fileno())
         self.send(request)
 
     def send(self, message: Message) -> None:
@@ -62,17 +62,17 @@ class WorkerByPipe:
 
     def close(self) -> None:
         """Ends the program, and with it the worker: its watchdog sees the closed pipe."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._stderr):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self._stderr):
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
 
     def _death(self) -> CrashError:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
+            self.process.wait(timeout=5)
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         self.close()

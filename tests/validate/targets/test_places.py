@@ -22,7 +22,8 @@ def test_every_target_is_a_device_with_a_runtime() -> None:
     for target in TARGETS:
         assert any(target.device.kind in row.devices for row in RUNTIMES)
         assert target_of(target.device) is target
-        assert target.device.is_elsewhere == bool(target.machine or target.numbers is Kind.NEVER)
+        timed_alone = target.numbers is Kind.NEVER and target.time is Kind.REAL
+        assert target.device.is_elsewhere == bool(target.machine or timed_alone)
 
 
 def test_a_user_names_targets_and_which_one() -> None:

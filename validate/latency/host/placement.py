@@ -11,7 +11,7 @@ from validate.runtimes.base import Runtime
 
 def placement(runtime: Runtime) -> dict[str, Any]:
     """Facts for the row, read after the timing. Empty for a CPU row of another runtime than ONNX Runtime."""
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {**runtime.facts, **({} if runtime.stopwatch is None else runtime.stopwatch.facts)}
     session = runtime.session
     if session is not None:
         facts["providers"] = list(session.get_providers())

@@ -1,0 +1,63 @@
+"""A browser on this machine: our worker, outside of our own sandbox, with a headless Chromium of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.isolation import Message
+from validate.runtimes.browser.chromium import browser_path
+from validate.runtimes.browser.library import VARIABLE, library
+from validate.runtimes.devices import Device
+from validate.runtimes.processes import end_with_descendants
+from validate.targets.worker_by_pipe import WorkerByPipe
+
+_PAGE = Device("page")
+
+
+@dataclass(frozen=True)
+class BrowserMachine:
+    """The browser and onnxruntime-web that are installed here."""
+
+    detail: str = ""
+
+    @contextlib.contextmanager
+    def connected(self, files: Iterable[Path]) -> Iterator[BrowserConnection]:
+        """Looks for both. Profiles and whatever else a browser writes lie in a folder that is removed in the end.
+
+        Raises:
+            DeviceUnavailableError: one of them is missing.
+        """
+        browser_path()
+        with tempfile.TemporaryDirectory(prefix="edgeport-", ignore_cleanup_errors=True) as folder:
+            yield BrowserConnection(folder, str(library()), {str(p.absolute()): str(p.absolute()) for p in files})
+
+
+@dataclass(frozen=True)
+class BrowserConnection:
+    """Workers on this machine, which see its files as they are."""
+
+    folder: str
+    library: str
+    paths: Mapping[str, str]
+
+    def worker(self, request: Message, threads: int) -> BrowserWorker:
+        """A worker whose files are opened by pages."""
+        asked = {**request, "device": _PAGE}
+        if "request" in request:
+            asked["request"] = {**request["request"], "device": _PAGE}
+        env = ["env", f"TMPDIR={self.folder}", f"{VARIABLE}={self.library}", f"OMP_NUM_THREADS={threads}"]
+        command = [*env, sys.executable, "-I", "-m", "validate.targets.remote_worker"]
+        return BrowserWorker("The browser's worker", command, asked, "Run edgeport doctor.")
+
+
+class BrowserWorker(WorkerByPipe):
+    """Its end is the browser's too."""
+
+    def close(self) -> None:
+        end_with_descendants(self.process)
+        super().close()
