@@ -35,9 +35,15 @@ class Connected(Protocol):
 
     Attributes:
         paths: local absolute path -> path there, of the files that are there.
+        shared: a folder of ours and where its workers see it, so that files need not travel in messages; None where
+            there is none.
     """
 
-    paths: Mapping[str, str]
+    @property
+    def paths(self) -> Mapping[str, str]: ...
+
+    @property
+    def shared(self) -> tuple[Path, str] | None: ...
 
     def worker(self, request: Message, threads: int) -> Speaker:
         """Starts a worker with its first message."""
