@@ -281,6 +281,7 @@ def run_step(
     on_event: EventHandler | None = None,
     reads: Sequence[Path] = (),
     writes: Sequence[Path] = (),
+    sandboxed: bool = True,
 ) -> Message:
     """Runs `module:function` in a worker and returns its result document. Arguments as for `Worker`.
 
@@ -289,7 +290,9 @@ def run_step(
     Raises:
         EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when the worker died.
     """
-    with Worker(target, request, step=step, limits=limits, log=log, env=env, reads=reads, writes=writes) as worker:
+    with Worker(
+        target, request, step=step, limits=limits, log=log, env=env, reads=reads, writes=writes, sandboxed=sandboxed
+    ) as worker:
         while True:
             message = worker.receive()
             if "event" in message:
