@@ -291,7 +291,15 @@ def run_step(
         EdgeportError: what the function raised, or CrashError, StepTimeoutError, ResourceError when the worker died.
     """
     with Worker(
-        target, request, step=step, limits=limits, log=log, env=env, reads=reads, writes=writes, sandboxed=sandboxed
+        target,
+        request,
+        step=step,
+        limits=limits,
+        log=log,
+        env=env,
+        reads=reads,
+        writes=writes,
+        sandboxed=sandboxed,
     ) as worker:
         while True:
             message = worker.receive()

@@ -58,8 +58,8 @@ _TARGET_OPTIONS = (
     click.option("--on", "targets", multiple=True, type=type_of(Places, "devices"), metavar="TARGET",
                  help=f"Judge it there too, and time it there; repeat: {', '.join(target_words())}. [host]"),
     click.option("--ssh", metavar="HOST", help="The same as --on ssh:HOST."),
+    click.option("--adb", metavar="SERIAL", help="The same as --on adb:SERIAL, a phone; it times and does not judge."),
     click.option("--ssh-python", default="python3", show_default=True, metavar="PATH", help="The Python there."),
-    click.option("--adb", metavar="SERIAL", help="The same as --on adb:SERIAL, a phone; timed, not judged."),
     click.option("--ssh-options", default="", metavar="TEXT", help="More arguments for ssh, as one text."),
 )  # fmt: skip
 _OPTIONS = (

@@ -11,6 +11,7 @@ import click
 
 from converters.common import Common
 from exporter.cli.console import Console
+from exporter.cli.latency_options import target_options
 from exporter.cli.options import (
     baking_options,
     building_options,
@@ -37,6 +38,7 @@ _AROUND = 6
 )
 @click.option("--seed", type=type_of(Common, "seed"), default=0, show_default=True, help="Of the drawn inputs.")
 @click.option("--bisect", is_flag=True, help="Cut the file and run the pieces as they really run; read no tensors.")
+@target_options
 @shape_option
 @opening_options
 @building_options
@@ -46,22 +48,25 @@ _AROUND = 6
 def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any) -> int:
     """The first layer, by its Keras name, at which CANDIDATE parts from the checkpoint REFERENCE.
 
-    CANDIDATE is a .tflite or .onnx file, a SavedModel folder or another checkpoint. Exit code 1 when a layer parts.
+    CANDIDATE is a .tflite or .onnx file, a SavedModel folder or another checkpoint. With --on TARGET it is cut and run
+    there, which shows what is wrong on that target alone. Exit code 1 when a layer parts.
     """
     from converters.checkpoints.scan_file import check
     from exporter.cli.opening import reference_of
-    from exporter.cli.running import common_of
+    from exporter.cli.running import common_of, judging_places
+    from exporter.cli.signatures import settled
     from exporter.run.twins import Twins
     from validate.localize import LocalizeJob, LocalizeOptions, localize
 
-    common = common_of(chosen)
+    places = judging_places(chosen)
     check(candidate)
+    common = settled(common_of(chosen), reference, [candidate])
     with (
         reference_of(reference, common, chosen) as source,
         tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder,
         console.progress() as progress,
     ):
-        job = LocalizeJob(LocalizeOptions(bisect=chosen["bisect"]), common)
+        job = LocalizeJob(LocalizeOptions(bisect=chosen["bisect"]), common, places)
         twins = Twins(Path(folder), common)
         localization = replace(localize(source, candidate, twins.make, job, progress), reference=reference)
     console.document(localization.to_json())

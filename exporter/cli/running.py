@@ -27,7 +27,7 @@ from exporter.report.terminal import terminal_tables
 from exporter.report.view import shared_notes
 from exporter.run.localize import sentence_of
 from exporter.run.pipeline import Outcome, run
-from validate.targets import Device, target_of
+from validate.targets import Device, Kind, Places, target_of
 
 _FIELDS = {
     "max_latency": "max_latency_ms",
@@ -78,6 +78,18 @@ def places_of(words: dict[str, Any]) -> dict[str, Any]:
     devices = dict.fromkeys([*words.pop("devices", ()), *words.pop("targets", ()), *boards])
     python, options = words.pop("ssh_python", "python3"), shlex.split(words.pop("ssh_options", ""))
     return {"devices": tuple(devices) or (Device.CPU,), "ssh": {"python": python, "ssh_options": options}}
+
+
+def judging_places(words: dict[str, Any]) -> Places:
+    """The same where files are judged alone. Raises UsageError: a target shows no answers."""
+    places = Places(**places_of(words))
+    for device in places.devices:
+        if target_of(device).numbers is Kind.NEVER:
+            raise UsageError(
+                f"{device} shows no answers: files are timed there, not judged.",
+                next_step=f"Time them with edgeport bench --on {device}, and leave it out here.",
+            )
+    return places
 
 
 def common_of(chosen: dict[str, Any]) -> Common:

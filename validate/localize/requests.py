@@ -15,6 +15,7 @@ from converters.isolation import Message, Standing, run_step
 from validate.agreement.arrays import path_of, read
 from validate.localize.align import File
 from validate.localize.results import LocalizeJob
+from validate.targets import HOST
 
 _HERE = "validate.localize"
 _THREADS = 2
@@ -87,9 +88,10 @@ class WorkerRequests:
     def _everywhere(self) -> Message:
         return {"work": str(self.work), "threads": _THREADS}
 
-    def _of_file(self, function: str, path: Path, request: Message) -> Message:
-        request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._everywhere(), **request}
+    def _of_file(self, function: str, path: Path, request: Message, *, sandboxed: bool = True) -> Message:
         common = self.job.common
+        about = {"path": str(path.resolve()), "input_names": list(self.input_names), "key": common.signature}
+        request = {**about, **self._everywhere(), **request}
         return run_step(
             f"{_HERE}.{function}",
             request,
@@ -98,6 +100,7 @@ class WorkerRequests:
             log=common.log,
             reads=parts_of(path),
             writes=[self.work],
+            sandboxed=sandboxed,
         )
 
     def other_checkpoint(self, path: Path) -> dict[str, Array]:
@@ -114,7 +117,7 @@ class WorkerRequests:
 
     def readable(self, path: Path) -> tuple[File, tuple[str, ...]]:
         """A candidate's tensors; its operations alone, and a note, where it dies of having them read."""
-        if self.job.options.bisect:
+        if self.job.options.bisect or self.job.place_of(path) != HOST:
             return self.tensors(path, run=False), ()
         try:
             return self.tensors(path), ()
@@ -124,9 +127,16 @@ class WorkerRequests:
 
     def cut(self, path: Path, tensors: Sequence[str]) -> list[Array] | None:
         """Values of these tensors, of the file cut at them and run as it really runs; None where it does not run so."""
-        stem = self._stem("cut")
+        stem, place = self._stem("cut"), self.job.place_of(path)
+        asked = {
+            "stem": stem,
+            "tensors": list(tensors),
+            "device": place.device,
+            "variant": place.variant.to_json(),
+            "machine": dict(self.job.places.machine(place.device)),
+        }
         try:
-            self._of_file("subgraph_run:run_cut", path, {"stem": stem, "tensors": list(tensors)})
+            self._of_file("subgraph_run:run_cut", path, asked, sandboxed=not place.device.is_elsewhere)
         except (CrashError, StepError):
             return None
         values = [np.load(path_of(self.work, stem, k)) for k in range(len(tensors))]

@@ -10,8 +10,9 @@ from typing import Any
 from converters.checks.base import Options, checked, part
 from converters.checks.values import Word
 from converters.common import Common
-from converters.formats import Precision
+from converters.formats import Precision, format_of
 from validate.localize.options import LocalizeOptions
+from validate.targets import HOST, Place, Places
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,22 @@ class LocalizeJob(Options):
     """One localisation. `common.samples` is an upper bound: fewer are taken of a model with big layers.
 
     Attributes:
+        places: where candidates are run: in the first place for a file's format. On another than the host they are cut,
+            not read (see `bisect`): that shows what is wrong there alone.
         precision: takes every candidate as this one; None reads it from the file, else float32.
     """
 
     options: LocalizeOptions = part(LocalizeOptions)
     common: Common = part(Common)
+    places: Places = part(Places)
     precision: Precision | None = checked(Word("precision", (Precision,)), None)
+
+    def place_of(self, candidate: Path) -> Place:
+        """Where a candidate is run; a checkpoint on the host. Told float32 where a target's default may be less: it is
+        a layer that is looked for, not what the arithmetic costs in all of them."""
+        fmt = format_of(candidate)
+        places = self.places.for_format(fmt) if fmt else (HOST,)
+        return next((place for place in places if place.variant.float32), places[0])
 
 
 @dataclass(frozen=True)

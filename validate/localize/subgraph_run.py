@@ -7,6 +7,7 @@ tensor of interest: that becomes its output, and the operations after it are lef
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,29 @@ from converters.isolation import Channel, Message
 from converters.readers.tflite_signed import signed
 from validate.agreement.arrays import path_of
 from validate.localize.tensors import FrozenSavedModel, filled, load_onnx
-from validate.runtimes import RuntimeOptions, runtime_name
+from validate.runtimes import RuntimeOptions, open_artifact, runtime_name
 from validate.runtimes.base import Runtime, damaged
+from validate.runtimes.devices import Device
 from validate.runtimes.quantized import FloatEnds
+from validate.runtimes.variant import Variant
 
 
 def run_cut(request: Message, _channel: Channel) -> Message:
-    """Runs the file up to each of `tensors` on the reference's inputs; writes `<stem>.<k>.npy` for the k-th."""
+    """Runs the file up to each of `tensors` on the reference's inputs where the request says; writes `<stem>.<k>.npy`
+    for the k-th."""
     work, path = Path(request["work"]), Path(request["path"])
     names, tensors = list(request["input_names"]), list(request["tensors"])
     feeds = {name: np.load(path_of(work, "in", k)) for k, name in enumerate(names)}
-    values = _CUTS[runtime_name(path)](path, feeds, tensors, int(request["threads"]))
+    options = Variant.from_json(request["variant"]).options(Device(request["device"]), int(request["threads"]))
+    options = replace(options, machine=request["machine"], signature=request["key"])
+    values = _CUTS[runtime_name(path)](path, feeds, tensors, options)
     for k, tensor in enumerate(tensors):
         np.save(path_of(work, request["stem"], k), values[tensor])
     return {}
 
 
-def _onnx(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
-    from validate.runtimes.onnxruntime import OnnxRuntime
-
-    runtime = OnnxRuntime(path, RuntimeOptions(threads=threads), cut_onnx(load_onnx(path), tensors))
-    return _run(runtime, feeds)
+def _onnx(path: Path, feeds: Arrays, tensors: Sequence[str], options: RuntimeOptions) -> Arrays:
+    return _run(open_artifact(path, options, cut_onnx(load_onnx(path), tensors)), feeds)
 
 
 def cut_onnx(model: Any, tensors: Sequence[str]) -> bytes:
@@ -76,15 +79,16 @@ def needed(operations: Sequence[tuple[Iterable[Any], Iterable[Any]]], targets: I
     return places
 
 
-def _tflite(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
-    from validate.runtimes.tflite import TfliteRuntime
-
-    runtime = TfliteRuntime(path, RuntimeOptions(threads=threads), cut_tflite(path, [int(t) for t in tensors]))
+def _tflite(path: Path, feeds: Arrays, tensors: Sequence[str], options: RuntimeOptions) -> Arrays:
+    runtime = open_artifact(path, options, cut_tflite(path, [int(t) for t in tensors], options.key))
     return _run(FloatEnds(runtime, [*feeds, *tensors]), feeds)
 
 
-def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
+def cut_tflite(path: Path, tensors: Sequence[int], key: str | None = None) -> bytes:
     """The file up to these tensors of its first subgraph, each an output of every signature, by its number.
+
+    Args:
+        key: of a file that has several signatures, the one that is the first subgraph's then.
 
     Raises:
         RefusedError: the file is damaged.
@@ -93,7 +97,7 @@ def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
     from ai_edge_litert.tools import flatbuffer_utils
 
     try:
-        model = flatbuffer_utils.read_model_from_bytearray(bytearray(signed(path) or path.read_bytes()))
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(signed(path, key).content or path.read_bytes()))
     except Exception as cause:
         damaged(path, "a TFLite model", cause)
     graph = model.subgraphs[0]
@@ -124,12 +128,12 @@ def _run(runtime: Runtime, feeds: Arrays) -> Arrays:
     return {name: value[:count] for name, value in runtime.run(filled(runtime.signature, feeds)).items()}
 
 
-def _saved_model(path: Path, feeds: Arrays, tensors: Sequence[str], threads: int) -> Arrays:
-    cut = FrozenSavedModel(path, list(feeds), threads, tensors)
+def _saved_model(path: Path, feeds: Arrays, tensors: Sequence[str], options: RuntimeOptions) -> Arrays:
+    cut = FrozenSavedModel(path, list(feeds), options, tensors)
     return dict(cut.values(list(feeds.values())))
 
 
-_CUTS: dict[str, Callable[[Path, dict[str, Array], Sequence[str], int], Arrays]] = {
+_CUTS: dict[str, Callable[[Path, dict[str, Array], Sequence[str], RuntimeOptions], Arrays]] = {
     "onnxruntime": _onnx,
     "tflite": _tflite,
     "saved_model": _saved_model,
