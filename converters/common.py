@@ -9,7 +9,7 @@ from pathlib import Path
 from converters.checkpoints.load_options import LoadOptions
 from converters.checks.base import Options, checked, part
 from converters.checks.shapes import NamedShapes
-from converters.checks.values import FilePath, Flag, Number, Span
+from converters.checks.values import FilePath, Flag, Number, Span, Text
 from converters.isolation import Limits
 
 SEED = Number("--seed", 0, 2**32 - 1, whole=True)
@@ -28,6 +28,7 @@ class Common(Options):
         shapes: by input name, its shape where the model leaves sizes open; the first is `batch`, or what is timed.
         limits: time and memory of each worker.
         opening: what the source needs besides itself: a signature, the user's code, layers to replace.
+        signature: of files that are judged or timed and have several signatures, which one.
         check: opens and runs each finished file once before it counts as made.
         log: file that the frameworks' words are appended to; a run has its own, in the bundle.
     """
@@ -39,5 +40,6 @@ class Common(Options):
     shapes: Mapping[str, tuple[int | str, ...]] = checked(NamedShapes("--shape"), {})
     limits: Limits = part(Limits)
     opening: LoadOptions = part(LoadOptions)
+    signature: str | None = checked(Text("--signature"), None)
     check: bool = checked(Flag("--check"), True)
     log: Path | None = checked(FilePath("log"), None)

@@ -132,7 +132,7 @@ def _scanned(path: Path, file_kind: FileKind, opening: LoadOptions) -> SourceKin
         check_h5(path, h5, opening, trust)
         return SourceKind.H5 if h5.model_config is not None else SourceKind.WEIGHTS_H5
     if file_kind is FileKind.TFLITE:
-        read_tflite(path)
+        check_tflite_signature(path, opening.signature)
         return SourceKind.TFLITE
     if file_kind is FileKind.UNKNOWN and suffix == ".onnx":
         onnx = read_onnx(path)
@@ -221,6 +221,16 @@ def chosen_signature(path: Path, facts: SavedModelFacts, key: str | None) -> Sav
     if len(by_key) > 1:
         raise _usage(path, f"has several signatures: {names}", "Choose one with --signature NAME.")
     return next(iter(by_key.values()))
+
+
+def check_tflite_signature(path: Path, key: str | None) -> None:
+    """Raises UsageError where a `.tflite` has no such signature, or several of which none is meant."""
+    facts = read_tflite(path)
+    if key is not None and not facts.signatures:
+        raise _usage(path, f"has no signature `{key}`, and no other", "Leave --signature out.")
+    if key is not None and len(facts.signatures) == 1 and facts.signatures[0].key != key:
+        raise _usage(path, f"has no signature `{key}`; it has: {facts.keys}", "Leave --signature out.")
+    facts.chosen(path, key)
 
 
 def needs_reader(folder: Path, opening: LoadOptions) -> bool:

@@ -50,7 +50,7 @@ class LoadOptions(Options):
     """Needs of a source besides its own file; most have none.
 
     Attributes:
-        signature: which of a SavedModel's signatures.
+        signature: which of the signatures of a SavedModel or a `.tflite`.
         custom_objects: where classes are found that Keras does not know. Run in workers only.
         model_code: a function that gives the model which a file of weights belongs to. Run in workers only.
         replaced: layers taken as a scaling instead of as what is stored.

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from converters.errors import UsageError
 from converters.readers import tflite_schema as schema
 from converters.readers.facts import MalformedError, TensorFact, mapped, refusing
 from converters.readers.flatbuffer import Buffer, Table
@@ -80,10 +81,30 @@ class TfliteFacts:
         """TensorFlow operations that need the Flex delegate."""
         return [op for op in self.custom_ops if op.startswith("Flex")]
 
-    def signature(self, key: str = SIGNATURE_KEY) -> Signature | None:
-        """The signature of that key; where it is missing and there is but one, that one."""
-        named = next((s for s in self.signatures if s.key == key), None)
-        return named or (self.signatures[0] if len(self.signatures) == 1 else None)
+    @property
+    def keys(self) -> str:
+        """The signatures by name, for people."""
+        return ", ".join(sorted(signature.key for signature in self.signatures)) or "none"
+
+    def signature(self, key: str | None = None) -> Signature | None:
+        """Of several signatures that of `key`, else `serving_default`; the only one; None where none is meant."""
+        if len(self.signatures) == 1:
+            return self.signatures[0]
+        return next((s for s in self.signatures if s.key == (key or SIGNATURE_KEY)), None)
+
+    def chosen(self, path: Path, key: str | None = None) -> Signature | None:
+        """The same; None where the file has none.
+
+        Raises:
+            UsageError: it has several, and none is meant.
+        """
+        signature = self.signature(key)
+        if signature is not None or not self.signatures:
+            return signature
+        named = f"has no signature `{key}`" if key else "has several signatures and none is called serving_default"
+        raise UsageError(
+            f"{path} {named}; it has: {self.keys}.", next_step="Choose one of these with --signature NAME.", file=path
+        )
 
     @property
     def by_tensors(self) -> Signature:

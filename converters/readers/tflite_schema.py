@@ -72,7 +72,11 @@ class Quantization:
 
 
 class Operator:
-    OPCODE, INPUTS, OUTPUTS = range(3)
+    OPCODE, INPUTS, OUTPUTS, OPTIONS_TYPE, OPTIONS = range(5)
+
+
+CALLS = {"CALL": 1, "CALL_ONCE": 1, "IF": 2, "WHILE": 2}
+"""Operators that run other subgraphs: so many, whose places are the first fields of their options."""
 
 
 class OperatorCode:

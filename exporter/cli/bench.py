@@ -13,7 +13,7 @@ from converters.common import Common
 from converters.errors import EdgeportError, StepError, UsageError, error_from_json
 from exporter.cli.console import Console
 from exporter.cli.latency_options import session_options, target_options
-from exporter.cli.options import limit_options, output_options, shape_option
+from exporter.cli.options import limit_options, output_options, shape_option, signature_option
 from exporter.cli.types import Numbers, type_of
 from validate.latency.options import BenchOptions
 from validate.targets import Places
@@ -67,6 +67,7 @@ _PATH = click.Path(path_type=Path)
     help="Of the order and of inputs made up.",
 )
 @shape_option
+@signature_option
 @click.option("--golden", type=_PATH, help="Golden vectors (.npz); a bundle's own by default.")
 @click.option("--require", multiple=True, type=_DEVICES, help="Exit with 4 when this device cannot be used.")
 @click.option("--compare", "earlier", type=_PATH, metavar="OLD.json", help="Against an earlier result of such a host.")
@@ -85,6 +86,7 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
     from exporter.cli import bench_output
     from exporter.cli.bench_inputs import bench_job, expand
     from exporter.cli.junit import write_text
+    from exporter.cli.signatures import check_signature
     from validate.latency.host.facts import host_facts
     from validate.latency.statistics.earlier import read_result, refuse_unlike
 
@@ -92,6 +94,7 @@ def command(artifacts: tuple[Path, ...], console: Console, **chosen: Any) -> int
         raise UsageError("--max-slowdown compares with nothing.", next_step="Give --compare OLD.json too.")
     old = read_result(chosen["earlier"]) if chosen["earlier"] else None  # refused before minutes are spent
     timed = expand(artifacts, console)
+    check_signature(chosen["signature"], timed.paths)
     job = bench_job(chosen, timed)
     if old and not any(device.is_elsewhere for device in job.places.devices):
         refuse_unlike(old, host_facts(), chosen["earlier"])

@@ -53,7 +53,7 @@ def bench_job(chosen: Mapping[str, Any], timed: Timed) -> BenchJob:
         **places_of(words), require=chosen["require"], variants=taken_variants(words), tune=chosen["tuning"]
     )
     limited = limits(chosen["timeout"], chosen["memory_limit"])
-    common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]))
+    common = Common(chosen["seed"], limits=limited, shapes=shapes_of(chosen["shapes"]), signature=chosen["signature"])
     golden = chosen["golden"]
     if golden:  # other samples than those of the verdicts
         return BenchJob(options, common, places, golden=golden)

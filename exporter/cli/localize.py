@@ -54,12 +54,13 @@ def command(*, reference: Path, candidate: Path, console: Console, **chosen: Any
     from converters.checkpoints.scan_file import check
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of, judging_places
+    from exporter.cli.signatures import settled
     from exporter.run.twins import Twins
     from validate.localize import LocalizeJob, LocalizeOptions, localize
 
-    common = common_of(chosen)
     places = judging_places(chosen)
     check(candidate)
+    common = settled(common_of(chosen), reference, [candidate])
     with (
         reference_of(reference, common, chosen) as source,
         tempfile.TemporaryDirectory(prefix="edgeport-twin-") as folder,

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converters.checkpoints.load_options import LoadOptions
 from converters.checks.values import did_you_mean
 from converters.errors import EdgeportError, UsageError
 from converters.signature import BATCH
 
 if TYPE_CHECKING:
-    from converters.checkpoints.load_options import LoadOptions
+    from converters.common import Common
 
 _Shapes = dict[str, list[Any]]
 _SIDES = ("inputs", "outputs")
@@ -30,9 +31,7 @@ def mapping_of(texts: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
-def check_mapping(
-    mapping: Mapping[str, str], reference: Path, candidates: Sequence[Path], opening: LoadOptions
-) -> None:
+def check_mapping(mapping: Mapping[str, str], reference: Path, candidates: Sequence[Path], common: Common) -> None:
     """Raises UsageError for a name that no file has, or for two that cannot be the same; what cannot be read passes,
     since the file's runtime says more of it."""
     if not mapping:
@@ -40,8 +39,10 @@ def check_mapping(
     from exporter.inspection import inspect
 
     try:
-        ours = [_shapes(inspect(reference, opening)[side]) for side in _SIDES]
-        theirs = [[_shapes(found[side]) for found in map(inspect, candidates)] for side in _SIDES]
+        opening = LoadOptions(signature=common.signature)
+        files = [inspect(path, opening) for path in candidates]
+        ours = [_shapes(inspect(reference, common.opening)[side]) for side in _SIDES]
+        theirs = [[_shapes(found[side]) for found in files] for side in _SIDES]
     except EdgeportError:
         return
     for their_name, our_name in mapping.items():

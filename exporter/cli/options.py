@@ -44,6 +44,11 @@ def source_options(function: Command) -> Command:
     return function
 
 
+def signature_option(function: Command) -> Command:
+    """`--signature`, of a command that opens artifacts alone."""
+    return _SIGNATURE_OPTION(function)
+
+
 def opening_options(function: Command) -> Command:
     """Options that open a source; `exporter.cli.opening.opening_of` makes LoadOptions of them."""
     for option in reversed(_OPENING_OPTIONS):
@@ -187,8 +192,11 @@ _METRIC_OPTIONS = (
                  help="How far the metric may fall: in points for shares. Gate on the end of its 95 % interval."),
 )  # fmt: skip
 
+_SIGNATURE_OPTION = click.option(
+    "--signature", metavar="NAME", help="Of a SavedModel or .tflite with several signatures: which one."
+)
 _OPENING_OPTIONS = (
-    click.option("--signature", metavar="NAME", help="For SavedModels with several signatures: which one."),
+    _SIGNATURE_OPTION,
     click.option("--custom-objects", multiple=True, metavar="MODULE[:NAME]",
                  help="Where custom classes are found: an import path or a .py file. RUNS its code, in workers only."),
     click.option("--model-code", metavar="MODULE:FUNCTION",

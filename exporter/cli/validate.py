@@ -73,6 +73,7 @@ def command(
     from exporter.cli.mapping import check_mapping, mapping_of
     from exporter.cli.opening import reference_of
     from exporter.cli.running import common_of, judging_places, tolerances
+    from exporter.cli.signatures import settled
     from validate.agreement import JudgeJob, JudgeOptions
     from validate.agreement.compare import compare
 
@@ -88,12 +89,13 @@ def command(
         raise UsageError(
             "There is nothing to compare.", next_step="Name the artifacts to compare, or give --self-test."
         )
+    paths = [path for candidate in candidates for path in artifacts_of(candidate, console)]
+    common = settled(common, reference, paths)
     with reference_of(reference, common, chosen) as source:
         job = JudgeJob(judge_options, common, places, cache=chosen["cache"], mapping=mapping_of(chosen["mapping"]))
         if self_test:
             return _self_test(source, candidates, formats, job, console)
-        paths = [path for candidate in candidates for path in artifacts_of(candidate, console)]
-        check_mapping(job.mapping or {}, source, paths, common.opening)
+        check_mapping(job.mapping or {}, source, paths, common)
         if matrix:
             return _matrix([source, *paths], job, allow_inconclusive, console)
         with console.progress() as progress:
@@ -160,6 +162,7 @@ def _self_test(
 
 def _matrix(paths: list[Path], job: JudgeJob, allow_inconclusive: bool, console: Console) -> int:
     """Every path against every other; the first one's inputs are used throughout."""
+    from exporter.cli.signatures import keys_of
     from validate.agreement.compare import compare
 
     agreements = []
@@ -167,7 +170,9 @@ def _matrix(paths: list[Path], job: JudgeJob, allow_inconclusive: bool, console:
         for k, reference in enumerate(paths):
             others = [path for path in paths if path != reference]
             progress(reference.name, k / len(paths))
-            agreements.append(compare(reference, others, job))
+            key = job.common.signature
+            opening = replace(job.common.opening, signature=key if key in keys_of(reference) else None)
+            agreements.append(compare(reference, others, replace(job, common=replace(job.common, opening=opening))))
             ranges = list(agreements[0].ranges.values())
             if job.common.inputs is None and job.common.input_range is None and len(ranges) == 1:
                 job = replace(job, common=replace(job.common, input_range=(ranges[0].low, ranges[0].high)))
@@ -231,6 +236,8 @@ def _show(agreement: Agreement, console: Console) -> None:
             console.say(f"{_placed(verdict)}: {verdict.status}: {verdict.reason}")
         elif verdict.loss is not None and verdict.loss.status != "kept":
             console.say(f"{_placed(verdict)}: {verdict.loss.status}: {verdict.loss.reason}")
+        if (arena := verdict.row.arena) is not None:
+            console.say(f"{_placed(verdict)}: it starts in a tensor arena of {arena.least} bytes.")
     for missing in agreement.unavailable:
         console.say(f"{missing.artifact.name}, {missing.place.target}: {missing.reason} {missing.next}")
 

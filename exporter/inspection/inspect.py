@@ -96,7 +96,7 @@ def _find(path: Path, kind: FileKind, opening: LoadOptions) -> _Findings:
     if path.suffix.lower() == ".pb" and kind in (FileKind.UNKNOWN, FileKind.TEXT):
         return _frozen_graph(path, opening)
     if kind is FileKind.TFLITE or (path.suffix.lower() == ".tflite" and kind is FileKind.UNKNOWN):
-        return _tflite(path)
+        return _tflite(path, opening.signature)
     if kind is FileKind.ORT:
         return _ort(path)
     if kind is FileKind.UNKNOWN and path.suffix.lower() not in (".keras", ".h5"):
@@ -187,14 +187,17 @@ def _saved_model(path: Path, opening: LoadOptions) -> _Findings:
     )
 
 
-def _tflite(path: Path) -> _Findings:
+def _tflite(path: Path, key: str | None) -> _Findings:
     facts = read_tflite(path)
-    signature = facts.signature() or facts.by_tensors
+    signature = facts.signature(key)
     notes = []
     if not facts.signatures:
         notes.append(NOTE)
-    elif facts.signature() is None:
-        notes.append(f"There are {len(facts.signatures)} signatures, none is `serving_default`: shown are its tensors.")
+    elif signature is None:
+        notes.append(f"There is no signature `{key or SIGNATURE_KEY}`; there is {facts.keys}: shown are its tensors.")
+    elif len(facts.signatures) > 1:
+        notes.append(f"It has the signatures {facts.keys}; shown is {signature.key}.")
+    signature = signature or facts.by_tensors
     return _Findings(
         "tflite",
         of_tflite(facts),

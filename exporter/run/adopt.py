@@ -13,7 +13,7 @@ from converters.facts import Facts
 from converters.formats import Format, Precision
 from converters.options import ConvertOptions
 from converters.progress import Progress
-from converters.readers.tflite_signed import NOTE, signed
+from converters.readers.tflite_signed import NOTE, Signed, signed
 from converters.routes import Target, makeable
 from converters.signature import Signature
 from exporter.inspection import inspect
@@ -63,7 +63,7 @@ class Adopted:
             UsageError: an option that only a conversion can keep.
         """
         path, options = self._checkpoint.path, self._options
-        facts = inspect(path)
+        facts = inspect(path, self._checkpoint.opening)
         if facts["precision"] != Precision.FLOAT32:
             raise RefusedError(
                 f"{path} is {facts['precision']} already: other precisions are made from a float32 file.",
@@ -78,10 +78,17 @@ class Adopted:
             )
         self._progress("reading the source", 0.0)
         self._signature = Signature.from_json(facts)
-        unsigned = NOTE in facts["notes"]
+        notes = self._signed().notes
         return Facts(
-            self._signature, int(facts["parameters"]), (f"{NOTE} The artifacts state them.",) if unsigned else ()
+            self._signature,
+            int(facts["parameters"]),
+            tuple(f"{note} The artifacts state {'them' if note == NOTE else 'it alone'}." for note in notes),
         )
+
+    def _signed(self) -> Signed:
+        checkpoint = self._checkpoint
+        tflite = checkpoint.kind is SourceKind.TFLITE
+        return signed(checkpoint.path, checkpoint.opening.signature) if tflite else Signed()
 
     def float32(self) -> Iterator[Artifact]:
         """The file itself, for each order."""
@@ -89,7 +96,7 @@ class Adopted:
         source = Artifact.on_disk(
             self._checkpoint.path, fmt, Precision.FLOAT32, self._signature, conversion_path=CONVERSION_PATH
         )
-        content = signed(source.path) if fmt is Format.TFLITE else None
+        content = self._signed().content
         for order in self._orders:
             copy = copy_artifact(source, order.path)
             if content is not None:

@@ -34,6 +34,7 @@ from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Terms, contract_of
 from validate.agreement.metric import UserMetric
 from validate.latency import BenchJob, Latency
+from validate.runtimes import fixed_batch
 
 LATENCY = "latency"
 
@@ -121,20 +122,19 @@ def _calibration_file(task: Task) -> Path:
 
 def time(task: Task, rescued: Rescued) -> Latency | None:
     """Every artifact in a process of its own, rounds interleaved, answers checked against the golden ones."""
-    bench, batch, golden = task.options.bench, task.options.convert.batch, task.place.staging / GOLDEN
+    bench, golden, artifacts = task.options.bench, task.place.staging / GOLDEN, rescued.conversion.artifacts
     if bench is None:
         return None
+    stated = {fixed_batch(artifact.signature) for artifact in artifacts}
     job = BenchJob(
         bench,
         task.options.common,
         task.options.places,
-        batch=batch,
+        batch=task.options.convert.batch or (stated.pop() if len(stated) == 1 else None),
         golden=golden if golden.is_file() else None,
         allowed_of=allowed_of(rescued.agreement),
     )
-    latency = time_artifacts(
-        [artifact.path for artifact in rescued.conversion.artifacts], job, task.place.share("bench")
-    )
+    latency = time_artifacts([artifact.path for artifact in artifacts], job, task.place.share("bench"))
     return latency.save_samples(task.place.staging / LATENCY)
 
 

@@ -95,7 +95,7 @@ def _check_choices(name_or_path: str, checkpoint: Checkpoint, choices: BuildChoi
         )
     keras = {SourceKind.KERAS, SourceKind.H5}
     fits = {
-        "--signature": (opening.signature, {SourceKind.SAVEDMODEL}),
+        "--signature": (opening.signature, {SourceKind.SAVEDMODEL, SourceKind.TFLITE}),
         "--model-code": (opening.model_code, WEIGHTS),
         "--custom-objects": (opening.custom_objects, keras | WEIGHTS),
         "--replace": (opening.replaced, keras),

@@ -13,7 +13,7 @@ from converters.errors import StepError, UnsupportedError
 from converters.formats import SUFFIXES, Format, Precision
 from converters.options import ConvertOptions
 from converters.reduced_precisions import DeriveJob, Orders, convert
-from converters.routes import Target
+from converters.routes import ROUTES, Target
 
 WRITE = "exporter.run.twins:write"
 
@@ -26,7 +26,7 @@ class Twins:
     common: Common = field(default_factory=Common)
 
     def make(self, reference: Path, fmt: Format, precision: Precision, inputs: Path) -> Path:
-        """The artifact's path.
+        """The artifact's path; in float32 where this format is not made in the precision, which others' files may have.
 
         Args:
             inputs: an `.npz` by input name: what an integer file is calibrated on.
@@ -35,7 +35,10 @@ class Twins:
             EdgeportError: what the conversion raised, or failed with.
         """
         checkpoint = identify(reference, self.common.opening)
-        orders = Orders.of((Target(fmt, precision),), checkpoint.name, self.folder)
+        target = Target(fmt, precision)
+        if all(route.target != target for route in ROUTES):
+            target = Target(fmt, Precision.FLOAT32)
+        orders = Orders.of((target,), checkpoint.name, self.folder)
         conversion = convert(checkpoint, orders, ConvertOptions(), DeriveJob(common=self.common, calibration=inputs))
         for failure in conversion.failures:
             raise failure.error

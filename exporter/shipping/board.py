@@ -49,15 +49,13 @@ class OnBoard:
     @property
     def gate(self) -> Gate:
         """What it says of the file, as a gate of the file's own."""
+        tflm = "TensorFlow Lite for Microcontrollers"
+        if self.asked:
+            reason = self.refusal or f"{tflm} starts it."
+            return Gate(gate="microcontroller", passed=not self.refusal, reason=reason)
         missing = missing_kernels(self.artifact.path)
-        reason = self.refusal or (
-            f"TensorFlow Lite for Microcontrollers has no kernel for {', '.join(missing)}."
-            if missing
-            else "TensorFlow Lite for Microcontrollers starts it."
-            if self.asked
-            else "TensorFlow Lite for Microcontrollers has all of its kernels."
-        )
-        return Gate(gate="microcontroller", passed=not (missing or self.refusal), reason=reason)
+        reason = f"{tflm} has no kernel for {', '.join(missing)}." if missing else f"{tflm} has all of its kernels."
+        return Gate(gate="microcontroller", passed=not missing, reason=reason)
 
 
 def boards_of(conversion: Conversion, options: RunOptions) -> tuple[Artifact, ...]:

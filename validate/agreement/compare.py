@@ -240,6 +240,7 @@ class Comparison:
                 "signature": self.signature.to_json(),
                 "plan": self.reference.plan.to_json(),
                 "fixed_batch": self._job.fixed_batch,
+                "key": self._job.common.signature,
                 "mapping": None if self._job.mapping is None else dict(self._job.mapping),
                 "first_look": self._first_look,
                 "candidates": [_asked(key, entries[int(key)], self._job.places) for key in pending],

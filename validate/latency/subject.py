@@ -213,6 +213,7 @@ class Subject:
             "allowed": job.allowed_for(row),
             "variant": row.variant.to_json(),
             "shapes": dict(job.common.shapes),
+            "key": job.common.signature,
             "spawned_ns": time.monotonic_ns(),
         }
 

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,8 @@ def _prepare(request: Message, channel: Channel) -> tuple[_Subject, Message]:
     forget_peak()
     idle = resident_bytes("VmRSS")
     channel.event(phase="load")
-    runtime, load_ms = _clocked(lambda: open_artifact(path, variant.options(device, int(request["threads"]))))
+    options = replace(variant.options(device, int(request["threads"])), signature=request.get("key"))
+    runtime, load_ms = _clocked(lambda: open_artifact(path, options))
     load_peak = resident_bytes("VmHWM")
     feeds, shapes = feeds_of(request, runtime, golden)
     calls = prepare(runtime, feeds.inputs, variant.boundary)

@@ -89,8 +89,9 @@ class WorkerRequests:
         return {"work": str(self.work), "threads": _THREADS}
 
     def _of_file(self, function: str, path: Path, request: Message, *, sandboxed: bool = True) -> Message:
-        request = {"path": str(path.resolve()), "input_names": list(self.input_names), **self._everywhere(), **request}
         common = self.job.common
+        about = {"path": str(path.resolve()), "input_names": list(self.input_names), "key": common.signature}
+        request = {**about, **self._everywhere(), **request}
         return run_step(
             f"{_HERE}.{function}",
             request,

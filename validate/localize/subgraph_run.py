@@ -32,7 +32,8 @@ def run_cut(request: Message, _channel: Channel) -> Message:
     names, tensors = list(request["input_names"]), list(request["tensors"])
     feeds = {name: np.load(path_of(work, "in", k)) for k, name in enumerate(names)}
     options = Variant.from_json(request["variant"]).options(Device(request["device"]), int(request["threads"]))
-    values = _CUTS[runtime_name(path)](path, feeds, tensors, replace(options, machine=request["machine"]))
+    options = replace(options, machine=request["machine"], signature=request["key"])
+    values = _CUTS[runtime_name(path)](path, feeds, tensors, options)
     for k, tensor in enumerate(tensors):
         np.save(path_of(work, request["stem"], k), values[tensor])
     return {}
@@ -79,12 +80,15 @@ def needed(operations: Sequence[tuple[Iterable[Any], Iterable[Any]]], targets: I
 
 
 def _tflite(path: Path, feeds: Arrays, tensors: Sequence[str], options: RuntimeOptions) -> Arrays:
-    runtime = open_artifact(path, options, cut_tflite(path, [int(t) for t in tensors]))
+    runtime = open_artifact(path, options, cut_tflite(path, [int(t) for t in tensors], options.key))
     return _run(FloatEnds(runtime, [*feeds, *tensors]), feeds)
 
 
-def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
+def cut_tflite(path: Path, tensors: Sequence[int], key: str | None = None) -> bytes:
     """The file up to these tensors of its first subgraph, each an output of every signature, by its number.
+
+    Args:
+        key: of a file that has several signatures, the one that is the first subgraph's then.
 
     Raises:
         RefusedError: the file is damaged.
@@ -93,7 +97,7 @@ def cut_tflite(path: Path, tensors: Sequence[int]) -> bytes:
     from ai_edge_litert.tools import flatbuffer_utils
 
     try:
-        model = flatbuffer_utils.read_model_from_bytearray(bytearray(signed(path) or path.read_bytes()))
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(signed(path, key).content or path.read_bytes()))
     except Exception as cause:
         damaged(path, "a TFLite model", cause)
     graph = model.subgraphs[0]
@@ -125,7 +129,7 @@ def _run(runtime: Runtime, feeds: Arrays) -> Arrays:
 
 
 def _saved_model(path: Path, feeds: Arrays, tensors: Sequence[str], options: RuntimeOptions) -> Arrays:
-    cut = FrozenSavedModel(path, list(feeds), options.threads, tensors)
+    cut = FrozenSavedModel(path, list(feeds), options, tensors)
     return dict(cut.values(list(feeds.values())))
 
 

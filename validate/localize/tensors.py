@@ -6,7 +6,7 @@ Nothing is fused or delegated here, so that each tensor that the file names can 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ def read_tensors(request: Message, _channel: Channel) -> Message:
     work, path = Path(request["work"]), Path(request["path"])
     names = list(request["input_names"])
     arrays = [np.load(path_of(work, "in", k)) for k in range(len(names))]
-    opened = _OPENERS[runtime_name(path)](path, names, int(request["threads"]))
+    options = RuntimeOptions(threads=int(request["threads"]), signature=request["key"])
+    opened = _OPENERS[runtime_name(path)](path, names, options)
     tensors: dict[str, int] = {}
     samples = len(arrays[0])
     for name, value in opened.values(arrays) if request["run"] else ():
@@ -78,7 +79,7 @@ def load_onnx(path: Path) -> Any:
 
 
 class _Onnx:
-    def __init__(self, path: Path, names: list[str], threads: int) -> None:
+    def __init__(self, path: Path, names: list[str], options: RuntimeOptions) -> None:
         import onnx
 
         from validate.runtimes.onnxruntime import OnnxRuntime
@@ -89,8 +90,8 @@ class _Onnx:
         output_names = {output.name for output in model.graph.output}
         for node in self.nodes:
             model.graph.output.extend(onnx.ValueInfoProto(name=o) for o in node.outputs if o not in output_names)
-        options = RuntimeOptions(threads=threads, graph_optimization="off")
-        self._runtime = OnnxRuntime(path, options, model.SerializeToString())
+        plain = replace(options, graph_optimization="off")
+        self._runtime = OnnxRuntime(path, plain, model.SerializeToString())
         _check_inputs(path, self._runtime.signature, names)
 
     def values(self, arrays: list[Array]) -> Iterator[tuple[str, Array]]:
@@ -126,19 +127,19 @@ def _in_pieces(signature: Signature, feeds: Arrays, run: Callable[[Arrays], Arra
 
 
 class _Tflite:
-    def __init__(self, path: Path, names: list[str], threads: int) -> None:
+    def __init__(self, path: Path, names: list[str], options: RuntimeOptions) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         from validate.runtimes.tflite import TfliteRuntime, with_signature
 
-        content, _ = with_signature(path)
+        content, _ = with_signature(path, options)
         runtime = TfliteRuntime(path, content=content)
         _check_inputs(path, runtime.signature, names)
         self._ends = FloatEnds(runtime, names)
         self.path, self.signature = path, self._ends.signature
         self._interpreter = Interpreter(
             **({"model_path": str(path)} if content is None else {"model_content": content}),
-            num_threads=threads,
+            num_threads=options.threads,
             experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
@@ -186,12 +187,14 @@ class _Tflite:
 class FrozenSavedModel:
     """A SavedModel's function with its variables as constants; `outputs` limits the tensors that it gives."""
 
-    def __init__(self, path: Path, names: list[str], threads: int, outputs: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, path: Path, names: list[str], options: RuntimeOptions, outputs: Sequence[str] | None = None
+    ) -> None:
         from validate.runtimes.saved_model import SavedModelRuntime, load_signature
 
-        self.path, self.signature = path, SavedModelRuntime(path, RuntimeOptions(threads=threads)).signature
+        self.path, self.signature = path, SavedModelRuntime(path, options).signature
         _check_inputs(path, self.signature, names)
-        self._loaded, function = load_signature(path)
+        self._loaded, function = load_signature(path, options.key)
         frozen = FREEZE.get()(function, lower_control_flow=False, aggressive_inlining=True)
         _, keywords = function.structured_input_signature
         order = sorted(keywords)
@@ -224,7 +227,7 @@ class FrozenSavedModel:
             yield tensor.name, value.numpy()
 
 
-_OPENERS: dict[str, Callable[[Path, list[str], int], Any]] = {
+_OPENERS: dict[str, Callable[[Path, list[str], RuntimeOptions], Any]] = {
     "onnxruntime": _Onnx,
     "tflite": _Tflite,
     "saved_model": FrozenSavedModel,

@@ -50,7 +50,8 @@ class RuntimeOptions:
         float32: OpenVINO: computes in float32; else in what it takes for this processor.
         machine: of a device elsewhere, how it is reached; see the class in its target's row.
         profile: ONNX Runtime: write a profile to files that begin so (`session.end_profiling()` ends it).
-        opening: how a source is opened; None for an artifact, which says all itself.
+        opening: how a source is opened; None for an artifact, which says all itself but for `signature`.
+        signature: of a file that has several signatures, which one.
         checkpoint: the source, where it has been scanned already; None has it scanned when it is opened.
     """
 
@@ -66,7 +67,13 @@ class RuntimeOptions:
     machine: Mapping[str, Any] = field(default_factory=dict, hash=False)
     profile: Path | None = None
     opening: LoadOptions | None = None
+    signature: str | None = None
     checkpoint: Checkpoint | None = None
+
+    @property
+    def key(self) -> str | None:
+        """Which of several signatures."""
+        return self.opening.signature if self.opening else self.signature
 
 
 class Stopwatch(Protocol):

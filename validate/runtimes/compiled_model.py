@@ -20,7 +20,8 @@ class CompiledModelRuntime(Runtime):
     """A `.tflite` file in LiteRT's CompiledModel on the CPU; the interpreter reads its signature.
 
     Raises:
-        RefusedError: the file is damaged, has several signatures, or needs operations that LiteRT does not have.
+        RefusedError: the file is damaged, or needs operations that LiteRT does not have.
+        UsageError: it has several signatures, and none is meant.
         DeviceUnavailableError: a device other than the CPU was asked for.
     """
 
@@ -35,7 +36,7 @@ class CompiledModelRuntime(Runtime):
                 file=path,
             )
         self.path = path
-        content, self.notes = with_signature(path, content)
+        content, self.notes = with_signature(path, options, content)
         self.signature: Signature = TfliteRuntime(path, options, content).signature
         try:
             self._model = _open(path, content, options.threads)

@@ -58,7 +58,8 @@ class OpenVinoRuntime(Runtime):
         if options.float32:
             settings["INFERENCE_PRECISION_HINT"] = "f32"
         core = _core()
-        content = content if content is not None else signed(path) if path.suffix == ".tflite" else None
+        if content is None and path.suffix == ".tflite":
+            content = signed(path, options.key).content
         with tempfile.TemporaryDirectory() as folder:
             file = path
             if content is not None:

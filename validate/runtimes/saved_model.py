@@ -1,4 +1,4 @@
-"""TensorFlow: SavedModel folders by their `serving_default` signature."""
+"""TensorFlow: SavedModel folders by their `serving_default` signature, or another that is asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from converters.arrays import Array, Arrays, as_array
 from converters.checkpoints.quick import import_keras
 from converters.checkpoints.texts import texts_of_signature
-from converters.errors import RefusedError, StepError
+from converters.errors import RefusedError, StepError, UsageError
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.runtimes import base
 from validate.runtimes.base import Runtime, RuntimeOptions
@@ -32,7 +32,7 @@ class SavedModelRuntime(Runtime):
         self.path, self.device = path, options.device
         self.notes: tuple[str, ...] = ()
         self._tf_device = _device(path, options)
-        self._loaded, self.function = load_signature(path)
+        self._loaded, self.function = load_signature(path, options.key)
         _, inputs = self.function.structured_input_signature
         self.signature = Signature(
             tuple(_spec(name, spec) for name, spec in inputs.items()),
@@ -75,8 +75,13 @@ def prepare_tensorflow(options: RuntimeOptions) -> None:
         ) from cause
 
 
-def load_signature(path: Path) -> tuple[Any, Any]:
-    """The restored object (keep it alive: it owns the weights) and its serving function."""
+def load_signature(path: Path, key: str | None = None) -> tuple[Any, Any]:
+    """The restored object (keep it alive: it owns the weights) and its serving function; of several that of `key`.
+
+    Raises:
+        RefusedError: the folder is damaged or has no signature.
+        UsageError: it has several, and none is meant.
+    """
     import tensorflow as tf
 
     try:
@@ -85,14 +90,18 @@ def load_signature(path: Path) -> tuple[Any, Any]:
     except Exception as cause:
         base.damaged(path, "a SavedModel", cause)
     keys = list(signatures)
-    key = SIGNATURE_KEY if SIGNATURE_KEY in keys else keys[0] if len(keys) == 1 else None
-    if key is None:
+    wanted = keys[0] if len(keys) == 1 else key or SIGNATURE_KEY
+    if wanted in keys:
+        return loaded, signatures[wanted]
+    if not keys:
         raise RefusedError(
-            f"{path.name} has {len(keys) or 'no'} signatures and none is called {SIGNATURE_KEY}.",
-            next_step="Save it again with a serving_default signature.",
-            file=path,
+            f"{path} has no signature.", next_step="Save it again with a serving_default signature.", file=path
         )
-    return loaded, signatures[key]
+    raise UsageError(
+        f"{path} has several signatures and none is called {wanted}; it has: {', '.join(sorted(keys))}.",
+        next_step="Choose one of these with --signature NAME.",
+        file=path,
+    )
 
 
 def _device(path: Path, options: RuntimeOptions) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from converters.arrays import Array, Arrays
 from converters.checkpoints.scan_file import flex_operations
 from converters.errors import RefusedError
-from converters.readers.tflite_signed import NOTE, signed
+from converters.readers.tflite_signed import signed
 from converters.shapes import sizes_to_try
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from validate.compat.litert import RUNNER, has_variables, resized, subgraph_of
@@ -25,7 +25,7 @@ from validate.runtimes.devices import Device
 
 
 class TfliteRuntime(Runtime):
-    """A `.tflite` file in LiteRT's interpreter, called through its signature `serving_default` (or its only one).
+    """A `.tflite` file in LiteRT's interpreter, called through its only signature, or that of several which is meant.
 
     One without a signature gets it of its tensors' names.
 
@@ -38,7 +38,8 @@ class TfliteRuntime(Runtime):
         content: runs these bytes instead of the file's.
 
     Raises:
-        RefusedError: the file is damaged, has several signatures, or needs operations that LiteRT does not have.
+        RefusedError: the file is damaged, or needs operations that LiteRT does not have.
+        UsageError: it has several signatures, and none is meant.
         DeviceUnavailableError: a device other than the CPU was asked for.
     """
 
@@ -53,7 +54,7 @@ class TfliteRuntime(Runtime):
                 file=path,
             )
         self.path = path
-        content, self.notes = with_signature(path, content)
+        content, self.notes = with_signature(path, options, content)
         self._content = content
         self._shapes: tuple[tuple[int, ...], ...] = ()
         try:
@@ -180,12 +181,14 @@ def _interpreter(path: Path, options: RuntimeOptions, content: bytes | None) -> 
     return Interpreter(**source, num_threads=options.threads, experimental_op_resolver_type=resolver)
 
 
-def with_signature(path: Path, content: bytes | None = None) -> tuple[bytes | None, tuple[str, ...]]:
-    """The bytes to open instead of the file, and a note, where the file has no signature; see `tflite_signed`."""
+def with_signature(
+    path: Path, options: RuntimeOptions, content: bytes | None = None
+) -> tuple[bytes | None, tuple[str, ...]]:
+    """The bytes to open instead of the file, and notes, where it has no signature or several; see `tflite_signed`."""
     if content is not None:
         return content, ()
-    content = signed(path)
-    return content, () if content is None else (NOTE,)
+    single = signed(path, options.key)
+    return single.content, single.notes
 
 
 def _signature_key(path: Path, interpreter: Any) -> str:
@@ -195,8 +198,8 @@ def _signature_key(path: Path, interpreter: Any) -> str:
     if len(keys) == 1:
         return str(keys[0])
     raise RefusedError(
-        f"{path.name} has {len(keys) or 'no'} signatures and none is called {SIGNATURE_KEY}.",
-        next_step="Convert it again with a serving_default signature: its tensors cannot be told by name.",
+        f"{path.name} has no signature and is larger than 2 GiB: it cannot be given one of its tensors' names.",
+        next_step="Convert it again with a serving_default signature.",
         file=path,
     )
 

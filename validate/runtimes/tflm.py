@@ -50,7 +50,7 @@ class TflmRuntime(Runtime):
         _require()
         self.path = path
         facts = read_tflite(path)
-        self._inputs, self._outputs = _ends(path, facts)
+        self._inputs, self._outputs = _ends(path, facts, options.key)
         self.notes = () if facts.signatures else (NOTE,)
         self._content = path.read_bytes() if content is None else content
         found, self._room = tflm_arena.start(self._content, len(self._inputs))
@@ -100,14 +100,14 @@ def _require() -> None:
         )
 
 
-def _ends(path: Path, facts: TfliteFacts) -> tuple[_Ends, _Ends]:
+def _ends(path: Path, facts: TfliteFacts, key: str | None) -> tuple[_Ends, _Ends]:
     """The inputs and outputs by name, in the file's order. Raises RefusedError where TFLM could not be fed so."""
-    signature = facts.signature()
+    signature = facts.signature(key)
     sides = (facts.inputs, facts.outputs)
     if open_sizes := [fact.name for fact in facts.inputs if None in (fact.shape or ())[1:]]:
         _unfit(path, f"it leaves sizes of {', '.join(open_sizes)} open, and TFLM runs fixed shapes alone")
     if signature is None and facts.signatures:
-        _unfit(path, "it has several signatures and none is the default")
+        _unfit(path, f"of its signatures {facts.keys} none is the default (--signature NAME chooses)")
     if signature is None:
         named = facts.by_tensors
         return _numbered(named.inputs), _numbered(named.outputs)

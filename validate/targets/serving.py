@@ -23,7 +23,7 @@ from validate.runtimes import Device, DeviceUnavailableError, RuntimeOptions, Ru
 from validate.runtimes.base import Runtime
 from validate.targets.tensors import packed, unpacked
 
-SETTINGS = ("threads", "graph_optimization", "delegates", "interface", "spinning")
+SETTINGS = ("threads", "graph_optimization", "delegates", "interface", "spinning", "signature")
 """Of RuntimeOptions, what means something on a machine elsewhere."""
 
 

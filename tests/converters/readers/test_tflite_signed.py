@@ -65,12 +65,12 @@ def test_inspect_calls_them_the_same(tmp_path: Path) -> None:
 
 def test_a_file_with_a_signature_is_opened_as_it_is(tmp_path: Path) -> None:
     path = unsigned(tmp_path / "net.tflite", ("x", "y", "z"))
-    content = signed(path)
+    content = signed(path).content
     assert content is not None
     assert content.endswith(path.read_bytes())
     path.write_bytes(content)
     assert read_tflite(path).signatures[0].key == "serving_default"
-    assert signed(path) is None
+    assert signed(path).content is None
 
 
 def test_ends_that_are_no_tensors_are_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_only_what_is_open_gets_a_size_and_stays_open(tmp_path: Path) -> None:
     model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], [schema.BufferT()]
     path = tmp_path / "net.tflite"
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
-    path.write_bytes(signed(path) or b"")
+    path.write_bytes(signed(path).content or b"")
 
     sized = with_sizes(path.read_bytes(), {"x": (1, 5, 3)})
     (entry,) = Interpreter(model_content=bytes(sized)).get_input_details()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.checkpoints.load_options import LoadOptions
+from converters.common import Common
 from converters.errors import UsageError
 from exporter.cli.mapping import check_mapping, mapping_of
 
@@ -54,10 +54,10 @@ def test_words_that_are_no_mapping(texts: list[str]) -> None:
 def test_a_wrong_mapping_is_named(mapping: dict[str, str], sentence: str, files: tuple[Path, Path]) -> None:
     ours, theirs = files
     with pytest.raises(UsageError, match=sentence) as caught:
-        check_mapping(mapping, ours, [theirs], LoadOptions())
+        check_mapping(mapping, ours, [theirs], Common())
     assert caught.value.exit_code == 2
 
 
 def test_a_right_mapping_passes(files: tuple[Path, Path]) -> None:
     ours, theirs = files
-    check_mapping({"Identity:0": "labels", "b=x": "box"}, ours, [theirs], LoadOptions())
+    check_mapping({"Identity:0": "labels", "b=x": "box"}, ours, [theirs], Common())

@@ -58,8 +58,8 @@ def _run_candidate(
     entry: Message, request: Message, reference: Signature, inputs: Mapping[str, Any], channel: Channel
 ) -> Message:
     work, path, device = Path(request["work"]), Path(entry["path"]), Device(entry["device"])
-    variant = Variant.from_json(entry["variant"])
-    options = replace(variant.options(device, request["threads"]), machine=entry["machine"])
+    options = Variant.from_json(entry["variant"]).options(device, request["threads"])
+    options = replace(options, machine=entry["machine"], signature=request.get("key"))
     tapped = open_tapped(path, options, work / "taps" / entry["key"])
     runtime = runtime_of(path, device)
     version = tapped.runtime.version or runtime.version

@@ -15,6 +15,7 @@ from typing import Any
 from converters.artifact import size_of
 from converters.errors import StepError
 from converters.formats import Format
+from converters.readers.tflite_file import read_tflite
 from validate.latency.job import BenchJob
 from validate.latency.results import Latency, Row, Timing
 from validate.latency.rows import Status
@@ -103,6 +104,9 @@ def _time(row: Row, serial: str, seconds: float) -> Timing:
     if row.format is not Format.TFLITE:
         reason = f"{row.artifact.name}: benchmark_model runs .tflite files alone."
         return Timing(row, Status.UNAVAILABLE, reason, "Measure it with --ssh on a board that has its runtime.")
+    if len(read_tflite(row.artifact).signatures) > 1:
+        reason = f"{row.artifact.name}: benchmark_model runs a file's first signature, and it has several."
+        return Timing(row, Status.UNAVAILABLE, reason, "Measure it here, or with --ssh, with --signature NAME.")
     remote_path = f"{_FOLDER}/{row.artifact.name}"
     try:
         _adb(serial, "push", str(row.artifact), remote_path)

@@ -49,6 +49,7 @@ def _profiled(timing: Timing, job: BenchJob, roof: Message) -> dict[str, Any]:
         "golden": golden and str(golden.absolute()),
         "variant": row.variant.to_json(),
         "shapes": dict(job.common.shapes),
+        "key": job.common.signature,
     }
     header: dict[str, Any] = {
         "artifact": row.artifact.name,

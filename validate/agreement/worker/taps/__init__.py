@@ -111,11 +111,11 @@ def _open_copy(path: Path, options: RuntimeOptions, scratch: Path) -> tuple[dict
     if fmt is Format.TFLITE:
         from validate.agreement.worker.taps.tflite import tapped_bytes as tapped_flatbuffer
 
-        kinds, content = tapped_flatbuffer(path)
+        kinds, content = tapped_flatbuffer(path, options.key)
         return (kinds, open_artifact(path, options, content)) if kinds else ({}, None)
     if fmt is Format.SAVEDMODEL:
         from validate.agreement.worker.taps.saved_model import tapped_folder
 
-        kinds, copy = tapped_folder(path, scratch)
+        kinds, copy = tapped_folder(path, scratch, options.key)
         return (kinds, open_artifact(copy, options)) if kinds else ({}, None)
     return {}, None

@@ -16,8 +16,11 @@ _PASS = {"Identity", "Cast", "StopGradient"}
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 
 
-def tapped_folder(path: Path, folder: Path) -> tuple[dict[str, str], Path]:
+def tapped_folder(path: Path, folder: Path, wanted: str | None = None) -> tuple[dict[str, str], Path]:
     """The kind of each tapped output, by name, and the changed SavedModel, written under `folder` if there is anything.
+
+    Args:
+        wanted: of several signatures, which one.
 
     Raises:
         RefusedError: the folder holds no readable `saved_model.pb`.
@@ -30,7 +33,7 @@ def tapped_folder(path: Path, folder: Path) -> tuple[dict[str, str], Path]:
         graph = proto.meta_graphs[0]
     except Exception as cause:  # protobuf's DecodeError among them
         damaged(path, "a SavedModel", cause)
-    kinds = _tap(graph)
+    kinds = _tap(graph, wanted or SIGNATURE_KEY)
     copy = folder / "tapped"
     if kinds:
         copy.mkdir(parents=True)
@@ -41,11 +44,11 @@ def tapped_folder(path: Path, folder: Path) -> tuple[dict[str, str], Path]:
     return kinds, copy
 
 
-def _tap(graph: Any) -> dict[str, str]:
+def _tap(graph: Any, wanted: str) -> dict[str, str]:
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
     nodes = {node.name: node for node in graph.graph_def.node}
     signatures = graph.signature_def
-    key = SIGNATURE_KEY if SIGNATURE_KEY in signatures else next(iter(signatures), None)
+    key = wanted if wanted in signatures else next(iter(signatures), None)
     if key is None:
         return {}
     kinds: dict[str, str] = {}

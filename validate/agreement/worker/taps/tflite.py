@@ -23,15 +23,18 @@ _PASS = {_DEQUANTIZE, _CAST, _QUANTIZE}
 _SUBGRAPH_OUTPUTS, _TENSOR_MAP_INDEX = 8, 6
 
 
-def tapped_bytes(path: Path) -> tuple[dict[str, str], bytes]:
+def tapped_bytes(path: Path, key: str | None = None) -> tuple[dict[str, str], bytes]:
     """The kind of each tapped output, by its name in the signature, and the changed file.
+
+    Args:
+        key: of a file that has several signatures, which one.
 
     Raises:
         RefusedError: the file is not a TFLite flatbuffer.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    data = bytearray(signed(path) or path.read_bytes())
+    data = bytearray(signed(path, key).content or path.read_bytes())
     try:
         model = schema.Model.GetRootAs(data, 0)
         signature = _signature(model)
