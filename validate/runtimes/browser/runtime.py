@@ -156,7 +156,7 @@ class PageClock:
         ns = [int(one) for one in self._page.call("time", count=max(1, count // inner), inner=inner)["ns"]]
         if not self._settled:
             self.runs_per_sample = max(
-                1, math.ceil(self._resolution_ns / _SHARE_OF_CLOCK / max(1.0, float(np.median(ns))))
+                1, math.ceil(self._resolution_ns / _SHARE_OF_CLOCK / max(1.0, float(np.quantile(ns, 0.25))))
             )
             self._settled = len(ns) >= _SETTLED_SAMPLES and sum(ns) * inner > _SETTLED_NS
         return ns
