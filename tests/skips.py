@@ -78,6 +78,7 @@ EXCUSES = (
     Excuse("needs a processor", "only x86-64 with AVX2 is known to round so", _another_processor),
     Excuse("GB of free memory", "memory or disk is small", _little_room),
     Excuse("needs sched_setaffinity", "Linux alone lets a process choose its cores", _not_linux),
+    Excuse("the extra `tflm`", "tflite-micro has wheels for Linux x86-64 alone", _not_linux_on_x86_64),
     Excuse("the locks are for Linux x86-64", "this is another system", _not_linux_on_x86_64),
 )  # fmt: skip
 

@@ -149,8 +149,9 @@ def _any_size(original: Callable[..., Any]) -> Callable[..., Any]:
         worked_out = any(isinstance(length, tf.Tensor) for length in size) and not tf.executing_eagerly()
         plain = not more and set(named) <= {"data_format", "antialias"}
         last = named.get("data_format") == "channels_last"
-        if not (worked_out and plain and last and images.dtype == tf.float32):
+        if not (worked_out and plain and last and images.dtype in {tf.float32, tf.float64}):
             return original(images, size, interpolation, *more, **named)
-        return tf.image.resize(images, tf.stack(list(size)), interpolation, antialias=named.get("antialias", False))
+        resized = tf.image.resize(images, tf.stack(list(size)), interpolation, antialias=named.get("antialias", False))
+        return tf.cast(resized, images.dtype)  # TensorFlow computes in float32
 
     return resize

@@ -74,6 +74,8 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite("Einsum", TFLITE, vectors.outer_product, "a product of wider tensors", "none", vectors.is_outer_product),
     Rewrite("BroadcastArgs", ONNX, vectors.broadcast_shape, "comparisons", "none", vectors.have_known_ranks),
     Rewrite("XlaDynamicUpdateSlice", ONNX, vectors.dynamic_update_slice, "two paddings and a choice"),
+    *(Rewrite(kind, TFLITE, vectors.with_row, "one with a row", "none", vectors.widens) for kind in ("Mul", "RealDiv")),
+    Rewrite("BatchMatMulV2", TFLITE, vectors.of_one, "a product with a row", "none", vectors.is_of_one),
     Rewrite("RGBToHSV", BOTH, vectors.rgb_to_hsv, "comparisons and quotients", "rounding"),
     Rewrite("HSVToRGB", BOTH, vectors.hsv_to_rgb, "products", "rounding"),
     Rewrite("Real", ONNX, spectra.part, *_SPECTRUM, spectra.is_part, spectra.of_transform),

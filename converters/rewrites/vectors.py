@@ -114,3 +114,39 @@ def outer_product(_operation: Any, inputs: Sequence[Any]) -> Any:
     for _ in range(y.shape.rank):
         x = tf.expand_dims(x, -1)
     return x * y
+
+
+def widens(operation: Any) -> bool:
+    """Whether numbers, one in a row, are multiplied or divided by a vector."""
+    return _vector(operation) is not None
+
+
+def with_row(operation: Any, inputs: Sequence[Any]) -> Any:
+    """With a row for the vector, which TFLite's converter mistakes for one that is as wide as the numbers."""
+    factors = list(inputs)
+    place = _vector(operation)
+    assert place is not None
+    factors[place] = factors[place][None]
+    return factors[0] * factors[1] if operation.type == "Mul" else factors[0] / factors[1]
+
+
+def _vector(operation: Any) -> int | None:
+    """Which input is a vector that the other, of several axes, is widened to."""
+    for place in (1, 0):
+        vector, x = operation.inputs[place].shape, operation.inputs[1 - place].shape
+        if vector.rank == 1 and vector[0] != 1 and x.rank is not None and x.rank > 1 and x[-1] == 1:
+            return place
+    return None
+
+
+def is_of_one(operation: Any) -> bool:
+    """Whether the product of matrices sums one product each, which TFLite's converter makes one with a vector."""
+    x, weights = operation.inputs
+    return x.shape.rank is not None and x.shape[-1] == 1 and weights.shape.rank == 2 and not operation.get_attr("adj_x")
+
+
+def of_one(operation: Any, inputs: Sequence[Any]) -> Any:
+    import tensorflow as tf
+
+    x, weights = inputs
+    return x * (tf.transpose(weights) if operation.get_attr("adj_y") else weights)

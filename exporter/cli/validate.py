@@ -236,6 +236,8 @@ def _show(agreement: Agreement, console: Console) -> None:
             console.say(f"{_placed(verdict)}: {verdict.status}: {verdict.reason}")
         elif verdict.loss is not None and verdict.loss.status != "kept":
             console.say(f"{_placed(verdict)}: {verdict.loss.status}: {verdict.loss.reason}")
+        if (arena := verdict.row.arena) is not None:
+            console.say(f"{_placed(verdict)}: it starts in a tensor arena of {arena.least} bytes.")
     for missing in agreement.unavailable:
         console.say(f"{missing.artifact.name}, {missing.place.target}: {missing.reason} {missing.next}")
 
@@ -246,4 +248,4 @@ def _placed(verdict: Verdict) -> str:
     if (row.target, row.setting) == ("host", "default"):
         return name
     computed = f", in {row.precision_computed}" if row.precision_computed != row.precision else ""
-    return f"{name} ({row.target}, {row.setting}{computed})"
+    return f"{name} ({row.where}, {row.setting}{computed})"

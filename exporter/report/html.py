@@ -24,6 +24,7 @@ from exporter.report.wording import clean
 _TONES = {
     "agree": "good", "disagree": "bad", "inconclusive": "warn", "error": "bad", "not judged": "warn",
     "unsupported": "warn", "failed": "bad", "crashed": "bad", "timeout": "bad", "oom": "bad", "unavailable": "warn",
+    "untimed": "plain",
     "passed": "good", "missed": "bad", "FASTER": "good", "SLOWER": "bad", "SAME": "plain", "AMBIGUOUS": "warn",
 }  # fmt: skip
 _APART = {"Artifacts", "Not made", "Source and environment"}

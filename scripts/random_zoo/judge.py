@@ -1,8 +1,10 @@
-"""Makes a drawn model's files as edgeport makes them and holds each, run by its bare runtime, against Keras.
+"""Makes a drawn model's files as edgeport makes them and judges each, by two who know nothing of one another.
 
-A value is right where it lies within 1e-5 of the output's scale from Keras' own, which is computed eagerly. What lies
-further away has a second look: the same model is drawn in float64, and the file may be ten times as far from that as
-Keras itself is, or as far as Keras moves when its inputs move by one part in 2**23. Anything beyond is wrong.
+One is the verdict of `edgeport validate`: what it says disagrees is wrong. The other runs the file by its bare runtime
+and holds it against Keras, called eagerly on two batches: within 1e-5 of the output's scale is right. What lies further
+away has a second look: the same model is drawn in float64, and the file may be ten times as far from that as Keras
+itself is, or as Keras moves when its inputs move by one part in 2**23. Beyond that it is apart, where the verdict
+agrees; beyond 1e-3, with another shape or a value that is no number it is wrong whatever the verdict says.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 import shutil
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,16 @@ import numpy as np
 from converters.checkpoints.load_options import LoadOptions
 from converters.errors import EdgeportError
 from converters.formats import Format
+from validate.agreement.results import VerdictStatus
 
 from .draw import Drawn, draw
 from .making import make, opened_anew
+from .running import OPEN
+from .verdict import verdicts
 
 NEAR, NOISE = 1e-5, 10.0
+FAR = 1e-3
 LARGEST = 1e5
-Arrays = dict[str, Any]
-Run = Callable[[Arrays], Arrays]
 FORMATS = (Format.SAVEDMODEL, Format.ONNX, Format.TFLITE)
 
 
@@ -37,12 +41,17 @@ FORMATS = (Format.SAVEDMODEL, Format.ONNX, Format.TFLITE)
 class Result:
     """What became of one format of one model.
 
-    `made`, `refused`, `wrong`, `broken` where no runtime runs the file, `crash` where an error is not edgeport's own.
+    `made`, `refused`, `wrong`, `apart`, `broken` where no runtime runs the file, `crash` where an error is not
+    edgeport's own.
+
+    Attributes:
+        verdict: that of `edgeport validate`, or why there is none; empty where it was not asked for.
     """
 
     status: str
     detail: str = ""
     error: float = 0.0
+    verdict: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,8 +61,13 @@ class NoModelError(Exception):
     """Keras itself cannot run or save what was drawn."""
 
 
-def judged(seed: str, folder: Path, said: Callable[[str], None]) -> tuple[dict[str, Result], str]:
+def judged(
+    seed: str, folder: Path, said: Callable[[str], None], *, quick: bool = False
+) -> tuple[dict[str, Result], str]:
     """By format, what became of the model of this seed; and its layers. `said` is told each step before it is taken.
+
+    Args:
+        quick: asks for the verdict on files that the other judge calls apart alone.
 
     Raises:
         NoModelError: Keras cannot run or save it.
@@ -63,7 +77,36 @@ def judged(seed: str, folder: Path, said: Callable[[str], None]) -> tuple[dict[s
         drawn = draw(seed)
     except Exception as cause:  # Keras' and TensorFlow's kinds are many
         raise NoModelError(f"{type(cause).__name__}: {str(cause)[:200]}") from cause
-    return files_judged(drawn, folder, said), layers_of(drawn.model)
+    results = files_judged(drawn, folder, said)
+    asked = [fmt for fmt, result in results.items() if result.status in ({"apart"} if quick else {"made", "apart"})]
+    if asked:
+        said("verdict")
+        results |= _with_verdicts({fmt: results[fmt] for fmt in asked}, folder, drawn)
+    return results, layers_of(drawn.model)
+
+
+def _with_verdicts(results: dict[str, Result], folder: Path, drawn: Drawn) -> dict[str, Result]:
+    files = [_file(folder, Format(fmt)) for fmt in results]
+    sizes = {name: ("batch", *array.shape[1:]) for name, array in drawn.feeds[0].items()}
+    open_sizes = {t.name: sizes[t.name] for t in drawn.model.inputs if None in t.shape[1:]}
+    try:
+        found = verdicts(folder / "model.keras", files, open_sizes)
+    except EdgeportError as error:
+        return {fmt: replace(result, verdict=f"none: {error.message}") for fmt, result in results.items()}
+    status = {VerdictStatus.DISAGREE: "wrong", VerdictStatus.ERROR: "broken"}
+    return {
+        fmt: replace(
+            result,
+            status=status.get(verdict.status, result.status),
+            detail=verdict.reason if verdict.status in status else result.detail,
+            verdict=f"{verdict.status}: {'; '.join((verdict.reason, *verdict.notes))}"[:1000],
+        )
+        for (fmt, result), verdict in zip(results.items(), found, strict=True)
+    }
+
+
+def _file(folder: Path, fmt: Format) -> Path:
+    return folder / f"model.float32.{fmt.value}"
 
 
 def files_judged(
@@ -78,6 +121,7 @@ def files_judged(
         expected = [reference(drawn.model, feed) for feed in drawn.feeds]
         _check_usable(expected)
         drawn.model.save(folder / "model.keras")
+        _check_saved(folder / "model.keras", drawn, expected)
         keras.backend.clear_session()  # automatic names begin anew, as in a process that opens the file
     except Exception as cause:  # as above
         raise NoModelError(f"{type(cause).__name__}: {str(cause)[:200]}") from cause
@@ -93,6 +137,17 @@ def _check_usable(expected: list[list[Any]]) -> None:
     for value in (value for outputs in expected for value in outputs):
         if value.size == 0 or not np.isfinite(value).all() or np.abs(value).max() > LARGEST:
             raise NoModelError("values that are empty, not finite or huge")
+
+
+def _check_saved(path: Path, drawn: Drawn, expected: list[list[Any]]) -> None:
+    """Raises NoModelError: Keras answers otherwise once it has loaded what it saved."""
+    import keras
+
+    loaded = keras.models.load_model(path, safe_mode=False)
+    found = [reference(loaded, feed) for feed in drawn.feeds]
+    for row, rights in zip(found, expected, strict=True):
+        if any(_distance(value, right) > NEAR for value, right in zip(row, rights, strict=True)):
+            raise NoModelError("Keras answers otherwise once it has loaded what it saved")
 
 
 def layers_of(model: Any) -> str:
@@ -124,7 +179,7 @@ def reference(model: Any, feed: dict[str, Any]) -> list[Any]:
 
 
 def _judged_format(fmt: Format, folder: Path, drawn: Drawn, expected: list[list[Any]], opening: LoadOptions) -> Result:
-    path = folder / f"model.float32.{fmt.value}"
+    path = _file(folder, fmt)
     try:
         names = make(folder / "model.keras", fmt, path, opening)
     except EdgeportError as error:
@@ -132,56 +187,11 @@ def _judged_format(fmt: Format, folder: Path, drawn: Drawn, expected: list[list[
     except Exception:  # an error that is not edgeport's own ends the command with a traceback
         return Result("crash", traceback.format_exc()[-1500:])
     try:
-        run = _OPEN[fmt](path)
+        run = OPEN[fmt](path)
         outputs = [[row[name] for name in names] for row in map(run, drawn.feeds)]
     except Exception as cause:
         return Result("broken", f"{type(cause).__name__}: {cause}"[:500])
     return compared(outputs, expected, drawn)
-
-
-def _saved_model(path: Path) -> Run:
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    serve = loaded.signatures["serving_default"]
-    keywords = serve.structured_input_signature[1]
-
-    def run(feed: Arrays, _owner: Any = loaded) -> Arrays:
-        results = serve(**{word: tf.constant(feed[spec.name]) for word, spec in keywords.items()})
-        return {name: value.numpy() for name, value in results.items()}
-
-    return run
-
-
-def _onnx(path: Path) -> Run:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_outputs()]
-    return lambda feed: dict(zip(names, session.run(None, feed), strict=True))
-
-
-def _tflite(path: Path) -> Run:
-    """By the signature; row by row where the file is fixed to a batch of 1."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path), num_threads=1)
-    runner = interpreter.get_signature_runner("serving_default")
-    shapes = [d["shape_signature"] for d in runner.get_input_details().values()]
-
-    def run(feed: Arrays, _owner: Any = interpreter) -> Arrays:
-        if not all(len(shape) and shape[0] == 1 for shape in shapes):
-            return {name: np.array(value) for name, value in runner(**feed).items()}
-        count = len(next(iter(feed.values())))
-        rows = [runner(**{name: v[k : k + 1] for name, v in feed.items()}) for k in range(count)]
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-
-    return run
-
-
-_OPEN = {Format.SAVEDMODEL: _saved_model, Format.ONNX: _onnx, Format.TFLITE: _tflite}
 
 
 def compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn) -> Result:
@@ -192,13 +202,15 @@ def compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn) 
         if np.shape(outputs[k][j]) != expected[k][j].shape:
             return Result("wrong", f"shape {np.shape(outputs[k][j])} for {expected[k][j].shape}", math.inf)
     error = max(_distance(outputs[k][j], expected[k][j]) for k, j in pairs)
+    if math.isinf(error):
+        return Result("wrong", "a value that is not a number", error)
     if error <= NEAR:
         return Result("made", error=error)
     exact, moved = _second_look(drawn)
     for k, j in pairs:
         allowed = NOISE * max(_distance(expected[k][j], exact[k][j]), _distance(moved[k][j], expected[k][j]))
         if _distance(outputs[k][j], exact[k][j], expected[k][j]) > max(NEAR, allowed):
-            return Result("wrong", f"output {j}: {error:.2g} of the scale", error)
+            return Result("wrong" if error > FAR else "apart", f"output {j}: {error:.2g} of the scale", error)
     return Result("made", "second look", error)
 
 

@@ -28,7 +28,7 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     path = tmp_path_factory.mktemp("zoo") / "zoo.json"
-    command = [sys.executable, "-m", "random_zoo", str(COUNT), "--seed", SEED, "--json", path]
+    command = [sys.executable, "-m", "random_zoo", str(COUNT), "--quick", "--seed", SEED, "--json", path]
     paths = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=paths)
     assert path.exists(), done.stderr
@@ -48,7 +48,7 @@ def found(rows: list[dict[str, Any]], *statuses: str) -> list[str]:
 
 def test_every_number_is_right(rows: list[dict[str, Any]]) -> None:
     assert len(rows) == COUNT
-    assert found(rows, "wrong", "crash", "broken") == []
+    assert found(rows, "wrong", "apart", "crash", "broken") == []
 
 
 def test_every_refusal_is_known(rows: list[dict[str, Any]]) -> None:
@@ -69,11 +69,11 @@ def test_the_judge_tells_a_wrong_number(damage: str) -> None:
     outputs = [[np.array(value) for value in row] for row in expected]
     last = outputs[-1][-1]
     if damage == "one value":
-        last.flat[-1] += 1e-3 * np.abs(last).max()
+        last.flat[-1] += 1e-4 * np.abs(last).max()
     elif damage == "not a number":
         last.flat[0] = np.nan
     elif damage == "the shape":
         outputs[-1][-1] = last[:-1]
     else:
         outputs[-1][-1] = last[::-1]
-    assert compared(outputs, expected, drawn).status == "wrong"
+    assert compared(outputs, expected, drawn).status == ("apart" if damage == "one value" else "wrong")

@@ -10,20 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.isolation import Message
+from validate.runtimes.base import DeviceUnavailableError
 from validate.runtimes.browser.chromium import browser_path
-from validate.runtimes.browser.library import VARIABLE, library
+from validate.runtimes.browser.library import INSTALL, VARIABLE
 from validate.runtimes.devices import Device
 from validate.runtimes.processes import end_with_descendants
+from validate.targets.environment import environment_of
 from validate.targets.worker_by_pipe import WorkerByPipe
 
+PACKAGE = "onnxruntime-web"
 _PAGE = Device("page")
 
 
 @dataclass(frozen=True)
 class BrowserMachine:
-    """The browser and onnxruntime-web that are installed here."""
+    """The browser that is installed here, and onnxruntime-web.
+
+    Attributes:
+        library: the folder of onnxruntime-web; None takes the installed one.
+    """
 
     detail: str = ""
+    library: Path | None = None
 
     @contextlib.contextmanager
     def connected(self, files: Iterable[Path]) -> Iterator[BrowserConnection]:
@@ -33,8 +41,18 @@ class BrowserMachine:
             DeviceUnavailableError: one of them is missing.
         """
         browser_path()
+        folder_of_library = self.library or _installed()
         with tempfile.TemporaryDirectory(prefix="edgeport-", ignore_cleanup_errors=True) as folder:
-            yield BrowserConnection(folder, str(library()), {str(p.absolute()): str(p.absolute()) for p in files})
+            yield BrowserConnection(
+                folder, str(folder_of_library), {str(p.absolute()): str(p.absolute()) for p in files}
+            )
+
+
+def _installed() -> Path:
+    environment = environment_of("browser")
+    if environment is None or environment.lacks((PACKAGE,)):
+        raise DeviceUnavailableError("browser is not available: onnxruntime-web is not installed.", next_step=INSTALL)
+    return environment.folder / PACKAGE
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,7 @@ class BrowserConnection:
     folder: str
     library: str
     paths: Mapping[str, str]
+    shared: None = None
 
     def worker(self, request: Message, threads: int) -> BrowserWorker:
         """A worker whose files are opened by pages."""

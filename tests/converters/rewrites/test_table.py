@@ -20,7 +20,9 @@ from converters.writers.onnx.write import write_onnx
 from converters.writers.savedmodel import write_saved_model
 from converters.writers.tflite.write import write_tflite
 
-SOME_USES = {"Einsum", "StridedSlice", "Pad", "PadV2", "BatchMatMulV2", "Real", "Imag", "ComplexAbs"}
+SOME_USES = {
+    *("Einsum", "StridedSlice", "Pad", "PadV2", "BatchMatMulV2", "Real", "Imag", "ComplexAbs", "Mul", "RealDiv"),
+}
 """Operations that a format lacks in some uses only, so that a model may keep others."""
 Array = np.ndarray[Any, Any]
 Functions = Mapping[str, Callable[[Any], Any]]
@@ -267,6 +269,26 @@ def slices() -> Case:
     return Case({"Roll", "StridedSlice", "Pad", "PadV2", "BatchMatMulV2"}, drawn(3, 144), functions)
 
 
+def vectors_beside_one_number() -> Case:
+    """Before a dense layer at a fixed batch; what widens one number to a row."""
+    import tensorflow as tf
+
+    row, weights = np.array([2, 3, 5], np.float32), drawn(3, 4)
+
+    def dense(x: Any) -> Any:
+        return tf.reshape(tf.matmul(tf.reshape(x, (-1, 3)), weights), (-1, 11, 4))
+
+    functions: Functions = {
+        "product": lambda x: dense(x * row),
+        "turned": lambda x: dense(row * x),
+        "quotient": lambda x: dense(x / row),
+        "divisor": lambda x: dense(row / x),
+        "matrices": lambda x: dense(tf.matmul(x, row[None])),
+        "transposed": lambda x: dense(tf.matmul(x, row[:, None], transpose_b=True)),
+    }
+    return Case({"Mul", "RealDiv", "BatchMatMulV2"}, drawn(3, 11, 1), functions, only=Format.TFLITE)
+
+
 def open_sizes() -> Case:
     from keras import ops
 
@@ -477,6 +499,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "matrices": matrices,
     "colours": colours,
     "spectra": spectra,
+    "vectors_beside_one_number": vectors_beside_one_number,
     "open_sizes": open_sizes,
     "signs": signs,
     "resizes_of_open_sizes": resizes_of_open_sizes,

@@ -16,7 +16,7 @@ from converters.formats import Format, Precision
 from converters.signature import Signature
 from exporter.shipping.microcontroller import write_microcontroller
 
-pytest.importorskip("tflite_micro", reason="needs tflite_micro: pip install tflite-micro")
+pytest.importorskip("tflite_micro", reason="needs the extra `tflm`")
 
 _START = """
 import sys

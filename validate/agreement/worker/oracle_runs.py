@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def run_oracle(
     tapped: Tapped, inputs: Arrays, plan: Plan, folder: Path, on_progress: Callable[[float], None]
 ) -> str | None:
     """Writes the oracle's outputs and float32's noise against them; the reason where it cannot be had."""
+    import tensorflow as tf
+
     from validate.agreement.worker.oracle import NoOracleError, float64_clone, float64_default
 
     model = None if tapped.loaded is None else tapped.loaded.model
@@ -79,7 +82,12 @@ def run_oracle(
 
     count, batch = plan.oracle + plan.edge_cases, _batch(plan)
     few = Plan(count, 0, batch, count, steps=plan.steps)
-    run_batches(run, inputs, few, signature, folder, lambda f: on_progress(0.4 * f))
+    try:
+        run_batches(run, inputs, few, signature, folder, lambda f: on_progress(0.4 * f))
+    except tf.errors.OpError as cause:
+        shutil.rmtree(folder, ignore_errors=True)
+        words = [line.strip() for line in cause.message.splitlines() if line.strip() and "{{node" not in line]
+        return f"TensorFlow has no kernel for it in float64 ({words[-1]})"
     measure_noise(_subject(tapped, batch), inputs, folder, FIRST, lambda f: on_progress(0.4 + 0.6 * f))
     return None
 

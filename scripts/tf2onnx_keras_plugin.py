@@ -1,0 +1,103 @@
+"""A pytest plugin for tf2onnx's tests of Keras models: a saved file and edgeport's export replace its converter."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from random_zoo.making import make, opened_anew
+
+from converters.checkpoints.load_options import Code, LoadOptions
+from converters.formats import Format
+from converters.writers.onnx.write import DEFAULT_OPSET
+
+_reached: set[str] = set()
+_not_saved: dict[str, str] = {}
+_results: dict[str, tuple[str, str]] = {}
+_now = ""
+
+
+def _convert_keras(model: Any, name: str | None = None, *_: Any, target_opset: int | None = None, **__: Any) -> Any:
+    """What stands in the converter's place: save the model, export the file, load the artifact.
+
+    An opset below 13, which edgeport does not write, is the default one.
+    """
+    import onnx
+
+    opset = target_opset if target_opset and target_opset >= 13 else None
+    with tempfile.TemporaryDirectory(prefix="tf2onnx-keras-") as scratch:
+        source, made = Path(scratch) / "model.keras", Path(scratch) / "model.onnx"
+        _saved(model, source)
+        _reached.add(_now)
+        opened_anew()
+        make(source, Format.ONNX, made, LoadOptions(custom_objects=_codes(model), allow_unsafe=True), opset)
+        return onnx.load(made)
+
+
+def _saved(model: Any, source: Path) -> None:
+    """Saves the model; skips the test where Keras itself cannot save it, or load what it saved."""
+    import keras
+
+    try:
+        model.save(source)
+        kinds = {code.name: getattr(sys.modules[code.module], code.name or "") for code in _codes(model)}
+        keras.saving.load_model(source, custom_objects=kinds, compile=False, safe_mode=False)
+    except Exception as cause:  # Keras' kinds are many
+        _not_saved[_now] = f"{type(cause).__name__}: {' '.join(str(cause).split())[:90]}"
+        pytest.skip("Keras cannot save its model, or load it")
+
+
+def _codes(model: Any) -> tuple[Code, ...]:
+    """The classes that the tests define, as `--custom-objects` names them."""
+    layers = [model, *getattr(model, "_flatten_layers", lambda **_: [])(include_self=False)]
+    kinds = {type(layer) for layer in layers if type(layer).__module__.startswith("test_")}
+    for kind in kinds:  # those inside functions are put where an import finds them
+        setattr(sys.modules[kind.__module__], kind.__name__, kind)
+    return tuple(Code(kind.__module__, kind.__name__) for kind in kinds)
+
+
+def _replace_converter() -> None:
+    """Puts a module in the place of tf2onnx's, which the newest `onnx` does not let be imported."""
+    module: Any = ModuleType("tf2onnx.keras2onnx_api")
+    module.convert_keras, module.get_maximum_opset_supported = _convert_keras, lambda: DEFAULT_OPSET
+    sys.modules[module.__name__] = module
+
+
+_replace_converter()  # before the tests' own conftest is read
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    global _now
+    _now = item.nodeid
+    return (yield)
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    if report.when == "call" or report.outcome == "failed" or (report.when == "setup" and report.skipped):
+        reason = str(report.longrepr).strip().splitlines()[-1] if report.failed else ""
+        crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", reason)
+        _results[report.nodeid] = report.outcome, str(crash)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    write = terminalreporter.write_line
+    write("")
+    before = {t: r for t, (outcome, r) in _results.items() if outcome == "failed" and t not in _reached}
+    for title, tests in (("Keras cannot save or load the model", _not_saved), ("fails before a converter", before)):
+        write(f"{len(tests)}: {title}")
+        for reason, count in Counter(tests.values()).most_common():
+            example = next(t for t, r in tests.items() if r == reason)
+            write(f"- {count} as {example.rpartition('::')[2]}: {' '.join(reason.split())[:300]}")
+    reached = {test: _results[test] for test in sorted(_reached) if test in _results}
+    passed = sum(outcome == "passed" for outcome, _ in reached.values())
+    write(f"tf2onnx's tests of Keras models that reach a converter: {passed} of {len(reached)}.")
+    for test, (outcome, reason) in reached.items():
+        if outcome != "passed":
+            write(f"- {test.rpartition('::')[2]}: {' '.join(reason.split())[:600]}")
