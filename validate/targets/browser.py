@@ -61,6 +61,7 @@ class BrowserConnection:
     folder: str
     library: str
     paths: Mapping[str, str]
+    shared: None = None
 
     def worker(self, request: Message, threads: int) -> BrowserWorker:
         """A worker whose files are opened by pages."""
