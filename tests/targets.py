@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from validate.targets.environment import Environment, environment_of
+from validate.targets.browser import PACKAGE
+from validate.targets.environment import RECORD, Environment, environment_of
 
-from .tools import program
+from .tools import npm_package, program
 
 NONE = Path(__file__).parents[1] / "build" / "no_targets"
 """What EDGEPORT_TARGETS names in tests, so that what is installed on a machine changes none of them."""
@@ -42,6 +44,25 @@ def arm64(shared_targets: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     environment = environment_of("arm64")
     assert environment is not None
     return environment
+
+
+@pytest.fixture(scope="session")
+def browser_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the target browser in it, made of the npm package that tests have."""
+    program("chromium", "chromium-browser", "google-chrome")
+    package, folder = npm_package(PACKAGE), tmp_path_factory.mktemp("targets")
+    (folder / "browser").mkdir()
+    (folder / "browser" / PACKAGE).symlink_to(package)
+    versions = {PACKAGE: str(json.loads((package / "package.json").read_text())["version"])}
+    (folder / "browser" / RECORD).write_text(json.dumps(Environment(folder / "browser", "", versions).to_json()))
+    return folder
+
+
+@pytest.fixture
+def with_browser(browser_package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The target browser, installed: the folder of onnxruntime-web."""
+    monkeypatch.setenv("EDGEPORT_TARGETS", str(browser_package))
+    return browser_package / "browser" / PACKAGE
 
 
 @pytest.fixture

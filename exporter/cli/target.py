@@ -48,12 +48,17 @@ def list_targets(console: Console) -> int:
 @click.option("--python-tree", "tree", type=_FOLDER, metavar="DIR", help="An arm64 file system with Python, copied.")
 @click.option("--qemu", type=_FILE, metavar="PROGRAM", help="The emulator, linked statically.")
 @click.option("--wheels", type=_FOLDER, metavar="DIR", help="Take wheels from this folder and ask no index.")
+@click.option("--registry", metavar="URL", help="npm's registry. [the one that npm is set up with here]")
+@click.option(
+    "--npm-archive", type=_FILE, metavar="FILE", help="Take npm's package from this file and ask no registry."
+)
 @click.option("--force", is_flag=True, help="Make it anew where it is there already.")
 @output_options
 def install_target(name: str, *, force: bool, console: Console, **chosen: Any) -> int:
     """Install a target into an environment of its own, in your cache folder. It needs no root.
 
-    Every file is verified by its digest: Debian's packages by the archive's signed index, wheels by pip's.
+    Every file is verified by its digest: Debian's packages by the archive's signed index, wheels by pip's, and npm's
+    package by one that edgeport knows.
     What was downloaded is kept where it fails, and taken up by the next try.
     """
     from exporter.environments.installing import install

@@ -20,6 +20,8 @@ from converters.isolation import Channel, Limits, Message, run_step, worker_envi
 from converters.progress import Progress
 from exporter.doctor.tiny import FEEDS, TOTAL, tiny_onnx, tiny_tflite
 from validate.runtimes.devices import Device
+from validate.targets import device_of
+from validate.targets.environment import environment_of
 
 PROBE_TIMEOUT_S = 120.0
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -45,7 +47,9 @@ PROBES = (
     Probe("onnxruntime", "tensorrt", "exporter.doctor.checks:probe_onnxruntime"),
     Probe("tensorflow", "cuda", "exporter.doctor.checks:probe_tensorflow"),
     Probe("openvino", "openvino", "exporter.doctor.checks:probe_openvino"),
+    Probe("onnxruntime-web", "browser", "exporter.doctor.checks:probe_browser"),
     Probe("tflm", "tflm", "exporter.doctor.checks:probe_tflm"),
+    Probe("arm64", device_of("arm64"), "exporter.doctor.checks:probe_arm64"),
     Probe("vela", "ethos-u55", "exporter.doctor.checks:probe_vela"),
 )
 
@@ -116,10 +120,10 @@ def try_runtime(probe: Probe, log: Path | None = None) -> RuntimeState:
     """Runs one probe; a crash, a hang or a wrong answer is a state like any other."""
     request = {"device": probe.device}
     env = worker_environment(gpu=probe.device in {Device.CUDA, Device.TENSORRT}, threads=1)
+    inside = not Device(probe.device).is_elsewhere
+    limits = Limits(timeout_s=PROBE_TIMEOUT_S)
     try:
-        answer = run_step(
-            probe.target, request, step="doctor", limits=Limits(timeout_s=PROBE_TIMEOUT_S), log=log, env=env
-        )
+        answer = run_step(probe.target, request, step="doctor", limits=limits, log=log, env=env, sandboxed=inside)
     except EdgeportError as error:
         return RuntimeState(probe.name, probe.device, False, reason=error.message, mend=error.next_step)
     return RuntimeState(probe.name, probe.device, True, version=str(answer["version"]))
@@ -222,10 +226,24 @@ def probe_openvino(_request: Message, _: Channel) -> Message:
     return {"version": _runs(tiny_onnx(), "tiny.onnx", Device.OPENVINO) and version}
 
 
+def probe_browser(_request: Message, _: Channel) -> Message:
+    """Adds two vectors in a page of the browser."""
+    return {"version": _version_that_runs(tiny_onnx(), "tiny.onnx", "browser")}
+
+
 def probe_tflm(_request: Message, _: Channel) -> Message:
     """Adds two vectors in TensorFlow Lite for Microcontrollers, an extra."""
     version = _extra("tflite-micro", "tflm")
     return {"version": _runs(tiny_tflite(), "tiny.tflite", Device.TFLM) and version}
+
+
+def probe_arm64(request: Message, _: Channel) -> Message:
+    """Adds two vectors in both runtimes of the emulated machine, which `edgeport target install` makes."""
+    for content, name in ((tiny_tflite(), "tiny.tflite"), (tiny_onnx(), "tiny.onnx")):
+        _runs(content, name, request["device"])
+    environment = environment_of("arm64")
+    assert environment is not None
+    return {"version": ", ".join(f"{name} {number}" for name, number in environment.versions.items())}
 
 
 def probe_vela(_request: Message, _: Channel) -> Message:
@@ -263,6 +281,12 @@ class _needing:  # noqa: N801 - reads as a verb where it is used
 
 def _runs(content: bytes, name: str, device: str) -> bool:
     """True when edgeport's own runtime opens the file and adds rightly. Raises EdgeportError otherwise."""
+    _version_that_runs(content, name, device)
+    return True
+
+
+def _version_that_runs(content: bytes, name: str, device: str) -> str:
+    """The version of the runtime there, which opens the file and adds rightly; empty where it is a package of ours."""
     import numpy as np
 
     from validate.runtimes import RuntimeOptions, open_artifact
@@ -274,7 +298,7 @@ def _runs(content: bytes, name: str, device: str) -> bool:
         feeds = {key: np.asarray(values, np.float32) for key, values in FEEDS.items()}
         (total,) = runtime.run(feeds).values()
     _right(total.tolist(), name)
-    return True
+    return runtime.version
 
 
 def _right(total: list[float], what: str) -> None:

@@ -58,7 +58,8 @@ def made(site: Site, request: Request, progress: Progress) -> Environment:
         _trust(request),
     )
     progress("trying both runtimes", 0.8)
-    tried(environment)
+    # The bytecode of what is imported stays in the environment.
+    tried(lambda path: Arm64(environment=environment).connected((path,), writable=True))
     progress("done", 1.0)
     return environment
 

@@ -21,6 +21,8 @@ class Request:
         tree: a file system with Python 3.11 or newer for the target's processor, to be copied.
         qemu: the emulator, linked statically.
         wheels: a folder of wheels, and no index is asked.
+        registry: npm's; None takes the one that npm is set up with here.
+        npm_archive: the package from npm, and no registry is asked.
     """
 
     mirror: str | None = None
@@ -28,10 +30,16 @@ class Request:
     tree: Path | None = None
     qemu: Path | None = None
     wheels: Path | None = None
+    registry: str | None = None
+    npm_archive: Path | None = None
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a mirror that is no address: it is written into a line that apt reads."""
-        if self.mirror is not None and not _ADDRESS.fullmatch(self.mirror):
-            raise UsageError(
-                f"--mirror has to be an address, not {self.mirror!r}.", next_step="Give one like http://HOST/debian."
-            )
+        """Raises UsageError for what is no address: it is written into a line that apt reads, or into npm's."""
+        for option, address, example in (
+            ("--mirror", self.mirror, "http://HOST/debian"),
+            ("--registry", self.registry, "https://HOST/npm"),
+        ):
+            if address is not None and not _ADDRESS.fullmatch(address):
+                raise UsageError(
+                    f"{option} has to be an address, not {address!r}.", next_step=f"Give one like {example}."
+                )

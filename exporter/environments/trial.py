@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +13,27 @@ from converters.errors import EdgeportError, StepError
 from converters.isolation import run_step
 from exporter.doctor.tiny import FEEDS, TOTAL
 from exporter.environments.commands import STEP
-from validate.targets.arm64 import Arm64
-from validate.targets.environment import Environment
+from validate.targets.machine import Connected
 from validate.targets.tensors import packed, unpacked
 
+Connect = Callable[[Path], AbstractContextManager[Connected]]
 _PATIENCE_S = 300.0
 
 
-def tried(environment: Environment) -> None:
-    """Opens a tiny file in each runtime and runs it. The bytecode of what is imported stays in the environment.
+def tried(connect: Connect, suffixes: Collection[str] = (".tflite", ".onnx")) -> None:
+    """Opens a tiny file of each format in its runtime there and runs it.
+
+    Args:
+        connect: the machine, with a file on it.
 
     Raises:
         StepError: one of them does not open it, dies or adds wrongly.
     """
     with tempfile.TemporaryDirectory(prefix="edgeport-trial-") as name:
         written = run_step("exporter.doctor.tiny:write_both", {"folder": name}, step=STEP, writes=[Path(name)])
-        for path in map(Path, written["paths"]):
+        for path in (path for path in map(Path, written["paths"]) if path.suffix in suffixes):
             try:
-                total = _run(environment, path)
+                total = _run(connect, path)
             except EdgeportError as error:
                 raise StepError(
                     f"The environment does not work. {error.message}", next_step=_NEXT_STEP, step=STEP
@@ -37,11 +42,13 @@ def tried(environment: Environment) -> None:
                 raise StepError(f"{path.name} adds to {total} there, not {TOTAL}.", next_step=_NEXT_STEP, step=STEP)
 
 
-_NEXT_STEP = "Report it with `edgeport doctor --json`; another emulator or file system is --qemu or --python-tree."
+_NEXT_STEP = (
+    "Run `edgeport target install --help`: parts of it may be given; or report it with `edgeport doctor --json`."
+)
 
 
-def _run(environment: Environment, path: Path) -> list[float]:
-    with Arm64(environment=environment).connected((path,), writable=True) as connected:
+def _run(connect: Connect, path: Path) -> list[float]:
+    with connect(path) as connected:
         worker = connected.worker({"do": "run"}, 1)
         try:
             options = {"threads": 1}

@@ -36,7 +36,7 @@ def usage_of(process: int) -> Usage:
     """That of a process that we started, or one of ours did; with the CPU seconds of all of them and our own."""
     import psutil
 
-    spent = {child.pid: cpu_s(child.pid) for child in psutil.Process().children(recursive=True)}
+    spent = {child.pid: _fine_cpu_s(child.pid) for child in psutil.Process().children(recursive=True)}
     switches = 0
     with suppress(psutil.Error):
         switches = int(psutil.Process(process).num_ctx_switches().involuntary)
@@ -75,10 +75,7 @@ def end_with_descendants(process: subprocess.Popen[bytes], timeout_s: float = 5.
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process: of its threads, to the nanosecond, where the kernel tells; 0 where it is gone."""
-    tasks = Path(f"/proc/{pid}/task")
-    with suppress(OSError, IndexError, ValueError):
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+    """CPU seconds of a process, in steps of a hundredth; 0 where it is gone."""
     import psutil
 
     try:
@@ -86,6 +83,14 @@ def cpu_s(pid: int) -> float:
     except psutil.Error:
         return 0.0
     return float(times.user + times.system)
+
+
+def _fine_cpu_s(pid: int) -> float:
+    """The same of the threads that live, to the nanosecond where the kernel tells."""
+    with suppress(OSError, IndexError, ValueError):
+        tasks = Path(f"/proc/{pid}/task")
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+    return cpu_s(pid)
 
 
 def _faults(pid: int) -> int:

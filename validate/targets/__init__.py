@@ -84,7 +84,10 @@ TARGETS: tuple[Target, ...] = (
     Target("cuda", Device.CUDA),
     Target("tensorrt", Device.TENSORRT),
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
-    Target("browser", Device("browser"), machine="validate.targets.browser:BrowserMachine"),
+    Target(
+        "browser", Device("browser"), install="edgeport target install browser",
+        machine="validate.targets.browser:BrowserMachine", choices=("", "webgpu"), environment=True,
+    ),
     Target(
         "arm64", Device("arm64"), install="edgeport target install arm64", machine="validate.targets.arm64:Arm64",
         choices=("cortex-a76", "cortex-a72", "cortex-a53"), environment=True, numbers=Kind.EMULATED, time=Kind.NEVER,
@@ -125,7 +128,7 @@ def target_words() -> tuple[str, ...]:
 
 def _word(target: Target) -> str:
     if target.choices:
-        return f"{target.name}[:{'|'.join(target.choices)}]"
+        return f"{target.name}[:{'|'.join(filter(None, target.choices))}]"
     return f"{target.name}:{target.detail}" if target.detail else target.name
 
 

@@ -10,20 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.isolation import Message
+from validate.runtimes.base import DeviceUnavailableError
 from validate.runtimes.browser.chromium import browser_path
-from validate.runtimes.browser.library import VARIABLE, library
+from validate.runtimes.browser.library import INSTALL, VARIABLE
 from validate.runtimes.devices import Device
 from validate.runtimes.processes import end_with_descendants
+from validate.targets.environment import environment_of
 from validate.targets.worker_by_pipe import WorkerByPipe
 
-_PAGE = Device("page")
+PACKAGE = "onnxruntime-web"
 
 
 @dataclass(frozen=True)
 class BrowserMachine:
-    """The browser and onnxruntime-web that are installed here."""
+    """The browser that is installed here, and onnxruntime-web.
+
+    Attributes:
+        library: the folder of onnxruntime-web; None takes the installed one.
+    """
 
     detail: str = ""
+    library: Path | None = None
 
     @contextlib.contextmanager
     def connected(self, files: Iterable[Path]) -> Iterator[BrowserConnection]:
@@ -33,23 +40,34 @@ class BrowserMachine:
             DeviceUnavailableError: one of them is missing.
         """
         browser_path()
+        page = Device(f"page:{self.detail}" if self.detail else "page")
+        library = str(self.library or _installed())
         with tempfile.TemporaryDirectory(prefix="edgeport-", ignore_cleanup_errors=True) as folder:
-            yield BrowserConnection(folder, str(library()), {str(p.absolute()): str(p.absolute()) for p in files})
+            yield BrowserConnection(page, folder, library, {str(p.absolute()): str(p.absolute()) for p in files})
+
+
+def _installed() -> Path:
+    environment = environment_of("browser")
+    if environment is None or environment.lacks((PACKAGE,)):
+        raise DeviceUnavailableError("browser is not available: onnxruntime-web is not installed.", next_step=INSTALL)
+    return environment.folder / PACKAGE
 
 
 @dataclass(frozen=True)
 class BrowserConnection:
     """Workers on this machine, which see its files as they are."""
 
+    page: Device
     folder: str
     library: str
     paths: Mapping[str, str]
+    shared: None = None
 
     def worker(self, request: Message, threads: int) -> BrowserWorker:
         """A worker whose files are opened by pages."""
-        asked = {**request, "device": _PAGE}
+        asked = {**request, "device": self.page}
         if "request" in request:
-            asked["request"] = {**request["request"], "device": _PAGE}
+            asked["request"] = {**request["request"], "device": self.page}
         env = ["env", f"TMPDIR={self.folder}", f"{VARIABLE}={self.library}", f"OMP_NUM_THREADS={threads}"]
         command = [*env, sys.executable, "-I", "-m", "validate.targets.remote_worker"]
         return BrowserWorker("The browser's worker", command, asked, "Run edgeport doctor.")

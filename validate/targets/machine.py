@@ -31,13 +31,15 @@ class Speaker(Protocol):
 
 
 class Connected(Protocol):
-    """A machine with the worker's code and the files on it.
+    """A machine with the worker's code and the files on it."""
 
-    Attributes:
-        paths: local absolute path -> path there, of the files that are there.
-    """
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Local absolute path -> path there, of the files that are there."""
 
-    paths: Mapping[str, str]
+    @property
+    def shared(self) -> tuple[Path, str] | None:
+        """A folder of ours and where its workers see it, so that files need not travel in messages; or None."""
 
     def worker(self, request: Message, threads: int) -> Speaker:
         """Starts a worker with its first message."""

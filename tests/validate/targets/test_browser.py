@@ -7,7 +7,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,6 @@ from validate.runtimes.browser import chromium, library
 from validate.runtimes.browser.runtime import OnnxRuntimeWeb, the_browser
 from validate.runtimes.browser.server import Server
 from validate.targets import Device
-
-from ...tools import npm_package, program
 
 PAGE, BROWSER = RuntimeOptions(Device("page")), RuntimeOptions(Device("browser"))
 
@@ -70,14 +67,10 @@ onnx.save(big, f"{folder}/parts.onnx", save_as_external_data=True, location="par
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> Iterator[None]:
-    folder = npm_package("onnxruntime-web")
-    program("chromium", "chromium-browser", "google-chrome")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(library.VARIABLE, str(folder))
-        yield
-    the_browser.cache_clear()
+@pytest.fixture(autouse=True)
+def installed(with_browser: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the worker's side too, which is told by its machine."""
+    monkeypatch.setenv(library.VARIABLE, str(with_browser))
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +243,7 @@ def test_a_page_that_hangs_is_stopped(onnx_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "said"), [(chromium.VARIABLE, "which is no program"), (library.VARIABLE, "is not installed")]
+    ("variable", "said"), [(chromium.VARIABLE, "which is no program"), ("EDGEPORT_TARGETS", "is not")]
 )
 def test_what_is_missing_is_named(
     onnx_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, said: str
@@ -261,6 +254,20 @@ def test_what_is_missing_is_named(
     assert row.status is Status.UNAVAILABLE
     assert said in row.reason
     assert row.next_step
+
+
+def test_webgpu_is_a_gpu_or_unavailable(onnx_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the browser's words; one that it emulates in software counts as none."""
+    script = tmp_path / "chrome"
+    emulated = "--use-webgpu-adapter=swiftshader --enable-unsafe-webgpu --enable-unsafe-swiftshader"
+    script.write_text(f'#!/bin/sh\nexec {chromium.browser_path()} {emulated} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv(chromium.VARIABLE, str(script))
+    job = BenchJob.of(devices=(Device("browser:webgpu"),), threads=(1,), max_seconds=4)
+    (row,) = measure([onnx_folder / "dense.float32.onnx"], job).timings
+    assert row.status is Status.UNAVAILABLE
+    assert row.reason.startswith("webgpu is not available to dense.float32.onnx: ")
+    assert "adapter" in row.reason
 
 
 def test_a_program_that_is_no_browser_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from validate.runtimes.base import DeviceUnavailableError
 
 VARIABLE = "EDGEPORT_ONNXRUNTIME_WEB"
-"""The environment variable that names the package's folder, of which `dist` holds what a page loads."""
-MODULE = "ort.wasm.min.mjs"
-INSTALL = "Run edgeport target install browser."
+"""The environment variable by which a worker is told the package's folder, of which `dist` holds what a page loads."""
+MODULE, GPU_MODULE = "ort.wasm.min.mjs", "ort.webgpu.min.mjs"
+INSTALL = "Run `edgeport target install browser`."
 
 
 def library() -> Path:
