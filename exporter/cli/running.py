@@ -86,8 +86,8 @@ def judging_places(words: dict[str, Any]) -> Places:
     for device in places.devices:
         if target_of(device).numbers is Kind.NEVER:
             raise UsageError(
-                f"{device} shows no answers: files are timed there, not judged.",
-                next_step=f"Time them with edgeport bench --on {device}, and leave it out here.",
+                f"{device} shows no answers: no file is judged there.",
+                next_step=f"Leave it out here: edgeport bench --on {device} times them, or has an estimate.",
             )
     return places
 
