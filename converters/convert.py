@@ -95,7 +95,7 @@ class Converter:
         on_progress: Progress | None = None,
     ) -> None:
         self._checkpoint, self._options = checkpoint, options
-        self._check, self._shapes = common.check, common.shapes
+        self._common = common
         self._orders = {str(order.target): order for order in orders}
         self._progress = ConversionProgress(self._orders, COSTS, on_progress)
         self._folders = sorted({order.path.parent for order in orders})
@@ -107,7 +107,7 @@ class Converter:
         self._opening: list[Standing] = []
 
     def _worker(self, common: Common) -> Standing:
-        reads, writes = self._checkpoint.parts, self._folders
+        reads, writes = (*self._checkpoint.parts, *filter(None, [common.inputs])), self._folders
         return Standing(limits=common.limits, log=common.log, reads=reads, writes=writes)
 
     def open(self) -> Facts:
@@ -152,9 +152,10 @@ class Converter:
             "batch": options.batch,
             "opset": options.opset,
             "allow_flex": options.allow_flex,
-            "shapes": dict(self._shapes),
+            "shapes": dict(self._common.shapes),
+            "inputs": None if self._common.inputs is None else str(self._common.inputs.resolve()),
             "folder": str(self._folders[0]),
-            "check": self._check,
+            "check": self._common.check,
         }
 
     def close(self) -> None:

@@ -84,6 +84,9 @@ def _fit(path: Path, signature: Signature, data: dict[str, Array]) -> UserArrays
             file=path,
         )
     notes: list[str] = []
+    states = {state.input for state in signature.states}
+    for spec in signature.inputs:
+        _check_shape(path, spec, data[spec.name], is_state=spec.name in states)
     arrays = {spec.name: _fit_one(path, spec, data[spec.name], notes) for spec in signature.inputs}
     counts = {name: int(array.shape[0]) for name, array in arrays.items()}
     labels = data.get(LABELS) if LABELS not in names else None
@@ -112,16 +115,20 @@ def _initial_states(signature: Signature, data: dict[str, Array]) -> dict[str, A
     }
 
 
-def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Array:
-    where = f"{path.name}: the array for {spec.name}"
+def _check_shape(path: Path, spec: TensorSpec, array: Array, *, is_state: bool) -> None:
     shape = f"({', '.join(str(d) for d in spec.shape)})"
     sizes = zip(spec.shape[1:], array.shape[1:], strict=False)
     if array.ndim != len(spec.shape) or any(isinstance(size, int) and size != actual for size, actual in sizes):
+        own = "Leave it out, which begins as the model does, or give" if is_state else "Give"
         raise UsageError(
-            f"{where} has shape {array.shape}, and the model takes {shape}.",
-            next_step=f"Give it the shape {shape}, samples first.",
+            f"{path.name}: the array for {spec.name} has shape {array.shape}, and the model takes {shape}.",
+            next_step=f"{own} it the shape {shape}, samples first.",
             file=path,
         )
+
+
+def _fit_one(path: Path, spec: TensorSpec, array: Array, notes: list[str]) -> Array:
+    where = f"{path.name}: the array for {spec.name}"
     if array.size == 0:
         raise RefusedError(f"{where} is empty.", next_step="Give at least one sample.", file=path)
     fixed = spec.shape[0] if spec.shape else BATCH

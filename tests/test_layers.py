@@ -131,7 +131,7 @@ def test_only_the_cli_prints_and_exits(path: Path) -> None:
             assert name not in {"print", "exit", "sys.exit", "quit"}, f"{path}:{node.lineno} calls {name}"
 
 
-CAPS = {"exporter": (16, 7, 50), "validate": (10, 6, 24), "converters": (36, 8, 127)}
+CAPS = {"exporter": (16, 7, 50), "validate": (10, 6, 24), "converters": (36, 8, 128)}
 """By package, the most rooms, levels and arrows between rooms. Whoever adds a room raises its cap and says why."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from converters.checkpoints.loaded import Loaded
@@ -16,6 +17,7 @@ from converters.compat.keras import all_layers
 from converters.errors import UsageError
 from converters.shapes import OPTION, Shapes, ask_for, check_shapes, filled, shape_text, sizes_to_try
 from converters.signature import Dimension
+from converters.user_arrays import read_user_arrays
 
 _FAMILIES = {
     299: ("inception_v3", "inception_resnet_v2", "xception"),
@@ -47,6 +49,7 @@ beginnings stand before shorter ones that they begin with."""
 _NODE = re.compile(r"\{\{node ([^}]+)\}\}")
 _BEFORE_NODE = re.compile(r"(?:\{\{\S+ \S+\}\} )?([^\n]+)\n\s*\[\[\{\{node ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|\\x1b\[[0-9;]*m")
+_NAMED = 6
 _CALLED = re.compile(r"when calling (\w+)\.call")
 
 
@@ -79,6 +82,28 @@ def settle(loaded: Loaded, given: Shapes) -> dict[str, tuple[Dimension, ...]]:
         f"No size that was tried runs for {', '.join(spec.name for spec in left_open)}: {problem}.",
         next_step=f"Give it: {ask_for(signature)} (with its own sizes).",
     )
+
+
+def check_inputs(loaded: Loaded, path: Path, given: Shapes) -> None:
+    """Raises UsageError where the user's arrays do not fit the model. Images of a folder are not read for that."""
+    if path.is_dir():
+        return
+    arrays = read_user_arrays(path, loaded.signature, shapes=given).arrays
+    left_open = {spec.name: spec.shape[:1] for spec in loaded.signature.inputs if spec.is_dynamic}
+    check_sizes(loaded, path, {name: (*batch, *arrays[name].shape[1:]) for name, batch in left_open.items()})
+
+
+def check_sizes(loaded: Loaded, path: Path, shapes: Shapes) -> None:
+    """Raises UsageError where the model does not run at the sizes of the user's arrays."""
+    problem = emptied(loaded, shapes) if shapes else None
+    if problem is None:
+        return
+    try:
+        fitting = ", ".join(f"{name} of {shape_text(sizes)}" for name, sizes in settle(loaded, {}).items())
+    except UsageError:
+        fitting = ""
+    step = f"Give larger ones: {fitting} runs." if fitting else "Give larger ones."
+    raise UsageError(f"The inputs in {path} cannot be run: {problem}.", next_step=step, file=path)
 
 
 def _larger(loaded: Loaded) -> str:
@@ -145,13 +170,21 @@ def _empty(loaded: Loaded, shapes: Shapes) -> list[str]:
 def _refusal(loaded: Loaded, cause: Exception, shapes: Shapes) -> str:
     text = " ".join(_COLOUR.sub("", str(cause)).split())
     node, called = _NODE.search(text), _CALLED.search(text)
-    where = f"the layer {_layer(loaded, node[1])}" if node else f"a {called[1]} layer" if called else "the model"
+    where = f"the layer {_layer(loaded, node[1])}" if node else _of_kind(loaded, called[1]) if called else "the model"
     ran = _BEFORE_NODE.search(str(cause))  # while it ran; else while it was traced
     reason = (
         ran[1] if ran else text.split("for '{{node")[0].rpartition("Exception encountered")[2].split("call(). ")[-1]
     )
     reason = reason.split(" Arguments received by")[0]
     return f"at {_sizes(shapes)} {where} does not run ({type(cause).__name__}: {reason[:160].strip().rstrip('.')})"
+
+
+def _of_kind(loaded: Loaded, kind: str) -> str:
+    """The layers of a class, which is all that Keras tells of the one that failed."""
+    layers = all_layers(loaded.model) if loaded.model is not None else ()
+    names = list(dict.fromkeys(layer.name for layer in layers if type(layer).__name__ == kind))
+    named = f"one of the layers {', '.join(names)} ({kind})" if 1 < len(names) <= _NAMED else f"a {kind} layer"
+    return f"the layer {names[0]}" if len(names) == 1 else named
 
 
 def _sizes(shapes: Shapes) -> str:

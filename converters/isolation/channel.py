@@ -19,7 +19,7 @@ class Channel:
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._open: tuple[int, ...] = (read_fd, write_fd)
-        self._buffer = b""
+        self._buffer, self._searched = bytearray(), 0  # up to where there is no end of a line
 
     def send(self, message: Mapping[str, Any]) -> None:  # raises BrokenPipeError when the other end is gone
         data = memoryview(json.dumps(message).encode() + b"\n")
@@ -33,12 +33,13 @@ class Channel:
     @property
     def pending(self) -> bool:
         """Whether a document is here already, for which `select` would wait in vain."""
-        return b"\n" in self._buffer
+        return self._buffer.find(b"\n", self._searched) >= 0
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next document; None when the other end has closed. Raises TimeoutError."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while b"\n" not in self._buffer:
+        while (end := self._buffer.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._buffer)
             remaining_s = None if deadline is None else max(0.0, deadline - time.monotonic())
             ready, _, _ = select.select([self._read_fd], [], [], remaining_s)
             if not ready:
@@ -47,8 +48,9 @@ class Channel:
             if not chunk:
                 return None
             self._buffer += chunk
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        document = json.loads(line)
+        document = json.loads(bytes(self._buffer[:end]))
+        del self._buffer[: end + 1]
+        self._searched = 0
         if not isinstance(document, dict):
             raise ValueError("a message must be a JSON object")
         return document

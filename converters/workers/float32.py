@@ -18,7 +18,7 @@ from converters.checkpoints.interface import interface_facts
 from converters.checkpoints.loaded import Loaded
 from converters.checkpoints.loading import load
 from converters.checkpoints.ranges import input_hints
-from converters.checkpoints.sizes import settle
+from converters.checkpoints.sizes import check_inputs, settle
 from converters.compat.patch import noting
 from converters.errors import EdgeportError, UsageError
 from converters.facts import Facts
@@ -117,7 +117,10 @@ _open: _Open | None = None
 def open_source(request: Message, _channel: Channel) -> Message:
     """Loads and traces; answers with `converters.facts.Facts`."""
     loaded, traced, notes = _opened(request)
-    shapes = _shapes(loaded, {name: tuple(sizes) for name, sizes in request["shapes"].items()})
+    given = {name: tuple(sizes) for name, sizes in request["shapes"].items()}
+    shapes = _shapes(loaded, given)
+    if request.get("inputs"):  # a wrong array is told before anything is made
+        check_inputs(loaded, Path(request["inputs"]), given)
     names = (loaded.signature.input_names, loaded.signature.output_names)
     facts = Facts(
         traced.signature,

@@ -28,7 +28,10 @@ def command(console: Console) -> int:
 
     with console.progress() as progress:
         diagnosis = diagnose(on_progress=progress)
-    rows = [[state.name, state.device, _state(state), state.version or state.reason] for state in diagnosis.runtimes]
+    rows = [
+        [state.name, state.device, _state(state), state.version or f"{state.reason} {state.mend}"]
+        for state in diagnosis.runtimes
+    ]
     console.table("Runtimes", ["runtime", "device", "state", "version or reason"], rows)
     console.say(_machine(diagnosis.host))
     for problem in diagnosis.problems:

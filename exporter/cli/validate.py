@@ -248,4 +248,4 @@ def _placed(verdict: Verdict) -> str:
     if (row.target, row.setting) == ("host", "default"):
         return name
     computed = f", in {row.precision_computed}" if row.precision_computed != row.precision else ""
-    return f"{name} ({row.target}, {row.setting}{computed})"
+    return f"{name} ({row.where}, {row.setting}{computed})"

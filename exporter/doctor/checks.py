@@ -20,6 +20,8 @@ from converters.isolation import Channel, Limits, Message, run_step, worker_envi
 from converters.progress import Progress
 from exporter.doctor.tiny import FEEDS, TOTAL, tiny_onnx, tiny_tflite
 from validate.runtimes.devices import Device
+from validate.targets import device_of
+from validate.targets.environment import environment_of
 
 PROBE_TIMEOUT_S = 120.0
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -47,6 +49,7 @@ PROBES = (
     Probe("openvino", "openvino", "exporter.doctor.checks:probe_openvino"),
     Probe("onnxruntime-web", "browser", "exporter.doctor.checks:probe_browser"),
     Probe("tflm", "tflm", "exporter.doctor.checks:probe_tflm"),
+    Probe("arm64", device_of("arm64"), "exporter.doctor.checks:probe_arm64"),
     Probe("vela", "ethos-u55", "exporter.doctor.checks:probe_vela"),
 )
 
@@ -232,6 +235,15 @@ def probe_tflm(_request: Message, _: Channel) -> Message:
     """Adds two vectors in TensorFlow Lite for Microcontrollers, an extra."""
     version = _extra("tflite-micro", "tflm")
     return {"version": _runs(tiny_tflite(), "tiny.tflite", Device.TFLM) and version}
+
+
+def probe_arm64(request: Message, _: Channel) -> Message:
+    """Adds two vectors in both runtimes of the emulated machine, which `edgeport target install` makes."""
+    for content, name in ((tiny_tflite(), "tiny.tflite"), (tiny_onnx(), "tiny.onnx")):
+        _runs(content, name, request["device"])
+    environment = environment_of("arm64")
+    assert environment is not None
+    return {"version": ", ".join(f"{name} {number}" for name, number in environment.versions.items())}
 
 
 def probe_vela(_request: Message, _: Channel) -> Message:

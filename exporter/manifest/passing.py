@@ -47,6 +47,8 @@ class Judged(Protocol):
     def target(self) -> str: ...
     @property
     def setting(self) -> str: ...
+    @property
+    def where(self) -> str: ...
 
 
 def exit_code(manifest: Manifest) -> int:
@@ -97,7 +99,7 @@ def _loss_miss(verdict: Judged, loss: Loss) -> Miss:
 def _name(verdict: Judged) -> str:
     """The file, and where it was run where that is not the host in its default setting."""
     name, place = PurePath(verdict.artifact).name, _place(verdict)
-    return f"{name} ({place['target']}, {place['setting']})" if place else name
+    return f"{name} ({verdict.where}, {verdict.setting})" if place else name
 
 
 def _place(verdict: Judged) -> dict[str, str]:

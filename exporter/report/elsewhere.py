@@ -15,13 +15,17 @@ _NOTE = (
     "there, which may be less than what the file holds; that is what it is held to."
 )
 _ARENA = " Arena: the least in which TensorFlow Lite for Microcontrollers starts, measured with pointers of 64 bits."
+_EMULATED = (
+    " Emulated: the kernels are that processor's, their instructions are emulated on this machine and never timed."
+)
 _ESTIMATED = "The files were judged before they were compiled; after it their inputs and outputs were the same."
 
 
 def placed(verdict: VerdictRow) -> str:
     """The artifact, and where it was run where that is not the host in its default setting."""
-    place = (verdict.target, verdict.setting)
-    return verdict.artifact if place == (HOST.target, HOST.setting) else f"{verdict.artifact} ({', '.join(place)})"
+    if (verdict.target, verdict.setting) == (HOST.target, HOST.setting):
+        return verdict.artifact
+    return f"{verdict.artifact} ({verdict.where}, {verdict.setting})"
 
 
 def elsewhere(manifest: Manifest) -> Table:
@@ -48,7 +52,7 @@ def elsewhere(manifest: Manifest) -> Table:
         rows.append(
             [
                 verdict.artifact,
-                " ".join(filter(None, (verdict.target, verdict.runtime_version))),
+                " ".join(filter(None, (verdict.where, verdict.runtime_version))),
                 verdict.setting,
                 verdict.precision_computed or say.NONE,
                 f"{verdict.status}{same}",
@@ -59,6 +63,7 @@ def elsewhere(manifest: Manifest) -> Table:
             ]
         )
     note = _NOTE + (_ARENA if any(verdict.arena for verdict in manifest.verdicts) else "")
+    note += _EMULATED if any(verdict.emulated for verdict in manifest.verdicts) else ""
     return table("Other targets and settings", columns, rows, note)
 
 

@@ -17,14 +17,18 @@ from exporter.manifest.rows import Gate
 from exporter.options import DeviceKind, RunOptions
 from exporter.shipping.arena import Measured
 from exporter.shipping.microcontroller import missing_kernels
+from exporter.shipping.profiles import PROFILES
 from validate.agreement import Agreement, Verdict
 from validate.agreement.results import ERROR
 from validate.runtimes import Device, row_for
 from validate.runtimes.tflm_arena import Arena
-from validate.targets import Place, target_of
+from validate.targets import Place, device_of, target_of
 
 BOARD = Place(Device.TFLM)
 """Where `--profile microcontroller` proves its files."""
+
+PHONE = Place(device_of("arm64"))
+"""Where `--profile mobile` proves its files."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,23 @@ def boards_of(conversion: Conversion, options: RunOptions) -> tuple[Artifact, ..
 
 
 def proven_on(conversion: Conversion, options: RunOptions) -> dict[Artifact, tuple[Place, ...]]:
-    """The places where single artifacts are judged besides those that were asked for: boards' files, where TFLM is."""
-    installed = target_of(BOARD.device).installed
-    return dict.fromkeys(boards_of(conversion, options), (BOARD,)) if installed else {}
+    """The places where single artifacts are judged besides those that were asked for, where these are installed.
+
+    Boards' files on TFLM, phones' files on an emulated Arm.
+    """
+    found: dict[Artifact, tuple[Place, ...]] = {}
+    for place, artifacts in ((BOARD, boards_of(conversion, options)), (PHONE, _phones_of(conversion, options))):
+        if target_of(place.device).installed:
+            found |= {artifact: (*found.get(artifact, ()), place) for artifact in artifacts}
+    return found
+
+
+def _phones_of(conversion: Conversion, options: RunOptions) -> tuple[Artifact, ...]:
+    """The artifacts that are to run on phones."""
+    if DeviceKind.MOBILE not in options.ship.profiles:
+        return ()
+    formats = PROFILES[DeviceKind.MOBILE].formats
+    return tuple(artifact for artifact in conversion.artifacts if artifact.format in formats)
 
 
 def tried_on_board(conversion: Conversion, agreement: Agreement | None, options: RunOptions) -> Mapping[str, OnBoard]:

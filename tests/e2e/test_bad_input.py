@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 
@@ -37,6 +38,11 @@ def _foreign_output(folder: Path, checkpoints: Path) -> list[Any]:
     return [checkpoints / "plain.keras"]
 
 
+def _wrong_arrays(folder: Path, checkpoints: Path) -> list[Any]:
+    np.savez(folder / "wrong.npz", series=np.zeros((4, 6, 5), np.float32))
+    return [checkpoints / "recurrent.keras", "--inputs", folder / "wrong.npz"]
+
+
 CASES = {
     "no such path": (_no_such, 2, "missing.keras"),
     "text": (_text, 3, "notes.keras"),
@@ -49,6 +55,7 @@ CASES = {
     "unknown precision": (_checkpoint("plain", "-p", "int9"), 2, "int9"),
     "unknown option": (_checkpoint("plain", "--fast"), 2, "--fast"),
     "unknown opset": (_checkpoint("plain", "-f", "onnx", "--opset", "7"), 2, "7"),
+    "inputs of another shape": (_wrong_arrays, 2, "series has shape (4, 6, 5)"),
     "foreign output": (_foreign_output, 2, "out"),
 }
 

@@ -216,6 +216,11 @@ class VerdictRow:
     same_as: str | None = field(default=None, metadata=SPARSE)
     arena: Arena | None = field(default=None, metadata=SPARSE)
 
+    @property
+    def where(self) -> str:
+        """The target in words: what was emulated says so wherever its figures stand."""
+        return f"{self.target}, emulated" if self.emulated else self.target
+
 
 @dataclass(frozen=True)
 class JudgedRow(VerdictRow):
@@ -298,6 +303,10 @@ class Verdict:
     @property
     def setting(self) -> str:
         return self.ran.place.setting
+
+    @property
+    def where(self) -> str:
+        return self.row.where
 
     @property
     def missed(self) -> bool:

@@ -31,6 +31,7 @@ QEMU, ROOT, SITE = "qemu-aarch64", "root", "site"
 
 _CODE = Path(__file__).parents[2]
 _ROOMS = ("converters", "validate")
+_SHARED = "/edgeport/shared"
 _OWN = {"proc", "sys", "dev", "tmp", "run"}
 _V8_0 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 _V8_2 = (
@@ -93,13 +94,17 @@ class Arm64:
             )
         with tempfile.TemporaryDirectory(prefix="edgeport-arm64-") as folder:
             shown = _described(Path(folder), self.core or DEFAULT_CORE)
+            shared = Path(folder) / "shared"
+            shared.mkdir()
+            shown += ["--ro-bind", str(shared), _SHARED]
             paths: dict[str, str] = {}
             for k, path in enumerate(dict.fromkeys(files)):
                 paths[str(path.absolute())] = f"/edgeport/files/{k}/{path.name}"
                 for file in files_of(path):
                     place = file.name if file == path else str(file.relative_to(path.parent))
                     shown += ["--ro-bind", str(file.resolve()), f"/edgeport/files/{k}/{place}"]
-            yield Connection(environment, self.core or DEFAULT_CORE, (*_system(environment, writable), *shown), paths)
+            layout = (*_system(environment, writable), *shown)
+            yield Connection(environment, self.core or DEFAULT_CORE, layout, paths, (shared, _SHARED))
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class Connection:
     core: str
     layout: tuple[str, ...]
     paths: Mapping[str, str]
+    shared: tuple[Path, str]
 
     def worker(self, request: Message, threads: int) -> WorkerByPipe:
         program = self.command("-m", "validate.targets.remote_worker", threads=threads)
@@ -138,7 +144,7 @@ def _installed() -> Environment:
     if part := environment.lacks((QEMU, SITE, f"{ROOT}/{environment.python.lstrip('/')}")):
         raise DeviceUnavailableError(
             f"The environment of {NAME} is damaged: {part} is gone from {environment.folder}.",
-            next_step=f"Run `{INSTALL}`.",
+            next_step=f"Run `{INSTALL} --force`.",
         )
     return environment
 

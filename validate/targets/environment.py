@@ -19,8 +19,8 @@ SCHEMA = "edgeport.environment/1"
 
 def environments_folder() -> Path:
     """Where environments lie: what EDGEPORT_TARGETS names, or `edgeport/targets` in the user's cache folder (XDG)."""
-    if own := os.environ.get("EDGEPORT_TARGETS"):
-        return Path(own).absolute()
+    if (own := os.environ.get("EDGEPORT_TARGETS", "")).startswith("/"):
+        return Path(own)
     cache = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "edgeport" / "targets"
 

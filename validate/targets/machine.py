@@ -37,6 +37,10 @@ class Connected(Protocol):
     def paths(self) -> Mapping[str, str]:
         """Local absolute path -> path there, of the files that are there."""
 
+    @property
+    def shared(self) -> tuple[Path, str] | None:
+        """A folder of ours and where its workers see it, so that files need not travel in messages; or None."""
+
     def worker(self, request: Message, threads: int) -> Speaker:
         """Starts a worker with its first message."""
 

@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import itertools
 import json
+import shutil
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -20,14 +21,15 @@ from converters.checkpoints.parts import parts_of
 from converters.errors import CrashError, EdgeportError, StepTimeoutError
 from converters.isolation import Message
 from converters.signature import Signature
-from validate.runtimes import base
+from validate.runtimes import base, runtime_of
 from validate.runtimes.base import DeviceUnavailableError, Runtime, RuntimeOptions
 from validate.runtimes.devices import Arithmetic, Device
+from validate.targets import Kind, target_of
 from validate.targets.machine import Connected, Speaker, machine_of
 from validate.targets.serving import SETTINGS
 from validate.targets.tensors import packed, unpacked
 
-_ANSWER_S = 600.0
+_ANSWER_S, _EMULATED_ANSWER_S = 600.0, 3600.0
 """How long one answer may take: a target that hangs is named after that, where `--timeout` does not end it sooner."""
 
 
@@ -50,6 +52,7 @@ class RemoteRuntime(Runtime):
         self._id, told = self._session.open(path, {name: getattr(options, name) for name in SETTINGS}, content)
         self.signature = Signature.from_json(told["signature"])
         self.ordered, self.notes, self.version = bool(told["ordered"]), tuple(told["notes"]), str(told["version"])
+        self.notes += _other_version(path, str(told["runtime"]), self.version, self.device)
         self.arithmetic = Arithmetic(told["arithmetic"]) if told["arithmetic"] else None
         self.quantization = {name: (scale, zero_point) for name, (scale, zero_point) in told["quantization"].items()}
 
@@ -76,13 +79,19 @@ class _Session:
         self._machine = contextlib.ExitStack()
         self._connected: Connected | None = None
         self._speaker: Speaker | None = None
+        self._patience_s = _EMULATED_ANSWER_S if target_of(device).numbers is Kind.EMULATED else _ANSWER_S
 
     def open(self, path: Path, options: Mapping[str, Any], content: bytes | None) -> tuple[int, Message]:
         """The number by which the worker knows the file from now on, and what it told of it."""
         connected = self._start(int(options["threads"]))
         number = next(self._ids)
         there = connected.paths.get(str(path.absolute())) if content is None else None
-        files = {} if there else _sent(path, content)
+        files: dict[str, str] = {}
+        if there is None and connected.shared:
+            here, seen = connected.shared
+            there = f"{seen}/{_put(path, content, here / str(number)).relative_to(here)}"
+        elif there is None:
+            files = _sent(path, content)
         told = self.ask({"open": number, "path": there, "files": files, "options": dict(options)})
         opened: Message = told["opened"]
         return number, opened
@@ -93,7 +102,7 @@ class _Session:
             raise CrashError(f"The worker on {self._device} is gone.", next_step="Run it again.", step="validate")
         try:
             self._speaker.send(message)
-            answer = self._speaker.receive(_ANSWER_S)
+            answer = self._speaker.receive(self._patience_s)
         except (CrashError, StepTimeoutError):
             self.close()
             raise
@@ -106,6 +115,8 @@ class _Session:
         """Has the worker close a file."""
         if self._speaker is not None:
             self.ask({"close": number})
+        if self._connected is not None and self._connected.shared:
+            shutil.rmtree(self._connected.shared[0] / str(number), ignore_errors=True)
 
     def close(self) -> None:
         """Ends the worker and leaves the machine; the next file is opened by another."""
@@ -127,6 +138,28 @@ def _session(device: Device, settings: str) -> _Session:
     session = _Session(device, json.loads(settings))
     atexit.register(session.close)
     return session
+
+
+def _other_version(path: Path, runtime: str, version: str, device: Device) -> tuple[str, ...]:
+    """That a runtime there is not the one here: what its answers differ by may be the version's."""
+    own = runtime_of(path)
+    if runtime != own.name or version in {"", own.version}:
+        return ()
+    target = target_of(device)
+    remedy = f"; `{target.install} --force` brings the same" if target.environment else ""
+    return (f"{runtime} is {version} on {device} and {own.version} here{remedy}",)
+
+
+def _put(path: Path, content: bytes | None, folder: Path) -> Path:
+    """The model's own file with those beside it, put into a new folder."""
+    for part in parts_of(path):
+        place = folder / part.relative_to(path.parent)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if part == path and content is not None:
+            place.write_bytes(content)
+        else:
+            shutil.copyfile(part, place)
+    return folder / path.name
 
 
 def _sent(path: Path, content: bytes | None) -> dict[str, str]:

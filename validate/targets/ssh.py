@@ -93,6 +93,7 @@ class Connection:
     board: Board
     folder: str
     paths: Mapping[str, str]
+    shared: None = None
 
     def worker(self, request: Message, threads: int) -> WorkerByPipe:
         """A worker there. With the end of the one that runs files, however it comes, the folder is removed."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from converters.checkpoints.loading import loaded_model
-from converters.checkpoints.sizes import family_size, settle
+from converters.checkpoints.sizes import check_inputs, family_size, settle
 from converters.errors import UsageError
 from converters.signature import BATCH
 
@@ -29,9 +31,28 @@ def test_a_crop_that_leaves_nothing_at_32(made: Any) -> None:
     model = loaded((None, 4), made.Conv1D(3, 1), made.Cropping1D(20, name="crop"), made.Conv1D(2, 1))
     assert settle(model, {}) == {"x": (BATCH, 64, 4)}
     assert settle(model, {"x": (BATCH, 45, 4)}) == {"x": (BATCH, 45, 4)}
-    with pytest.raises(UsageError, match=r"--shape x=batch,30,4 cannot be run: at 30 x 4 .* Cropping1D") as caught:
+    with pytest.raises(
+        UsageError, match=r"--shape x=batch,30,4 cannot be run: at 30 x 4 the layer crop does"
+    ) as caught:
         settle(model, {"x": (BATCH, 30, 4)})
     assert caught.value.next_step == "This fits: --shape x=batch,64,4"
+
+
+def test_arrays_that_leave_nothing_are_told_with_a_size_that_fits(made: Any, tmp_path: Path) -> None:
+    model = loaded((None, 4), made.Conv1D(3, 1), made.Cropping1D(20), made.Cropping1D(2), made.Conv1D(2, 1))
+    path = tmp_path / "short.npy"
+    np.save(path, np.zeros((2, 12, 4), np.float32))
+    message = (
+        r"The inputs in .*short.npy cannot be run: at 12 x 4 one of the layers cropping1d.*, cropping1d_\d+ \(Crop"
+    )
+    with pytest.raises(UsageError, match=message) as caught:
+        check_inputs(model, path, {})
+    assert caught.value.next_step == "Give larger ones: x of 64 x 4 runs."
+    np.save(path, np.zeros((2, 64, 4), np.float32))
+    check_inputs(model, path, {})
+    np.save(path, np.zeros((2, 64, 5), np.float32))
+    with pytest.raises(UsageError, match=r"short.npy: the array for x has shape \(2, 64, 5\)"):
+        check_inputs(model, path, {})
 
 
 def test_what_is_empty_inside_is_found_though_the_output_is_whole(made: Any) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from converters.checkpoints.loading import loaded_model
+from converters.errors import UsageError
 from converters.formats import Format, Precision
 from converters.signature import Signature, StateSpec
 from converters.tracing import Traced, trace
@@ -109,3 +110,7 @@ def test_users_give_what_is_no_state(stepped: Any, tmp_path: Path) -> None:
     assert arrays["gru_state0"].min() == 1
     assert arrays["long_lstm_state0"].shape == (ROWS, 3)
     assert not arrays["long_lstm_state0"].any()
+    np.savez(tmp_path / "given.npz", **steps[0], gru_state0=np.ones((ROWS, 9), np.float32))
+    with pytest.raises(UsageError, match=r"the array for gru_state0 has shape \(2, 9\)") as caught:
+        read_user_arrays(tmp_path / "given.npz", signature)
+    assert caught.value.next_step.startswith("Leave it out, which begins as the model does, or give it the shape (2, ")

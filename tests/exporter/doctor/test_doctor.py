@@ -13,7 +13,16 @@ from exporter.cli.main import run
 from exporter.doctor import checks as doctor
 from exporter.doctor.checks import PROBES, Diagnosis, Probe, RuntimeState
 
-MISSING_LIBRARIES = ("libcu", "libnvinfer", "CUDA", "GPU", "onnxruntime", "ONNX Runtime", "TensorrtExecutionProvider")
+MISSING_LIBRARIES = (
+    "libcu",
+    "libnvinfer",
+    "CUDA",
+    "GPU",
+    "onnxruntime",
+    "ONNX Runtime",
+    "TensorrtExecutionProvider",
+    "arm64",
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from converters.artifact import Artifact
 from converters.errors import UsageError
-from converters.formats import Format
+from converters.formats import Format, Precision
+from converters.reduced_precisions import Conversion
+from converters.signature import Signature
 from exporter.options import RunOptions
 from exporter.run.plan import targets_of
+from exporter.shipping.board import proven_on
 from exporter.shipping.profiles import batch_of, settled
+from validate.targets.environment import RECORD, Environment
 
 
 def options(*profiles: str, **said: Any) -> RunOptions:
@@ -67,3 +74,21 @@ def test_what_a_profile_cannot_serve_is_a_usage_error(given: dict[str, Any], mes
 
 def test_servers_may_have_a_fixed_batch() -> None:
     assert batch_of(Format.ONNX, options("server", batch=8)) == 8
+
+
+def test_files_for_phones_are_proven_on_an_emulated_arm_where_it_is_installed(own_targets: Path) -> None:
+    made = Conversion(tuple(_artifact(fmt) for fmt in (Format.TFLITE, Format.ORT, Format.ONNX)))
+    assert proven_on(made, options("mobile")) == {}
+    record = Environment(own_targets / "arm64", "/usr/bin/python3.11", {}).to_json()
+    (own_targets / "arm64").mkdir(parents=True)
+    (own_targets / "arm64" / RECORD).write_text(json.dumps(record))
+    places = proven_on(made, options("mobile"))
+    assert {artifact.format: [place.target for place in on] for artifact, on in places.items()} == {
+        Format.TFLITE: ["arm64:cortex-a76"],
+        Format.ORT: ["arm64:cortex-a76"],
+    }
+    assert proven_on(made, options("server")) == {}
+
+
+def _artifact(fmt: Format) -> Artifact:
+    return Artifact(Path(f"m.float32.{fmt}"), fmt, Precision.FLOAT32, Signature((), ()), 0, "")

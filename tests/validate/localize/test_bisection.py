@@ -99,9 +99,9 @@ def test_bisection_names_the_layer_that_reading_names(edgeport: Any, tmp_path: P
     model.save(bad)
     files = written(edgeport, bad, tmp_path / "out", "onnx", "tflite", "savedmodel")
     for options in (LocalizeJob(), LocalizeJob.of(bisect=True)):
-        twins = tmp_path / f"twins-{options.bisect}"
+        twins = tmp_path / f"twins-{options.options.bisect}"
         twins.mkdir()
         results = localize_each(good, files, Twins(twins).make, options)
         for result in results:
-            assert result.bisected == options.bisect
+            assert result.bisected == options.options.bisect
             assert "middle" in {result.first_divergent_layer, *result.suspects}, result

@@ -8,10 +8,11 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from converters.errors import CrashError, UsageError
-from validate.runtimes import DeviceUnavailableError, RuntimeOptions, open_artifact
+from validate.runtimes import DeviceUnavailableError, RuntimeOptions, RuntimeRow, open_artifact
 from validate.targets import Device, Kind, device_of, target_of
 from validate.targets.arm64 import CORES, QEMU, ROOT, SITE, Arm64
 from validate.targets.environment import RECORD, SCHEMA, Environment, environment_at
@@ -96,10 +97,9 @@ def test_a_record_that_is_none_is_no_environment(tmp_path: Path, content: str) -
 @needs_sandbox
 def test_an_emulator_that_dies_is_named(half: Environment) -> None:
     (half.folder / QEMU).chmod(0o755)
-    with Arm64().connected(()) as connected:
-        worker = connected.worker({"do": "host"}, 1)
-        with pytest.raises(CrashError, match="The worker on arm64:cortex-a76 is gone") as error:
-            worker.receive(30)
+    dies = pytest.raises(CrashError, match="The worker on arm64:cortex-a76 is gone")
+    with Arm64().connected(()) as connected, dies as error:
+        connected.worker({"do": "host"}, 1).receive(30)
     assert "edgeport doctor" in error.value.next_step
 
 
@@ -114,6 +114,30 @@ def test_the_runtimes_run_on_each_processor(
         assert there.signature == here.signature
         assert there.version == arm64.versions["onnxruntime" if path.suffix == ".onnx" else "ai-edge-litert"]
         assert np.allclose(there.run({"x": x})["y"], here.run({"x": x})["y"], rtol=1e-5, atol=1e-5)
+
+
+def test_another_version_there_is_noted(arm64: Environment, onnx_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = onnx_folder / "dense.float32.onnx"
+    assert open_artifact(path, RuntimeOptions(device=CORTEX_A76)).notes == ()
+    monkeypatch.setattr(RuntimeRow, "version", "1.0.0")
+    (note,) = open_artifact(path, RuntimeOptions(device=CORTEX_A76)).notes
+    there = arm64.versions["onnxruntime"]
+    assert note.startswith(f"onnxruntime is {there} on arm64:cortex-a76 and 1.0.0 here")
+    assert "edgeport target install arm64 --force" in note
+
+
+def test_a_worker_that_is_killed_is_one_file_s_failure(arm64: Environment, onnx_folder: Path) -> None:
+    path = onnx_folder / "dense.float32.onnx"
+    opened = open_artifact(path, RuntimeOptions(device=CORTEX_A76))
+    feeds = {"x": np.zeros((1, 256), np.float32)}
+    emulators = [p for p in psutil.Process().children(recursive=True) if p.cmdline()[:1] == ["/edgeport/qemu"]]
+    assert emulators
+    for process in emulators:
+        process.kill()
+    with pytest.raises(CrashError, match="The worker on arm64:cortex-a76 is gone"):
+        opened.run(feeds)
+    again = open_artifact(path, RuntimeOptions(device=CORTEX_A76))
+    assert again.run(feeds)["y"].shape == (1, 256)
 
 
 def test_its_processor_is_an_arm(arm64: Environment) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 
 from converters.arrays import Arrays
 from converters.checkpoints.loaded import Loaded
-from converters.checkpoints.sizes import emptied, settle
-from converters.errors import UsageError
+from converters.checkpoints.sizes import check_sizes, settle
 from converters.isolation import Message
 from converters.shapes import check_shapes
 from converters.signature import Signature
@@ -37,11 +36,8 @@ def inputs_that_run(
         check_shapes(signature, given)
         inputs = _read(Path(request["inputs"]), signature, given, None if loaded is None else loaded.model)
         shapes = inputs_of.run_shapes(signature, inputs.arrays)
-        problem = emptied(loaded, shapes) if loaded is not None and shapes else None
-        if problem is not None:
-            raise UsageError(
-                f"The inputs in {request['inputs']} cannot be run: {problem}.", next_step="Give larger ones."
-            )
+        if loaded is not None:
+            check_sizes(loaded, Path(request["inputs"]), shapes)
         return inputs
     options = _input_options(request, runtime, None if loaded is None else loaded.model)
     if loaded is not None:
