@@ -144,7 +144,7 @@ def _installed() -> Environment:
     if part := environment.lacks((QEMU, SITE, f"{ROOT}/{environment.python.lstrip('/')}")):
         raise DeviceUnavailableError(
             f"The environment of {NAME} is damaged: {part} is gone from {environment.folder}.",
-            next_step=f"Run `{INSTALL}`.",
+            next_step=f"Run `{INSTALL} --force`.",
         )
     return environment
 
