@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from random_zoo.making import make, opened_anew
 
@@ -47,10 +48,37 @@ def _saved(model: Any, source: Path) -> None:
     try:
         model.save(source)
         kinds = {code.name: getattr(sys.modules[code.module], code.name or "") for code in _codes(model)}
-        keras.saving.load_model(source, custom_objects=kinds, compile=False, safe_mode=False)
+        loaded = keras.saving.load_model(source, custom_objects=kinds, compile=False, safe_mode=False)
+        _check_loaded(model, loaded)
     except Exception as cause:  # Keras' kinds are many
         _not_saved[_now] = f"{type(cause).__name__}: {' '.join(str(cause).split())[:90]}"
         pytest.skip("Keras cannot save its model, or load it")
+
+
+def _check_loaded(model: Any, loaded: Any) -> None:
+    """Raises whatever Keras does where it cannot run what it loaded, ValueError where that answers otherwise."""
+    import keras
+
+    draw = np.random.default_rng(0)
+    try:
+        feed = [draw.uniform(0, 1, [size or 2 for size in t.shape]).astype(t.dtype) for t in model.inputs]
+        feed = feed if len(feed) > 1 else feed[0]
+        expected = keras.tree.flatten(model(feed, training=False))
+    except Exception:  # these inputs do not fit it
+        return
+    for value, right in zip(keras.tree.flatten(loaded(feed, training=False)), expected, strict=True):
+        if not np.allclose(value, right, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise ValueError("Keras answers otherwise once it has loaded what it saved")
+
+
+def _lend_names() -> None:
+    """A Lambda keeps its code and not what its names mean, which Keras looks for in a module of its own."""
+    import keras
+    import tensorflow as tf
+    from keras.src.utils import python_utils
+
+    for name, value in {"tf": tf, "keras": keras, "K": tf.keras.backend, "np": np}.items():
+        setattr(python_utils, name, value)
 
 
 def _codes(model: Any) -> tuple[Code, ...]:
@@ -70,6 +98,7 @@ def _replace_converter() -> None:
 
 
 _replace_converter()  # before the tests' own conftest is read
+_lend_names()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -206,6 +206,11 @@ def compared(outputs: list[list[Any]], expected: list[list[Any]], drawn: Drawn) 
         return Result("wrong", "a value that is not a number", error)
     if error <= NEAR:
         return Result("made", error=error)
+    alone = _sample_by_sample(drawn)
+    if all(
+        _distance(outputs[k][j], alone[k][j]) <= NEAR for k, j in pairs if alone[k][j].shape == expected[k][j].shape
+    ):
+        return Result("made", "as Keras has each sample alone", error)
     exact, moved = _second_look(drawn)
     for k, j in pairs:
         allowed = NOISE * max(_distance(expected[k][j], exact[k][j]), _distance(moved[k][j], expected[k][j]))
@@ -221,6 +226,20 @@ def _distance(value: Any, other: Any, scale_of: Any = None) -> float:
         return math.inf
     scale = float(np.abs(other if scale_of is None else scale_of).max())
     return float(np.abs(value - other).max()) / max(scale, 1e-3)
+
+
+def _sample_by_sample(drawn: Drawn) -> list[list[Any]]:
+    """Keras' outputs of each sample alone.
+
+    Keras takes what it adds for a bias where the batch is as large as there are channels: (3, 3) + (3, 1) comes out
+    transposed, of a batch of three.
+    """
+    found = []
+    for feed in drawn.feeds:
+        count = len(next(iter(feed.values())))
+        rows = [reference(drawn.model, {n: v[k : k + 1] for n, v in feed.items()}) for k in range(count)]
+        found.append([np.concatenate(parts) for parts in zip(*rows, strict=True)])
+    return found
 
 
 def _second_look(drawn: Drawn) -> tuple[list[list[Any]], list[list[Any]]]:

@@ -86,7 +86,7 @@ TARGETS: tuple[Target, ...] = (
     Target("openvino", Device.OPENVINO, "openvino", "pip install 'edgeport[openvino]'", ({}, {"float32": True})),
     Target(
         "browser", Device("browser"), install="edgeport target install browser",
-        machine="validate.targets.browser:BrowserMachine", environment=True,
+        machine="validate.targets.browser:BrowserMachine", choices=("", "webgpu"), environment=True,
     ),
     Target(
         "arm64", Device("arm64"), install="edgeport target install arm64", machine="validate.targets.arm64:Arm64",
@@ -128,7 +128,7 @@ def target_words() -> tuple[str, ...]:
 
 def _word(target: Target) -> str:
     if target.choices:
-        return f"{target.name}[:{'|'.join(target.choices)}]"
+        return f"{target.name}[:{'|'.join(filter(None, target.choices))}]"
     return f"{target.name}:{target.detail}" if target.detail else target.name
 
 

@@ -19,7 +19,6 @@ from validate.targets.environment import environment_of
 from validate.targets.worker_by_pipe import WorkerByPipe
 
 PACKAGE = "onnxruntime-web"
-_PAGE = Device("page")
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,10 @@ class BrowserMachine:
             DeviceUnavailableError: one of them is missing.
         """
         browser_path()
-        folder_of_library = self.library or _installed()
+        page = Device(f"page:{self.detail}" if self.detail else "page")
+        library = str(self.library or _installed())
         with tempfile.TemporaryDirectory(prefix="edgeport-", ignore_cleanup_errors=True) as folder:
-            yield BrowserConnection(
-                folder, str(folder_of_library), {str(p.absolute()): str(p.absolute()) for p in files}
-            )
+            yield BrowserConnection(page, folder, library, {str(p.absolute()): str(p.absolute()) for p in files})
 
 
 def _installed() -> Path:
@@ -59,16 +57,21 @@ def _installed() -> Path:
 class BrowserConnection:
     """Workers on this machine, which see its files as they are."""
 
+    page: Device
     folder: str
     library: str
     paths: Mapping[str, str]
-    shared: None = None
+
+    @property
+    def shared(self) -> tuple[Path, str]:
+        """Where changed copies of files are put for a worker."""
+        return Path(self.folder), self.folder
 
     def worker(self, request: Message, threads: int) -> BrowserWorker:
         """A worker whose files are opened by pages."""
-        asked = {**request, "device": _PAGE}
+        asked = {**request, "device": self.page}
         if "request" in request:
-            asked["request"] = {**request["request"], "device": _PAGE}
+            asked["request"] = {**request["request"], "device": self.page}
         env = ["env", f"TMPDIR={self.folder}", f"{VARIABLE}={self.library}", f"OMP_NUM_THREADS={threads}"]
         command = [*env, sys.executable, "-I", "-m", "validate.targets.remote_worker"]
         return BrowserWorker("The browser's worker", command, asked, "Run edgeport doctor.")

@@ -256,6 +256,20 @@ def test_what_is_missing_is_named(
     assert row.next_step
 
 
+def test_webgpu_is_a_gpu_or_unavailable(onnx_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the browser's words; one that it emulates in software counts as none."""
+    script = tmp_path / "chrome"
+    emulated = "--use-webgpu-adapter=swiftshader --enable-unsafe-webgpu --enable-unsafe-swiftshader"
+    script.write_text(f'#!/bin/sh\nexec {chromium.browser_path()} {emulated} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv(chromium.VARIABLE, str(script))
+    job = BenchJob.of(devices=(Device("browser:webgpu"),), threads=(1,), max_seconds=4)
+    (row,) = measure([onnx_folder / "dense.float32.onnx"], job).timings
+    assert row.status is Status.UNAVAILABLE
+    assert row.reason.startswith("webgpu is not available to dense.float32.onnx: ")
+    assert "adapter" in row.reason
+
+
 def test_a_program_that_is_no_browser_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = tmp_path / "chrome"
     script.write_text("#!/bin/sh\necho it is broken >&2\nexit 3\n")

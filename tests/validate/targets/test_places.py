@@ -30,7 +30,7 @@ def test_a_user_names_targets_and_which_one() -> None:
     assert device_of("host") == device_of("cpu") == Device.CPU
     board = device_of("ssh:pi@board")
     assert (board.kind, board.detail, Place(board).target) == ("ssh", "pi@board", "ssh:pi@board")
-    for word in ("ssh", "ssh:", "moon", "openvino:fast", "cuda:"):
+    for word in ("ssh", "ssh:", "moon", "openvino:fast", "browser:moon", "cuda:"):
         with pytest.raises(UsageError) as error:
             Places(devices=(word,))
         assert "ssh:HOST" in error.value.next_step

@@ -227,9 +227,9 @@ def moved(values: Array, rng: np.random.Generator, by: int = 1) -> Array:
     if values.dtype != np.float32:
         return values
     steps = rng.integers(-1, 2, values.shape, np.int8)
-    bits = np.ascontiguousarray(values).view(np.int32)
+    bits = np.asarray(values, order="C").view(np.int32)  # a scalar stays one: Attention has one as its scale
     steps *= np.isfinite(values) & ((bits & 0x7FFFFFFF) >= by)
-    result: Array = (bits + (steps if by == 1 else steps * np.int32(by))).view(np.float32)
+    result: Array = np.asarray(bits + (steps if by == 1 else steps * np.int32(by))).view(np.float32)
     return result
 
 

@@ -9,7 +9,7 @@ from validate.runtimes.base import DeviceUnavailableError
 
 VARIABLE = "EDGEPORT_ONNXRUNTIME_WEB"
 """The environment variable by which a worker is told the package's folder, of which `dist` holds what a page loads."""
-MODULE = "ort.wasm.min.mjs"
+MODULE, GPU_MODULE = "ort.wasm.min.mjs", "ort.webgpu.min.mjs"
 INSTALL = "Run `edgeport target install browser`."
 
 

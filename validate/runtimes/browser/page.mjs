@@ -55,15 +55,16 @@ async function facts() {
     logical_cpus: navigator.hardwareConcurrency,
     clock_resolution_ns: resolution(),
     simd: WebAssembly.validate(SIMD),
-    gpu: await adapter().then(() => null, (error) => error.message),
   };
 }
 
 async function adapter() {
-  if (!navigator.gpu) throw new Error('the browser has no navigator.gpu');
+  if (!navigator.gpu) return { missing: 'the browser has no navigator.gpu' };
   const found = await navigator.gpu.requestAdapter();
-  if (!found) throw new Error('navigator.gpu.requestAdapter() gives no adapter');
-  return found;
+  if (!found) return { missing: 'navigator.gpu.requestAdapter() gives no adapter' };
+  const { vendor, architecture, device, description, isFallbackAdapter } = found.info;
+  const name = [vendor, architecture, device, description].filter(Boolean).join(' ');
+  return isFallbackAdapter ? { missing: `its adapter is emulated in software (${name})` } : { name };
 }
 
 async function load({ library, threads }) {
@@ -125,7 +126,7 @@ async function time({ count, inner }) {
   return { ns };
 }
 
-const CALLS = { facts, spin, load, open, run, prepare, time };
+const CALLS = { facts, adapter, spin, load, open, run, prepare, time };
 
 globalThis.edgeport = async (name, argument) => {
   try {

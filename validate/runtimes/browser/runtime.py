@@ -19,14 +19,15 @@ from converters.errors import RefusedError, ResourceError, StepError, words_of
 from converters.readers.onnx_file import DTYPES
 from converters.signature import TEXT, Signature, TensorSpec
 from validate.runtimes import base
-from validate.runtimes.base import Runtime, RuntimeOptions
+from validate.runtimes.base import DeviceUnavailableError, Runtime, RuntimeOptions
 from validate.runtimes.batching import run_in_fixed_batches
 from validate.runtimes.browser.chromium import Chromium
-from validate.runtimes.browser.library import MODULE, library
+from validate.runtimes.browser.library import GPU_MODULE, MODULE, library
 from validate.runtimes.browser.page import Page, PageError
 from validate.runtimes.devices import Device
 from validate.runtimes.processes import forget_peak, resident_bytes
 
+WEBGPU = "webgpu"
 _LEVELS = {"off": "disabled", "basic": "basic", "extended": "extended", "all": "all"}
 _KINDS = ("float32", "float64", "float16", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))
 _NO_MEMORY = re.compile(r"memory size exceeded|allocation failed|could not allocate|bad_alloc|out of memory", re.I)
@@ -49,21 +50,21 @@ class OnnxRuntimeWeb(Runtime):
     """
 
     ordered = True
-    device = Device("browser")
     notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, options: RuntimeOptions = RuntimeOptions(), content: bytes | None = None) -> None:
-        self.path = path
+        self.path, self.device = path, options.device
         browser = the_browser()
         self._page = Page(browser, library() / "dist")
         try:
             facts = self._page.call("facts")
             process = self._page.process
-            loaded = self._page.call("load", library=MODULE, threads=options.threads)
+            provider, module, accelerator = self._provider(options.device)
+            loaded = self._page.call("load", library=module, threads=options.threads)
             self.stopwatch = PageClock(self._page, process, int(facts["clock_resolution_ns"]))
             forget_peak(process)
             idle = resident_bytes("VmRSS", process)
-            opened = self._open(options, content)
+            opened = self._open(options, provider, content)
             peak = resident_bytes("VmHWM", process)
         except BaseException:
             self._page.close()
@@ -86,9 +87,23 @@ class OnnxRuntimeWeb(Runtime):
             "wasm_threads": opened["threads"],
             "wasm_simd": facts["simd"],
             "cross_origin_isolated": facts["isolated"],
+            **accelerator,
         }
 
-    def _open(self, options: RuntimeOptions, content: bytes | None) -> Any:
+    def _provider(self, device: Device) -> tuple[str, str, dict[str, str]]:
+        """The execution provider, the module that has it, and what is to be told of the device."""
+        if device.detail != WEBGPU:
+            return "wasm", MODULE, {}
+        adapter = self._page.call("adapter")
+        if "missing" in adapter:
+            raise DeviceUnavailableError(
+                f"{WEBGPU} is not available to {self.path.name}: {adapter['missing']}.",
+                next_step="Use a browser and a machine with a GPU that it lets pages use (chrome://gpu tells).",
+                file=self.path,
+            )
+        return WEBGPU, GPU_MODULE, {"adapter": adapter["name"]}
+
+    def _open(self, options: RuntimeOptions, provider: str, content: bytes | None) -> Any:
         served = self._page.server.content
         served["model"] = self.path if content is None else content
         parts = parts_of(self.path)[1:]
@@ -96,7 +111,7 @@ class OnnxRuntimeWeb(Runtime):
         external = [
             {"path": part.relative_to(self.path.parent).as_posix(), "name": f"part{k}"} for k, part in enumerate(parts)
         ]
-        settings = {"executionProviders": ["wasm"], "graphOptimizationLevel": _LEVELS[options.graph_optimization]}
+        settings = {"executionProviders": [provider], "graphOptimizationLevel": _LEVELS[options.graph_optimization]}
         try:
             return self._page.call("open", model="model", external=external, options=settings)
         except PageError as cause:
@@ -156,7 +171,7 @@ class PageClock:
         ns = [int(one) for one in self._page.call("time", count=max(1, count // inner), inner=inner)["ns"]]
         if not self._settled:
             self.runs_per_sample = max(
-                1, math.ceil(self._resolution_ns / _SHARE_OF_CLOCK / max(1.0, float(np.median(ns))))
+                1, math.ceil(self._resolution_ns / _SHARE_OF_CLOCK / max(1.0, float(np.quantile(ns, 0.25))))
             )
             self._settled = len(ns) >= _SETTLED_SAMPLES and sum(ns) * inner > _SETTLED_NS
         return ns

@@ -35,6 +35,14 @@ def test_values_move_by_one_unit_in_the_last_place_at_most(seed: int, scale: flo
     assert moved(whole, np.random.Generator(np.random.SFC64(seed))) is whole
 
 
+def test_a_scalar_moves_and_stays_one() -> None:
+    """Attention has such a weight, its scale."""
+    scalar, rng = np.array(1, np.float32), np.random.Generator(np.random.SFC64(0))
+    found = [moved(scalar, rng) for _ in range(20)]
+    assert {value.shape for value in found} == {()}
+    assert {float(value) for value in found} == {1 - 2.0**-24, 1.0, 1 + 2.0**-23}
+
+
 @given(
     shapes=st.sampled_from([((3, 5), (5, 2)), ((2, 3, 5), (2, 5, 4)), ((2, 1, 3, 5), (4, 5, 2)), ((1, 300), (300, 1))]),
     seed=st.integers(0, 99),
