@@ -78,12 +78,14 @@ def entries_of(path: Path, job: JudgeJob) -> list[Entry]:
     return [Entry(path, place, precision) for place in dict.fromkeys(places)]
 
 
-def _asked(key: str, entry: Entry, places: Places) -> Message:
+def _asked(key: str, entry: Entry, places: Places, few: int | None) -> Message:
     place = entry.place
     return {
         "key": key,
         "path": str(entry.path.resolve()),
         "device": place.device,
+        "few": few,
+        "first": entry.first,
         "machine": dict(places.machine(place.device)),
         "variant": place.variant.to_json(),
     }
@@ -208,6 +210,7 @@ class Comparison:
         self._total, self._done, self._first_look = len(entries), 0, first_look
         verdicts: dict[int, Verdict] = {}
         self._alike: dict[str, list[Answered]] = {}
+        self._first_answers: dict[Path, str] = {}
         by_process: dict[str, dict[int, Entry]] = {}
         for k, entry in enumerate(entries):
             try:
@@ -235,6 +238,8 @@ class Comparison:
             self._reached = self._share_of_reference + (1 - self._share_of_reference) * progress
             self._on_progress(process, self._reached)
 
+        samples = self.reference.plan.samples
+
         def request(pending: Sequence[str]) -> Message:
             return {
                 "signature": self.signature.to_json(),
@@ -243,7 +248,9 @@ class Comparison:
                 "key": self._job.common.signature,
                 "mapping": None if self._job.mapping is None else dict(self._job.mapping),
                 "first_look": self._first_look,
-                "candidates": [_asked(key, entries[int(key)], self._job.places) for key in pending],
+                "candidates": [
+                    _asked(key, entries[int(key)], self._job.places, entries[int(key)].few(samples)) for key in pending
+                ],
                 **self._places(),
             }
 
@@ -258,7 +265,8 @@ class Comparison:
             elif "unavailable" in outcome:
                 self.unavailable.append(Unavailable(entry.path, entry.place, **outcome["unavailable"]))
             else:
-                answered = Answered(entry, key, outcome, self._gate(entry, outcome))
+                few, gate = entry.few(samples), self._gate(entry, outcome)
+                answered = Answered(entry, key, outcome, gate, few, self._notes_on(entry, outcome, few))
                 same = self._alike.setdefault(answered.same, [])
                 same.append(answered)
                 if len(same) > 1:
@@ -281,6 +289,16 @@ class Comparison:
         if process not in TENSORFLOW:
             self._running.rest("keras")
         return {k: jury.verdict(answered, jury.rows(answered)) for k, answered in unsettled.items()}
+
+    def _notes_on(self, entry: Entry, result: Message, few: int | None) -> tuple[str, ...]:
+        """Of what was emulated: on how many samples, and whether the host, which is run first, gives the very same."""
+        first = str(result.get("first_answers"))
+        if few is None:
+            self._first_answers.setdefault(entry.path, first)
+            return ()
+        of = self.reference.plan.samples
+        same = ", bit for bit the host's answers" if self._first_answers.get(entry.path) == first else ""
+        return (f"emulated on {min(few, of)} of the {of} samples{same}; edge cases and other batches are the host's",)
 
     def _gate(self, entry: Entry, result: Message) -> Gate:
         return gate_for(entry.precision, self._job.options.tolerances, result.get("arithmetic"))

@@ -26,12 +26,19 @@ _ANSWER_SAMPLES, _ANSWER_BYTES = 8, 4 << 20
 
 @dataclass(frozen=True)
 class Answered:
-    """A candidate that its worker has run: what it told, and under which key it wrote."""
+    """A candidate that its worker has run: what it told, and under which key it wrote.
+
+    Attributes:
+        few: it was run on so many samples alone, see `Entry.few`.
+        notes: what is to be said of that.
+    """
 
     entry: Entry
     key: str
     result: Message
     gate: Gate
+    few: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ran(self) -> Ran:
@@ -88,15 +95,20 @@ class Jury:
         """A row of each output; none of a candidate whose structure is another."""
         if answered.result["problems"]:
             return ()
-        candidate = self._candidate(answered)
+        candidate, reference, values = self._candidate(answered), self.reference, self._values
+        if (few := answered.few) is not None:
+            labels = reference.labels if reference.labels is None else reference.labels[:few]
+            reference, values = replace(reference, few=few, labels=labels), {}
         return tuple(
-            judge_output(self.reference, self._values, candidate, k, answered.gate)
-            for k in range(len(self.reference.output_names))
+            judge_output(reference, values, candidate, k, answered.gate) for k in range(len(reference.output_names))
         )
 
     def verdict(self, answered: Answered, rows: tuple[OutputRow, ...]) -> Verdict:
         """The verdict that these rows make; the candidate's arrays are removed."""
-        result, notes = answered.result, (*self.told.doubts, *self.told.notes, *answered.result["notes"])
+        result, notes = (
+            answered.result,
+            (*self.told.doubts, *self.told.notes, *answered.result["notes"], *answered.notes),
+        )
         mapping = dict(result.get("mapping", {}))
         if result["problems"]:
             reason = "; ".join(result["problems"])

@@ -74,6 +74,11 @@ class Plan:
         on the worst of what was run."""
         return replace(self, singles=0, wide=0, structured=0, saturating=0, steps=0)
 
+    def few(self, samples: int) -> Plan:
+        """The first samples alone, and the first of the small batches: where every run takes long."""
+        some = min(samples, self.samples)
+        return replace(self.first_look, samples=some, singles=min(self.singles, some, sum(SIZES[:2])))
+
     def to_json(self) -> dict[str, int]:
         return asdict(self)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.artifact import size_of
 from converters.checkpoints.parts import parts_of
 from converters.common import Common
 from converters.errors import EdgeportError
@@ -16,7 +17,7 @@ from converters.formats import Precision
 from converters.isolation import Batch, Grants, Limits, Message, Standing, worker_environment
 from validate.agreement.job import JudgeJob
 from validate.runtimes import runtime_name
-from validate.targets import HOST, Place
+from validate.targets import HOST, Kind, Place, target_of
 
 TENSORFLOW = frozenset({"keras", "saved_model"})
 """The runtimes that are TensorFlow."""
@@ -35,8 +36,22 @@ class Entry:
         """The process that runs it. Raises what `runtime_name` does."""
         return process_of(runtime_name(self.path, self.place.device), self.place)
 
+    def few(self, samples: int) -> int | None:
+        """How many of the samples, the first ones, it is judged on where its instructions are emulated, which takes
+        long; None for all that is run elsewhere, of a small file with few samples too."""
+        if target_of(self.place.device).numbers is not Kind.EMULATED:
+            return None
+        return None if self.first >= max(samples, _MOST) else self.first
+
+    @property
+    def first(self) -> int:
+        """How many of such a file's samples are worth emulating: 2 of SE-Inception v3 in float32, 32 of a small one."""
+        return max(_FEWEST, min(_MOST, _EMULATED_BYTES // max(1, size_of(self.path))))
+
 
 ELSEWHERE = "elsewhere"
+_EMULATED_BYTES, _FEWEST, _MOST = 200_000_000, 2, 32
+"""Weights times samples, about, and the limits of that; emulated, a million multiply-adds take about a millisecond."""
 
 
 def process_of(runtime: str, place: Place = HOST) -> str:

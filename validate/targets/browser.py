@@ -61,7 +61,11 @@ class BrowserConnection:
     folder: str
     library: str
     paths: Mapping[str, str]
-    shared: None = None
+
+    @property
+    def shared(self) -> tuple[Path, str]:
+        """Where changed copies of files are put for a worker."""
+        return Path(self.folder), self.folder
 
     def worker(self, request: Message, threads: int) -> BrowserWorker:
         """A worker whose files are opened by pages."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class Reference:
         by_metric: what may change is said by the user's metric, and not by the share of decisions.
         drawn: the inputs are drawn by rule, so that no class or label told from them is one that anybody will see.
         noise: the folder with what the ensemble gave: the oracle's own has the first runs, `ensemble` has all.
+        few: judges by so many of the samples, the first ones, and by no edge cases; None by all that were run.
     """
 
     work: Path
@@ -44,6 +45,7 @@ class Reference:
     by_metric: bool = False
     noise: str = "oracle"
     known: Mapping[str, Known] = field(default_factory=dict)
+    few: int | None = None
 
     @property
     def moved_runs(self) -> int | None:
@@ -55,7 +57,7 @@ class Reference:
         return decides(outputs, self.known.get(name, Known(self.kinds.get(name))), self.labels)
 
     def values(self, stem: str, k: int) -> Array:
-        return self.all_rows(stem, k)[: self.plan.samples]
+        return self.all_rows(stem, k)[: self.plan.samples][: self.few]
 
     def all_rows(self, stem: str, k: int) -> Array:
         """The samples and the edge cases."""
@@ -179,8 +181,21 @@ class ReferenceValues:
             high = np.minimum(high, np.min(wide(oracle) + reach, axis=0))
         return bool(np.all(low <= high))
 
+    def first(self, few: int) -> ReferenceValues:
+        """Of the first samples alone, without edge cases and long runs; what moves is told by all of them."""
+        singles, oracle, noise, undecided = (
+            None if array is None else array[:few] for array in (self.singles, self.oracle, self.noise, self.undecided)
+        )
+        return replace(
+            self, values=self.values[:few], singles=singles, oracle=oracle, noise=noise, undecided=undecided,
+            edge_cases={}, sequence=None,
+        )  # fmt: skip
+
     @classmethod
     def of(cls, reference: Reference, stem: str, k: int) -> ReferenceValues:
+        """What was measured of output `k`, as far as the reference is judged by."""
+        if reference.few is not None:
+            return cls.of(replace(reference, few=None), stem, k).first(reference.few)
         values = reference.values(stem, k)
         singles = read(reference.work / "reference", f"{stem}1", k)
         movement = signal(values)

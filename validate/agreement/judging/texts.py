@@ -27,7 +27,7 @@ def judge_texts(reference: Reference, candidate: Candidate, k: int) -> OutputRow
         return _row(name, len(got), DISAGREE, reason)
     free = undecided_of(reference, k)
     differs = _differs(got, expected, free, list(range(len(got))))
-    samples = differs[: reference.plan.samples]
+    samples = differs[: reference.plan.samples][: reference.few]
     count = int(differs.sum())
     for suffix, rows in ((SMALL, None), (WIDE, reference.plan.wide_rows)):
         other = read(candidate.folder, f"out{suffix}", k)

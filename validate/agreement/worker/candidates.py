@@ -85,7 +85,8 @@ def _run_candidate(
     if problems:
         return result
     plan, first_look = Plan.from_json(request["plan"]), request.get("first_look", False)
-    plan = plan.first_look if first_look else plan
+    few_alone = entry["few"] is not None
+    plan = plan.first_look if first_look else plan.few(entry["few"]) if few_alone else plan
     fixed = fixed_batch(signature)
     run: Run = tapped.run
     if fixed is not None and fixed > 1:
@@ -98,13 +99,17 @@ def _run_candidate(
     run_batches(run, inputs, plan, reference, work / entry["key"], report)
     if first_look:
         return {**result, "ran": True}
-    few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
-    special = special_values(tapped.run, few)
-    return {
-        **result,
+    result |= {
         "ran": True,
         "answers": _digest(work / entry["key"]),
-        "special": special,
+        "first_answers": _first_digest(work / entry["key"], entry["first"]),
+    }
+    if few_alone:  # what else is tried of a file is the host's
+        return result
+    few = {name: np.array(array[: fixed or 1]) for name, array in inputs.items()}
+    return {
+        **result,
+        "special": special_values(tapped.run, few),
         "accepted": shapes_accepted(tapped.runtime, few),
     }
 
@@ -127,6 +132,14 @@ def _digest(folder: Path) -> str:
         sha.update(f"{file.name} ".encode())
         with file.open("rb") as content:
             sha.update(hashlib.file_digest(content, "sha256").digest())
+    return sha.hexdigest()
+
+
+def _first_digest(folder: Path, count: int) -> str:
+    """Of a candidate's outputs for the first samples."""
+    sha = hashlib.sha256()
+    for file in sorted(folder.glob("out.*.npy")):
+        sha.update(np.ascontiguousarray(np.load(file, mmap_mode="r")[:count]).tobytes())
     return sha.hexdigest()
 
 

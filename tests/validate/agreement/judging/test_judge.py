@@ -516,3 +516,16 @@ def test_a_reduced_precision_s_long_run_counts(tmp_path: Path) -> None:
     for error, status in ((1e-3, "agree"), (1.0, "disagree")):
         write(tmp_path / "candidate", "outsteps", bench.exact + error * living())
         assert bench.judge(bench.mine, precision=Precision.INT8).status == status
+
+
+def test_a_few_samples_are_judged_by_their_own_yardstick(tmp_path: Path) -> None:
+    """What was run on the first samples alone is held to them; a fault in one of them is found."""
+    bench = Bench(tmp_path, living(64), kind="softmax")
+    bench.reference = replace(bench.reference, few=4)
+    error = np.zeros((64, 4))
+    error[2, 1] = 10 * NOISE
+    good, bad = bench.judge(bench.exact[:4]), bench.judge((bench.exact + error)[:4])
+    assert (good.status, good.samples) == ("agree", 4)
+    assert (bad.status, bad.samples) == ("disagree", 4)
+    assert bad.noise_ratio == pytest.approx(10, rel=1e-3)
+    assert bench.judge(bench.exact[:3]).status == "disagree", "fewer than it was to run"
