@@ -17,8 +17,16 @@ Foreign exceptions are turned into one of these where the foreign call is made. 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+_TRACE = re.compile(
+    r"<stack traces unavailable>|Detected at node \S+ defined at \(most recent call last\):|"
+    r'[ \t]*File "[^"\n]*", line \d+, in [^\n]*\n?(?:[ \t]{2,}[^\n]*\n)?'
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m|\\x1b\[[0-9;]*m")
+_WORDS = 2000
 
 
 class EdgeportError(Exception):
@@ -118,3 +126,14 @@ def error_from_json(document: dict[str, Any]) -> EdgeportError:
         file=document.get("file"),
         step=document.get("step"),
     )
+
+
+def words_of(cause: BaseException) -> str:
+    """What another's exception says, on one line and without the places in its code.
+
+    The cause may stand anywhere in it: of a text that is too long to read the middle is left out, never the end.
+    """
+    text = " ".join(_TRACE.sub(" ", _COLOUR.sub("", str(cause))).split())
+    if len(text) > _WORDS:
+        text = f"{text[: _WORDS // 2]} ... {text[-_WORDS // 2 :]}"
+    return text or type(cause).__name__

@@ -19,7 +19,7 @@ from converters.checkpoints.identify import chosen_signature
 from converters.checkpoints.idle_assignments import without_idle_assignments
 from converters.checkpoints.loaded import Loaded, load_error, shape_of
 from converters.compat.tensorflow import FREEZE_SESSION, frozen
-from converters.errors import EdgeportError, RefusedError, StepError
+from converters.errors import EdgeportError, RefusedError, StepError, words_of
 from converters.readers.graph_file import chosen_tensors, read_graph_file
 from converters.readers.saved_model_file import read_saved_model
 from converters.signature import Signature, TensorSpec, tensor_names, unique_names
@@ -48,7 +48,7 @@ def open_saved_model(checkpoint: Checkpoint) -> Loaded:
     except EdgeportError:
         raise
     except Exception as cause:  # AttributeError, KeyError, ValueError, OpError: restoring runs much of TensorFlow
-        reason = " ".join(str(cause).split())[:120]
+        reason = words_of(cause)
         try:
             note = f"tf.saved_model.load cannot restore it ({reason}): the version 1 loader read its graph."
             return _from_session(checkpoint, key, note)
@@ -219,7 +219,7 @@ def _imported(path: Path, definition: Any, feeds: Mapping[str, Any], tensors: li
         return tf.graph_util.import_graph_def(definition, input_map=feeds, return_elements=tensors or None, name="")
     except (ValueError, KeyError, tf.errors.OpError) as cause:
         raise StepError(
-            f"{path}: its graph cannot be used by this TensorFlow ({' '.join(str(cause).split())[:300]}).",
+            f"{path}: its graph cannot be used by this TensorFlow ({words_of(cause)}).",
             next_step="Freeze it again with its inference graph alone.",
             file=path,
             step="load",

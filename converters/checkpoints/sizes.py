@@ -14,7 +14,7 @@ from typing import Any
 
 from converters.checkpoints.loaded import Loaded
 from converters.compat.keras import all_layers
-from converters.errors import UsageError
+from converters.errors import UsageError, words_of
 from converters.shapes import OPTION, Shapes, ask_for, check_shapes, filled, shape_text, sizes_to_try
 from converters.signature import Dimension
 from converters.user_arrays import read_user_arrays
@@ -48,7 +48,6 @@ beginnings stand before shorter ones that they begin with."""
 
 _NODE = re.compile(r"\{\{node ([^}]+)\}\}")
 _BEFORE_NODE = re.compile(r"(?:\{\{\S+ \S+\}\} )?([^\n]+)\n\s*\[\[\{\{node ")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m|\\x1b\[[0-9;]*m")
 _NAMED = 6
 _CALLED = re.compile(r"when calling (\w+)\.call")
 
@@ -168,7 +167,7 @@ def _empty(loaded: Loaded, shapes: Shapes) -> list[str]:
 
 
 def _refusal(loaded: Loaded, cause: Exception, shapes: Shapes) -> str:
-    text = " ".join(_COLOUR.sub("", str(cause)).split())
+    text = words_of(cause)
     node, called = _NODE.search(text), _CALLED.search(text)
     where = f"the layer {_layer(loaded, node[1])}" if node else _of_kind(loaded, called[1]) if called else "the model"
     ran = _BEFORE_NODE.search(str(cause))  # while it ran; else while it was traced
@@ -176,7 +175,7 @@ def _refusal(loaded: Loaded, cause: Exception, shapes: Shapes) -> str:
         ran[1] if ran else text.split("for '{{node")[0].rpartition("Exception encountered")[2].split("call(). ")[-1]
     )
     reason = reason.split(" Arguments received by")[0]
-    return f"at {_sizes(shapes)} {where} does not run ({type(cause).__name__}: {reason[:160].strip().rstrip('.')})"
+    return f"at {_sizes(shapes)} {where} does not run ({type(cause).__name__}: {reason.strip().rstrip('.')})"
 
 
 def _of_kind(loaded: Loaded, kind: str) -> str:

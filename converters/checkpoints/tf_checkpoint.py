@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.compat.keras import all_layers, own_variables
-from converters.errors import RefusedError, StepError
+from converters.errors import RefusedError, StepError, words_of
 from converters.readers.tensor_bundle import prefix_of
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -149,7 +149,7 @@ def _weights_of(layer: Any) -> list[Any]:
 
 def _damaged(prefix: str, cause: BaseException) -> RefusedError:
     return RefusedError(
-        f"The checkpoint {prefix} is damaged ({' '.join(str(cause).split())[:200]}).",
+        f"The checkpoint {prefix} is damaged ({words_of(cause)}).",
         next_step="Copy all of its files again.",
         file=Path(prefix),
         step="weights",

@@ -20,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import CodeType, ModuleType
 from typing import Any, Self
 
-from converters.errors import MisfitError
+from converters.errors import MisfitError, words_of
 
 _DISTRIBUTIONS = {
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
@@ -176,7 +176,7 @@ def _in_our_code(cause: BaseException) -> bool:
 
 def misused(cause: BaseException, library: str, made_for: str) -> MisfitError:
     """The error for what edgeport's own code got wrong about a library."""
-    text = " ".join(str(cause).split())[:300]
+    text = words_of(cause)
     return MisfitError(
         f"edgeport's own use of {_versioned(library)} failed ({type(cause).__name__}: {text}); it was made for "
         f"{library} {made_for}.",

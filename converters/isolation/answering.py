@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from converters.errors import EdgeportError, ResourceError, StepError, UnsupportedError
+from converters.errors import EdgeportError, ResourceError, StepError, UnsupportedError, words_of
 from converters.isolation.channel import Channel, Message
 
 
@@ -43,7 +43,7 @@ def translated(cause: BaseException) -> EdgeportError:
     """The error that the parent is told: the step's own, or one with the framework's words."""
     if isinstance(cause, EdgeportError):
         return cause
-    text = f"{type(cause).__name__}: {cause}".splitlines()[0][:500]
+    text = f"{type(cause).__name__}: {words_of(cause)}"
     disk = isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
     exhausted = type(cause).__name__ == "ResourceExhaustedError"
     if disk or exhausted or isinstance(cause, MemoryError):

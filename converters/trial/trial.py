@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.arrays import Array, Arrays
-from converters.errors import StepError
+from converters.errors import StepError, words_of
 from converters.formats import Format, Precision
 from converters.signature import Signature, TensorSpec
 from converters.trial.drawing import Ranges, rounds
@@ -167,7 +167,7 @@ def _moved(inputs: Arrays) -> Arrays:
 
 
 def _text(cause: Exception) -> str:
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+    return f"{type(cause).__name__}: {words_of(cause)}"
 
 
 def _failed(fmt: Format, what: str) -> StepError:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from converters.compat import onnxruntime
-from converters.errors import MisfitError, UnsupportedError
+from converters.errors import MisfitError, UnsupportedError, words_of
 from converters.stamping import onnx as stamping
 
 CONVERSION_PATH = "onnxruntime-ort"
@@ -44,7 +44,7 @@ def write_ort(source: Path, path: Path, properties: Mapping[str, str]) -> None:
         except MisfitError:
             raise
         except Exception as cause:  # ONNX Runtime's errors have no common class but Exception
-            text = " ".join(str(cause).split())[:300]
+            text = words_of(cause)
             raise UnsupportedError(
                 f"ONNX Runtime cannot write this model in its ORT format ({type(cause).__name__}: {text}).",
                 next_step="Leave ort out with -f; the .onnx file runs in full builds.",

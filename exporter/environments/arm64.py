@@ -171,11 +171,11 @@ def _pair(version: str) -> tuple[int, int]:
 
 def _trust(request: Request) -> str:
     """Who vouches for the files, in words."""
-    fetched = (
-        f"Debian {debian.SUITE}, index signed by {(request.keyring or debian.KEYRING).name}; wheels by pip's index"
-    )
+    keyring = (request.keyring or debian.KEYRING).name
     given = [name for name, value in (("--python-tree", request.tree), ("--qemu", request.qemu)) if value]
-    return f"{fetched}; given by {' and '.join(given)}" if given else fetched
+    parts = [] if len(given) == 2 else [f"Debian {debian.SUITE}, its index signed by {keyring}"]
+    parts += [f"given by {name}" for name in given]
+    return "; ".join([*parts, "wheels given by --wheels" if request.wheels else "wheels by the digests of pip's index"])
 
 
 def _part(progress: Progress, start: float, end: float) -> Progress:

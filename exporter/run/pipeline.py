@@ -32,6 +32,7 @@ from exporter.selfcheck import refuse_names, write_selfcheck
 from exporter.shipping.board import tried_on_board
 from exporter.shipping.ship import Shipment, check_names, ship
 from exporter.shipping.terms import Terms, contract_of
+from validate.agreement import Agreement
 from validate.agreement.metric import UserMetric
 from validate.latency import BenchJob, Latency
 from validate.runtimes import fixed_batch
@@ -74,7 +75,7 @@ def run(
         )
         timings = time(task, rescued)
         manifest = write(task, Findings(facts, contract, calibration, rescued, located, boards, shipping, timings))
-    _required_devices(timings, plan.options, output)
+    _required_devices(rescued.agreement, timings, plan.options, output)
     return Outcome(manifest, exit_code(manifest))
 
 
@@ -149,8 +150,14 @@ def write(task: Task, findings: Findings) -> Manifest:
     return finish(staging, manifest)
 
 
-def _required_devices(latency: Latency | None, options: RunOptions, output: Path) -> None:
-    for device in options.places.require if options.bench else ():
+def _required_devices(agreement: Agreement | None, latency: Latency | None, options: RunOptions, output: Path) -> None:
+    """Raises where a required device was there neither to judge on nor to time on."""
+    for device in options.places.require:
+        missing = (
+            next((row for row in agreement.unavailable if row.place.device == device), None) if agreement else None
+        )
+        if missing is not None:
+            raise _missing(device, output, missing.reason, missing.next)
         if latency is not None and latency.lacks(device):
             row = next((t for t in latency.timings if t.row.device == device), None)
             raise _missing(device, output, row.reason if row else "", row.next_step if row else "")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.checkpoints.checkpoint import Checkpoint
+from converters.errors import EdgeportError
 from converters.progress import Progress
 from converters.routes import Target
 from exporter.bundle import check_output, staged
@@ -88,4 +90,20 @@ def working(plan: Plan, progress: Progress) -> Iterator[Task]:
         baking = options.ship.bake_preprocess
         checkpoint = baked(origin, options.ship.preprocess, options.common, place.scratch) if baking else origin
         place = workers.enter_context(awaiting_judgement(checkpoint, options, place))
+        workers.enter_context(_as_given(plan, place))
         yield Task(plan.source, origin, checkpoint, plan.targets, options, place)
+
+
+@contextlib.contextmanager
+def _as_given(plan: Plan, place: Place) -> Iterator[None]:
+    """Errors name what the user gave: the source instead of what was made of it, the bundle instead of its staging."""
+    try:
+        yield
+    except EdgeportError as error:
+        made = re.compile(rf"{re.escape(str(place.scratch))}/[^\s'\",:;)]*[^\s'\",:;).]")
+        for name in ("message", "next_step", "file"):
+            text = getattr(error, name)
+            if text is not None:
+                text = made.sub(lambda _: plan.source.given, text)
+                setattr(error, name, text.replace(str(place.staging), str(place.output)))
+        raise

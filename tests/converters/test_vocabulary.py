@@ -118,3 +118,17 @@ def test_an_error_crosses_the_process_border(kind: type[errors.EdgeportError]) -
     rebuilt = errors.error_from_json(error.to_json())
     assert type(rebuilt) is kind
     assert rebuilt.to_json() == error.to_json()
+
+
+def test_the_words_of_a_cause_keep_it_wherever_it_stands() -> None:
+    """As TensorFlow tells of a graph: the places in somebody's code first, the cause last."""
+    places = "".join(f'File "/lib/part{k}.py", line {k}, in call\n  return self.do(x)\n' for k in range(200))
+    text = (
+        f"Graph execution error:\n\nDetected at node a/b defined at (most recent call last):\n{places}\nIt is cursed\n"
+    )
+    assert errors.words_of(ValueError(text)) == "Graph execution error: It is cursed"
+    long = errors.words_of(ValueError(f"begin {'word ' * 2000} end"))
+    assert long.startswith("begin word")
+    assert long.endswith("word end")
+    assert len(long) < 2100
+    assert errors.words_of(KeyError()) == "KeyError"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from validate.targets.environment import RECORD
 
 from ..conftest import Edgeport
 
@@ -70,3 +73,18 @@ def test_a_target_that_is_not_there_is_a_row_and_the_rest_is_whole(
     (row,) = ran.document["unavailable"]
     assert row["target"] == ARM
     assert "edgeport target install arm64" in row["next"]
+
+
+def test_one_that_is_required_and_damaged_ends_the_run_after_its_bundle_is_written(
+    shared_targets: Path, own_targets: Path, tmp_path: Path, examples: Path, edgeport: Edgeport
+) -> None:
+    (own_targets / "arm64").mkdir(parents=True)
+    shutil.copy(shared_targets / "arm64" / RECORD, own_targets / "arm64")
+    words = ("-f", "tflite", "--samples", "2", "--max-seconds", "2", "--require", "arm64", "--json")
+    ran = edgeport(
+        *("run", examples / "digits_se_inception.keras", "-o", tmp_path / "out", *words),
+        EDGEPORT_TARGETS=str(own_targets),
+    )
+    assert ran.code == 4
+    assert "arm64:cortex-a76 is required and cannot be used: The environment of arm64 is damaged" in ran.stderr
+    assert (tmp_path / "out" / "manifest.json").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -318,6 +319,18 @@ class Verdict:
         return document
 
 
+def _below(base: Path, verdict: Verdict) -> dict[str, Any]:
+    """What went wrong, with paths below `base`, which is a folder of edgeport's own, told from there."""
+
+    def told(value: Any) -> Any:
+        for folder in (base, base.resolve()):
+            value = value.replace(f"{folder}{os.sep}", "") if isinstance(value, str) else value
+        return value
+
+    error = verdict.error and {name: told(value) for name, value in verdict.error.items()}
+    return {"reason": told(verdict.reason), "error": error}
+
+
 @dataclass(frozen=True)
 class Golden:
     """The first samples and what the reference makes of them, so that a device can check itself."""
@@ -385,7 +398,7 @@ class Agreement:
             "reference_accuracy": self.reference_accuracy,
         }
         paths = [verdict.artifact.relative_to(base).as_posix() for verdict in self.verdicts]
-        rows = [vars(verdict.row) for verdict in self.verdicts]
+        rows = [vars(verdict.row) | _below(base, verdict) for verdict in self.verdicts]
         return tuple(JudgedRow(**row | {"artifact": path} | basis) for row, path in zip(rows, paths, strict=True))
 
     def to_json(self) -> dict[str, Any]:

@@ -281,7 +281,8 @@ def never_timed(row: Row) -> Timing:
 def not_installed(row: Row) -> Timing:
     """The result of a row whose target's package is not there."""
     target = target_of(row.device)
-    reason = f"{target.name} is not available: the package {target.package} is not installed."
+    what = f"the package {target.package} is not installed" if target.package else "it is not installed here"
+    reason = f"{target.name} is not available: {what}."
     return without_figures(row, Status.UNAVAILABLE, reason, f"Run {target.install}.")
 
 

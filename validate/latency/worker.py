@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converters.errors import EdgeportError, StepError
+from converters.errors import EdgeportError, StepError, words_of
 from converters.formats import Precision
 from converters.isolation import Channel, Message
 from validate.latency.calls import Call, check_synchronous, prepare
@@ -202,7 +202,7 @@ def _first_run(subject: _Subject, path: Path) -> int:
     except EdgeportError:
         raise
     except Exception as cause:
-        text = " ".join(str(cause).split())[:300] or type(cause).__name__
+        text = words_of(cause)
         raise StepError(
             f"{path.name} failed in its first run: {text}",
             next_step="Check the batch against the file's signature (edgeport inspect).",

@@ -16,7 +16,7 @@ from converters.arrays import Array, Arrays
 from converters.checkpoints.checkpoint import Checkpoint
 from converters.checkpoints.load_options import LoadOptions
 from converters.checkpoints.texts import Texts
-from converters.errors import RefusedError, ResourceError, StepError, UsageError
+from converters.errors import RefusedError, ResourceError, StepError, UsageError, words_of
 from converters.signature import BATCH, Dimension, Signature
 from validate.runtimes.devices import Arithmetic, Device
 from validate.runtimes.tflm_arena import Arena
@@ -216,7 +216,7 @@ def refuse_other_batches(signature: Signature) -> None:
 
 def damaged(path: Path, what: str, cause: BaseException) -> NoReturn:
     """Raises the RefusedError for a file that its runtime cannot open."""
-    text = " ".join(str(cause).split())[:300] or type(cause).__name__
+    text = words_of(cause)
     raise RefusedError(
         f"{path.name} cannot be opened as {what}: {text}",
         next_step="Make the file again: it may be truncated, or of another kind than its name says.",
@@ -226,7 +226,7 @@ def damaged(path: Path, what: str, cause: BaseException) -> NoReturn:
 
 def failed(path: Path, cause: BaseException) -> NoReturn:
     """Raises the StepError for a file that opens and does not run, or ResourceError where memory did not suffice."""
-    text = " ".join(str(cause).split())[:300] or type(cause).__name__
+    text = words_of(cause)
     if isinstance(cause, MemoryError) or _NO_MEMORY.search(text):
         raise ResourceError(
             f"{path.name} needs more memory than there is: {text}",
@@ -236,5 +236,5 @@ def failed(path: Path, cause: BaseException) -> NoReturn:
     next_step = "Check the inputs' shapes against the file's signature (edgeport inspect), or make the file again."
     rows = _NO_ROW.search(text)
     if rows:  # an embedding behind a float input: no signature tells that these are indices
-        next_step = f"Its inputs are indices from 0 to {int(rows[1]) - 1}, which drawn ones leave: give real --inputs."
+        next_step = f"Its inputs are indices from 0 to {int(rows[1]) - 1}: give --inputs that hold such values alone."
     raise StepError(f"{path.name} failed while running: {text}", next_step=next_step, file=path) from cause

@@ -153,13 +153,16 @@ def _system(environment: Environment, writable: bool) -> list[str]:
     """Its file system: the tree of the environment, the packages, the emulator and our code."""
     bind = "--bind" if writable else "--ro-bind"
     layout = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    for entry in sorted((environment.folder / ROOT).iterdir()):
+    root = environment.folder / ROOT
+    for entry in sorted(root.iterdir()):
         if entry.name in _OWN:
             continue
         if entry.is_symlink():
             layout += ["--symlink", str(entry.readlink()), f"/{entry.name}"]
         else:
             layout += [bind, str(entry), f"/{entry.name}"]
+    if not os.path.lexists(root / "lib"):  # packages of a system that has it as a link into /usr
+        layout += ["--symlink", "usr/lib", "/lib"]
     layout += [bind, str(environment.folder / SITE), "/edgeport/site"]
     layout += ["--ro-bind", str(environment.folder / QEMU), "/edgeport/qemu"]
     return layout + [word for room in _ROOMS for word in ("--ro-bind", str(_CODE / room), f"/edgeport/code/{room}")]

@@ -13,7 +13,7 @@ import numpy as np
 from converters.arrays import Array
 from converters.compat.onnxruntime import MADE_FOR
 from converters.compat.patch import is_our_mistake, misused
-from converters.errors import StepError, UnsupportedError
+from converters.errors import StepError, UnsupportedError, words_of
 from converters.formats import Precision
 from converters.writers.integers import WITH_INTEGERS, without_integers
 from converters.writers.onnx.order import inputs_of
@@ -75,7 +75,7 @@ class OnnxSource:
         except (ValueError, LookupError, RuntimeError, TypeError, AttributeError) as cause:
             if is_our_mistake(cause):
                 raise misused(cause, "onnxruntime", MADE_FOR) from cause
-            text = " ".join(str(cause).split())[:300]
+            text = words_of(cause)
             raise UnsupportedError(
                 f"ONNX Runtime cannot make {precision.value} of this model ({type(cause).__name__}: {text}).",
                 next_step=f"Leave {precision.value} out for onnx, or replace the operation that it names.",

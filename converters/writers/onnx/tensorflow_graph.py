@@ -10,7 +10,7 @@ import numpy as np
 
 from converters.compat.patch import is_our_mistake, misused
 from converters.compat.tf2onnx import MADE_FOR, RESOLVE_FUNCTIONS, RUN_REWRITERS
-from converters.errors import UnsupportedError
+from converters.errors import UnsupportedError, words_of
 from converters.weightless_graph import optimized as inlined
 from converters.writers.onnx.branches import with_shapes_of_branches
 from converters.writers.onnx.passes import optimized
@@ -58,7 +58,7 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
             if is_our_mistake(cause):
                 raise misused(cause, "tf2onnx", MADE_FOR) from cause
-            reason = " ".join(str(cause).split())[:300]
+            reason = words_of(cause)
             raise UnsupportedError(
                 f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {reason}).",
                 next_step="Leave onnx out with -f, or replace the layer that it names.",

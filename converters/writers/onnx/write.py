@@ -11,7 +11,7 @@ import numpy as np
 
 from converters.arrays import Array
 from converters.compat.tensorflow import frozen
-from converters.errors import StepError, UnsupportedError, UsageError
+from converters.errors import StepError, UnsupportedError, UsageError, words_of
 from converters.signature import Signature
 from converters.tracing import Traced
 from converters.weightless_graph import optimized, ordered_outputs
@@ -101,7 +101,7 @@ def _frozen(traced: Traced) -> tuple[Any, list[str], list[str]]:
         constant = frozen(traced.concrete)
     except ValueError as cause:
         state = "AssignVariableOp" in str(cause)
-        why = "it keeps a state between calls (a stateful layer)" if state else " ".join(str(cause).split())[:300]
+        why = "it keeps a state between calls (a stateful layer)" if state else words_of(cause)
         raise UnsupportedError(
             f"The model's variables cannot become constants of an ONNX file: {why}.",
             next_step="Leave onnx out with -f, or build the layer with stateful=False.",
@@ -172,7 +172,7 @@ def raised(model: Any, constants: Mapping[str, Array], opset: int) -> tuple[Any,
     try:
         upgraded = version_converter.convert_version(skeleton(model, constants), opset)
     except (RuntimeError, ValueError) as cause:
-        reason = " ".join(str(cause).split())[:300]
+        reason = words_of(cause)
         raise UnsupportedError(
             f"ONNX's version converter cannot raise the model to opset {opset} ({reason}).",
             next_step="Choose a lower --opset; 17 and 18 are written directly.",

@@ -16,7 +16,7 @@ import numpy as np
 
 from converters.arrays import Array
 from converters.compat.patch import is_our_mistake, misused
-from converters.errors import StepError, UnsupportedError
+from converters.errors import StepError, UnsupportedError, words_of
 from converters.formats import Precision
 from converters.signature import SIGNATURE_KEY, Signature, TensorSpec
 from converters.writers.integers import WITH_INTEGERS, without_integers
@@ -62,7 +62,7 @@ class TfliteSource:
         except (ValueError, LookupError, RuntimeError, TypeError) as cause:
             if is_our_mistake(cause):
                 raise misused(cause, "ai_edge_quantizer", _MADE_FOR) from cause
-            text = " ".join(str(cause).split())[:300]
+            text = words_of(cause)
             raise UnsupportedError(
                 f"ai-edge-quantizer cannot make {precision.value} of this model ({type(cause).__name__}: {text}).",
                 next_step=f"Leave {precision.value} out for tflite, or replace the layer that it names.",
@@ -122,7 +122,7 @@ class TfliteSource:
                 measure.calibrate({key: self._batches()}, manager)
             except (ValueError, RuntimeError, KeyError) as cause:
                 raise StepError(
-                    f"The float32 TFLite file failed on the calibration data ({' '.join(str(cause).split())[:300]}).",
+                    f"The float32 TFLite file failed on the calibration data ({words_of(cause)}).",
                     next_step="Check the calibration data's shapes, or leave the calibrated precisions out.",
                     step="calibrate",
                 ) from cause

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.compat.tensorflow import CONVERT_SAVED_MODEL, DEDUPLICATE, SCHEMA, vector_start
-from converters.errors import StepError, UnsupportedError
+from converters.errors import StepError, UnsupportedError, words_of
 from converters.signature import SIGNATURE_KEY, Signature
 from converters.tracing import Traced
 from converters.weightless_graph import reached_variables
@@ -148,7 +148,7 @@ def _convert_error(cause: BaseException, traced: Traced) -> StepError:
             next_step="Replace the layer, leave tflite out, or accept TensorFlow's Flex operations with --allow-flex.",
             step="convert",
         )
-    text = " ".join(str(cause).split())[:300]
+    text = words_of(cause)
     return StepError(
         f"The TFLite converter failed ({type(cause).__name__}: {text}).",
         next_step="Leave tflite out with -f, or read edgeport.log.",

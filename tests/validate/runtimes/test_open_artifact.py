@@ -163,3 +163,10 @@ def test_an_index_out_of_a_table_says_which_inputs_to_give() -> None:
     with pytest.raises(StepError) as caught:
         failed(Path("m"), RuntimeError(said))
     assert "from 0 to 19" in caught.value.next_step
+
+
+def test_a_cause_is_found_behind_anything() -> None:
+    with pytest.raises(StepError) as caught:
+        failed(Path("m"), RuntimeError(f"Graph {'x' * 900} indices[3,1] = -1 is not in [0, 20)"))
+    assert caught.value.message.endswith("indices[3,1] = -1 is not in [0, 20)")
+    assert "from 0 to 19" in caught.value.next_step

@@ -76,6 +76,14 @@ def test_it_is_shown_its_own_files_and_no_others(half: Environment, tmp_path: Pa
     assert [command[k + 1 : k + 3] for k, word in enumerate(command) if word == "--symlink"] == [["usr/lib", "/lib"]]
 
 
+@needs_sandbox
+def test_a_system_without_a_link_at_lib_is_given_one(half: Environment) -> None:
+    (half.folder / ROOT / "lib").unlink()
+    with Arm64().connected(()) as connected:
+        command = connected.command("-c", "pass")
+    assert [command[k + 1 : k + 3] for k, word in enumerate(command) if word == "--symlink"] == [["usr/lib", "/lib"]]
+
+
 def test_it_says_what_installs_it(own_targets: Path) -> None:
     with pytest.raises(DeviceUnavailableError, match="arm64 is not installed") as error, Arm64().connected(()):
         pass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from converters.errors import MisfitError
+from converters.errors import MisfitError, words_of
 from validate.agreement.worker.grouped_convolutions import tensorflow_kernels
 from validate.compat.keras import all_layers
 
@@ -49,7 +49,7 @@ def float64_clone(model: Any) -> Any:
     except (NoOracleError, MisfitError):
         raise
     except Exception as cause:  # whatever a user's layer may raise from its configuration
-        raise NoOracleError(f"it cannot be rebuilt in float64 ({type(cause).__name__}: {cause})"[:300]) from cause
+        raise NoOracleError(f"it cannot be rebuilt in float64 ({type(cause).__name__}: {words_of(cause)})") from cause
     for layer in all_layers(clone):
         policy = getattr(layer, "compute_dtype", None)
         if policy in _FLOATS:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from converters.arrays import Array, Arrays
-from converters.errors import EdgeportError
+from converters.errors import EdgeportError, words_of
 from converters.isolation import Message
 from validate.agreement.cache import cache_key, recall, remember
 from validate.agreement.plan import Plan
@@ -70,7 +70,7 @@ def run_oracle(
     except EdgeportError as cause:
         return cause.message
     except (TypeError, ValueError, RuntimeError) as cause:  # a layer that mixes float32 constants in fails to trace
-        return " ".join(f"it does not run in float64 ({type(cause).__name__}: {cause})".split())[:300]
+        return f"it does not run in float64 ({type(cause).__name__}: {words_of(cause)})"
     signature, exact_signature = tapped.runtime.signature, loaded.signature
     input_names = dict(zip(signature.input_names, exact_signature.input_names, strict=True))
     output_names = dict(zip(exact_signature.output_names, signature.output_names, strict=True))

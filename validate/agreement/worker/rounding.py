@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from converters.arrays import Array, Arrays
-from converters.errors import MisfitError
+from converters.errors import MisfitError, words_of
 from converters.formats import Precision
 from validate.compat.keras import OPERATION_CALL
 from validate.runtimes.devices import Arithmetic
@@ -218,7 +218,7 @@ def run_rounded(
         except MisfitError as cause:
             reasons[str(precision)] = cause.message.rstrip(".")
         except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError) as cause:
-            reasons[str(precision)] = " ".join(f"{type(cause).__name__}: {cause}".split())[:200]
+            reasons[str(precision)] = f"{type(cause).__name__}: {words_of(cause)}"
     return reasons
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from converters.arrays import Array, Arrays
 from converters.checkpoints.load_options import Code
 from converters.checkpoints.user_code import function_of
-from converters.errors import UsageError
+from converters.errors import UsageError, words_of
 from converters.isolation import Channel, Message
 
 CALLS = 1000
@@ -80,7 +80,7 @@ class UserFunction:
             result = self._function(dict(outputs), dict(labels))
             return float(result)
         except Exception as cause:  # whatever the user's function raises, or gives instead of a number
-            text = " ".join(str(cause).split())[:300]
+            text = words_of(cause)
             raise UsageError(
                 f"--metric {self.name} fails ({type(cause).__name__}: {text}).",
                 next_step="It takes outputs and labels, dicts of arrays with samples first, and returns a number.",

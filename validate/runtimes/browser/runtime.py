@@ -15,7 +15,7 @@ import numpy as np
 
 from converters.arrays import Array, Arrays, as_array
 from converters.checkpoints.parts import parts_of
-from converters.errors import RefusedError, ResourceError, StepError
+from converters.errors import RefusedError, ResourceError, StepError, words_of
 from converters.readers.onnx_file import DTYPES
 from converters.signature import TEXT, Signature, TensorSpec
 from validate.runtimes import base
@@ -223,7 +223,7 @@ def _spec(path: Path, row: Mapping[str, Any]) -> TensorSpec:
 
 def _short(cause: PageError) -> str:
     """What it says; of a type that it calls by ONNX's number the name too."""
-    text = " ".join(str(cause).split())[:300]
+    text = words_of(cause)
     return _NUMBER_OF_TYPE.sub(lambda found: f"{found[0]} ({DTYPES.get(int(found[1]), 'of no name')})", text)
 
 
