@@ -161,7 +161,7 @@ def _system(environment: Environment, writable: bool) -> list[str]:
             layout += ["--symlink", str(entry.readlink()), f"/{entry.name}"]
         else:
             layout += [bind, str(entry), f"/{entry.name}"]
-    if not (root / "lib").exists():  # packages of a system that has it as a link into /usr
+    if not os.path.lexists(root / "lib"):  # packages of a system that has it as a link into /usr
         layout += ["--symlink", "usr/lib", "/lib"]
     layout += [bind, str(environment.folder / SITE), "/edgeport/site"]
     layout += ["--ro-bind", str(environment.folder / QEMU), "/edgeport/qemu"]

@@ -22,6 +22,15 @@ _HEADERS = {
 }
 
 
+class _Quiet(ThreadingHTTPServer):
+    """One that says nothing where a page is closed while it loads."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: what a page lacks, the page says."""
+
+
 class Server:
     """Serves what it was given by name, and nothing else.
 
@@ -34,8 +43,7 @@ class Server:
         self.content: dict[str, bytes | Path] = {}
         self.left: dict[str, bytes] = {}
         secret = secrets.token_urlsafe(24)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, secret))
-        self._server.daemon_threads = True
+        self._server = _Quiet(("127.0.0.1", 0), _handler(self, secret))
         self.host = f"127.0.0.1:{self._server.server_port}"
         self.url = f"http://{self.host}/{secret}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
