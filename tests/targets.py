@@ -50,6 +50,20 @@ def arm64(shared_targets: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
 
 
 @pytest.fixture(scope="session")
+def with_qnn() -> Iterator[Environment]:
+    """The target qnn, installed: about 20 s and 400 MB, the first time. For slow tests."""
+    with pytest.MonkeyPatch.context() as patch, FileLock(_SHARED.with_suffix(".lock")):
+        patch.setenv("EDGEPORT_TARGETS", str(_SHARED))
+        if environment_of("qnn") is None:
+            from exporter.environments.installing import install
+
+            install("qnn")
+        environment = environment_of("qnn")
+        assert environment is not None
+        yield environment
+
+
+@pytest.fixture(scope="session")
 def browser_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the target browser in it, made of the npm package that tests have."""
     program("chromium", "chromium-browser", "google-chrome")
