@@ -8,6 +8,7 @@ import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 
 _TYPES = {".html": "text/html; charset=utf-8", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 _HEADERS = {
@@ -23,9 +24,13 @@ _HEADERS = {
 
 
 class _Quiet(ThreadingHTTPServer):
-    """One that says nothing where a page is closed while it loads."""
+    """One that asks nobody for this machine's name, and says nothing where a page is closed while it loads."""
 
     daemon_threads = True
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Nothing: what a page lacks, the page says."""
