@@ -120,8 +120,9 @@ def _handler(
                 self.send_error(404)
 
         def do_POST(self) -> None:
-            took.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            times = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self._answer(b"")
+            took.put(times)
 
         def log_message(self, *_: object) -> None:
             """Nothing."""

@@ -59,7 +59,7 @@ def run(targets: Sequence[str], bundle: Path) -> tuple[int, float]:
         str(bundle),
     ]
     words += ["--force", "--inputs", str(EXAMPLES / "digits.npz"), "--max-seconds", "45"]
-    words += ["--calibration", str(EXAMPLES / "digits_calibration.npz"), "-f", "tflite", "-f", "onnx"]
+    words += ["--calibration", str(EXAMPLES / "digits_calibration.npz")]
     words += [part for precision in PRECISIONS for part in ("-p", precision)]
     words += [part for target in targets for part in ("--on", target)]
     start = time.monotonic()

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import settings
 
 from .skips import SkipGate
-from .targets import NONE, arm64, browser_package, own_targets, shared_targets, with_browser
+from .targets import NONE, arm64, browser_package, own_targets, shared_targets, with_browser, with_qnn
 
-__all__ = ["arm64", "browser_package", "own_targets", "shared_targets", "with_browser"]
+__all__ = ["arm64", "browser_package", "own_targets", "shared_targets", "with_browser", "with_qnn"]
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 

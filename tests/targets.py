@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from converters.errors import StepError
 from validate.targets.browser import PACKAGE
 from validate.targets.environment import RECORD, Environment, environment_of
 
@@ -36,7 +37,10 @@ def shared_targets() -> Path:
         if not _fits(environment_of("arm64")):
             from exporter.environments.installing import install
 
-            install("arm64")
+            try:
+                install("arm64")
+            except StepError as error:
+                pytest.skip(f"needs the packages of the target arm64: {error.message}")
     return _SHARED
 
 
@@ -47,6 +51,20 @@ def arm64(shared_targets: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     environment = environment_of("arm64")
     assert environment is not None
     return environment
+
+
+@pytest.fixture(scope="session")
+def with_qnn() -> Iterator[Environment]:
+    """The target qnn, installed: about 20 s and 400 MB, the first time. For slow tests."""
+    with pytest.MonkeyPatch.context() as patch, FileLock(_SHARED.with_suffix(".lock")):
+        patch.setenv("EDGEPORT_TARGETS", str(_SHARED))
+        if environment_of("qnn") is None:
+            from exporter.environments.installing import install
+
+            install("qnn")
+        environment = environment_of("qnn")
+        assert environment is not None
+        yield environment
 
 
 @pytest.fixture(scope="session")

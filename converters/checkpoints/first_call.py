@@ -12,6 +12,7 @@ from typing import Any
 from converters.checkpoints.faithful import faithful_backend
 from converters.checkpoints.loaded import Loaded, Structure, plain, shape_of
 from converters.checkpoints.quick import graph_name
+from converters.checkpoints.states import States
 from converters.compat.keras import all_layers
 from converters.errors import RefusedError
 from converters.signature import Signature, TensorSpec, unique_names
@@ -42,8 +43,16 @@ def by_first_call(model: Any, notes: tuple[str, ...], path: str) -> Loaded:
 
     note = _NOTE.format(batch="and its batch" if fixed else "with any batch")
     variables = tuple(v.value for v in model.variables)
-    called = Structure(arguments, results)
-    return Loaded(model, signature, function, variables, (*notes, note), (model,), structure=called)
+    states = States.of(model)
+    return Loaded(
+        model,
+        states.added_to(signature),
+        states.stepped(function),
+        variables,
+        (*notes, note, *states.notes),
+        (model,),
+        structure=None if states.names else Structure(arguments, results),
+    )
 
 
 def _first_shapes(model: Any, path: str) -> list[Any]:
@@ -51,10 +60,12 @@ def _first_shapes(model: Any, path: str) -> list[Any]:
     config = model.get_build_config() or {}
     shapes = [config["input_shape"]] if config.get("input_shape") else list((config.get("shapes_dict") or {}).values())
     if not shapes:
+        kind = type(model).__name__
         raise RefusedError(
-            f"{path}: the model has no input shape ({type(model).__name__} was saved before it was called or built).",
-            next_step="Call it once on a batch and save it again; where its file then still has no shape, save it by "
-            "model.export(FOLDER).",
+            f"{path}: the model has no input shape in the file: the {kind} was saved before it was called or built, or "
+            "Keras could not build it.",
+            next_step="Call it once on a batch and save it again; where that changes nothing, as with stateful layers, "
+            f"give {kind} a build(self, input_shape) that builds each of its layers first.",
             file=path,
             step="load",
         )

@@ -123,14 +123,12 @@ def loaded_model(model: Any, notes: tuple[str, ...] = (), path: str = "the model
     variables = tuple(v.value for v in model.variables)
     called = Structure([signature.inputs[0] if structure is None else structure], _results(model))
     states = States.of(model)
-    if states.names:
-        notes += (f"It is one step of a stateful model: {', '.join(states.names)} are fed what the step before gave.",)
     return Loaded(
         model,
         states.added_to(signature),
         states.stepped(function),
         variables,
-        notes,
+        (*notes, *states.notes),
         (model,),
         structure=None if states.names else called,
     )

@@ -34,6 +34,12 @@ class States:
                     found.setdefault(id(variable), (variable, f"{layer.name}_state{k}"))
         return cls(tuple(variable for variable, _ in found.values()), tuple(name for _, name in found.values()))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be told of them, in sentences."""
+        named = ", ".join(self.names)
+        return (f"It is one step of a stateful model: {named} are fed what the step before gave.",) if named else ()
+
     def added_to(self, signature: Signature) -> Signature:
         """The signature of one step: states are its last inputs, and what they become its last outputs."""
         if not self.names:

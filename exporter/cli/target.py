@@ -66,11 +66,13 @@ def install_target(name: str, *, force: bool, console: Console, **chosen: Any) -
     from validate.targets.environment import environment_of
 
     _check(name)
+    request = Request(**chosen)
+    request.check_for(name)
     environment = None if force else environment_of(name)
     made = environment is None
     if environment is None:
         with console.progress() as progress:
-            environment = install(name, Request(**chosen), progress)
+            environment = install(name, request, progress)
     versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
     state = "is installed" if made else "was installed already (--force makes it anew)"
     console.say(f"{name} {state}: {versions}; {_size(environment.size_bytes)} in {environment.folder}.")

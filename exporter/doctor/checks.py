@@ -18,7 +18,7 @@ from typing import Any
 from converters.errors import EdgeportError, StepError
 from converters.isolation import Channel, Limits, Message, run_step, worker_environment
 from converters.progress import Progress
-from exporter.doctor.tiny import FEEDS, TOTAL, tiny_onnx, tiny_tflite
+from exporter.doctor.tiny import FEEDS, TOTAL, tiny_int8_onnx, tiny_onnx, tiny_tflite
 from validate.runtimes.devices import Device
 from validate.targets import device_of
 from validate.targets.environment import environment_of
@@ -50,6 +50,7 @@ PROBES = (
     Probe("onnxruntime-web", "browser", "exporter.doctor.checks:probe_browser"),
     Probe("tflm", "tflm", "exporter.doctor.checks:probe_tflm"),
     Probe("arm64", device_of("arm64"), "exporter.doctor.checks:probe_arm64"),
+    Probe("qnn", "qnn", "exporter.doctor.checks:probe_qnn"),
     Probe("vela", "ethos-u55", "exporter.doctor.checks:probe_vela"),
 )
 
@@ -244,6 +245,11 @@ def probe_arm64(request: Message, _: Channel) -> Message:
     environment = environment_of("arm64")
     assert environment is not None
     return {"version": ", ".join(f"{name} {number}" for name, number in environment.versions.items())}
+
+
+def probe_qnn(request: Message, _: Channel) -> Message:
+    """Adds two vectors of integers on Qualcomm's HTP, emulated in an environment of its own."""
+    return {"version": _version_that_runs(tiny_int8_onnx(), "tiny.int8.onnx", request["device"])}
 
 
 def probe_vela(_request: Message, _: Channel) -> Message:

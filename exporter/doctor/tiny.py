@@ -22,6 +22,33 @@ def tiny_onnx() -> bytes:
     return content
 
 
+def tiny_int8_onnx() -> bytes:
+    """The same with a product by one, computed in int8 with steps of 1/16: no value needs to be rounded."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    step, zero = (
+        numpy_helper.from_array(np.array(v), name) for name, v in (("step", np.float32(1 / 16)), ("zero", np.int8(0)))
+    )
+    one = numpy_helper.from_array(np.full(2, 16, np.int8), "one")
+    nodes = [helper.make_node("DequantizeLinear", ["one", "step", "zero"], ["one_f"])]
+
+    def coded(name: str) -> str:
+        nodes.append(helper.make_node("QuantizeLinear", [name, "step", "zero"], [f"{name}_q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", "step", "zero"], [f"{name}_f"]))
+        return f"{name}_f"
+
+    nodes.append(helper.make_node("Mul", [coded("a"), "one_f"], ["a1"]))
+    nodes.append(helper.make_node("Add", [coded("a1"), coded("b")], ["s"]))
+    coded("s")
+    nodes[-1].output[0] = "sum"
+    a, b, total = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("a", "b", "sum"))
+    graph = helper.make_graph(nodes, "tiny", [a, b], [total], [step, zero, one])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    content: bytes = model.SerializeToString()
+    return content
+
+
 def tiny_tflite() -> bytes:
     """`sum = a + b` of two float32 vectors, with the signature `serving_default`."""
     import flatbuffers
@@ -50,10 +77,14 @@ def tiny_tflite() -> bytes:
     return bytes(builder.Output())
 
 
-def write_both(request: Message, _: Channel) -> Message:
-    """Writes both into a folder, in a worker: `{paths}`."""
+def _tiny_files() -> tuple[tuple[str, bytes], ...]:
+    return ("tiny.tflite", tiny_tflite()), ("tiny.onnx", tiny_onnx()), ("tiny.int8.onnx", tiny_int8_onnx())
+
+
+def write_all(request: Message, _: Channel) -> Message:
+    """Writes all into a folder, in a worker: `{paths}`."""
     paths = []
-    for name, content in (("tiny.tflite", tiny_tflite()), ("tiny.onnx", tiny_onnx())):
+    for name, content in _tiny_files():
         path = Path(request["folder"]) / name
         path.write_bytes(content)
         paths.append(str(path))

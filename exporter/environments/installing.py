@@ -21,7 +21,7 @@ from exporter.environments.commands import STEP
 from exporter.environments.request import Request
 from validate.targets.environment import RECORD, Environment, environment_at, environments_folder
 
-INSTALLERS = {"arm64": "exporter.environments.arm64:made", "browser": "exporter.environments.browser:made"}
+INSTALLERS = {name: f"exporter.environments.{name}:made" for name in ("arm64", "browser", "qnn")}
 """By target that can be installed, `module:function` that makes its environment."""
 
 Maker = Callable[["Site", Request, Progress], Environment]

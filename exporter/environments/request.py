@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from converters.errors import UsageError
@@ -43,3 +43,16 @@ class Request:
                 raise UsageError(
                     f"{option} has to be an address, not {address!r}.", next_step=f"Give one like {example}."
                 )
+
+    def check_for(self, target: str) -> None:
+        """Raises UsageError for what was chosen and means nothing to this target."""
+        chosen = [entry.name for entry in fields(self) if getattr(self, entry.name) is not None]
+        if vain := [_OPTIONS[name] for name in chosen if name not in _TAKES[target]]:
+            raise UsageError(
+                f"{', '.join(vain)} means nothing to the target {target}.",
+                next_step=f"It takes {', '.join(_OPTIONS[name] for name in _TAKES[target])}.",
+            )
+
+
+_TAKES = {"arm64": ("mirror", "keyring", "tree", "qemu", "wheels"), "browser": ("registry", "npm_archive")}
+_OPTIONS = {entry.name: f"--{entry.name.replace('_', '-')}" for entry in fields(Request)} | {"tree": "--python-tree"}

@@ -21,7 +21,7 @@ _PATIENCE_S = 300.0
 
 
 def tried(connect: Connect, suffixes: Collection[str] = (".tflite", ".onnx")) -> None:
-    """Opens a tiny file of each format in its runtime there and runs it.
+    """Opens a tiny file of each kind in its runtime there and runs it.
 
     Args:
         connect: the machine, with a file on it.
@@ -30,8 +30,8 @@ def tried(connect: Connect, suffixes: Collection[str] = (".tflite", ".onnx")) ->
         StepError: one of them does not open it, dies or adds wrongly.
     """
     with tempfile.TemporaryDirectory(prefix="edgeport-trial-") as name:
-        written = run_step("exporter.doctor.tiny:write_both", {"folder": name}, step=STEP, writes=[Path(name)])
-        for path in (path for path in map(Path, written["paths"]) if path.suffix in suffixes):
+        written = run_step("exporter.doctor.tiny:write_all", {"folder": name}, step=STEP, writes=[Path(name)])
+        for path in (path for path in map(Path, written["paths"]) if path.name.endswith(tuple(suffixes))):
             try:
                 total = _run(connect, path)
             except EdgeportError as error:

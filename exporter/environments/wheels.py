@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from converters.errors import StepError
@@ -55,6 +56,12 @@ def installed(
     Args:
         wheels: takes them from this folder alone.
     """
+    if find_spec("pip") is None:
+        raise StepError(
+            "pip is not here, which picks the wheels.",
+            next_step=f"Run `{sys.executable} -m ensurepip`, or install pip with what made this environment.",
+            step=STEP,
+        )
     report = folder.with_name("pip.json")
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"),

@@ -13,6 +13,7 @@ from exporter.report import wording as say
 from validate.agreement.losses import KEPT, LOST, UNPROVEN
 from validate.agreement.results import AGREE, INCONCLUSIVE
 from validate.latency.rows import TimingRow
+from validate.targets import HOST
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def headline(manifest: Manifest) -> Headline:
         by_status.setdefault(verdict.status, []).append(say.clean(verdict.artifact))
     source = say.clean(manifest.source.path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])
     losses = _losses(manifest)
-    parts = [_agreement_part(by_status, total, source, losses), *_loss_parts(losses), *_missed_parts(manifest)]
+    parts = [_agreement_part(by_status, total, source, losses), *_elsewhere_parts(manifest)]
+    parts += [*_loss_parts(losses), *_missed_parts(manifest)]
     if failed:
         names = [f"{row.format.value} {row.precision.value} ({row.status})" for row in manifest.failures]
         parts.append(f"{say.count(failed, 'target')} could not be made: {say.listed(names)}")
@@ -98,6 +100,17 @@ def _agreement_part(
         if (names := by_status.get(status))
     ]
     return ", ".join([f"{agree} of {say.count(total, 'artifact')} agree with {source}", *others])
+
+
+def _elsewhere_parts(manifest: Manifest) -> list[str]:
+    """A clause for each other target, or setting, on which a file does not agree; all before them is of the host."""
+    first = {id(verdict) for verdict in manifest.first_verdicts}
+    names: dict[str, dict[str, None]] = {}
+    for verdict in manifest.verdicts:
+        if id(verdict) not in first and verdict.status != AGREE:
+            where = verdict.target if verdict.target != HOST.target else f"the host with {verdict.setting}"
+            names.setdefault(say.clean(where), {})[say.clean(verdict.artifact)] = None
+    return [f"on {where} not {say.listed(list(files))}" for where, files in names.items()]
 
 
 def _missed_parts(manifest: Manifest) -> list[str]:

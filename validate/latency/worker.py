@@ -68,10 +68,6 @@ class _Subject:
         return "self" if self.runtime.stopwatch is None else self.runtime.stopwatch.process
 
     @property
-    def runs_per_sample(self) -> int:
-        return 1 if self.runtime.stopwatch is None else self.runtime.stopwatch.runs_per_sample
-
-    @property
     def usage(self) -> Usage:
         clock = self.runtime.stopwatch
         return own_usage() if clock is None else usage_of(clock.process)
@@ -242,7 +238,7 @@ def _slot(subject: _Subject, calls: int) -> Message:
     after = subject.usage
     return {
         "ns": durations,
-        "cpu_s": (after.cpu_s - before.cpu_s) / subject.runs_per_sample,
+        "cpu_s": after.cpu_s - before.cpu_s,
         "cpu_total_s": after.total_s,
         "canary_ns": canary,
         "switches": after.switches - before.switches,

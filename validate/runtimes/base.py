@@ -82,12 +82,10 @@ class Stopwatch(Protocol):
     Attributes:
         process: the process that runs the model: its memory and its CPU time are the row's.
         phases: `import_ms` and `load_ms` there, `idle_rss_bytes` before the load and `load_peak_bytes` after it.
-        runs_per_sample: how many runs a sample is the mean of; more than one where the clock's steps are coarse.
         facts: of how it measures, for the row.
     """
 
     process: int
-    runs_per_sample: int
     phases: Mapping[str, float]
 
     @property

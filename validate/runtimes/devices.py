@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 _GPUS: Final = {"cuda", "tensorrt"}
-_ELSEWHERE: Final = {"arm64", "browser", "ssh", "adb"}
+_ELSEWHERE: Final = {"arm64", "browser", "qnn", "ssh", "adb"}
 
 
 class Device(str):

@@ -65,8 +65,8 @@ class OnnxRuntime(Runtime):
         else:
             self._session = self._on_accelerator(options, content)
         self.signature = Signature(
-            tuple(_spec(path, node) for node in self._session.get_inputs()),
-            tuple(_spec(path, node) for node in self._session.get_outputs()),
+            tuple(spec_of(path, node) for node in self._session.get_inputs()),
+            tuple(spec_of(path, node) for node in self._session.get_outputs()),
         )
 
     @property
@@ -170,7 +170,8 @@ def _providers(options: RuntimeOptions) -> list[Any]:
     return [cuda] if options.device == Device.CUDA else [_provider(options.device)]
 
 
-def _spec(path: Path, node: Any) -> TensorSpec:
+def spec_of(path: Path, node: Any) -> TensorSpec:
+    """An input or output of a session, in the signature's words. Raises RefusedError: it is no tensor."""
     dtype = _DTYPES.get(node.type)
     if dtype is None:
         raise RefusedError(

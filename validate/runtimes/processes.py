@@ -36,7 +36,7 @@ def usage_of(process: int) -> Usage:
     """That of a process that we started, or one of ours did; with the CPU seconds of all of them and our own."""
     import psutil
 
-    spent = {child.pid: _fine_cpu_s(child.pid) for child in psutil.Process().children(recursive=True)}
+    spent = {child.pid: _cpu_s(child.pid) for child in psutil.Process().children(recursive=True)}
     switches = 0
     with suppress(psutil.Error):
         switches = int(psutil.Process(process).num_ctx_switches().involuntary)
@@ -74,8 +74,16 @@ def end_with_descendants(process: subprocess.Popen[bytes], timeout_s: float = 5.
     psutil.wait_procs(started, timeout_s)
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process, in steps of a hundredth; 0 where it is gone."""
+def main_thread_s(pid: int) -> float:
+    """CPU seconds of a process's main thread; 0 where it is gone, or the kernel does not tell."""
+    return _thread_s(Path(f"/proc/{pid}/task/{pid}"))
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU seconds of a process: of the threads that live, to the nanosecond, where the kernel tells."""
+    with suppress(OSError):
+        if spent := sum(_thread_s(task) for task in Path(f"/proc/{pid}/task").iterdir()):
+            return spent
     import psutil
 
     try:
@@ -85,12 +93,11 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def _fine_cpu_s(pid: int) -> float:
-    """The same of the threads that live, to the nanosecond where the kernel tells."""
+def _thread_s(task: Path) -> float:
+    """sched-stats of the kernel's documentation: nanoseconds spent on the CPU come first."""
     with suppress(OSError, IndexError, ValueError):
-        tasks = Path(f"/proc/{pid}/task")
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
-    return cpu_s(pid)
+        return int((task / "schedstat").read_text().split()[0]) / 1e9
+    return 0.0
 
 
 def _faults(pid: int) -> int:

@@ -70,6 +70,10 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         "vela", frozenset({Format.TFLITE}), "", "ethosu", ("ethos-u-vela",),
         frozenset({"ethos-u55", "ethos-u65", "ethos-u85"}),
     ),
+    RuntimeRow(
+        "onnxruntime-qnn", frozenset({Format.ONNX}), "qnn:QnnRuntime",
+        "onnxruntime_qnn", ("onnxruntime-qnn",), frozenset({"qnn", "htp"}),
+    ),
     RuntimeRow("benchmark_model", frozenset({Format.TFLITE}), "", "", (), frozenset({"adb"})),
     RuntimeRow(_KERAS, frozenset(), "keras:KerasRuntime", *_TENSORFLOW),
 )  # fmt: skip

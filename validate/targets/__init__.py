@@ -97,6 +97,10 @@ TARGETS: tuple[Target, ...] = (
         Target(name, Device(name), "ethosu", "pip install 'edgeport[ethos-u]'", numbers=Kind.NEVER, time=Kind.ESTIMATED)
         for name in ("ethos-u55", "ethos-u65", "ethos-u85")
     ),
+    Target(
+        "qnn", Device("qnn"), install="edgeport target install qnn", machine="validate.targets.qnn:Qnn",
+        environment=True, numbers=Kind.EMULATED, time=Kind.NEVER,
+    ),
     Target("ssh", Device("ssh"), machine="validate.targets.ssh:Board", detail="HOST"),
     Target("adb", Device("adb"), settings=({}, {"gpu": True}), detail="SERIAL", numbers=Kind.NEVER),
 )  # fmt: skip

@@ -90,6 +90,64 @@ def test_steps_are_the_long_run(stepped: Any, fmt: Format, tmp_path: Path) -> No
             fed = {state.input: outputs[state.output] for state in states}
 
 
+def subclassed_model() -> Any:
+    import keras
+    from keras import layers as kl
+    from keras import ops
+
+    class Cell(kl.Layer):  # type: ignore[misc]
+        state_size = output_size = 3
+
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight(shape=(shape[-1] + 3, 3))
+
+        def call(self, values: Any, states: Any) -> Any:
+            held = ops.tanh(ops.concatenate([values, states[0]], axis=-1) @ self.kernel)
+            return held, [held]
+
+    class Net(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.own = kl.RNN(Cell(), stateful=True, return_sequences=True, name="own")
+            self.memory = kl.LSTM(2, stateful=True, name="memory")
+
+        def build(self, shape: Any) -> None:
+            self.own.build(shape)
+            self.memory.build((*shape[:2], 3))
+            self.built = True
+
+        def call(self, series: Any) -> Any:
+            return self.memory(self.own(series))
+
+    keras.utils.set_random_seed(5)
+    return Net()
+
+
+@pytest.mark.parametrize("fmt", [Format.SAVEDMODEL, Format.TFLITE, Format.ONNX])
+def test_a_class_with_stateful_layers_is_a_step_too(fmt: Format, tmp_path: Path) -> None:
+    model = subclassed_model()
+    steps = np.random.default_rng(0).normal(size=(STEPS, ROWS, 3, 4)).astype(np.float32)
+    model(steps[0])
+    model.own.reset_states()
+    model.memory.reset_states()
+    traced = trace(loaded_model(model))
+    expected = [np.asarray(model(inputs)) for inputs in steps]
+    assert [state.input for state in traced.signature.states] == ["own_state0", "memory_state0", "memory_state1"]
+    path, saved = tmp_path / f"m.{fmt.value}", tmp_path / "m.savedmodel"
+    if fmt is Format.ONNX:
+        write_onnx(traced, path)
+    else:
+        write_saved_model(traced, saved)
+    if fmt is Format.TFLITE:
+        write_tflite(traced, lambda: saved, path)
+    run, states = opened(path, fmt, traced.signature), traced.signature.states
+    fed = {state.input: np.full(state.shape, state.initial, state.dtype) for state in states}
+    for inputs, answer in zip(steps, expected, strict=True):
+        outputs = run({"series": inputs, **fed})
+        assert np.abs(outputs["output_0"] - answer).max() < 2e-6
+        fed = {state.input: outputs[state.output] for state in states}
+
+
 def test_the_loops_of_steps_are_quantized_too(stepped: Any, tmp_path: Path) -> None:
     """The body of a loop reads what stands behind it in the order that quantization leaves."""
     traced, steps, _ = stepped

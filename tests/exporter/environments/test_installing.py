@@ -17,6 +17,7 @@ from exporter.environments.request import Request
 from validate.targets.environment import Environment, environment_of
 
 PYTHON = "/usr/bin/python3.11"
+EVERY = tuple(installing.INSTALLERS)
 
 
 def quick(site: Site, _request: Request, progress: Progress) -> Environment:
@@ -95,6 +96,15 @@ def test_removed_it_is_gone(maker: Path) -> None:
 def test_a_mirror_is_an_address(mirror: str) -> None:
     with pytest.raises(UsageError, match="--mirror has to be an address"):
         Request(mirror=mirror)
+
+
+def test_an_option_of_another_target_is_refused(tmp_path: Path) -> None:
+    Request(qemu=tmp_path, tree=tmp_path).check_for("arm64")
+    with pytest.raises(UsageError, match="--python-tree, --qemu means nothing to the target browser") as error:
+        Request(qemu=tmp_path, tree=tmp_path, npm_archive=tmp_path).check_for("browser")
+    assert "--npm-archive" in error.value.next_step
+    for name in EVERY:
+        Request().check_for(name)
 
 
 def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,6 +182,15 @@ def test_headline(
     page(manifest)
 
 
+def test_what_is_wrong_on_another_target_alone_is_said_in_the_headline(sample_document: dict[str, Any]) -> None:
+    first = sample_document["verdicts"][0]
+    there = first | {"target": "openvino", "setting": "float32", "status": "disagree"}
+    sample_document["verdicts"].append(there)
+    head = headline(Manifest.from_document(sample_document))
+    assert head.tone == "bad"
+    assert f"on openvino not {first['artifact']}" in head.sentence
+
+
 def test_an_artifact_that_disagrees_is_not_called_the_fastest(sample_document: dict[str, Any]) -> None:
     sample_document["verdicts"][2]["status"] = "disagree"
     sentence = headline(Manifest.from_document(sample_document)).sentence

@@ -225,7 +225,7 @@ def test_files_are_timed_by_the_pages_own_clock(onnx_folder: Path) -> None:
     assert right.p50_ms.value * 1e6 * facts["runs_per_sample"] > 20 * facts["clock_resolution_ns"]
     assert "unchecked" not in right.flags
     assert right.phases is not None
-    assert right.phases.cpu_seconds > right.p50_ms.value / 1e4
+    assert right.phases.cpu_seconds > right.p50_ms.value / 4e3
     assert min(right.phases.load_ms, right.phases.first_ms, right.phases.idle_rss_bytes) > 0
     assert wrong.status is Status.ERROR
     assert "differs from the golden one" in wrong.reason
@@ -233,12 +233,12 @@ def test_files_are_timed_by_the_pages_own_clock(onnx_folder: Path) -> None:
 
 def test_a_page_that_hangs_is_stopped(onnx_folder: Path) -> None:
     job = BenchJob.of(
-        devices=(Device("browser"),), threads=(1,), max_seconds=4, common=Common(limits=Limits(timeout_s=8))
+        devices=(Device("browser"),), threads=(1,), max_seconds=4, common=Common(limits=Limits(timeout_s=5))
     )
     before = browsers()
     (row,) = measure([onnx_folder / "endless.onnx"], job).timings
     assert row.status is Status.ERROR
-    assert "limit of 8 s" in row.reason
+    assert "limit of 5 s" in row.reason
     assert browsers() == before
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from converters.errors import CrashError
 from validate.runtimes.browser.chromium import Chromium
 from validate.runtimes.browser.server import Server
-from validate.runtimes.processes import cpu_s
+from validate.runtimes.processes import main_thread_s
 
 _HERE = Path(__file__).parent
 _LOAD_S = 60.0
 _SPINS, _SPIN_MS = 20, 30
-_TICKS_S = 0.015
-"""CPU times are told in hundredths of a second."""
+_SLACK_S = 0.002
 _UNTIL_LOADED = """
 new Promise(done => { const wait = () => globalThis.edgeport ? done(true) : setTimeout(wait, 10); wait(); })
 """
@@ -24,6 +25,27 @@ NEXT_STEP = "Run edgeport doctor; another browser can be named with CHROME=PATH.
 
 class PageError(Exception):
     """What the page threw, in its own words."""
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """CPU seconds of main threads, from some time of each thread's life on.
+
+    Attributes:
+        told: the page's, in its own words.
+        before, after: each process's, read right before and after.
+    """
+
+    told: float
+    before: Mapping[int, float]
+    after: Mapping[int, float]
+
+    def fits(self, then: _Spent, pid: int) -> bool:
+        """Whether a process spent since then what the page says that it did."""
+        if pid not in self.before or pid not in then.before:
+            return False
+        least, most = self.before[pid] - then.after[pid], self.after[pid] - then.before[pid]
+        return least - _SLACK_S <= self.told - then.told <= most + _SLACK_S
 
 
 class Page:
@@ -68,19 +90,25 @@ class Page:
 
     @property
     def process(self) -> int:
-        """The process that the page runs in: the one of the browser's whose CPU time is always what the page tells."""
-        browser = self._tab.browser
-        found: set[int] = set()
+        """The process that the page runs in: the browser's whose main thread spends what the page says of its own.
+
+        The browser's first process where that cannot be told.
+        """
+        found, then = set(self._tab.browser.pages), self._spent()
         for _ in range(_SPINS):
-            found = found or set(browser.pages)
             self.call("spin", ms=_SPIN_MS)
-            before = {pid: cpu_s(pid) for pid in found}
-            metrics = self._tab.ask("Performance.getMetrics", _LOAD_S)["metrics"]
-            told = next((float(row["value"]) for row in metrics if row["name"] == "ProcessTime"), 0.0)
-            found = {pid for pid in found if before[pid] - _TICKS_S <= told <= cpu_s(pid) + _TICKS_S}
+            now = self._spent()
+            found = {pid for pid in found if now.fits(then, pid)}
             if len(found) == 1:
                 return found.pop()
-        return browser.pid
+        return self._tab.browser.pid
+
+    def _spent(self) -> _Spent:
+        pages = self._tab.browser.pages
+        before = {pid: main_thread_s(pid) for pid in pages}
+        metrics = self._tab.ask("Performance.getMetrics", _LOAD_S)["metrics"]
+        told = next((float(row["value"]) for row in metrics if row["name"] == "ThreadTime"), 0.0)
+        return _Spent(told, before, {pid: main_thread_s(pid) for pid in pages})
 
     def close(self) -> None:
         self._tab.close()

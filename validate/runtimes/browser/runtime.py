@@ -34,7 +34,6 @@ _NO_MEMORY = re.compile(r"memory size exceeded|allocation failed|could not alloc
 _NUMBER_OF_TYPE = re.compile(r"unsupported data type: (\d+)")
 _SHARE_OF_CLOCK = 0.01
 """The most that a step of the page's clock may be of a timed sample."""
-_SETTLED_NS, _SETTLED_SAMPLES = 50_000_000, 20
 
 
 class OnnxRuntimeWeb(Runtime):
@@ -157,7 +156,7 @@ class PageClock:
     def __init__(self, page: Page, process: int, resolution_ns: int) -> None:
         self._page, self.process = page, process
         self._resolution_ns = resolution_ns
-        self.runs_per_sample, self._settled = 1, False
+        self.runs_per_sample = 1
         self.phases: Mapping[str, float] = {}
 
     def prepare(self, feeds: Sequence[Arrays]) -> None:
@@ -168,12 +167,10 @@ class PageClock:
 
     def timed(self, count: int) -> list[int]:
         inner = min(self.runs_per_sample, count)
-        ns = [int(one) for one in self._page.call("time", count=max(1, count // inner), inner=inner)["ns"]]
-        if not self._settled:
-            self.runs_per_sample = max(
-                1, math.ceil(self._resolution_ns / _SHARE_OF_CLOCK / max(1.0, float(np.quantile(ns, 0.25))))
-            )
-            self._settled = len(ns) >= _SETTLED_SAMPLES and sum(ns) * inner > _SETTLED_NS
+        ns = [int(one) for one in self._page.call("time", count=round(count / inner), inner=inner)["ns"]]
+        # Upwards alone: code gets quicker while the browser compiles it anew.
+        needed = math.ceil(self._resolution_ns / _SHARE_OF_CLOCK / max(1.0, float(np.quantile(ns, 0.25))))
+        self.runs_per_sample = max(self.runs_per_sample, needed)
         return ns
 
     @property

@@ -8,6 +8,7 @@ import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 
 _TYPES = {".html": "text/html; charset=utf-8", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 _HEADERS = {
@@ -22,6 +23,19 @@ _HEADERS = {
 }
 
 
+class _Quiet(ThreadingHTTPServer):
+    """One that asks nobody for this machine's name, and says nothing where a page is closed while it loads."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: what a page lacks, the page says."""
+
+
 class Server:
     """Serves what it was given by name, and nothing else.
 
@@ -34,8 +48,7 @@ class Server:
         self.content: dict[str, bytes | Path] = {}
         self.left: dict[str, bytes] = {}
         secret = secrets.token_urlsafe(24)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, secret))
-        self._server.daemon_threads = True
+        self._server = _Quiet(("127.0.0.1", 0), _handler(self, secret))
         self.host = f"127.0.0.1:{self._server.server_port}"
         self.url = f"http://{self.host}/{secret}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
