@@ -102,8 +102,8 @@ def difference(path: Path, device: Device, samples: Any, here: list[Any]) -> str
         return "not read"
     try:
         there = answers(path, device, samples)
-    except EdgeportError as error:
-        return error.message.partition(": ")[2][:60] or error.message[:60]
+    except EdgeportError:
+        return "refused"
     gap = max(float(np.max(np.abs(a.astype(np.float64) - b))) for a, b in zip(there, here, strict=True))
     return "none" if gap == 0 else f"{gap:.2g}"
 
