@@ -56,6 +56,22 @@ def _not_linux_on_x86_64() -> bool:
     return _not_linux() or platform.machine() != "x86_64"
 
 
+def _no_packages_for_arm64() -> bool:
+    """Whether Debian's archive cannot be reached, or pip's index has no wheels for it."""
+    from converters.errors import StepError
+    from exporter.environments.debian import Archive
+
+    wheels = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "numpy"]
+    with tempfile.TemporaryDirectory() as folder:
+        if not _runs(*wheels, "--platform", "manylinux_2_28_aarch64", "-d", folder):
+            return True
+        try:
+            Archive(Path(folder)).fetched((), ("arm64",), lambda _label, _share: None)
+        except StepError:
+            return True
+    return False
+
+
 def _runs(*command: str) -> bool:
     return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
 
@@ -78,6 +94,7 @@ EXCUSES = (
     Excuse("needs a processor", "only x86-64 with AVX2 is known to round so", _another_processor),
     Excuse("GB of free memory", "memory or disk is small", _little_room),
     Excuse("needs sched_setaffinity", "Linux alone lets a process choose its cores", _not_linux),
+    Excuse("the packages of the target arm64", "nothing for arm64 can be fetched here", _no_packages_for_arm64),
     Excuse("the extra `tflm`", "tflite-micro has wheels for Linux x86-64 alone", _not_linux_on_x86_64),
     Excuse("the locks are for Linux x86-64", "this is another system", _not_linux_on_x86_64),
 )  # fmt: skip

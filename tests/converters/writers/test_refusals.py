@@ -56,6 +56,25 @@ def _spectrum(k: Any) -> Any:
     return k.Model(inputs, mel(inputs))
 
 
+def _branch_in_a_loop(k: Any) -> Any:
+    """tf2onnx does not see the kernel there, and says that `object of type 'NoneType' has no len()`."""
+
+    class Looping(k.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.conv = k.layers.Conv2D(3, 3, padding="same")
+            self.conv.build(shape)
+            self.built = True
+
+        def call(self, x: Any) -> Any:
+            def body(i: Any, v: Any) -> tuple[Any, Any]:
+                return i + 1, k.ops.cond(k.ops.sum(v) > 0, lambda: self.conv(v), lambda: v * 2)
+
+            return k.ops.while_loop(lambda i, _: i < 3, body, (0, x))[1]
+
+    inputs = k.Input((6, 6, 3))
+    return k.Model(inputs, Looping(name="looping")(k.layers.Dense(3)(inputs)))
+
+
 def _operation(k: Any) -> Any:
     inputs = k.Input((4, 4))
     return k.Model(inputs, k.ops.linalg.inv(inputs))
@@ -70,6 +89,8 @@ REFUSED: list[tuple[Callable[[Any], Any], str, str]] = [
     (_complex, "onnx", "Real of complex numbers (layer `turned`)"),
     (_filtered, "onnx", "Mul of complex numbers (layer `filtered`)"),
     (_spectrum, "onnx", "RFFT (layer `mel`)"),
+    (_branch_in_a_loop, "onnx", "of whose inputs it does not know the shape"),
+    (_branch_in_a_loop, "onnx", "Conv (layer `looping`)."),
     (_operation, "tflite", "TFLite has no built-in operation for: MatrixInverse (outside of any layer)."),
 ]
 
