@@ -21,7 +21,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, shared_targets: Path, examp
     folder = tmp_path_factory.mktemp("arm64") / "out"
     ran = edgeport(
         *("run", examples / "digits_se_inception.keras", "-o", folder, "-f", "tflite", "-f", "onnx", "-p", "float32"),
-        *("-p", "int8", "--calibration", examples / "digits_calibration.npz", "--samples", "8", "--max-seconds", "4"),
+        *("-p", "int8", "--calibration", examples / "digits_calibration.npz", "--samples", "4", "--max-seconds", "2"),
         *("--on", "host", "--require", "arm64"),
         EDGEPORT_TARGETS=str(shared_targets),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -297,11 +298,20 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "import os, time; from validate.runtimes.browser.chromium import Chromium; "
         "b = Chromium(); print(b.pid, flush=True); time.sleep(600)"
     )
-    other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert other.stdout is not None
-    pid = int(other.stdout.readline())
-    processes += [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    other.kill()
-    other.wait()
+    with tempfile.TemporaryDirectory(prefix="e", dir="/tmp", ignore_cleanup_errors=True) as short:
+        processes += killed_driver(script, short)
     _, alive = psutil.wait_procs(processes, 20)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def killed_driver(script: str, folder: str) -> list[psutil.Process]:
+    """The processes of a browser whose driver was killed; they have ended when this returns, or never will."""
+    env = {**os.environ, "TMPDIR": folder}
+    other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=env)
+    assert other.stdout is not None
+    pid = int(other.stdout.readline())
+    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    other.kill()
+    other.wait()
+    psutil.wait_procs(processes, 20)
+    return processes
