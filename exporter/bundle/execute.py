@@ -22,7 +22,7 @@ from converters.progress import Progress
 from exporter.bundle import Bundle, Problem, read_golden
 from exporter.manifest.rows import ArtifactRow
 from exporter.manifest.schema import GOLDEN, Manifest
-from validate.agreement.results import OutputRow
+from validate.agreement.rows import OutputRow
 
 SLACK = 4.0
 """Another processor may round in another order. The recorded error is one draw from that spread: honest float32 paths

@@ -18,7 +18,7 @@ from validate.targets import PlacedFile, Places
 if TYPE_CHECKING:
     from exporter.bundle import Bundle
     from exporter.cli.console import Console
-    from validate.agreement.results import JudgedRow
+    from validate.agreement.rows import JudgedRow
     from validate.latency import BenchJob, Latency
 
 

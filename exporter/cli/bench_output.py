@@ -10,7 +10,7 @@ from exporter.cli.console import Console, printable
 from exporter.cli.junit import Case, Outcome, junit, verdict_properties
 
 if TYPE_CHECKING:
-    from validate.agreement.results import VerdictRow
+    from validate.agreement.rows import VerdictRow
     from validate.latency import Interval, Latency, Timing
     from validate.latency.statistics.earlier import Change
     from validate.targets import PlacedFile

@@ -14,7 +14,7 @@ from exporter.cli.console import printable
 if TYPE_CHECKING:
     from exporter.manifest.rows import Miss
     from validate.agreement.losses import Loss
-    from validate.agreement.results import VerdictRow
+    from validate.agreement.rows import VerdictRow
 
 Outcome = Literal["", "error", "failure", "skipped"]
 _COUNTS: dict[Outcome, str] = {"error": "errors", "failure": "failures", "skipped": "skipped"}

@@ -18,7 +18,7 @@ from exporter.difference.values import Allowed, ArtifactChange, Difference, Side
 from exporter.manifest.rows import ArtifactRow, Miss, SignatureRow
 from exporter.manifest.schema import Manifest
 from validate.agreement.losses import LOST
-from validate.agreement.results import JudgedRow, OutputRow
+from validate.agreement.rows import JudgedRow, OutputRow
 from validate.latency.statistics.earlier import Change, compare_results
 
 _JUDGED_ON = ("samples", "seed", "input_range", "shapes")

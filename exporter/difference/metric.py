@@ -19,7 +19,7 @@ from validate.agreement.judging.named_metrics import NAMED_METRICS
 from validate.agreement.judging.paired import drop_between, samples_that_would_do
 from validate.agreement.losses import KEPT, LOST, UNPROVEN, Estimate
 from validate.agreement.metric import LABELS_DIGEST
-from validate.agreement.results import ERROR
+from validate.agreement.rows import ERROR
 
 Scores = Mapping[str, NamedArrays]
 

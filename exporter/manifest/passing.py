@@ -14,7 +14,7 @@ from typing import Protocol
 from exporter.manifest.rows import ArtifactRow, Miss, Passing
 from exporter.manifest.schema import Manifest
 from validate.agreement.losses import LOST, Loss
-from validate.agreement.results import AGREE, ERROR, INCONCLUSIVE, GateRow
+from validate.agreement.rows import AGREE, ERROR, INCONCLUSIVE, GateRow
 from validate.latency.rows import TimingRow
 from validate.targets import HOST
 

@@ -17,7 +17,7 @@ from converters.contract import Contract, InputContract, OutputContract
 from converters.formats import Format, Precision
 from exporter.manifest.facts import InterfaceFacts, OpeningFacts, RangeFacts
 from validate.agreement.losses import Changed, Estimate, Loss, LossGate
-from validate.agreement.results import GateRow, JudgedRow, OutputRow
+from validate.agreement.rows import GateRow, JudgedRow, OutputRow
 from validate.inputs import Range
 from validate.latency.rows import ComparisonRow, TimingRow
 from validate.latency.statistics.percentiles import Interval

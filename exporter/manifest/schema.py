@@ -34,7 +34,7 @@ from exporter.manifest.rows import (
     TimingField,
     Tool,
 )
-from validate.agreement.results import JudgedRow
+from validate.agreement.rows import JudgedRow
 
 SCHEMA: Literal["edgeport.manifest/2"] = "edgeport.manifest/2"
 MANIFEST = "manifest.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 from exporter.manifest.passing import passing
 from exporter.manifest.schema import Manifest
-from validate.agreement.results import OutputRow
+from validate.agreement.rows import OutputRow
 from validate.latency.rows import sample_names
 
 SCHEMA_1 = "edgeport.manifest/1"

@@ -16,7 +16,7 @@ from exporter.report.commands import commands
 from exporter.report.headline import headline
 from exporter.report.markdown import code, fenced, grid, text
 from exporter.report.samples import class_names
-from validate.agreement.results import JudgedRow
+from validate.agreement.rows import JudgedRow
 
 _BY_AUTHOR = "_Not known to edgeport. To be written by the author: {}_"
 _FLAGS = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from exporter.report import wording as say
 from validate.agreement.losses import KEPT, UNPROVEN, Estimate, Loss
-from validate.agreement.results import JudgedRow, OutputRow
+from validate.agreement.rows import JudgedRow, OutputRow
 
 COST, GATE, LOSS = "Error / must cost", "Gate", "Loss"
 NOTE = (

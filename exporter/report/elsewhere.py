@@ -7,7 +7,7 @@ from exporter.report import wording as say
 from exporter.report.cost import COST, GATE, LOSS, cost_words, loss_words, worst_output
 from exporter.report.headline import timed_rows
 from exporter.report.tables import Column, Table, table
-from validate.agreement.results import VerdictRow
+from validate.agreement.rows import VerdictRow
 from validate.targets import HOST
 
 _NOTE = (

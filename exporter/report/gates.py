@@ -10,7 +10,7 @@ from exporter.report import wording as say
 from exporter.report.elsewhere import placed
 from exporter.report.tables import Column, Table, table
 from validate.agreement.losses import KEPT, UNPROVEN
-from validate.agreement.results import AGREE, JudgedRow
+from validate.agreement.rows import AGREE, JudgedRow
 
 _WORDS = {
     "noise_ratio": "noise ratio",

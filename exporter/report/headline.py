@@ -11,7 +11,7 @@ from exporter.manifest.rows import Miss
 from exporter.manifest.schema import Manifest
 from exporter.report import wording as say
 from validate.agreement.losses import KEPT, LOST, UNPROVEN
-from validate.agreement.results import AGREE, INCONCLUSIVE
+from validate.agreement.rows import AGREE, INCONCLUSIVE
 from validate.latency.rows import TimingRow
 from validate.targets import HOST
 

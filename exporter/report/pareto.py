@@ -15,7 +15,7 @@ from exporter.report.choice import choices
 from exporter.report.cost import worst_output
 from exporter.report.headline import timed_rows
 from exporter.report.naming import short_names
-from validate.agreement.results import JudgedRow
+from validate.agreement.rows import JudgedRow
 from validate.latency.rows import TimingRow
 
 _WIDTH, _HEIGHT = 420.0, 290.0

@@ -15,7 +15,7 @@ from exporter.report.elsewhere import elsewhere, estimated, placed
 from exporter.report.gates import gates
 from exporter.report.headline import timed_rows
 from exporter.report.tables import Column, Table, table
-from validate.agreement.results import JudgedRow
+from validate.agreement.rows import JudgedRow
 from validate.inputs import Range
 from validate.latency.rows import TimingRow
 from validate.targets import HOST

@@ -28,7 +28,7 @@ from validate.agreement import Agreement, JudgeJob, Verdict
 from validate.agreement.compare import compare
 from validate.agreement.judging.gates import gate_for
 from validate.agreement.losses import LOST
-from validate.agreement.results import DISAGREE
+from validate.agreement.rows import DISAGREE
 
 RESCUED = frozenset({Precision.INT8, Precision.INT16X8, Precision.DYNAMIC_INT8, Precision.DYNAMIC_INT4})
 

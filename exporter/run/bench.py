@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.progress import Progress
-from validate.agreement.results import AGREE, Agreement, OutputRow, VerdictRow
+from validate.agreement.results import Agreement
+from validate.agreement.rows import AGREE, OutputRow, VerdictRow
 from validate.latency import BenchJob, Latency, measure
 from validate.latency.job import Allowed
 from validate.latency.profiling.insight import with_profiles

@@ -18,7 +18,8 @@ from exporter.run.artifact_rows import Notes
 from exporter.run.twins import Twins
 from exporter.run.workspace import Place
 from validate.agreement import Agreement
-from validate.agreement.results import DISAGREE, Verdict
+from validate.agreement.results import Verdict
+from validate.agreement.rows import DISAGREE
 from validate.localize import Localization, Localized, LocalizeJob, localize
 from validate.runtimes import runtime_name
 

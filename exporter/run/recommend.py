@@ -13,7 +13,7 @@ from exporter.manifest.rows import ArtifactRow, Miss
 from exporter.manifest.schema import Manifest
 from exporter.options import Choice
 from validate.agreement.losses import KEPT
-from validate.agreement.results import JudgedRow, OutputRow
+from validate.agreement.rows import JudgedRow, OutputRow
 from validate.latency.rows import TimingRow
 from validate.targets import HOST
 

@@ -26,7 +26,7 @@ from validate.agreement.judging.final_activation import LEFT_DB
 from validate.agreement.judging.gate_checks import CREST
 from validate.agreement.judging.gates import FLOOR_ULPS, ULP, gate_for
 from validate.agreement.judging.metrics import signal
-from validate.agreement.results import AGREE, OutputRow
+from validate.agreement.rows import AGREE, OutputRow
 
 CLASS, LABEL, NONE = "class", "label", "none"
 _ROUNDING = 8 * ULP

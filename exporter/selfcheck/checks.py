@@ -24,7 +24,7 @@ from exporter.bundle.golden import read_golden
 from exporter.manifest.rows import ArtifactRow, Tensor
 from exporter.manifest.schema import GOLDEN, Manifest
 from exporter.selfcheck.bounds import Bound, Judgement, bound_of
-from validate.agreement.results import OutputRow
+from validate.agreement.rows import OutputRow
 
 DTYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
 """Element types that every language here can hold."""

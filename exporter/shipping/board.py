@@ -19,7 +19,7 @@ from exporter.shipping.arena import Measured
 from exporter.shipping.microcontroller import missing_kernels
 from exporter.shipping.profiles import PROFILES
 from validate.agreement import Agreement, Verdict
-from validate.agreement.results import ERROR
+from validate.agreement.rows import ERROR
 from validate.runtimes import Device, row_for
 from validate.runtimes.tflm_arena import Arena
 from validate.targets import Place, device_of, target_of

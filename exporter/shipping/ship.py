@@ -17,7 +17,7 @@ from exporter.shipping.microcontroller import c_name, check_outputs, write_micro
 from exporter.shipping.server import write_server
 from exporter.shipping.usability import usability
 from validate.agreement import Agreement
-from validate.agreement.results import ERROR
+from validate.agreement.rows import ERROR
 
 FOLDERS = {"server": "server", "microcontroller": "microcontroller"}
 """Under the bundle's folder; `files[]` lists what lies in them. What phones take lies next to the other artifacts."""

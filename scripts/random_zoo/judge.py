@@ -24,7 +24,7 @@ import numpy as np
 from converters.checkpoints.load_options import LoadOptions
 from converters.errors import EdgeportError
 from converters.formats import Format
-from validate.agreement.results import VerdictStatus
+from validate.agreement.rows import VerdictStatus
 
 from .draw import Drawn, draw
 from .making import make, opened_anew

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from validate.agreement.job import JudgeJob
     from validate.agreement.options import JudgeOptions
     from validate.agreement.processes import tensorflow_worker
-    from validate.agreement.results import Agreement, Golden, OutputRow, Verdict
+    from validate.agreement.results import Agreement, Golden, Verdict
+    from validate.agreement.rows import OutputRow
 
 __all__ = [
     "Agreement",
@@ -28,6 +29,7 @@ __getattr__, __dir__ = face(
         "validate.agreement.options": ("JudgeOptions",),
         "validate.agreement.processes": ("tensorflow_worker",),
         "validate.agreement.job": ("JudgeJob",),
-        "validate.agreement.results": ("Agreement", "Golden", "OutputRow", "Verdict"),
+        "validate.agreement.results": ("Agreement", "Golden", "Verdict"),
+        "validate.agreement.rows": ("OutputRow",),
     },
 )

@@ -17,7 +17,8 @@ from validate.agreement.judging.reference_values import Candidate, Reference, Re
 from validate.agreement.losses import worst_loss
 from validate.agreement.metric import UserMetric
 from validate.agreement.processes import Entry
-from validate.agreement.results import DISAGREE, OutputRow, Ran, Verdict
+from validate.agreement.results import Ran, Verdict
+from validate.agreement.rows import DISAGREE, OutputRow
 from validate.agreement.verdicts import overall
 from validate.runtimes.tflm_arena import Arena
 

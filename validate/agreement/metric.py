@@ -30,7 +30,7 @@ from validate.agreement.judging.paired import (
 )
 from validate.agreement.losses import KEPT, LOST, UNPROVEN, Loss, LossGate
 from validate.agreement.options import JudgeOptions
-from validate.agreement.results import AGREE, OutputRow
+from validate.agreement.rows import AGREE, OutputRow
 
 TIMEOUT_S = 300.0
 """Of one file's metric, resamples and all."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from converters.errors import EdgeportError
 from validate.agreement.losses import KEPT, UNPROVEN
-from validate.agreement.results import AGREE, DISAGREE, ERROR, INCONCLUSIVE, OutputRow, Ran, Verdict, VerdictStatus
+from validate.agreement.results import Ran, Verdict
+from validate.agreement.rows import AGREE, DISAGREE, ERROR, INCONCLUSIVE, OutputRow, VerdictStatus
 from validate.targets import HOST, Place
 
 

@@ -20,7 +20,8 @@ from validate.agreement.job import JudgeJob
 from validate.agreement.judging.gates import gate_for
 from validate.agreement.judging.reference_values import ReferenceValues
 from validate.agreement.processes import Entry, Processes, processes
-from validate.agreement.results import DISAGREE, ERROR, Verdict
+from validate.agreement.results import Verdict
+from validate.agreement.rows import DISAGREE, ERROR
 from validate.inputs import Range
 from validate.mutants.catalogue import HEALTHY
 from validate.mutants.faults import MUTATIONS

@@ -17,7 +17,7 @@ from converters.artifact import digest, size_of
 from exporter.bundle import finish, staged, write_golden
 from exporter.cli.main import run
 from exporter.manifest.schema import Manifest
-from validate.agreement.results import OutputRow
+from validate.agreement.rows import OutputRow
 
 QUICK = ["--max-seconds", "2", "--threads", "1", "-q"]
 _MAKE = """

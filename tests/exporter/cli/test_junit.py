@@ -9,7 +9,7 @@ from xml.etree import ElementTree as Xml
 from exporter.cli.junit import junit, verdict_case
 from exporter.manifest.passing import verdict_misses
 from validate.agreement.losses import KEPT, LOST, UNPROVEN, Changed, Estimate, Loss
-from validate.agreement.results import AGREE, ERROR, OutputRow, VerdictRow
+from validate.agreement.rows import AGREE, ERROR, OutputRow, VerdictRow
 
 
 def row(name: str, loss: Loss | None, status: Any = AGREE) -> VerdictRow:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from converters.formats import Precision
 from exporter.selfcheck.bounds import CLASS, LABEL, NONE, Bound, Judgement, bound_of, is_softmax
 from validate.agreement.judging.metrics import sigmoid, softmax
-from validate.agreement.results import GateRow, OutputRow
+from validate.agreement.rows import GateRow, OutputRow
 
 LOGITS = np.random.default_rng(0).normal(0, 8, (16, 5))
 

@@ -12,7 +12,7 @@ from validate.agreement.judging.gates import ILL_CONDITIONED, MORE_SAMPLES, Gate
 from validate.agreement.judging.many_samples import limit_for
 from validate.agreement.judging.metrics import difference, row_errors, sqnr_db
 from validate.agreement.judging.reference_values import ReferenceValues, Rounding, Values
-from validate.agreement.results import GateRow
+from validate.agreement.rows import GateRow
 
 INPUTS = "inputs"
 """The name of the drawn or given samples among the kinds."""

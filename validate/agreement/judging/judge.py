@@ -26,7 +26,7 @@ from validate.agreement.judging.lost_columns import lost_columns
 from validate.agreement.judging.metrics import Difference, TopOne, difference, sqnr_db, top_one
 from validate.agreement.judging.reference_values import Candidate, Reference, ReferenceValues, Rounding, Values
 from validate.agreement.judging.texts import judge_texts
-from validate.agreement.results import AGREE, DISAGREE, INCONCLUSIVE, OutputRow
+from validate.agreement.rows import AGREE, DISAGREE, INCONCLUSIVE, OutputRow
 from validate.agreement.worker.batches import SEQUENCE, SMALL, WIDE
 
 

@@ -28,7 +28,7 @@ from validate.agreement.losses import (
     LossGate,
     LossStatus,
 )
-from validate.agreement.results import INCONCLUSIVE, OutputRow
+from validate.agreement.rows import INCONCLUSIVE, OutputRow
 
 _REAL_INPUTS = "give your own with --inputs"
 

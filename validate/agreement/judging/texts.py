@@ -11,7 +11,7 @@ from validate.agreement.arrays import read
 from validate.agreement.judging.class_decisions import share_interval
 from validate.agreement.judging.reference_values import Candidate, Reference, undecided_of
 from validate.agreement.losses import KEPT, LOST, SAMPLES_LISTED, UNPROVEN, Changed, Estimate, Loss, LossGate
-from validate.agreement.results import AGREE, DISAGREE, GateRow, OutputRow, VerdictStatus
+from validate.agreement.rows import AGREE, DISAGREE, GateRow, OutputRow, VerdictStatus
 from validate.agreement.worker.batches import SMALL, WIDE
 
 _TEXTS = "texts"

@@ -16,7 +16,7 @@ from converters.formats import Precision
 from tests.validate.agreement.judging.test_judge import NOISE, Bench, living
 from validate.agreement.judging.metrics import sigmoid
 from validate.agreement.losses import UNPROVEN
-from validate.agreement.results import OutputRow
+from validate.agreement.rows import OutputRow
 from validate.agreement.verdicts import settled
 from validate.agreement.worker.ensemble import ALL, FIRST, MOVED
 

@@ -23,7 +23,7 @@ from validate.agreement.judging.metrics import softmax
 from validate.agreement.judging.reference_values import Candidate, Reference
 from validate.agreement.options import JudgeOptions
 from validate.agreement.plan import Plan
-from validate.agreement.results import OutputRow
+from validate.agreement.rows import OutputRow
 from validate.runtimes.devices import Arithmetic
 
 NOISE = 1e-6
