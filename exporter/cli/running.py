@@ -77,7 +77,7 @@ def places_of(words: dict[str, Any]) -> dict[str, Any]:
     boards = [Device(f"{kind}:{name}") for kind in ("ssh", "adb") if (name := words.pop(kind, None))]
     devices = dict.fromkeys([*words.pop("devices", ()), *words.pop("targets", ()), *boards])
     python, options = words.pop("ssh_python", "python3"), shlex.split(words.pop("ssh_options", ""))
-    return {"devices": tuple(devices) or (Device.CPU,), "ssh": {"python": python, "ssh_options": options}}
+    return {"devices": tuple(devices) or (Device.CPU,), "ssh_python": python, "ssh_options": options}
 
 
 def judging_places(words: dict[str, Any]) -> Places:

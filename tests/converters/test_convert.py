@@ -45,7 +45,8 @@ def converter(source: Path, tmp_path: Path) -> Iterator[Callable[..., Converter]
 
 def kill_workers(number: signal.Signals) -> None:
     """Ends the conversion workers of this process, and waits until they are gone."""
-    workers = [p for p in psutil.Process().children() if "converters._worker" in p.cmdline()]
+    living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    workers = [p for p in living if "converters._worker" in p.cmdline()]
     assert workers
     for worker in workers:
         worker.send_signal(number)

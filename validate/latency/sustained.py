@@ -146,9 +146,9 @@ def slowdown_of(lasting: Lasting, machine: MachineLog, floor: float) -> Slowdown
     index = np.minimum((at / width).astype(int), max(0, int(at[-1] / width) - 1))  # the last, short one joins
     bins = np.unique(index)
     means = np.asarray([mean[index == k].mean() for k in bins])
-    change, chance = pettitt(means)
-    if chance > _CERTAIN:
+    if pettitt(means)[1] > _CERTAIN:
         return None
+    change = _split(means)
     before, after = float(np.median(means[:change])), float(np.median(means[change:]))
     slower = means > before * (1 + max(LEAST_SLOWDOWN, floor, _QUARTER * (after / before - 1)))
     begins = next((k for k in range(len(bins)) if slower[k] and slower[k:].mean() >= _STAYS), None)
@@ -169,6 +169,17 @@ def pettitt(values: Floats) -> tuple[int, float]:
     change = int(np.argmax(statistic)) + 1
     chance = 2 * np.exp(-6 * float(statistic[change - 1]) ** 2 / (n**3 + n**2))
     return change, float(min(1.0, chance))
+
+
+def _split(values: Floats) -> int:
+    """Where one step explains the values best, by least squares of their logarithms (the first value after it).
+
+    Pettitt's test says whether there is a change; ranks place an early or late one too near to the middle.
+    """
+    logs, n = np.log(values), len(values)
+    sums, counts = np.cumsum(logs)[:-1], np.arange(1, n)
+    gap = sums / counts - (logs.sum() - sums) / (n - counts)
+    return int(np.argmax(counts * (n - counts) * gap**2)) + 1
 
 
 def overtaken(results: Sequence[Sustained]) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from converters.checks.base import Options, checked
-from converters.checks.values import Flag, Instance, Several, no_such, refusal
+from converters.checks.values import Flag, Instance, Several, Text, no_such, refusal
 from converters.errors import UsageError
 from converters.formats import Format
 from validate.runtimes.devices import Device
@@ -199,14 +199,15 @@ class Places(Options):
         require: devices that are run on too, and without which a run fails.
         variants: session settings; one that means nothing to a row's runtime is taken once.
         tune: tries every setting of a runtime, in the place of `variants`.
-        ssh: how boards are reached, as arguments of `ssh.Board`: `python`, `ssh_options`.
+        ssh_python, ssh_options: of boards: the interpreter there, and more arguments for ssh.
     """
 
     devices: tuple[Device, ...] = checked(Several("--device", _Devices(), least=1), (Device.CPU,))
     require: tuple[Device, ...] = checked(Several("--require", _Devices()), ())
     variants: tuple[Variant, ...] = checked(Several("variants", Instance("variants", Variant), least=1), (DEFAULT,))
     tune: bool = checked(Flag("--tune"), False)
-    ssh: Mapping[str, Any] = field(default_factory=dict)
+    ssh_python: str = checked(Text("--ssh-python"), "python3")
+    ssh_options: tuple[str, ...] = checked(Several("--ssh-options", Text("--ssh-options")), ())
 
     @property
     def all_devices(self) -> tuple[Device, ...]:
@@ -215,7 +216,7 @@ class Places(Options):
 
     def machine(self, device: Device) -> Mapping[str, Any]:
         """How a machine elsewhere is reached, besides what the device says."""
-        return self.ssh if device.kind == "ssh" else {}
+        return {"python": self.ssh_python, "ssh_options": list(self.ssh_options)} if device.kind == "ssh" else {}
 
     def for_format(self, fmt: Format) -> tuple[Place, ...]:
         """Every place for a format, in the order of the devices; also those where nothing opens it."""

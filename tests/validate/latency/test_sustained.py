@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from converters.errors import StepError, UsageError
@@ -38,6 +38,7 @@ def quiet(load: Lasting) -> MachineLog:
 
 
 @settings(max_examples=25, deadline=None)
+@example(begins=31.0, ratio=2.0, seed=181)
 @given(begins=st.floats(30, 180), ratio=st.floats(1.1, 4), seed=st.integers(0, 1000))
 def test_a_lasting_slowdown_is_found_where_it_begins(begins: float, ratio: float, seed: int) -> None:
     load = lasting(lambda t: ratio if t >= begins else 1.0, seed=seed)

@@ -104,7 +104,8 @@ def on(board: Board) -> dict[str, Any]:
     """The fields of Places that name the board."""
     return {
         "devices": (Device(f"ssh:{board.host}"),),
-        "ssh": {"python": board.python, "ssh_options": list(board.ssh_options)},
+        "ssh_python": board.python,
+        "ssh_options": board.ssh_options,
     }
 
 

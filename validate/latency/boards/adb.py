@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from converters.artifact import size_of
-from converters.errors import StepError
+from converters.errors import EdgeportError, StepError
 from converters.formats import Format
 from converters.readers.tflite_file import read_tflite
 from validate.latency.job import BenchJob
@@ -104,17 +104,17 @@ def _time(row: Row, serial: str, seconds: float) -> Timing:
     if row.format is not Format.TFLITE:
         reason = f"{row.artifact.name}: benchmark_model runs .tflite files alone."
         return Timing(row, Status.UNAVAILABLE, reason, "Measure it with --ssh on a board that has its runtime.")
-    if len(read_tflite(row.artifact).signatures) > 1:
-        reason = f"{row.artifact.name}: benchmark_model runs a file's first signature, and it has several."
-        return Timing(row, Status.UNAVAILABLE, reason, "Measure it here, or with --ssh, with --signature NAME.")
     remote_path = f"{_FOLDER}/{row.artifact.name}"
     try:
+        if len(read_tflite(row.artifact).signatures) > 1:
+            reason = f"{row.artifact.name}: benchmark_model runs a file's first signature, and it has several."
+            return Timing(row, Status.UNAVAILABLE, reason, "Measure it here, or with --ssh, with --signature NAME.")
         _adb(serial, "push", str(row.artifact), remote_path)
         xnnpack, gpu = ("true" if on else "false" for on in (row.variant.xnnpack, row.variant.gpu))
         delegate = f"--use_xnnpack={xnnpack}" + (f" --use_gpu={gpu}" if row.variant.gpu else "")
         arguments = f"--graph={remote_path} --num_threads={row.threads} {delegate} --max_secs={seconds:.0f}"
         return parse(row, _adb(serial, "shell", f"{BINARY} {arguments} 2>&1"))
-    except StepError as error:
+    except EdgeportError as error:
         return Timing(row, Status.ERROR, error.message, error.next_step, error.exit_code)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from converters.errors import StepError
+from exporter.doctor.tiny import tiny_tflite
 from validate.latency import BenchJob, Status, measure
 from validate.latency.boards.adb import delegates, parse
 from validate.latency.job import rows_of
@@ -26,7 +27,7 @@ Inference timings in us: Init: 21034, First inference: 41302, Warmup (avg): 3831
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
     path = tmp_path / "m.float32.tflite"
-    path.write_bytes(b"TFL3" * 10)
+    path.write_bytes(tiny_tflite())
     return path
 
 
