@@ -36,7 +36,7 @@ def list_targets(console: Console) -> int:
         [s.name, s.state, ", ".join(f"{n} {v}" for n, v in s.versions.items()), _size(s.size_bytes), s.install]
         for s in found
     ]
-    console.table("Targets", ["target", "state", "versions", "size", "to install"], rows)
+    console.table("Targets", ["target", "state", "versions", "size", "to install or mend"], rows)
     console.document({"targets": [state.to_json() for state in found]})
     return 0
 
@@ -63,12 +63,12 @@ def install_target(name: str, *, force: bool, console: Console, **chosen: Any) -
     """
     from exporter.environments.installing import install
     from exporter.environments.request import Request
-    from validate.targets.environment import environment_of
+    from exporter.environments.states import intact
 
     _check(name)
     request = Request(**chosen)
     request.check_for(name)
-    environment = None if force else environment_of(name)
+    environment = None if force else intact(name)
     made = environment is None
     if environment is None:
         with console.progress() as progress:

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from validate.targets import TARGETS, Target
-from validate.targets.environment import environment_of
+from validate.targets import TARGETS, Device, Target, target_of
+from validate.targets.environment import Environment, environment_of
+from validate.targets.machine import part_gone
 
-INSTALLED, MISSING, UNKNOWN = "installed", "not installed", "see doctor"
+INSTALLED, MISSING, DAMAGED, UNKNOWN = "installed", "not installed", "damaged", "see doctor"
 
 
 @dataclass(frozen=True)
 class State:
-    """A target: `installed`, `not installed`, or unknown: a GPU, or a machine of the user's."""
+    """A target: `installed`, `not installed`, `damaged`, or unknown: a GPU, or a machine of the user's.
+
+    `install` is the command that brings or mends it.
+    """
 
     name: str
     state: str
@@ -27,6 +31,12 @@ class State:
         return {**vars(self), "versions": dict(self.versions)}
 
 
+def intact(name: str) -> Environment | None:
+    """The environment of a target; None where it is not installed, or damaged."""
+    environment = environment_of(name)
+    return None if environment is None or part_gone(target_of(Device(name)), environment) else environment
+
+
 def states() -> list[State]:
     """Every target's, in the order of the table."""
     return [_state(target) for target in TARGETS]
@@ -35,6 +45,8 @@ def states() -> list[State]:
 def _state(target: Target) -> State:
     environment = environment_of(target.name) if target.environment else None
     if environment is not None:
+        if part_gone(target, environment):
+            return State(target.name, DAMAGED, f"{target.install} --force")
         return State(target.name, INSTALLED, "", environment.versions, environment.size_bytes, environment.trust)
     if target.device.is_gpu or target.detail:
         return State(target.name, UNKNOWN)

@@ -141,12 +141,17 @@ def _installed() -> Environment:
     environment = environment_of(NAME)
     if environment is None:
         raise DeviceUnavailableError(f"{NAME} is not installed here.", next_step=f"Run `{INSTALL}`.")
-    if part := environment.lacks((QEMU, SITE, f"{ROOT}/{environment.python.lstrip('/')}")):
+    if part := environment.lacks(parts_of(environment)):
         raise DeviceUnavailableError(
             f"The environment of {NAME} is damaged: {part} is gone from {environment.folder}.",
             next_step=f"Run `{INSTALL} --force`.",
         )
     return environment
+
+
+def parts_of(environment: Environment) -> tuple[str, ...]:
+    """What it cannot do without."""
+    return QEMU, SITE, f"{ROOT}/{environment.python.lstrip('/')}"
 
 
 def _system(environment: Environment, writable: bool) -> list[str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from converters.isolation import Message
 from validate.runtimes.base import DeviceUnavailableError
 from validate.runtimes.browser.chromium import browser_path
-from validate.runtimes.browser.library import INSTALL, VARIABLE
+from validate.runtimes.browser.library import INSTALL, MODULE, VARIABLE
 from validate.runtimes.devices import Device
 from validate.runtimes.processes import end_with_descendants
-from validate.targets.environment import environment_of
+from validate.targets.environment import Environment, environment_of
 from validate.targets.worker_by_pipe import WorkerByPipe
 
 PACKAGE = "onnxruntime-web"
@@ -48,9 +48,19 @@ class BrowserMachine:
 
 def _installed() -> Path:
     environment = environment_of("browser")
-    if environment is None or environment.lacks((PACKAGE,)):
+    if environment is None:
         raise DeviceUnavailableError("browser is not available: onnxruntime-web is not installed.", next_step=INSTALL)
+    if part := environment.lacks(parts_of(environment)):
+        raise DeviceUnavailableError(
+            f"The environment of browser is damaged: {part} is gone from {environment.folder}.",
+            next_step="Run `edgeport target install browser --force`.",
+        )
     return environment.folder / PACKAGE
+
+
+def parts_of(_environment: Environment) -> tuple[str, ...]:
+    """What it cannot do without."""
+    return (f"{PACKAGE}/dist/{MODULE}",)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from converters.isolation import Message
-from validate.targets import Device, target_of
+from validate.targets import Device, Target, target_of
+from validate.targets.environment import Environment
 
 
 class Speaker(Protocol):
@@ -66,6 +67,13 @@ def machine_of(device: Device, settings: Mapping[str, Any]) -> Machine:
     module, _, name = target_of(device).machine.partition(":")
     machine: Machine = getattr(import_module(module), name)(device.detail, **settings)
     return machine
+
+
+def part_gone(target: Target, environment: Environment) -> str:
+    """The first part that the target cannot do without and that is gone from its environment; empty where none is."""
+    module = import_module(target.machine.partition(":")[0])
+    parts: tuple[str, ...] = module.parts_of(environment)
+    return environment.lacks(parts)
 
 
 def host_facts_of(connected: Connected, timeout_s: float = 60.0) -> dict[str, Any]:

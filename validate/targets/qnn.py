@@ -48,7 +48,7 @@ class Qnn:
         environment = self.environment or environment_of(NAME)
         if environment is None:
             raise DeviceUnavailableError(f"{NAME} is not installed here.", next_step=f"Run `{INSTALL}`.")
-        if part := environment.lacks((SITE,)):
+        if part := environment.lacks(parts_of(environment)):
             raise DeviceUnavailableError(
                 f"The environment of {NAME} is damaged: {part} is gone from {environment.folder}.",
                 next_step=f"Run `{INSTALL} --force`.",
@@ -56,6 +56,11 @@ class Qnn:
         paths = {str(path.absolute()): str(path.absolute()) for path in files}
         with tempfile.TemporaryDirectory(prefix="edgeport-qnn-", ignore_cleanup_errors=True) as folder:
             yield Connection(environment.folder / SITE, Path(folder), paths)
+
+
+def parts_of(_environment: Environment) -> tuple[str, ...]:
+    """What it cannot do without."""
+    return (SITE,)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from exporter.cli.main import run
 from exporter.environments import installing
 from exporter.environments.installing import Site, install, remove
 from exporter.environments.request import Request
-from validate.targets.environment import Environment, environment_of
+from validate.targets.arm64 import QEMU, ROOT, SITE
+from validate.targets.browser import PACKAGE
+from validate.targets.environment import RECORD, Environment, environment_of
 
 PYTHON = "/usr/bin/python3.11"
 EVERY = tuple(installing.INSTALLERS)
@@ -24,6 +26,8 @@ def quick(site: Site, _request: Request, progress: Progress) -> Environment:
     """Makes what looks like an environment; fails where a file `fail` lies among the downloads."""
     progress("unpacking", 0.5)
     (site.folder / "part").write_text("x" * 1000)
+    for part in (QEMU, SITE, f"{ROOT}{PYTHON}"):
+        (site.folder / part).mkdir(parents=True)
     if (site.downloads / "fail").exists():
         raise StepError("The archive is gone.", next_step="Try again.")
     versions = {"thing": "1"}
@@ -105,6 +109,38 @@ def test_an_option_of_another_target_is_refused(tmp_path: Path) -> None:
     assert "--npm-archive" in error.value.next_step
     for name in EVERY:
         Request().check_for(name)
+
+
+def listed(capsys: pytest.CaptureFixture[str], name: str) -> tuple[str, str]:
+    """A target's state and the command for it."""
+    capsys.readouterr()
+    assert run(["target", "list", "--json"]) == 0
+    (row,) = (row for row in json.loads(capsys.readouterr().out)["targets"] if row["name"] == name)
+    return row["state"], row["install"]
+
+
+@pytest.mark.parametrize("part", [QEMU, SITE, f"{ROOT}{PYTHON}"])
+def test_one_without_a_part_is_damaged_and_installed_anew(
+    maker: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("arm64")
+    assert listed(capsys, "arm64") == ("installed", "")
+    (maker / "arm64" / part).rmdir()
+    assert listed(capsys, "arm64") == ("damaged", "edgeport target install arm64 --force")
+    assert run(["target", "install", "arm64"]) == 0
+    assert listed(capsys, "arm64") == ("installed", "")
+
+
+@pytest.mark.parametrize(("name", "part"), [("browser", f"{PACKAGE}/dist/ort.wasm.min.mjs"), ("qnn", "site")])
+def test_what_the_others_cannot_do_without(
+    own_targets: Path, name: str, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = own_targets / name
+    (folder / part).mkdir(parents=True)
+    (folder / RECORD).write_text(json.dumps(Environment(folder, "", {"thing": "1"}).to_json()))
+    assert listed(capsys, name) == ("installed", "")
+    (folder / part).rmdir()
+    assert listed(capsys, name) == ("damaged", f"edgeport target install {name} --force")
 
 
 def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

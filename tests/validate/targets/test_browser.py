@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from validate.runtimes.browser import chromium, library
 from validate.runtimes.browser.runtime import OnnxRuntimeWeb, the_browser
 from validate.runtimes.browser.server import Server
 from validate.targets import Device
+from validate.targets.browser import PACKAGE, BrowserMachine
+from validate.targets.environment import RECORD, Environment
 
 PAGE, BROWSER = RuntimeOptions(Device("page")), RuntimeOptions(Device("browser"))
 
@@ -269,6 +272,16 @@ def test_webgpu_is_a_gpu_or_unavailable(onnx_folder: Path, tmp_path: Path, monke
     assert row.status is Status.UNAVAILABLE
     assert row.reason.startswith("webgpu is not available to dense.float32.onnx: ")
     assert "adapter" in row.reason
+
+
+def test_a_damaged_environment_is_told(own_targets: Path) -> None:
+    folder = own_targets / "browser"
+    (folder / PACKAGE).mkdir(parents=True)
+    (folder / RECORD).write_text(json.dumps(Environment(folder, "", {PACKAGE: "1"}).to_json()))
+    damaged = pytest.raises(DeviceUnavailableError, match=f"damaged: {PACKAGE}/dist/")
+    with damaged as error, BrowserMachine().connected(()):
+        pass
+    assert "edgeport target install browser --force" in error.value.next_step
 
 
 def test_a_program_that_is_no_browser_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
