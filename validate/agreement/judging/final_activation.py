@@ -51,7 +51,8 @@ def lost_outputs(values: Values, kind: str, gate: Gate) -> list[str]:
         return []
     return [
         f"its {kind} loses what its logits tell: the error of the probabilities is "
-        f"{beside_signal(sqnr_db(moving, gap))} what they move by, and a constant would have 0 dB (limit {LEFT_DB:g} dB)"
+        f"{beside_signal(sqnr_db(moving, gap))} what they move by, "
+        f"and a constant would have 0 dB (limit {LEFT_DB:g} dB)"
     ]
 
 
