@@ -36,7 +36,8 @@ class Traced:
         structure: how the model is called in Python; None where nobody says: the inputs in turn give a dict by name.
         original: the function that `concrete` was composed from for a format; what its files are held against.
         layers: the names of the layers that are not models, as the user gave them; none of a SavedModel.
-        updated: what a call reads and changes, so that the next one answers differently: by variable, its layer.
+        updated: what a call reads and changes, so that the next one answers differently: by variable, its layer,
+            or its own name where it is the model's.
     """
 
     module: Any
@@ -51,11 +52,12 @@ class Traced:
     def refuse_state(self, format_name: str) -> None:
         """Raises UnsupportedError, for a format without variables, where a call changes what the next one answers."""
         if self.updated:
-            layers = ", ".join(f"`{layer}`" for layer in dict.fromkeys(self.updated.values()))
+            owners = dict.fromkeys(self.updated.values())  # of a variable that is the model's own: itself
+            named = ", ".join(f"the {'layer' if o in self.layers else 'variable'} `{o}`" for o in owners)
             seeds = all("seed" in variable for variable in self.updated)
-            what = "random numbers that change from call to call" if seeds else "a state that it changes in every call"
+            what = "random numbers that change from call to call" if seeds else "a state that every call changes"
             raise UnsupportedError(
-                f"{format_name} cannot hold the layer {layers}: its outputs depend on {what}.",
+                f"{format_name} cannot hold {named}: outputs depend on {what}.",
                 next_step=f"Leave {format_name.lower()} out with -f (a SavedModel holds it), or switch that off.",
                 step="convert",
             )

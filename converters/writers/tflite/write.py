@@ -145,7 +145,7 @@ def _convert_error(cause: BaseException, traced: Traced) -> StepError:
         names = ", ".join(problems)
         return UnsupportedError(
             f"TFLite has no built-in operation for: {names}.",
-            next_step="Replace the layer, leave tflite out, or accept TensorFlow's Flex operations with --allow-flex.",
+            next_step="Replace it, leave tflite out, or accept TensorFlow's Flex operations with --allow-flex.",
             step="convert",
         )
     text = words_of(cause)

@@ -75,6 +75,26 @@ def test_a_state_between_calls_is_told(tmp_path: Path) -> None:
             return x * self.count
 
     model = keras.Sequential([keras.Input((5,)), Counter(name="counter")])
-    with pytest.raises(UnsupportedError, match=r"cannot hold the layer `counter`.*a state that it changes"):
+    with pytest.raises(UnsupportedError, match=r"cannot hold the layer `counter`.*a state that every call changes"):
         write_onnx(trace(loaded_model(model)), tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_state_of_the_model_itself_is_called_a_variable() -> None:
+    import keras
+
+    from converters.checkpoints.loading import loaded_model
+    from converters.tracing import trace
+
+    class Counting(keras.Model):
+        def build(self, _shape: Any) -> None:
+            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, name="count")
+
+        def call(self, x: Any) -> Any:
+            self.count.assign(self.count + 1.0)
+            return x * self.count
+
+    model = Counting(name="counting")
+    model(np.ones((2, 3), np.float32))
+    with pytest.raises(UnsupportedError, match=r"cannot hold the variable `count[^`]*`: outputs depend on a state"):
+        trace(loaded_model(model)).refuse_state("ONNX")

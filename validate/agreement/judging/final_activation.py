@@ -7,7 +7,7 @@ import numpy as np
 from converters.arrays import Array
 from validate.agreement.arrays import blocks, wide
 from validate.agreement.judging.gates import Gate
-from validate.agreement.judging.metrics import difference, sigmoid, signal, softmax, sqnr_db
+from validate.agreement.judging.metrics import beside_signal, difference, sigmoid, signal, softmax, sqnr_db
 from validate.agreement.judging.reference_values import Values
 
 _MAPS = {"softmax": (softmax, 0.5), "sigmoid": (sigmoid, 0.25)}
@@ -50,8 +50,9 @@ def lost_outputs(values: Values, kind: str, gate: Gate) -> list[str]:
     if gap <= moving * 10 ** (-LEFT_DB / 10):
         return []
     return [
-        f"its {kind} loses what its logits tell: the error of the probabilities is {sqnr_db(moving, gap):.1f} dB below "
-        f"what they move by, and a constant would have 0 dB (limit {LEFT_DB:g} dB)"
+        f"its {kind} loses what its logits tell: the error of the probabilities is "
+        f"{beside_signal(sqnr_db(moving, gap))} what they move by, "
+        f"and a constant would have 0 dB (limit {LEFT_DB:g} dB)"
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from converters.arrays import Array
 from validate.agreement.judging.gates import ILL_CONDITIONED, MORE_SAMPLES, Gate
 from validate.agreement.judging.many_samples import limit_for
-from validate.agreement.judging.metrics import difference, row_errors, sqnr_db
+from validate.agreement.judging.metrics import beside_signal, difference, row_errors, sqnr_db
 from validate.agreement.judging.reference_values import ReferenceValues, Rounding, Values
 from validate.agreement.rows import GateRow
 
@@ -160,7 +160,7 @@ def by_rounding(expected: ReferenceValues, rms: float, rounding: Rounding, limit
     level = sqnr_db(expected.signal.moving_square, rms**2)
     reason = (
         f"its error is {ratio:.2g} times what rounding to the precision costs (limit {limit:g}), "
-        f"{level:.1f} dB below the moving part of the signal"
+        f"{beside_signal(level)} the moving part of the signal"
     )
     dead = math.sqrt(expected.signal.moving_square) <= allowed
     tie = max(rounding.max_abs, floor) if drawn else floor
@@ -171,7 +171,7 @@ def by_sqnr(expected: ReferenceValues, error_square: float, gate: Gate) -> GateR
     moving, floor = expected.signal.moving_square, expected.signal.floor**2
     allowed = max(moving * 10 ** (-gate.sqnr_db / 10), floor)
     value = sqnr_db(moving, error_square)
-    reason = f"its error is {value:.1f} dB below the moving part of the signal (limit {gate.sqnr_db:g} dB)"
+    reason = f"its error is {beside_signal(value)} the moving part of the signal (limit {gate.sqnr_db:g} dB)"
     if error_square == 0:
         reason = "it has no error at all"
     # A reduced precision's own error is not an excuse for another class: the share that may change is its gate.

@@ -14,7 +14,7 @@ from validate.agreement.judging.class_decisions import allowed, changed_labels, 
 from validate.agreement.judging.decisions import Decides
 from validate.agreement.judging.gate_checks import GateResult
 from validate.agreement.judging.gates import GATES, Gate
-from validate.agreement.judging.metrics import changed_classes, mean_of, sqnr_db
+from validate.agreement.judging.metrics import beside_signal, changed_classes, mean_of, sqnr_db
 from validate.agreement.judging.paired import RESAMPLES, TAILS
 from validate.agreement.judging.reference_values import ReferenceValues, Values
 from validate.agreement.losses import (
@@ -74,7 +74,7 @@ def _held(
         limit = gate.sqnr_db
         held = LossGate("sqnr_db", level, limit)
         reason = (
-            f"its error is {level:.1f} dB below what moves (limit {limit:g} dB)"
+            f"its error is {beside_signal(level)} what moves (limit {limit:g} dB)"
             if level < math.inf
             else "it has no error"
         )

@@ -133,6 +133,15 @@ def sqnr_db(moving_square: float, error_square: float) -> float:
     return 10 * math.log10(moving_square / error_square) if moving_square > 0.0 else -math.inf
 
 
+def beside_signal(level: float) -> str:
+    """Where an error stands whose signal is so many decibels louder, in words.
+
+    >>> beside_signal(20.0), beside_signal(-25.3)
+    ('20.0 dB below', '25.3 dB above')
+    """
+    return f"{abs(level):.1f} dB {'above' if level < 0 else 'below'}"
+
+
 @dataclass(frozen=True)
 class TopOne:
     """Classes alike.

@@ -63,7 +63,7 @@ def run_oracle(
         if exact.is_eager:
             raise NoOracleError("Keras cannot put it into a graph, whose types could be looked at")
         if exact.narrowing is not None:
-            raise NoOracleError(f"its operation {exact.narrowing} rounds to a narrower type whatever is asked for")
+            raise NoOracleError(exact.narrowing)
         run_exact = exact.run if not isinstance(tapped, EagerTapped) else Eager(loaded.function, loaded.signature).run
     except NoOracleError as cause:
         return str(cause)

@@ -402,6 +402,8 @@ def test_where_rounding_alone_drowns_the_signal_decibels_decide(tmp_path: Path) 
     as_emulated = bench.judge(bench.mine + error, precision=Precision.INT8)
     assert (as_emulated.status, as_emulated.gate.measure) == ("disagree", "sqnr_db")
     assert "dB below the moving part of the signal (limit 13 dB)" in as_emulated.reason
+    drowned = bench.judge(bench.mine + 100 * error, precision=Precision.INT8)
+    assert re.search(r"its error is \d+\.\d dB above the moving part of the signal", drowned.reason)
     constant = np.broadcast_to(bench.mine.mean(axis=0), bench.exact.shape)
     assert bench.judge(constant, precision=Precision.INT8).status == "disagree"
     mended = bench.judge(bench.mine + error / 10, precision=Precision.INT8)

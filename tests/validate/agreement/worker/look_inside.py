@@ -128,6 +128,7 @@ def oracles() -> dict[str, Any]:
         "recurrent": oracle_of(lambda x: layers.Dense(2, activation="sigmoid")(layers.GRU(4)(x)), (5, 3)),
         "attention": oracle_of(lambda x: layers.MultiHeadAttention(2, 4)(x, x), (5, 8)),
         "stubborn": oracle_of(lambda x: Stubborn()(x)),
+        "bits": oracle_of(lambda x: keras.ops.view(x, "int32")[..., :1]),
         "resized": oracle_of(lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x)),
         "forgetful": oracle_of(lambda x: Forgetful(3)(x)),
     }

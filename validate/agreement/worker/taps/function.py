@@ -19,7 +19,8 @@ class TappedFunction:
     """Runs a function of tensors in signature order; see `Tapped` for what it gives.
 
     Attributes:
-        narrowing: the first operation that turns float64 into a narrower float, by name; None where there is none.
+        narrowing: what keeps float64 from being more exact, in words: the first operation that turns it into a narrower
+            float or reads its bits; None where there is none.
         extremes: what the values before each bent activation reached in the runs so far.
         is_eager: Keras cannot put the function into a graph and runs it operation by operation: nothing is tapped.
 
@@ -54,7 +55,7 @@ class TappedFunction:
             return
         outputs = list(traced.outputs)
         taps = {name: tap for name, out in zip(signature.output_names, outputs, strict=True) if (tap := _tap(out))}
-        self.narrowing = next((op.name for op in traced.graph.get_operations() if _narrows(op)), None)
+        self.narrowing = next((why for op in traced.graph.get_operations() if (why := _narrows(op))), None)
         self.kinds = {name: kind for name, (kind, _) in taps.items()}
         self.extremes = Extremes(watches(records) if watched else ())
         self._watched = self.extremes.tensors(traced.graph)
@@ -75,13 +76,18 @@ class TappedFunction:
         return dict(zip(names, values, strict=False)), dict(zip(self.kinds, values[len(names) :], strict=True))
 
 
-def _narrows(operation: Any) -> bool:
-    """Whether digits are lost. Keras reads a sign from the bits of a float32, whatever it is given (in its argmax)."""
+def _narrows(operation: Any) -> str | None:
+    """Why digits are lost, or bits are others. Keras reads a sign from the bits of a float32, whatever it is given (in
+    its argmax)."""
+    if not any(tensor.dtype.name == "float64" for tensor in operation.inputs):
+        return None
+    if operation.type == "Bitcast":
+        return f"its operation {operation.name} reads the bits of a number, which are others in float64"
     consumers = [consumer.type for tensor in operation.outputs for consumer in tensor.consumers()]
-    if consumers and set(consumers) == {"Bitcast"}:
-        return False
-    wide = any(tensor.dtype.name == "float64" for tensor in operation.inputs)
-    return wide and any(tensor.dtype.name in {"float32", "float16", "bfloat16"} for tensor in operation.outputs)
+    narrow = any(tensor.dtype.name in {"float32", "float16", "bfloat16"} for tensor in operation.outputs)
+    if not narrow or (consumers and set(consumers) == {"Bitcast"}):
+        return None
+    return f"its operation {operation.name} rounds to a narrower type whatever is asked for"
 
 
 def _tap(tensor: Any) -> tuple[str, Any] | None:
