@@ -29,7 +29,6 @@ from validate.targets.environment import Environment
 VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 """Of the package's archive, as npm's registry states it."""
-REGISTRY = "https://registry.npmjs.org"
 _ARCHIVE = f"{PACKAGE}-{VERSION}.tgz"
 _PARTS = (
     "package.json",
@@ -84,9 +83,12 @@ def _fetched(downloads: Path, registry: str | None) -> Path:
 
 
 def registry_of(environment: Mapping[str, str]) -> str:
-    """The registry that the environment names for npm, or npm's own."""
-    names = {"npm_config_registry", "NPM_CONFIG_REGISTRY"}
-    return next((environment[name] for name in sorted(names) if environment.get(name)), REGISTRY).rstrip("/")
+    """The registry that the environment names for npm. Raises StepError: it names none, and npm is not here to know."""
+    names = ("NPM_CONFIG_REGISTRY", "npm_config_registry")
+    named = next((environment[name] for name in names if environment.get(name)), None)
+    if named is None:
+        raise StepError("npm is not here, which knows where its packages come from.", next_step=_HINT, step=STEP)
+    return named.rstrip("/")
 
 
 def _asked(address: str, archive: Path) -> Path:

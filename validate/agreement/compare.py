@@ -91,6 +91,11 @@ def _asked(key: str, entry: Entry, places: Places, few: int | None) -> Message:
     }
 
 
+def _turn(process: str, entries: Mapping[int, Entry]) -> tuple[bool, bool, bool]:
+    """When a process has its turn: TensorFlow's first, then those of the host, to which others are likened."""
+    return process not in TENSORFLOW, all(e.place != HOST for e in entries.values()), process.startswith(ELSEWHERE)
+
+
 class Comparison:
     """One comparison under way, in its processes and their folder."""
 
@@ -219,12 +224,12 @@ class Comparison:
                 by_process.setdefault(process, {})[k] = entry
             except EdgeportError as error:
                 verdicts[k] = error_verdict(entry.path, error)
-        for process in sorted(by_process, key=lambda name: (name not in TENSORFLOW, name.startswith(ELSEWHERE))):
+        for process in sorted(by_process, key=lambda name: _turn(name, by_process[name])):
             if process not in TENSORFLOW:
                 self._running.rest("keras")
             verdicts |= self._run_some(process, by_process[process])
         verdicts |= {
-            int(other.key): other.shared(verdicts[int(first.key)])
+            int(other.key): other.shared(first, verdicts[int(first.key)])
             for first, *others in self._alike.values()
             for other in others
         }
@@ -291,10 +296,11 @@ class Comparison:
         return {k: jury.verdict(answered, jury.rows(answered)) for k, answered in unsettled.items()}
 
     def _notes_on(self, entry: Entry, result: Message, few: int | None) -> tuple[str, ...]:
-        """Of what was emulated: on how many samples, and whether the host, which is run first, gives the very same."""
+        """Of what was emulated: on how many samples, and whether the host, which is run before, gives the very same."""
         first = str(result.get("first_answers"))
+        if entry.place == HOST:
+            self._first_answers[entry.path] = first
         if few is None:
-            self._first_answers.setdefault(entry.path, first)
             return ()
         of = self.reference.plan.samples
         same = ", bit for bit the host's answers" if self._first_answers.get(entry.path) == first else ""

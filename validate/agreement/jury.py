@@ -59,9 +59,11 @@ class Answered:
         for file in (work / self.key).glob("*.npy"):
             file.unlink()
 
-    def shared(self, verdict: Verdict) -> Verdict:
-        """The verdict on another setting whose answers were the same, as this one's."""
-        return replace(verdict, ran=self.ran, same_as=f"{verdict.target}, {verdict.setting}")
+    def shared(self, first: Answered, verdict: Verdict) -> Verdict:
+        """The verdict on another setting whose answers were the same, as this one's, with the notes of this run."""
+        others = {*first.result["notes"], *first.notes}
+        notes = (*(note for note in verdict.notes if note not in others), *self.result["notes"], *self.notes)
+        return replace(verdict, ran=self.ran, notes=notes, same_as=f"{verdict.target}, {verdict.setting}")
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,8 @@ class Jury:
 
     def verdict(self, answered: Answered, rows: tuple[OutputRow, ...]) -> Verdict:
         """The verdict that these rows make; the candidate's arrays are removed."""
-        result, notes = (
-            answered.result,
-            (*self.told.doubts, *self.told.notes, *answered.result["notes"], *answered.notes),
-        )
+        result = answered.result
+        notes = (*self.told.doubts, *self.told.notes, *result["notes"], *answered.notes)
         mapping = dict(result.get("mapping", {}))
         if result["problems"]:
             reason = "; ".join(result["problems"])

@@ -163,8 +163,8 @@ def _put(path: Path, content: bytes | None, folder: Path) -> Path:
 
 
 def _sent(path: Path, content: bytes | None) -> dict[str, str]:
-    """The model's own file first, then those beside it, by name, in base64."""
+    """The model's own file first, then those beside it, by their place beside it, in base64."""
     own, *others = parts_of(path)
     files = {own.name: own.read_bytes() if content is None else content}
-    files |= {part.name: part.read_bytes() for part in others}
+    files |= {part.relative_to(path.parent).as_posix(): part.read_bytes() for part in others}
     return {name: b64encode(data).decode() for name, data in files.items()}

@@ -63,10 +63,12 @@ def _file_of(message: Mapping[str, Any], folder: Path) -> Path:
     """The file to open, written down first where it was sent."""
     if message.get("path"):
         return Path(message["path"])
-    folder.mkdir()
     for name, content in message["files"].items():
-        (folder / Path(name).name).write_bytes(b64decode(content))
-    return folder / Path(next(iter(message["files"]))).name
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b64decode(content))
+    own: str = next(iter(message["files"]))
+    return folder / own
 
 
 def _told(runtime: Runtime, row: RuntimeRow) -> Message:

@@ -63,7 +63,7 @@ def test_no_framework_is_loaded_by_asking(document: dict[str, object], loaded_be
 
 
 def test_a_probe_that_fails_is_a_state() -> None:
-    state = doctor.try_runtime(Probe("onnxruntime", "npu", "exporter.doctor.checks:probe_onnxruntime"))
+    state = doctor.try_runtime(Probe("onnxruntime", "npu", "exporter.doctor.probes:probe_onnxruntime"))
     assert not state.ok
     assert "npu" in state.reason
     assert state.mend

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.errors import IntegrityError, UsageError
+from converters.errors import IntegrityError, StepError, UsageError
 from exporter.cli.main import run
 from exporter.doctor.checks import PROBES, try_runtime
 from exporter.environments import browser
@@ -91,7 +91,9 @@ def test_without_a_browser_nothing_is_fetched(own_targets: Path, monkeypatch: py
 
 
 def test_the_registry_is_npms(own_targets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert browser.registry_of({}) == browser.REGISTRY
+    with pytest.raises(StepError, match="npm is not here") as error:
+        browser.registry_of({})
+    assert "--npm-archive FILE" in error.value.next_step
     assert (
         browser.registry_of({"NPM_CONFIG_REGISTRY": "https://mine/npm/", "npm_config_registry": ""})
         == "https://mine/npm"
